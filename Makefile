@@ -1,0 +1,103 @@
+# optc: `make help` lists the doors. Every generated file goes below $(BUILD).
+BUILD    ?= build
+CC       ?= gcc
+CLANG    ?= clang-19
+LLVM     ?= llvm-config-19
+RE2C     ?= re2c
+LEMON    ?= lemon
+PREFIX   ?= /usr/local
+LIBDIR   ?= $(PREFIX)/lib
+VERSION  := 0.1.0
+
+MODE     ?= release
+WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter -Werror
+STRICT   := -ffp-contract=off -fno-fast-math -fexcess-precision=standard
+OPT_release := -O2 -g1
+OPT_debug   := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DOPTC_DEBUG
+CFLAGS   := -std=gnu11 $(OPT_$(MODE)) $(WARN) $(STRICT) -fPIC -fvisibility=hidden -MMD -MP -I. -I$(BUILD)/gen -DOPTC_VERSION='"$(VERSION)"' $(EXTRA)
+LDFLAGS_debug := -fsanitize=address,undefined
+LDFLAGS  := $(LDFLAGS_$(MODE))
+LLVM_CFLAGS = -isystem $(shell $(LLVM) --includedir)
+LLVM_SHARED = -L$(shell $(LLVM) --libdir) -lLLVM-19
+LLVM_STATIC = $(shell $(LLVM) --ldflags) $(shell $(LLVM) --link-static --libs x86 aarch64 nvptx orcjit passes linker bitreader) \
+              -Wl,--as-needed $(shell $(LLVM) --link-static --system-libs) -Wl,--no-as-needed
+
+# --- rooms: a static library each; arrows point one way -----------------------------------------------------------
+ROOMS    := ir frontend passes backends runtime
+SRC_ir       := $(wildcard ir/*.c)
+SRC_frontend := $(wildcard frontend/*.c) $(BUILD)/gen/frontend/lexer.c $(BUILD)/gen/frontend/grammar.c
+SRC_passes   := $(wildcard passes/*.c)
+SRC_backends := $(wildcard backends/*.c)
+SRC_runtime  := $(filter-out runtime/command%.c,$(wildcard runtime/*.c))
+objects   = $(patsubst $(BUILD)/gen/%.c,$(BUILD)/obj/gen/%.o,$(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out $(BUILD)/%,$(1))) $(filter $(BUILD)/%,$(1)))
+OBJ_ir       := $(call objects,$(SRC_ir))
+OBJ_frontend := $(call objects,$(SRC_frontend))
+OBJ_passes   := $(call objects,$(SRC_passes))
+OBJ_backends := $(call objects,$(SRC_backends)) $(BUILD)/obj/backends/embed.o
+OBJ_runtime  := $(call objects,$(SRC_runtime))
+OBJ_command  := $(call objects,$(wildcard runtime/command*.c))
+LIB          := $(foreach r,$(ROOMS),$(BUILD)/lib$(r).a)
+
+.PHONY: all
+all: $(BUILD)/optc $(BUILD)/liboptc.so $(BUILD)/liboptc.a
+
+define ROOM_RULE
+$(BUILD)/lib$(1).a: $$(OBJ_$(1))
+	@rm -f $$@; ar rcs $$@ $$^
+endef
+$(foreach r,$(ROOMS),$(eval $(call ROOM_RULE,$(r))))
+
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(if $(filter backends/% runtime/%,$<),$(LLVM_CFLAGS)) -c $< -o $@
+$(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -Wno-unused-variable -Wno-unused-function -Wno-missing-prototypes -Wno-shadow -c $< -o $@
+$(BUILD)/gen/frontend/lexer.c: frontend/lexer.re $(BUILD)/gen/frontend/grammar.h
+	@mkdir -p $(@D)
+	$(RE2C) -W --no-debug-info -o $@ $<
+$(BUILD)/gen/frontend/grammar.c $(BUILD)/gen/frontend/grammar.h &: frontend/grammar.y
+	@mkdir -p $(@D)
+	$(LEMON) -q -l -d$(@D) $<
+	@grep -q '^0 conflicts\|^ *parsing conflicts' /dev/null || true
+$(BUILD)/obj/frontend/%.o: | $(BUILD)/gen/frontend/grammar.h
+
+# --- the driver, once for each architecture, as bitcode that every object carries ------------------------------------
+DRIVER_FLAGS := -std=gnu11 -O1 -ffreestanding -fno-builtin -fPIC -ffp-contract=off -fno-unwind-tables -fno-asynchronous-unwind-tables -fno-stack-protector -fno-jump-tables -fno-vectorize -fno-slp-vectorize -fno-unroll-loops -I. -Wall -Wextra -Werror -Wno-unused-parameter
+$(BUILD)/gen/backends/driver_%.bc: backends/driver.c $(wildcard backends/driver*.h) ir/frame.h ir/optc_abi.h
+	@mkdir -p $(@D)
+	$(CLANG) --target=$*-unknown-linux-gnu $(DRIVER_FLAGS) -emit-llvm -c $< -o $@
+$(BUILD)/obj/backends/embed.o: backends/embed.S $(BUILD)/gen/backends/driver_x86_64.bc $(BUILD)/gen/backends/driver_aarch64.bc ir/optc_abi.h
+	@mkdir -p $(@D)
+	$(CC) -I. -I$(BUILD)/gen -c $< -o $@
+
+# --- products ---------------------------------------------------------------------------------------------------------
+$(BUILD)/liboptc.a: $(LIB)
+	@rm -f $@; for l in $^; do echo "ADDLIB $$l"; done | (echo "CREATE $@"; cat; echo SAVE; echo END) | ar -M
+$(BUILD)/optc: $(OBJ_command) $(LIB)
+	g++ -no-pie $(LDFLAGS) $(OBJ_command) -Wl,--start-group $(LIB) -Wl,--end-group -static-libstdc++ -static-libgcc $(LLVM_STATIC) -ljansson -fopenmp -lm -Wl,--gc-sections -o $@
+$(BUILD)/liboptc.so: $(LIB) runtime/liboptc.map
+	g++ -shared $(LDFLAGS) -Wl,--whole-archive $(LIB) -Wl,--no-whole-archive -static-libstdc++ -static-libgcc $(LLVM_STATIC) -ljansson -fopenmp -lm \
+	  -Wl,--version-script=runtime/liboptc.map -Wl,-soname,liboptc.so.0 -Wl,--gc-sections -o $@
+
+# --- tests: tests/<room>_<what>_test.c links that room and the rooms below it ----------------------------------------------
+TESTS    := $(sort $(wildcard tests/*_test.c))
+TEST_BIN := $(TESTS:tests/%.c=$(BUILD)/tests/%)
+needs_ir       := ir
+needs_frontend := frontend ir
+needs_passes   := passes frontend ir
+needs_backends := backends passes frontend ir
+needs_runtime  := runtime backends passes frontend ir
+room_of   = $(firstword $(subst _, ,$(notdir $(1))))
+TEST_SUPPORT := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
+.SECONDEXPANSION:
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TEST_SUPPORT) $$(foreach r,$$(needs_$$(call room_of,$$*)),$(BUILD)/lib$$r.a)
+	@mkdir -p $(@D)
+	g++ $(LDFLAGS) $< $(TEST_SUPPORT) -Wl,--start-group $(foreach r,$(needs_$(call room_of,$*)),$(BUILD)/lib$r.a) -Wl,--end-group -lcunit -ljansson \
+	  $(if $(filter backends runtime,$(call room_of,$*)),$(LLVM_SHARED) -fopenmp) -lm -ldl -lpthread -o $@
+.PRECIOUS: $(BUILD)/obj/tests/%.o
+tests: $(TEST_BIN)
+
+include tests/check.mk
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,37 @@
+/* backend.h: from programs to machine code through the LLVM C API. LLVM's types stay behind this door. */
+#ifndef OPTC_BACKENDS_BACKEND_H
+#define OPTC_BACKENDS_BACKEND_H
+#include "ir/frame.h"
+#include "ir/kernel.h"
+
+typedef enum Emit { EMIT_OBJECT, EMIT_ASSEMBLY, EMIT_LLVM_IR, EMIT_BITCODE, EMIT_PTX } Emit;
+
+typedef struct Target {
+  const char *triple;                    /* NULL: this machine */
+  const char *const *cpus; unsigned n_cpus;            /* one code variant each, lowest first; "native" or none: this machine's */
+  const char *features;                  /* LLVM feature string, or NULL */
+  int level;                             /* code generation: 0 at -O0, else 2 */
+  bool with_driver;                      /* AOT: the driver, R_<entry> functions and descriptor; JIT: kernels and descriptor only */
+  bool debug;
+} Target;
+
+/* Names a target triple/cpu may have; reports into the diag and returns false for unknown ones (LLVM would only print). */
+bool backend_check_target(const Target *, Diag *);
+const char *backend_host_cpu(Arena *);
+const char *backend_host_triple(Arena *);
+void backend_print_targets(Text *);
+const char *backend_version(void);                     /* LLVM's */
+
+typedef struct Output { const uint8_t *data; size_t size; } Output;      /* in the arena */
+
+/* All entries of a rule in one module: kernels for each variant, the descriptor `<rule>_rule`, and, with the driver, the C interface.
+ * false after an error (in the diag). */
+bool backend_emit(Arena *, Diag *, const Module *, Program *const *programs, unsigned n_programs, const Target *, Emit, Output *);
+
+/* The C header of a rule: types, entries, defaults, error codes, the meaning of every field. */
+void backend_header(const Module *, Program *const *programs, unsigned n_programs, Text *);
+/* Identifies the interface: the header refers to symbol <rule>_abi_<hash>. */
+uint64_t backend_abi_hash(const Module *);
+
+/* A descriptor over interpreters, for the driver: form 0 graphs, 1 programs. */
+#endif

@@ -1,0 +1,90 @@
+/* frame.h: what the driver passes to one kernel, and the table that describes a compiled rule.
+ *
+ * Freestanding: included by the driver that is compiled into every object. A kernel is `void fn(optc_frame *)`. */
+#ifndef OPTC_IR_FRAME_H
+#define OPTC_IR_FRAME_H
+#include "ir/optc_abi.h"
+
+#define OPTC_CHUNK 65536                 /* elements; part of the language */
+#define OPTC_MAX_VARIANTS 4              /* instruction sets in one object */
+
+typedef struct optc_frame {
+  const void *hyper;                     /* R_hyper of the group: 8-byte fields */
+  void *global;                          /* R_global: { int64_t t; uint64_t seed; ... } */
+  void *item;                            /* R_item, or NULL where the launch has none */
+  void *const *data;                     /* operand k's first element (of the shard) at data[k]; temporaries after the operands */
+  uint64_t *uniform;                     /* slots of the group */
+  int64_t t;                             /* as this entry reads it */
+  uint64_t seed;
+  int64_t index;                         /* position of the item in the model's list */
+  int64_t count;                         /* elements of the item (of its shard) */
+  int64_t begin, end;                    /* elements of this launch, counted in the shard */
+  const int64_t *shape;
+  int64_t rank;
+  uint8_t *exists;                       /* layout: one byte an operand */
+  int64_t failed;                        /* check: 1 + number of the text of the first requirement not met, or 0 */
+  int64_t n_values;
+  double value[4];
+  void *self;                            /* interpreters: their program */
+} optc_frame;
+
+typedef void (*optc_kernel_fn)(optc_frame *);
+
+typedef struct optc_kernel_desc {
+  const char *name;
+  int64_t launch;                        /* Launch of ir/kernel.h */
+  optc_kernel_fn fn[OPTC_MAX_VARIANTS];
+  void *self;
+} optc_kernel_desc;
+
+typedef struct optc_hyper_desc { const char *name, *external, *doc; int64_t type, has_default; uint64_t value; } optc_hyper_desc;
+typedef struct optc_operand_desc {
+  const char *name, *external, *doc, *type_name;
+  int64_t role, scope, type, bytes, optional, item_shape;       /* enums of ir/module.h; bytes an element */
+  int64_t offset;                                               /* in R_item or R_global */
+  const char *entry;                                            /* the only entry that has it, or NULL */
+} optc_operand_desc;
+
+typedef struct optc_entry_desc {
+  const char *name;
+  const optc_kernel_desc *kernels; int64_t n_kernels;
+  const char *const *texts; int64_t n_texts;
+  const int64_t *reads;                  /* one an operand: bit 0 read, bit 1 written by this entry, bit 2 under a predicate only */
+  const int64_t *temp_bytes; int64_t n_temps;                   /* bytes an element of each temporary */
+  uint64_t equal_hypers;
+  int64_t n_uniforms, advances;
+} optc_entry_desc;
+
+typedef struct optc_rule_desc {
+  int64_t version;                       /* OPTC_DESC_VERSION */
+  const char *name, *doc;
+  const optc_hyper_desc *hypers; int64_t n_hypers;
+  const optc_operand_desc *operands; int64_t n_operands;
+  const optc_entry_desc *entries; int64_t n_entries;
+  int64_t hyper_size, item_size, global_size;
+  int64_t item_group, item_rank, item_shape, item_first, item_count;    /* offsets in R_item */
+  int64_t n_variants;
+  const int64_t *variant_features;       /* one a variant: OPTC_ISA_* it needs; the last that the machine has is used */
+} optc_rule_desc;
+#define OPTC_DESC_VERSION 1
+
+enum { OPTC_ISA_BASE = 0, OPTC_ISA_X86_64_V2 = 1, OPTC_ISA_X86_64_V3 = 2, OPTC_ISA_X86_64_V4 = 3 };
+
+/* The call struct of every rule, with the rule's own types left out (design, section 7). */
+typedef struct optc_call {
+  size_t size;
+  const void *groups; int64_t n_groups;
+  void *items; int64_t n_items, first_item;
+  void *global;
+  void *workspace; size_t workspace_size;
+  const optc_parallel *parallel;
+  optc_error *error;
+} optc_call;
+
+/* The driver (backends/driver.c): validates a call, runs an entry's kernels over groups, items and chunks, advances t.
+ * `chosen`: the object's dispatch word (0: not yet chosen), or NULL for variant 0. */
+int optc_drive(const optc_rule_desc *, int64_t entry, const optc_call *, int32_t *chosen);
+size_t optc_drive_workspace(const optc_rule_desc *, const optc_call *);
+int optc_drive_layout(const optc_rule_desc *, const optc_call *, int64_t item, optc_state_info *out, int32_t *chosen);
+int optc_drive_check(const optc_rule_desc *, const optc_call *);
+#endif

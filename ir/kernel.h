@@ -1,0 +1,75 @@
+/* kernel.h: the kernel form: how. Loop nests with explicit loads and stores; a program is a list of kernels with launch spaces.
+ *
+ * One form serves CPU and GPU: a loop names what its axis is bound to, and the back end gives the binding its meaning. */
+#ifndef OPTC_IR_KERNEL_H
+#define OPTC_IR_KERNEL_H
+#include "ir/module.h"
+
+typedef enum KOp {
+#define ELEMENT(id, ...) KOP_##id,
+#include "ir/element.def"
+#undef ELEMENT
+#define KERNELOP(id, ...) KOP_E_##id,
+#include "ir/kernel.def"
+#undef KERNELOP
+  KOP_COUNT
+} KOp;                                   /* the first ELEMENT_COUNT are the Elements; the others are KOP_E_LOAD and so on */
+
+/* Where a kernel runs: once a call before anything is written (CHECK: once a parameter group in use); once a parameter group
+ * (GROUP, fills uniforms; the driver runs it again whenever a worker meets another group); once an item; once a chunk of
+ * 65,536 elements aligned in its tensor (CHUNK, in parallel); once at the end of the call (FINISH, writes global scalars). */
+typedef enum Launch { LAUNCH_CHECK, LAUNCH_GROUP, LAUNCH_ITEM, LAUNCH_CHUNK, LAUNCH_FINISH } Launch;
+typedef enum Binding { BIND_SEQ, BIND_VECTOR, BIND_THREAD } Binding;       /* THREAD: GPU grid-stride */
+
+typedef struct Inst Inst;
+typedef struct Block { Inst **insts; unsigned n; size_t capacity; } Block;
+
+struct Inst {
+  uint16_t op;                           /* KOp */
+  uint8_t type;                          /* Type of the result */
+  uint8_t binding;                       /* FOR */
+  uint16_t lanes, unroll;                /* FOR bound to VECTOR */
+  int32_t aux;
+  int64_t imm;
+  unsigned id;                           /* dense within a kernel after kernel_number */
+  unsigned n_args;
+  Inst **args;
+  Block *body, *otherwise;               /* FOR, IF */
+};
+
+typedef struct Buffer { const char *name; Type type; } Buffer;            /* temporary: one element for each element of the item, in the workspace */
+
+typedef struct Kernel { const char *name; Launch launch; Block *body; unsigned n_insts; } Kernel;
+
+typedef struct Program {                 /* one entry */
+  const Module *module;
+  Arena *arena;
+  const char *entry;
+  Kernel **kernels; unsigned n_kernels;
+  Buffer *temps; unsigned n_temps;       /* buffer numbers continue after the operands */
+  unsigned n_uniforms;
+  const char **texts; unsigned n_texts;  /* of REQUIRE */
+  uint64_t equal_hypers;                 /* bit k: hyper k stands in a global expression, so all groups must agree on it */
+  bool advances;
+} Program;
+
+const char *kop_name(KOp);
+bool kop_has_result(KOp);
+const char *launch_name(Launch);
+
+Program *program_new(const Module *, Arena *, const char *entry);
+Kernel *program_kernel(Program *, const char *name, Launch);             /* appended */
+unsigned program_temp(Program *, const char *name, Type);                /* its buffer number */
+unsigned program_text(Program *, const char *text);
+Type program_buffer_type(const Program *, unsigned buffer);              /* storage type */
+
+Block *block_new(Arena *);
+Inst *block_add(Arena *, Block *, KOp, Type, int64_t imm, unsigned n_args, Inst *const *args);   /* appended */
+void block_push(Arena *, Block *, Inst *);
+void kernel_number(Kernel *);                                            /* ids dense in order of print */
+Kernel *kernel_clone(Program *to, const Kernel *);
+
+void program_print(const Program *, Text *);
+Program *program_parse(const Module *, Arena *, Diag *, const Source *);
+bool program_verify(const Program *, Diag *);                            /* dominance, types, buffers, launches, bindings */
+#endif

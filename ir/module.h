@@ -1,0 +1,65 @@
+/* module.h: a rule after analysis: its declarations, and one graph an entry. */
+#ifndef OPTC_IR_MODULE_H
+#define OPTC_IR_MODULE_H
+#include <stdbool.h>
+#include <stdint.h>
+#include "ir/arena.h"
+#include "ir/diag.h"
+#include "ir/type.h"
+
+typedef struct Graph Graph;
+typedef struct Node Node;
+typedef struct Space Space;
+
+typedef enum Role { ROLE_PARAM, ROLE_GRAD, ROLE_IN, ROLE_OUT, ROLE_INOUT, ROLE_STATE } Role;
+typedef enum Scope { SCOPE_TENSOR, SCOPE_SCALAR, SCOPE_GLOBAL } Scope;      /* a tensor an item; one number an item; one for the call */
+
+/* A hyper-parameter: run-time scalar, one struct of them a parameter group, 8 bytes each (double, or int64_t for int and bool). */
+typedef struct Hyper {
+  const char *name, *external;           /* external: the name after `as`, or NULL */
+  const char *doc;
+  Type type;                             /* f64, i64 or bool */
+  bool has_default, is_const;
+  Bits value;                            /* default, or the fixed value when is_const */
+  Range where;
+} Hyper;
+
+/* param, grad, in, out, inout, state. Ordered as declared; entry-local operands follow. */
+typedef struct Operand {
+  const char *name, *external, *doc;
+  Role role;
+  Scope scope;
+  Type storage;                          /* type in memory; arithmetic sees f32 (f64 stays, integers i64, bool) */
+  bool flush;                            /* stored values below 2^-126 become 0 */
+  bool optional;
+  const char *entry;                     /* NULL: all entries; else the only entry that has it */
+  bool item_shape;                       /* has the item's shape (the shape of the first param) */
+  const Space *shape;                    /* if not item_shape: extents */
+  Range where;
+} Operand;
+
+typedef struct Module {
+  Arena *arena;
+  Diag *diag;
+  const char *name, *doc;
+  Hyper *hypers; unsigned n_hypers;
+  Operand *operands; unsigned n_operands;
+  Graph **graphs; unsigned n_graphs;     /* init (writes the states), layout (which states exist), then step or forward, then the other entries */
+  const char *const *sources; unsigned n_sources;       /* files read, for -MD and the cache key */
+  bool has_step;                         /* `t` exists (rules with param or state) */
+} Module;
+
+Type type_arithmetic(Type storage);      /* the type a value has once read: f32, f64, i64 or bool */
+const char *role_name(Role);
+const char *scope_name(Scope);
+const Graph *module_graph(const Module *, const char *entry);           /* NULL if there is none */
+
+/* Where each thing lies in the call structs of the C interface (design, section 7): one computation for header, kernels, driver and host.
+ * Offsets in bytes; hyper k is at 8*k of R_hyper; tensors take 16 bytes {data, stride}, scalars 8. */
+typedef struct Layout {
+  unsigned hyper_size, item_size, global_size;
+  unsigned *operand;                     /* operand k's offset: in R_item, or in R_global if its scope is global */
+  unsigned item_group, item_rank, item_shape, item_first, item_count;
+} Layout;
+const Layout *layout_of(const Module *);                                 /* in the module's arena */
+#endif

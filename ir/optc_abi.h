@@ -1,0 +1,58 @@
+/* optc_abi.h: types of the C interface of compiled rules, shared by every generated header, the host library and the driver.
+ *
+ * Thread safety: a compiled entry has no state beside one idempotent word that remembers the instruction set; calls on
+ * disjoint data may run at the same time. Ownership: the caller owns every pointer; nothing is kept after a call. */
+#ifndef OPTC_ABI_H
+#define OPTC_ABI_H
+#include <stddef.h>
+#include <stdint.h>
+
+/* What an entry returns, and optc_error.code. On an error nothing has been written. */
+enum {
+  OPTC_OK = 0,
+  OPTC_E_SIZE = 1,        /* call->size is not the size of this header's struct */
+  OPTC_E_NULL = 2,        /* a pointer that must be given is NULL */
+  OPTC_E_SHAPE = 3,       /* a rank, extent, count or stride that does not fit */
+  OPTC_E_GROUP = 4,       /* an item's group is outside 0..n_groups-1 */
+  OPTC_E_REQUIRE = 5,     /* a `require` of the rule is not met: text and value[] say which */
+  OPTC_E_HYPER = 6,       /* groups disagree on a hyper-parameter that a value of the whole call depends on */
+  OPTC_E_OVERLAP = 7,     /* operands of an item (R_check: of the call) overlap */
+  OPTC_E_WORKSPACE = 8,   /* workspace missing or smaller than R_workspace_size */
+  OPTC_E_ALIGN = 9,       /* a pointer is not aligned to its element */
+  OPTC_E_MEMORY = 10,     /* host library: out of memory */
+  OPTC_E_INPUT = 11,      /* host library: the .opt text is wrong, see the diagnostics */
+  OPTC_E_FILE = 12,       /* host library: a file could not be read or written */
+  OPTC_E_TYPE = 13,       /* host library: element type or device of a tensor does not fit */
+  OPTC_E_TARGET = 14,     /* host library: unknown target, cpu or feature */
+  OPTC_E_INTERNAL = 70    /* a defect of optc */
+};
+
+typedef struct optc_error {
+  int code;
+  const char *text;        /* static text, never to be freed */
+  int64_t item;            /* which item, or -1 */
+  int n;                   /* how many of value[] are set */
+  double value[4];         /* the numbers in `text`, in order */
+} optc_error;
+
+/* A tensor of an item. stride: one an axis, in elements; NULL: dense row-major. */
+typedef struct optc_tensor { void *data; const int64_t *stride; } optc_tensor;
+
+/* Runs chunk(context, 0..n-1), in any order, on any threads, and returns when all are done. The bits do not depend on it. */
+typedef struct optc_parallel {
+  void (*run)(void *self, int64_t n, void (*chunk)(void *context, int64_t index), void *context);
+  void *self;
+} optc_parallel;
+
+/* One state of an item, as R_layout tells it. */
+typedef struct optc_state_info {
+  const char *name;        /* name in the rule */
+  const char *external;    /* name in checkpoints (`as`), or the name */
+  const char *type;        /* "f32", "bf16", "u8", ... */
+  int32_t scope;           /* 0 tensor, 1 one number an item, 2 one number a call */
+  int32_t exists;          /* 0: this item has no such state */
+  int64_t rank;            /* of the tensor */
+  int64_t count;           /* elements */
+  int64_t bytes;
+} optc_state_info;
+#endif

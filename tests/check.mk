@@ -1,0 +1,1 @@
+# check.mk: what `make check` runs, in order.

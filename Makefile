@@ -38,6 +38,14 @@ OBJ_runtime  := $(call objects,$(SRC_runtime))
 OBJ_command  := $(call objects,$(wildcard runtime/command*.c))
 LIB          := $(foreach r,$(ROOMS),$(BUILD)/lib$(r).a)
 
+# --- what the build needs is looked for first, and installed where that is allowed ---------------------------------------
+NO_DEPS  := help clean
+ifneq ($(filter-out $(NO_DEPS),$(or $(MAKECMDGOALS),all)),)
+-include $(BUILD)/deps.mk
+$(BUILD)/deps.mk: .ci/install-deps
+	@.ci/install-deps $(if $(filter check% fuzz% asan,$(MAKECMDGOALS)),--tests) && mkdir -p $(@D) && touch $@
+endif
+
 .PHONY: all
 all: $(BUILD)/optc $(BUILD)/liboptc.so $(BUILD)/liboptc.a
 
@@ -59,7 +67,6 @@ $(BUILD)/gen/frontend/lexer.c: frontend/lexer.re $(BUILD)/gen/frontend/grammar.h
 $(BUILD)/gen/frontend/grammar.c $(BUILD)/gen/frontend/grammar.h &: frontend/grammar.y
 	@mkdir -p $(@D)
 	$(LEMON) -q -l -d$(@D) $<
-	@grep -q '^0 conflicts\|^ *parsing conflicts' /dev/null || true
 $(BUILD)/obj/frontend/%.o: | $(BUILD)/gen/frontend/grammar.h
 
 # --- the driver, once for each architecture, as bitcode that every object carries ------------------------------------
@@ -98,6 +105,21 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TEST_SUPPORT) $$(foreach r,$$(needs_$
 .PRECIOUS: $(BUILD)/obj/tests/%.o
 tests: $(TEST_BIN)
 
-include tests/check.mk
+include tests/check.mk tests/bench/bench.mk runtime/demo/demo.mk runtime/install.mk fuzz/fuzz.mk
+
+.PHONY: help clean tests
+help:
+	@printf '%s\n' \
+	  'make                 build/optc, build/liboptc.so, build/liboptc.a' \
+	  'make demo            compile rules/adamw.opt and train a small model with it (RULE=lion for another rule)' \
+	  'make check           install what is missing, build, run every test; ends with "N passed, N failed"' \
+	  'make asan            the unit tests under AddressSanitizer and UBSan' \
+	  'make fuzz            the fuzz target, until stopped (make fuzz-smoke: 30 s from a fixed seed)' \
+	  'make bench           measure against the best alternatives; writes build/bench.json (QUICK=1, PEERS=1)' \
+	  'make accuracy        every f32 input of every elementary function against a reference; writes build/accuracy.md' \
+	  'make install         PREFIX=/usr/local DESTDIR=' \
+	  'make clean           remove $(BUILD)'
+clean:
+	rm -rf $(BUILD)
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

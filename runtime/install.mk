@@ -1,0 +1,1 @@
+# install.mk: make install, make uninstall.

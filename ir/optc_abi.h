@@ -54,5 +54,6 @@ typedef struct optc_state_info {
   int64_t rank;            /* of the tensor */
   int64_t count;           /* elements */
   int64_t bytes;
+  int64_t offset;          /* of its field in R_item (scope 2: in R_global), in bytes: a host can allocate states without knowing their names */
 } optc_state_info;
 #endif

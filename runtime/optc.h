@@ -28,13 +28,18 @@ OPTC_API const char *optc_version(void);               /* "0.1.0 (LLVM 19.1.7)" 
 typedef struct optc_context optc_context;
 typedef struct optc_context_options {
   size_t size;                           /* sizeof(optc_context_options) */
-  const char *cache_dir;                 /* NULL: $OPTC_CACHE_DIR, else $XDG_CACHE_HOME/optc, else ~/.cache/optc; "": no cache */
+  const char *cache_dir;                 /* NULL: $OPTC_CACHE_DIR, else $XDG_CACHE_HOME/optc, else ~/.cache/optc; "": no cache. A folder that cannot be written is no error */
+  int color;                             /* the text of diagnostics carries terminal colours */
 } optc_context_options;
 OPTC_API optc_context *optc_context_new(const optc_context_options *);   /* NULL: out of memory */
 OPTC_API void optc_context_free(optc_context *);
 OPTC_API const char *optc_context_diagnostics(const optc_context *);     /* text of the last compilation's errors and warnings; "" if none */
 OPTC_API const char *optc_context_diagnostics_json(const optc_context *);
 OPTC_API unsigned optc_context_compilations(const optc_context *);       /* how many times code was generated (cache hits do not count) */
+
+/* Where the time of a compilation went: CPU seconds of the calling thread in "read", "parse" (with what `use` names), "analyse",
+ * "passes", "codegen", "cache", "link"; or in one pass of one entry. entry, pass: NULL for a whole stage. */
+typedef void (*optc_timed)(void *self, const char *stage, const char *entry, const char *pass, double seconds);
 
 /* --- compile ----------------------------------------------------------------------------------------------------- */
 enum { OPTC_BACKEND_JIT = 0, OPTC_BACKEND_GRAPH = 1, OPTC_BACKEND_KERNEL = 2 };      /* machine code; interpreter of the graph; of the kernels */
@@ -46,14 +51,54 @@ typedef struct optc_compile_options {
   const char *cpu;                       /* NULL: this machine's; else a cpu name this machine can run */
   int backend;                           /* OPTC_BACKEND_* */
   int compute_f64;
+  int verify_each;                       /* check the intermediate form after every pass */
+  optc_timed timed; void *timed_self;    /* NULL: not wanted */
 } optc_compile_options;
 typedef struct optc_rule optc_rule;
 /* 0, or OPTC_E_INPUT, OPTC_E_FILE, OPTC_E_TARGET, OPTC_E_MEMORY: then *rule is NULL and the context has the diagnostics. */
+/* options NULL: all defaults. Fields past `size` have their defaults (level: -1 wherever size does not reach it). */
 OPTC_API int optc_compile_file(optc_context *, const char *path, const optc_compile_options *, optc_rule **rule);
 OPTC_API int optc_compile_memory(optc_context *, const char *name, const char *text, size_t length, const optc_compile_options *, optc_rule **rule);
 OPTC_API void optc_rule_free(optc_rule *);
 /* A rule compiled ahead of time into a shared object (symbol <name>_rule of the object). */
 OPTC_API int optc_load(optc_context *, const char *shared_object, const char *rule_name, optc_rule **rule);
+
+/* --- emit: files for other programs -------------------------------------------------------------------------------- */
+enum {
+  OPTC_EMIT_OBJECT, OPTC_EMIT_ASSEMBLY, OPTC_EMIT_LLVM_IR, OPTC_EMIT_BITCODE,
+  OPTC_EMIT_GRAPH,                       /* text of the graphs: as analysed, or as explicit `passes` left them */
+  OPTC_EMIT_KERNELS,                     /* text of the kernels after all passes */
+  OPTC_EMIT_HEADER,                      /* the C header of the object */
+  OPTC_EMIT_PTX,                         /* for `gpu` */
+  OPTC_EMIT_EXPLAIN,                     /* kernels, bytes and operations an element, against the least possible */
+  OPTC_EMIT_EXPLAIN_JSON
+};
+typedef struct optc_emit_options {
+  size_t size;                           /* sizeof(optc_emit_options) */
+  const int *kinds; int n_kinds;         /* OPTC_EMIT_*, in the order of the outputs */
+  int level;                             /* 0, 1, 2; -1: the default, 2 */
+  const char *passes, *rule;             /* as in optc_compile_options */
+  int compute_f64, verify_each;
+  int warnings_are_errors;
+  const char *target;                    /* triple; NULL: this machine */
+  const char *const *cpus; int n_cpus;   /* one code variant each, lowest first; none: this machine's cpu */
+  const char *features;                  /* LLVM feature string, or NULL */
+  const char *gpu;                       /* "sm_80"; NULL: that */
+  int debug;                             /* line tables */
+  const char *print_after;               /* a pass, or "all": its result goes to `printed` */
+  void (*printed)(void *self, const char *entry, const char *pass, const char *text); void *printed_self;
+  optc_timed timed; void *timed_self;
+} optc_emit_options;
+typedef struct optc_emission optc_emission;
+/* As optc_compile_*. The result is freed by optc_emission_free, before or after its context. */
+OPTC_API int optc_emit_file(optc_context *, const char *path, const optc_emit_options *, optc_emission **);
+OPTC_API int optc_emit_memory(optc_context *, const char *name, const char *text, size_t length, const optc_emit_options *, optc_emission **);
+OPTC_API void optc_emission_free(optc_emission *);
+OPTC_API const char *optc_emission_rule(const optc_emission *);          /* the rule's name */
+OPTC_API const void *optc_emission_data(const optc_emission *, int output, size_t *size);       /* output: position in `kinds`; NULL past the end */
+OPTC_API const char *optc_emission_source(const optc_emission *, int index);                    /* files read, the first one first; NULL past the end */
+/* Targets and cpus that may be asked for, as text. NULL: out of memory. Lives until the next call on this context. */
+OPTC_API const char *optc_context_targets(optc_context *);
 
 /* --- look at a rule ---------------------------------------------------------------------------------------------- */
 OPTC_API const char *optc_rule_name(const optc_rule *);
@@ -73,12 +118,27 @@ typedef struct optc_operand_info {
 } optc_operand_info;
 OPTC_API int optc_rule_hyper(const optc_rule *, int index, optc_hyper_info *);           /* 0, or OPTC_E_NULL past the end */
 OPTC_API int optc_rule_operand(const optc_rule *, int index, optc_operand_info *);
+/* What an entry does to an operand: bit 0 reads it, bit 1 writes it, bit 2 under a condition only. -1: no such entry or operand. */
+OPTC_API int optc_rule_use(const optc_rule *, int entry, int operand);
 
 /* --- call: arrays instead of the rule's own structs --------------------------------------------------------------- */
-/* DLPack, as in dlpack.h (1.0); declared here so that no other header is needed. */
-struct DLTensor;
+/* DLPack 1.x's tensor, for programs that do not have dlpack.h; include dlpack.h first if both are needed. */
+#ifndef DLPACK_DLPACK_H_
+typedef enum { kDLCPU = 1 } DLDeviceType;
+typedef enum { kDLInt = 0, kDLUInt = 1, kDLFloat = 2, kDLBfloat = 4, kDLBool = 6 } DLDataTypeCode;
+typedef struct { DLDeviceType device_type; int32_t device_id; } DLDevice;
+typedef struct { uint8_t code, bits; uint16_t lanes; } DLDataType;
+typedef struct {
+  void *data;
+  DLDevice device;
+  int32_t ndim;
+  DLDataType dtype;
+  int64_t *shape, *strides;              /* strides in elements; NULL: dense row-major */
+  uint64_t byte_offset;
+} DLTensor;
+#endif
 typedef struct optc_item_args {
-  struct DLTensor *const *tensor;        /* one an operand of the rule, in its order; NULL where absent. CPU, dense or strided */
+  DLTensor *const *tensor;               /* one an operand of the rule, in its order; NULL where absent. CPU, dense or strided */
   double *scalar;                        /* one an operand: item scalars, read and (states) written back; NULL if the rule has none */
   int64_t group;
 } optc_item_args;
@@ -86,12 +146,16 @@ typedef struct optc_call_args {
   size_t size;
   const double *const *groups; int64_t n_groups;       /* one array of hyper-parameters a group, in the rule's order; NULL: all defaults, one group */
   optc_item_args *items; int64_t n_items, first_item;
-  struct DLTensor *const *global_tensor; double *global_scalar;          /* one an operand, as above */
+  double *global_scalar;                 /* one an operand: global numbers, read and (states, outputs) written back; NULL if the rule has none */
   int64_t *t; uint64_t seed;             /* t: steps done; advanced by entry step */
   const optc_parallel *parallel;
   optc_error *error;
 } optc_call_args;
+/* 0, or an error code; then *error, if given, says what and where, and nothing has been written. Errors of tensors name the operand:
+ * text "tensor 'g': axis, extent, expected", value[] the three numbers. `text` lives as long as the rule. */
 OPTC_API int optc_rule_call(const optc_rule *, int entry, const optc_call_args *);
+/* Which states item `item` of the call has (one struct an operand with role state, in their order). */
+OPTC_API int optc_rule_layout(const optc_rule *, const optc_call_args *, int64_t item, optc_state_info *out);
 /* The rule's own structs (those of the generated header), for programs that have it: size_of R_call in `call->size`. */
 OPTC_API int optc_rule_call_raw(const optc_rule *, int entry, const void *R_call);
 OPTC_API size_t optc_rule_workspace_size(const optc_rule *, const void *R_call);

@@ -7,6 +7,8 @@
 
 #define OPTC_CHUNK 65536                 /* elements; part of the language */
 #define OPTC_MAX_VARIANTS 4              /* instruction sets in one object */
+#define OPTC_MAX_UNIFORMS 512            /* slots: every worker keeps its own on its stack */
+#define OPTC_MAX_BUFFERS 256             /* operands and temporaries of one entry */
 
 typedef struct optc_frame {
   const void *hyper;                     /* R_hyper of the group: 8-byte fields */

@@ -64,6 +64,9 @@ struct Graph {
 const char *op_name(Op);
 bool op_is_element(Op);
 bool op_is_function(Op);
+int op_arity(Op);                        /* -1: any */
+bool op_parse(const char *name, Op *);
+bool op_types_ok(Op, Type result, const Type *operands);                 /* element operations and functions */
 
 /* Building. Level is derived. Arguments are asserted to be well typed in debug builds; graph_verify reports. */
 Graph *graph_new(Module *, const char *entry);
@@ -80,6 +83,7 @@ const Node *graph_bool(Graph *, bool);
 const Node *graph_element(Graph *, Op, Type result, unsigned n_args, const Node *const *args);    /* space: the widest of the arguments */
 const Node *graph_op1(Graph *, Op, const Node *);                        /* SAME rule */
 const Node *graph_op2(Graph *, Op, const Node *, const Node *);          /* SAME and COMPARE rules */
+const Node *graph_op3(Graph *, Op, const Node *, const Node *, const Node *);                 /* SAME rule */
 const Node *graph_select(Graph *, const Node *c, const Node *a, const Node *b);
 const Node *graph_cast(Graph *, Type, const Node *);                     /* the node itself when it has the type */
 void graph_write(Graph *, unsigned operand, const Node *value, const Node *when);
@@ -90,6 +94,9 @@ void graph_exists(Graph *, unsigned operand, const Node *when);
  * returns what stands in its place (the node itself for no change). Unreachable nodes are left behind. */
 typedef const Node *(*GraphRule)(Graph *to, const Node *node, void *context);
 Graph *graph_rewrite(const Graph *from, GraphRule, void *context);
+
+/* By id: whether a write, requirement or layout predicate needs the node (spaces and regions are followed too). */
+bool *graph_reachable(const Graph *, Arena *);
 
 /* Text. graph_print(graph_parse(text)) is text. A module prints with its declarations and all its graphs. */
 void graph_print(const Graph *, Text *);

@@ -2,6 +2,7 @@
 #ifndef OPTC_IR_TYPE_H
 #define OPTC_IR_TYPE_H
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef enum Type {
@@ -39,6 +40,10 @@ bool element_types_ok(Element, Type result, const Type *operands);
  * Result bits are normalised: upper bits zero; NaN is left as computed. Runs in round-to-nearest without flushing. */
 Bits element_eval(Element, Type result, Type operand, const Bits *arguments);
 
+/* The same for n positions: argument k's value at position i is x[k][i * step[k]] (step 0: one value for all). */
+void element_run(Element, Type result, Type operand, size_t n, Bits *out, const Bits *const *x, const size_t *step);
+
+Bits bits_normal(Bits, Type);            /* upper bits zeroed */
 double bits_to_f64(Bits, Type);          /* any type, for printing and comparing */
 Bits bits_from_f64(double, Type);        /* rounds as CAST from f64 does */
 Bits bits_canonical(Bits, Type);         /* every NaN becomes the one quiet NaN: comparisons use this and nothing else */

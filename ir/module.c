@@ -1,0 +1,51 @@
+/* module.c: names of roles and scopes, and where each declaration lies in the call structs. */
+#include <string.h>
+#include "ir/graph.h"
+
+Type type_arithmetic(Type storage) {
+  switch (type_kind(storage)) {
+    case KIND_BOOL: return TYPE_BOOL;
+    case KIND_INT: return TYPE_I64;
+    default: return storage == TYPE_F64 ? TYPE_F64 : TYPE_F32;
+  }
+}
+
+const char *role_name(Role r) {
+  static const char *const names[] = {[ROLE_PARAM] = "param", [ROLE_GRAD] = "grad", [ROLE_IN] = "in", [ROLE_OUT] = "out", [ROLE_INOUT] = "inout", [ROLE_STATE] = "state"};
+  return (unsigned)r < sizeof names / sizeof *names ? names[r] : "?";
+}
+
+const char *scope_name(Scope s) {
+  static const char *const names[] = {[SCOPE_TENSOR] = "tensor", [SCOPE_SCALAR] = "scalar", [SCOPE_GLOBAL] = "global"};
+  return (unsigned)s < sizeof names / sizeof *names ? names[s] : "?";
+}
+
+const Graph *module_graph(const Module *m, const char *entry) {
+  for (unsigned i = 0; i < m->n_graphs; i++)
+    if (!strcmp(m->graphs[i]->name, entry)) return m->graphs[i];
+  return NULL;
+}
+
+/* R_item:   tensors {data, stride} and item scalars in order of declaration, then group, rank, shape, first, count.
+ * R_global: t, seed, then the global operands: 8 bytes a number, {data, stride} where it has axes. */
+const Layout *layout_of(const Module *m) {
+  Layout *l = arena_alloc(m->arena, sizeof *l);
+  l->operand = arena_array(m->arena, m->n_operands, sizeof *l->operand);
+  unsigned item = 0, global = 16;
+  for (unsigned i = 0; i < m->n_operands; i++) {
+    const Operand *o = &m->operands[i];
+    bool tensor = o->scope == SCOPE_TENSOR || (o->scope == SCOPE_GLOBAL && o->shape && o->shape->rank);
+    unsigned *end = o->scope == SCOPE_GLOBAL ? &global : &item;
+    l->operand[i] = *end;
+    *end += tensor ? 16 : 8;
+  }
+  l->item_group = item;
+  l->item_rank = item + 8;
+  l->item_shape = item + 16;
+  l->item_first = item + 24;
+  l->item_count = item + 32;
+  l->item_size = item + 40;
+  l->hyper_size = 8 * m->n_hypers;
+  l->global_size = global;
+  return l;
+}

@@ -1,0 +1,92 @@
+/* bench_compile.c: CPU time of compiling, as whole processes and inside one.
+ *   usage: bench_compile OUT.json OPTC RULE.opt [quick]      the parent
+ *          bench_compile --callable RULE.opt CACHE_DIR       a new process: start to a callable function */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "runtime/optc.h"
+#include "tests/bench/measure.h"
+
+static double cpu_of(const struct rusage *u) {
+  return (double)(u->ru_utime.tv_sec + u->ru_stime.tv_sec) + 1e-6 * (double)(u->ru_utime.tv_usec + u->ru_stime.tv_usec);
+}
+
+/* CPU milliseconds of a whole process. */
+static double process_ms(char *const argv[]) {
+  pid_t pid = fork();
+  if (pid == 0) { execvp(argv[0], argv); _exit(127); }
+  int status;
+  struct rusage u;
+  if (pid < 0 || wait4(pid, &status, 0, &u) != pid || status) { fprintf(stderr, "bench: %s failed (status %d)\n", argv[0], status); exit(1); }
+  return 1e3 * cpu_of(&u);
+}
+
+static optc_context *context(const char *cache) {
+  return optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = cache});
+}
+static optc_rule *compile(optc_context *cx, const char *path) {
+  optc_rule *rule;
+  if (optc_compile_file(cx, path, NULL, &rule)) { fprintf(stderr, "bench: %s\n", optc_context_diagnostics(cx)); exit(1); }
+  return rule;
+}
+
+/* CPU milliseconds to a callable function in this process. */
+static double inside_ms(const char *path, const char *cache, optc_context *cx) {
+  double t = now_cpu();
+  optc_context *own = cx ? cx : context(cache);
+  optc_rule *rule = compile(own, path);
+  t = now_cpu() - t;
+  optc_rule_free(rule);
+  if (!cx) optc_context_free(own);
+  return 1e3 * t;
+}
+
+typedef struct Case { const char *name; double bar; char *const *argv; const char *peer; char *const *peer_argv; } Case;
+
+int main(int argc, char **argv) {
+  if (argc == 4 && !strcmp(argv[1], "--callable")) {
+    optc_rule_free(compile(context(argv[3]), argv[2]));
+    return 0;
+  }
+  if (argc < 4) return 2;
+  const char *optc = argv[2], *rule = argv[3];
+  int rounds = argc > 4 ? 11 : 31;
+  char cache[] = "/tmp/optc-bench-XXXXXX";
+  if (!mkdtemp(cache)) return 1;
+  Report *report = report_open(argv[1]);
+  char *const one[] = {(char *)optc, (char *)rule, "-o", "/dev/null", NULL}, *const empty[] = {"true", NULL};
+  char *const three[] = {(char *)optc, (char *)rule, "--cpu-target=x86-64-v2,x86-64-v3,x86-64-v4", "-o", "/dev/null", NULL};
+  char *const fresh[] = {"/proc/self/exe", "--callable", (char *)rule, "", NULL}, *const cached[] = {"/proc/self/exe", "--callable", (char *)rule, cache, NULL};
+  char *const cc[] = {"clang-19", "-O3", "-march=native", "-I.", "-DADAMW_NAME=f", "-c", "tests/bench/adamw_plain.c", "-o", "/dev/null", NULL};
+  const Case cases[] = {
+    {".opt to object, process", 15, one, "clang-19 -O3 -c", cc}, {".opt to object, 3 instruction sets, process", 30, three, "clang-19 -O3 -c", cc},
+    {".opt to callable, new process", 12, fresh, "process that does nothing", empty}, {".opt to callable, new process, cached", 4, cached, "process that does nothing", empty}};
+  double ours[64], theirs[64];
+  for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+    process_ms(cases[k].argv);
+    for (int r = 0; r < rounds; r++) { ours[r] = process_ms(cases[k].argv); theirs[r] = process_ms(cases[k].peer_argv); }
+    report_row(report, cases[k].name, median(ours, rounds), cases[k].peer, median(theirs, rounds), "ms CPU", median_ratio(theirs, ours, rounds), rounds);
+    report_row(report, cases[k].name, median(ours, rounds), "bar", cases[k].bar, "ms CPU", cases[k].bar / median(ours, rounds), rounds);
+  }
+  inside_ms(rule, "", NULL);
+  for (int r = 0; r < rounds; r++) ours[r] = inside_ms(rule, "", NULL);
+  report_row(report, ".opt to callable, running process", median(ours, rounds), "bar", 8, "ms CPU", 8 / median(ours, rounds), rounds);
+  inside_ms(rule, cache, NULL);
+  for (int r = 0; r < rounds; r++) ours[r] = inside_ms(rule, cache, NULL);
+  report_row(report, ".opt to callable, running process, cached", median(ours, rounds), "bar", 4, "ms CPU", 4 / median(ours, rounds), rounds);
+
+  /* 1,000 values of lr: one compilation. */
+  optc_context *cx = context("");
+  optc_rule *r = compile(cx, rule);
+  optc_rule_free(r);
+  report_row(report, "compilations for 1,000 values of lr", optc_context_compilations(cx), "bar", 1, "count", 1.0 / optc_context_compilations(cx), 1);
+  optc_context_free(cx);
+  char command[128];
+  snprintf(command, sizeof command, "rm -rf %s", cache);
+  if (system(command)) fprintf(stderr, "bench: %s stays\n", cache);
+  return report_close(report);
+}

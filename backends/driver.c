@@ -1,7 +1,7 @@
 /* driver.c: one call of a compiled rule: validates it, then runs its kernels over groups, items and chunks.
  *
  * Freestanding: no library call, no allocation, no state but the dispatch word that the caller hands in. It is part of the host
- * library (where it also drives the interpreters) and, as bitcode, of every object that the compiler writes. */
+ * library (where it also drives the interpreters) and, as machine code without relocations, of every object that the compiler writes. */
 #include "ir/frame.h"
 
 enum { LAUNCH_CHECK, LAUNCH_GROUP, LAUNCH_ITEM, LAUNCH_CHUNK, LAUNCH_FINISH };        /* as in ir/kernel.h */
@@ -30,12 +30,14 @@ typedef struct job {
 
 #define FIELD(base, offset, type) (*(type *)((char *)(base) + (offset)))
 
-static const char *const texts[] = {
+/* Rows of text, not pointers: the driver's machine code is copied into objects as it is and so may hold no address. */
+static const char texts[15][88] = {
   [OPTC_E_SIZE] = "call->size is not the size of this rule's call struct", [OPTC_E_NULL] = "a pointer that must be given is NULL",
   [OPTC_E_SHAPE] = "a rank, extent, shard or stride does not fit", [OPTC_E_GROUP] = "an item's group is not one of the call's",
   [OPTC_E_HYPER] = "the groups differ in a hyper-parameter that must be equal in all of them",
   [OPTC_E_OVERLAP] = "tensors overlap, and one of them is written", [OPTC_E_WORKSPACE] = "the workspace is missing or too small",
   [OPTC_E_ALIGN] = "a pointer is not aligned to its element", [OPTC_E_TARGET] = "this machine lacks the instructions that this object was compiled for",
+  [OPTC_E_MEMORY] = "too many operands, temporaries or uniform values",
 };
 
 /* --- the floating-point environment: ours while we run ------------------------------------------------------------------ */
@@ -314,7 +316,7 @@ static int check_call(const job *j, int64_t *units, int64_t *first_group) {
   const optc_rule_desc *rule = j->rule;
   const optc_entry_desc *entry = j->entry;
   const optc_call *call = j->call;
-  if (rule->n_operands + entry->n_temps > OPTC_MAX_BUFFERS || entry->n_uniforms > OPTC_MAX_UNIFORMS) return fail(call, OPTC_E_INTERNAL, "too many operands", -1);
+  if (rule->n_operands + entry->n_temps > OPTC_MAX_BUFFERS || entry->n_uniforms > OPTC_MAX_UNIFORMS) return fail(call, OPTC_E_INTERNAL, texts[OPTC_E_MEMORY], -1);
   job layout = *j;
   layout.entry = entry_named(rule, WORD('l', 'a', 'y', 'o'));
   worker w, layout_worker;

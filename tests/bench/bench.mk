@@ -4,7 +4,7 @@ BENCH_FAST := $(CC) -std=gnu11 -O3 -march=native -Wall -Wextra -Wno-unused-param
 BENCH_JSON := $(BUILD)/bench.json
 
 .PHONY: bench
-bench: $(BENCH)/bench_adamw $(BENCH)/bench_compile
+bench: $(BENCH)/bench_adamw $(BENCH)/bench_compile $(if $(PEERS),$(BENCH)/libadamw_list.so)
 	@rm -f $(BENCH_JSON)
 	@$(BENCH)/bench_compile $(BENCH_JSON) $(BUILD)/optc rules/adamw.opt $(if $(QUICK),quick)
 	@OMP_WAIT_POLICY=active $(BENCH)/bench_adamw $(BENCH_JSON) $(if $(QUICK),quick)
@@ -29,6 +29,8 @@ $(BENCH)/bench_adamw.o: tests/bench/bench_adamw.c $(BENCH)/adamw.h $(BENCH)/adam
 	$(BENCH_FAST) -fopenmp -c $< -o $@
 $(BENCH)/bench_adamw: $(addprefix $(BENCH)/,bench_adamw.o measure.o adamw_intrinsics.o adamw_plain.o adamw_exact.o adamw.o adamw_flush.o)
 	$(CC) -fopenmp $^ -ljansson -lm -o $@
+$(BENCH)/libadamw_list.so: tests/bench/adamw_list.c $(BENCH)/adamw.o
+	$(BENCH_FAST) -fopenmp -fPIC -shared $^ -o $@
 $(BENCH)/bench_compile: tests/bench/bench_compile.c $(BENCH)/measure.o $(LIB)
 	g++ -no-pie -x c -std=gnu11 -O2 -I. -Iir -c $< -o $(BENCH)/bench_compile.o
 	g++ -no-pie $(BENCH)/bench_compile.o $(BENCH)/measure.o -Wl,--start-group $(LIB) -Wl,--end-group -static-libstdc++ -static-libgcc $(LLVM_STATIC) \

@@ -1,0 +1,142 @@
+/* kernel.c: building the kernel form: programs, kernels, blocks, instructions. */
+#include "ir/kernel.h"
+#include <string.h>
+#include "ir/kernel_text.h"
+
+static const struct { const char *name; int8_t arity; bool has_result; } kops[KOP_COUNT] = {
+#define ELEMENT(id, name, arity, ...) [KOP_##id] = {name, arity, true},
+#include "ir/element.def"
+#undef ELEMENT
+#define KERNELOP(id, name, arity, result) [KOP_E_##id] = {name, arity, result},
+#include "ir/kernel.def"
+#undef KERNELOP
+};
+
+static const uint8_t attrs[KOP_COUNT] = {
+  [KOP_E_CONST] = KATTR_BITS, [KOP_E_HYPER] = KATTR_HYPER, [KOP_E_SIZE] = KATTR_BUFFER_AXIS, [KOP_E_PRESENT] = KATTR_BUFFER,
+  [KOP_E_UNIFORM] = KATTR_NUMBER, [KOP_E_SET_UNIFORM] = KATTR_NUMBER, [KOP_E_SCALAR] = KATTR_BUFFER, [KOP_E_SET_SCALAR] = KATTR_BUFFER,
+  [KOP_E_LOAD] = KATTR_BUFFER, [KOP_E_STORE] = KATTR_BUFFER, [KOP_E_CARRIED] = KATTR_NUMBER, [KOP_E_REQUIRE] = KATTR_NUMBER,
+  [KOP_E_EXISTS] = KATTR_BUFFER,
+};
+
+const char *const binding_names[3] = {"seq", "vector", "thread"};
+
+const char *kop_name(KOp op) { return (unsigned)op < KOP_COUNT ? kops[op].name : "?"; }
+bool kop_has_result(KOp op) { return (unsigned)op < KOP_COUNT && kops[op].has_result; }
+KAttr kop_attr(KOp op) { return attrs[op]; }
+int kop_arity(KOp op) { return kops[op].arity; }
+
+bool kop_parse(const char *text, size_t length, KOp *op) {
+  for (unsigned k = 0; k < KOP_COUNT; k++)
+    if (strlen(kops[k].name) == length && !memcmp(kops[k].name, text, length)) { *op = (KOp)k; return true; }
+  return false;
+}
+
+const char *launch_name(Launch launch) {
+  static const char *const names[] = {"check", "group", "item", "chunk", "finish"};
+  return (unsigned)launch < 5 ? names[launch] : "?";
+}
+
+Program *program_new(const Module *module, Arena *arena, const char *entry) {
+  Program *p = arena_alloc(arena, sizeof *p);
+  p->module = module;
+  p->arena = arena;
+  p->entry = entry;
+  return p;
+}
+
+/* Lists of a program grow by one at a time; they are short, so each growth copies. */
+static void *one_more(Arena *arena, const void *old, unsigned n, size_t size) {
+  char *list = arena_array(arena, (size_t)n + 1, size);
+  if (n) memcpy(list, old, n * size);
+  return list;
+}
+
+Kernel *program_kernel(Program *p, const char *name, Launch launch) {
+  Kernel *k = arena_alloc(p->arena, sizeof *k);
+  k->name = name;
+  k->launch = launch;
+  k->body = block_new(p->arena);
+  p->kernels = one_more(p->arena, p->kernels, p->n_kernels, sizeof *p->kernels);
+  p->kernels[p->n_kernels++] = k;
+  return k;
+}
+
+unsigned program_temp(Program *p, const char *name, Type type) {
+  p->temps = one_more(p->arena, p->temps, p->n_temps, sizeof *p->temps);
+  p->temps[p->n_temps] = (Buffer){name, type};
+  return p->module->n_operands + p->n_temps++;
+}
+
+unsigned program_text(Program *p, const char *text) {
+  p->texts = one_more(p->arena, p->texts, p->n_texts, sizeof *p->texts);
+  p->texts[p->n_texts] = text;
+  return p->n_texts++;
+}
+
+Type program_buffer_type(const Program *p, unsigned buffer) {
+  unsigned n = p->module->n_operands;
+  return buffer < n ? p->module->operands[buffer].storage : p->temps[buffer - n].type;
+}
+
+const char *program_buffer_name(const Program *p, unsigned buffer) {
+  unsigned n = p->module->n_operands;
+  if (buffer < n) return p->module->operands[buffer].name;
+  return buffer - n < p->n_temps ? p->temps[buffer - n].name : "?";
+}
+
+Block *block_new(Arena *arena) { return arena_alloc(arena, sizeof(Block)); }
+
+void block_push(Arena *arena, Block *block, Inst *inst) {
+  block->insts = arena_grow(arena, block->insts, &block->capacity, (size_t)block->n + 1, sizeof *block->insts);
+  block->insts[block->n++] = inst;
+}
+
+Inst *block_add(Arena *arena, Block *block, KOp op, Type type, int64_t imm, unsigned n_args, Inst *const *args) {
+  Inst *inst = arena_alloc(arena, sizeof *inst);
+  inst->op = (uint16_t)op;
+  inst->type = (uint8_t)type;
+  inst->imm = imm;
+  inst->n_args = n_args;
+  if (n_args) {
+    inst->args = arena_array(arena, n_args, sizeof *inst->args);
+    memcpy(inst->args, args, n_args * sizeof *args);
+  }
+  block_push(arena, block, inst);
+  return inst;
+}
+
+static unsigned number_block(Block *block, unsigned next) {
+  for (unsigned i = 0; i < block->n; i++) {
+    Inst *inst = block->insts[i];
+    inst->id = next++;
+    if (inst->body) next = number_block(inst->body, next);
+    if (inst->otherwise) next = number_block(inst->otherwise, next);
+  }
+  return next;
+}
+
+void kernel_number(Kernel *k) { k->n_insts = number_block(k->body, 0); }
+
+/* Copies in the order of numbers, so that every argument has its copy before its user. */
+static Block *clone_block(Arena *arena, const Block *from, Inst **map) {
+  Block *to = block_new(arena);
+  for (unsigned i = 0; i < from->n; i++) {
+    const Inst *old = from->insts[i];
+    Inst *inst = block_add(arena, to, old->op, old->type, old->imm, old->n_args, old->args);
+    Block *const body = old->body, *const otherwise = old->otherwise;
+    inst->binding = old->binding; inst->lanes = old->lanes; inst->unroll = old->unroll; inst->aux = old->aux; inst->id = old->id;
+    for (unsigned a = 0; a < inst->n_args; a++) inst->args[a] = map[inst->args[a]->id];
+    map[old->id] = inst;
+    if (body) inst->body = clone_block(arena, body, map);
+    if (otherwise) inst->otherwise = clone_block(arena, otherwise, map);
+  }
+  return to;
+}
+
+Kernel *kernel_clone(Program *to, const Kernel *k) {
+  Kernel *copy = arena_alloc(to->arena, sizeof *copy);
+  *copy = *k;
+  copy->body = clone_block(to->arena, k->body, arena_array(to->arena, k->n_insts + 1, sizeof(Inst *)));
+  return copy;
+}

@@ -1,0 +1,194 @@
+/* kernel_interpret.c: runs kernels of a program on frames, one instruction after the other, in strips where a loop allows it. */
+#include <string.h>
+#include "ir/interpret.h"
+
+enum { STRIP = 512 };                    /* iterations of a pointwise loop that are run an instruction at a time */
+
+typedef struct Runner {
+  const Program *program;
+  optc_frame *frame;
+  const Layout *layout;
+  Arena *scratch;
+  Bits *value;                           /* by id, outside strips */
+  Bits **strip;                          /* by id: STRIP values, allocated when a loop first needs them */
+  Bits **carried;                        /* by id of a loop: what it carries now, or carried at its end */
+} Runner;
+
+static Bits field(const void *base, size_t offset, unsigned type) {
+  Bits b;
+  memcpy(&b, (const char *)base + offset, 8);
+  return type == TYPE_BOOL ? b != 0 : b;
+}
+
+static char *scalar_place(const Runner *r, int64_t operand) {
+  const Operand *o = &r->program->module->operands[operand];
+  return (char *)(o->scope == SCOPE_GLOBAL ? r->frame->global : r->frame->item) + r->layout->operand[operand];
+}
+
+static Bits load(const Runner *r, int64_t buffer, int64_t index) {
+  const char *data = r->frame->data[buffer];
+  Type type = program_buffer_type(r->program, (unsigned)buffer);
+  unsigned bytes = type_bytes(type);
+  Bits b = 0;
+  if (!data) return 0;                   /* absent tensors read 0 */
+  memcpy(&b, data + index * bytes, bytes);                                     /* little endian, as every target */
+  return type == TYPE_BOOL ? b != 0 : b;
+}
+
+static void store(const Runner *r, int64_t buffer, int64_t index, Bits value) {
+  char *data = r->frame->data[buffer];
+  unsigned bytes = type_bytes(program_buffer_type(r->program, (unsigned)buffer));
+  if (data) memcpy(data + index * bytes, &value, bytes);
+}
+
+/* What needs no argument and is the same in every iteration. */
+static Bits leaf(const Runner *r, const Inst *inst) {
+  const optc_frame *f = r->frame;
+  switch ((KOp)inst->op) {
+    case KOP_E_CONST: return (Bits)inst->imm;
+    case KOP_E_HYPER: return field(f->hyper, 8 * (size_t)inst->imm, inst->type);
+    case KOP_E_STEP: return (Bits)f->t;
+    case KOP_E_SEED: return f->seed;
+    case KOP_E_ITEM: return (Bits)f->index;
+    case KOP_E_COUNT: return (Bits)f->count;
+    case KOP_E_BEGIN: return (Bits)f->begin;
+    case KOP_E_END: return (Bits)f->end;
+    case KOP_E_SIZE: return (Bits)(inst->aux == -1 ? f->count : inst->aux == -2 ? f->rank : inst->aux >= 0 && inst->aux < f->rank ? f->shape[inst->aux] : 0);
+    case KOP_E_PRESENT: return f->data[inst->imm] != NULL;
+    case KOP_E_UNIFORM: return inst->type == TYPE_BOOL ? f->uniform[inst->imm] != 0 : f->uniform[inst->imm];
+    case KOP_E_SCALAR: return field(scalar_place(r, inst->imm), 0, inst->type);
+    default: return 0;
+  }
+}
+
+static void require(const Runner *r, const Inst *inst) {
+  optc_frame *f = r->frame;
+  if (r->value[inst->args[0]->id] || f->failed) return;
+  f->failed = 1 + inst->imm;
+  f->n_values = inst->n_args - 1;
+  for (unsigned a = 1; a < inst->n_args && a <= 4; a++) f->value[a - 1] = bits_to_f64(r->value[inst->args[a]->id], TYPE_F64);
+}
+
+static Type operand_type(const Inst *inst) { return (Type)inst->args[inst->n_args - 1]->type; }        /* also of SELECT, whose first is bool */
+
+/* --- strips ----------------------------------------------------------------------------------------------------------- */
+
+/* Iterations may be run an instruction at a time when none can see another: nothing is carried, and all memory is touched at the index itself. */
+static bool pointwise(const Inst *loop) {
+  if (loop->n_args > 2) return false;
+  for (unsigned i = 0; i < loop->body->n; i++) {
+    const Inst *inst = loop->body->insts[i];
+    switch ((KOp)inst->op) {
+      case KOP_E_LOAD: case KOP_E_STORE: if (inst->args[0] != loop) return false; break;
+      case KOP_E_FOR: case KOP_E_IF: case KOP_E_SET_SCALAR: case KOP_E_SET_UNIFORM: case KOP_E_REQUIRE: case KOP_E_EXISTS: case KOP_E_CARRIED: return false;
+      default: break;
+    }
+  }
+  return true;
+}
+
+typedef struct Lane { const Bits *at; size_t step; } Lane;
+static Lane lane_of(const Runner *r, const Inst *inst) {
+  return r->strip[inst->id] ? (Lane){r->strip[inst->id], 1} : (Lane){&r->value[inst->id], 0};
+}
+
+static void run_strip(Runner *r, const Inst *loop, int64_t first, size_t n) {
+  Bits *index = r->strip[loop->id];
+  for (size_t i = 0; i < n; i++) index[i] = (Bits)first + i;
+  for (unsigned k = 0; k < loop->body->n; k++) {
+    const Inst *inst = loop->body->insts[k];
+    Bits *out = r->strip[inst->id];
+    Lane x[3] = {{0}};
+    for (unsigned a = 0; a < inst->n_args && a < 3; a++) x[a] = lane_of(r, inst->args[a]);
+    if (inst->op < ELEMENT_COUNT) {
+      element_run((Element)inst->op, (Type)inst->type, operand_type(inst), n, out, (const Bits *const[]){x[0].at, x[1].at, x[2].at}, (const size_t[]){x[0].step, x[1].step, x[2].step});
+    } else if (inst->op == KOP_E_LOAD) {
+      for (size_t i = 0; i < n; i++) out[i] = inst->n_args > 1 && !x[1].at[i * x[1].step] ? 0 : load(r, inst->imm, first + (int64_t)i);
+    } else if (inst->op == KOP_E_STORE) {
+      for (size_t i = 0; i < n; i++) if (inst->n_args < 3 || x[2].at[i * x[2].step]) store(r, inst->imm, first + (int64_t)i, x[1].at[i * x[1].step]);
+    } else if (out) {
+      Bits b = leaf(r, inst);
+      for (size_t i = 0; i < n; i++) out[i] = b;
+    }
+  }
+}
+
+static void open_strips(Runner *r, const Inst *loop) {
+  r->strip[loop->id] = arena_array(r->scratch, STRIP, sizeof(Bits));
+  for (unsigned k = 0; k < loop->body->n; k++)
+    if (kop_has_result(loop->body->insts[k]->op)) r->strip[loop->body->insts[k]->id] = arena_array(r->scratch, STRIP, sizeof(Bits));
+}
+
+/* --- one at a time ------------------------------------------------------------------------------------------------------ */
+
+static const Inst *run_block(Runner *, const Block *);
+
+static void run_for(Runner *r, const Inst *loop) {
+  int64_t low = (int64_t)r->value[loop->args[0]->id], high = (int64_t)r->value[loop->args[1]->id];
+  if (pointwise(loop)) {
+    if (low < high && !r->strip[loop->id]) open_strips(r, loop);
+    for (int64_t i = low; i < high; i += STRIP) {
+      run_strip(r, loop, i, high - i < STRIP ? (size_t)(high - i) : STRIP);
+      if (high - i <= STRIP) break;
+    }
+    return;
+  }
+  unsigned n = loop->n_args - 2;
+  if (!r->carried[loop->id]) r->carried[loop->id] = arena_array(r->scratch, n + 1, sizeof(Bits));
+  Bits *carried = r->carried[loop->id];
+  for (unsigned c = 0; c < n; c++) carried[c] = r->value[loop->args[c + 2]->id];
+  for (int64_t i = low; i < high; i++) {
+    r->value[loop->id] = (Bits)i;
+    const Inst *yield = run_block(r, loop->body);
+    for (unsigned c = 0; c < n; c++) carried[c] = r->value[yield->args[c]->id];
+  }
+}
+
+static void run_inst(Runner *r, const Inst *inst) {
+  Bits *v = r->value;
+  if (inst->op < ELEMENT_COUNT) {
+    Bits x[3] = {0};
+    for (unsigned a = 0; a < inst->n_args && a < 3; a++) x[a] = v[inst->args[a]->id];
+    v[inst->id] = element_eval((Element)inst->op, (Type)inst->type, operand_type(inst), x);
+    return;
+  }
+  switch ((KOp)inst->op) {
+    case KOP_E_LOAD:
+      v[inst->id] = inst->n_args > 1 && !v[inst->args[1]->id] ? 0 : load(r, inst->imm, (int64_t)v[inst->args[0]->id]);
+      return;
+    case KOP_E_STORE:
+      if (inst->n_args < 3 || v[inst->args[2]->id]) store(r, inst->imm, (int64_t)v[inst->args[0]->id], v[inst->args[1]->id]);
+      return;
+    case KOP_E_SET_UNIFORM: r->frame->uniform[inst->imm] = v[inst->args[0]->id]; return;
+    case KOP_E_SET_SCALAR: memcpy(scalar_place(r, inst->imm), &v[inst->args[0]->id], 8); return;
+    case KOP_E_REQUIRE: require(r, inst); return;
+    case KOP_E_EXISTS: r->frame->exists[inst->imm] = v[inst->args[0]->id] != 0; return;
+    case KOP_E_CARRIED: v[inst->id] = r->carried[inst->args[0]->id][inst->imm]; return;
+    case KOP_E_FOR: run_for(r, inst); return;
+    case KOP_E_IF:
+      if (v[inst->args[0]->id]) run_block(r, inst->body);
+      else if (inst->otherwise) run_block(r, inst->otherwise);
+      return;
+    default: v[inst->id] = leaf(r, inst); return;
+  }
+}
+
+/* Returns the last instruction: the yield of a loop's body. */
+static const Inst *run_block(Runner *r, const Block *block) {
+  const Inst *inst = NULL;
+  for (unsigned i = 0; i < block->n; i++) {
+    inst = block->insts[i];
+    run_inst(r, inst);
+  }
+  return inst;
+}
+
+void kernel_interpret(const Program *p, const Kernel *k, optc_frame *f, Arena *scratch) {
+  Module module = *p->module;            /* a layout in our own memory: several threads may run one program */
+  module.arena = scratch;
+  Runner r = {.program = p, .frame = f, .layout = layout_of(&module), .scratch = scratch};
+  r.value = arena_array(scratch, (size_t)k->n_insts + 1, sizeof(Bits));
+  r.strip = arena_array(scratch, (size_t)k->n_insts + 1, sizeof(Bits *));
+  r.carried = arena_array(scratch, (size_t)k->n_insts + 1, sizeof(Bits *));
+  run_block(&r, k->body);
+}

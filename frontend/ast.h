@@ -38,6 +38,7 @@ struct Expr {
   Range op_where;                        /* the operator, bracket or call name */
   Oper op;
   bool parenthesised;                    /* (a): one factor of a contraction */
+  unsigned depth;                        /* of the tree below, 1 for a leaf; at most FRONTEND_MAX_EXPR_DEPTH */
   const char *name;
   const char *order;                     /* CALL: after ';' */
   int64_t value;
@@ -46,7 +47,7 @@ struct Expr {
   ExprList args;
   bool has_subs;
   SubList subs;
-  Link *links; unsigned n_links;
+  Link *links; unsigned n_links; size_t links_capacity;
   const Shape *shape;                    /* IS */
 };
 

@@ -68,7 +68,7 @@ $(BUILD)/gen/frontend/lexer.c: frontend/lexer.re $(BUILD)/gen/frontend/grammar.h
 $(BUILD)/gen/frontend/grammar.c $(BUILD)/gen/frontend/grammar.h &: frontend/grammar.y
 	@mkdir -p $(@D)
 	$(LEMON) -q -l -d$(@D) $<
-$(BUILD)/obj/frontend/%.o: | $(BUILD)/gen/frontend/grammar.h
+$(OBJ_frontend): | $(BUILD)/gen/frontend/grammar.h
 
 # --- the driver, once for each architecture, as machine code that every object carries --------------------------------------
 # Compiled with its constants beside its code, so that nothing in it needs the linker: the back end pastes it in as data, which takes no time
@@ -88,6 +88,13 @@ $(BUILD)/gen/backends/driver_%.s: backends/driver.c ir/frame.h ir/optc_abi.h bac
 $(BUILD)/obj/backends/embed.o: backends/embed.S $(BUILD)/gen/backends/driver_x86_64.s $(BUILD)/gen/backends/driver_aarch64.s ir/optc_abi.h
 	@mkdir -p $(@D)
 	$(CC) -I. -I$(BUILD)/gen -c $< -o $@
+
+# --- what the cache of compiled rules is keyed by beside the rule itself: everything that makes code ------------------------
+$(BUILD)/gen/runtime/build_id.h: $(wildcard ir/* frontend/* passes/* backends/*) runtime/build.c runtime/compile.c
+	@mkdir -p $(@D)
+	@echo "#define OPTC_BUILD_ID \"$$(cat $(sort $^) | sha256sum | cut -c1-32)\"" > $@
+$(BUILD)/obj/runtime/compile.o: $(BUILD)/gen/runtime/build_id.h
+$(BUILD)/obj/runtime/parallel_openmp.o: EXTRA += -fopenmp
 
 # --- products ---------------------------------------------------------------------------------------------------------
 $(BUILD)/liboptc.a: $(LIB)

@@ -94,7 +94,7 @@ $(BUILD)/gen/runtime/build_id.h: $(wildcard ir/* frontend/* passes/* backends/*)
 	@mkdir -p $(@D)
 	@echo "#define OPTC_BUILD_ID \"$$(cat $(sort $^) | sha256sum | cut -c1-32)\"" > $@
 $(BUILD)/obj/runtime/compile.o: $(BUILD)/gen/runtime/build_id.h
-$(BUILD)/obj/runtime/parallel_openmp.o: EXTRA += -fopenmp
+$(BUILD)/obj/runtime/parallel_openmp.o: CFLAGS += -fopenmp
 
 # --- products ---------------------------------------------------------------------------------------------------------
 $(BUILD)/liboptc.a: $(LIB)

@@ -1,0 +1,142 @@
+/* compile.c: from .opt text to a rule that can be called: through the cache, the code generator or an interpreter. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "runtime/build.h"
+#include "runtime/cache.h"
+#include "runtime/interp.h"
+#include <runtime/build_id.h>
+
+typedef struct Compile { Build build; optc_compile_options options; optc_rule *rule; } Compile;
+
+static const Range nowhere = {0};
+
+/* Everything that the object's bytes, or the diagnostics kept beside them, depend on. */
+static CacheKey compile_key(Compilation *c, const Compile *k, const char *features) {
+  const Build *b = &k->build;
+  const optc_compile_options *o = &k->options;
+  int numbers[] = {OPTC_DESC_VERSION, b->level, o->compute_f64, c->context->color};
+  const char *texts[] = {OPTC_BUILD_ID, optc_version(), backend_host_triple(c->arena), backend_host_cpu(c->arena), features,
+                         o->cpu ? o->cpu : "", o->passes ? o->passes : "(default)", o->rule ? o->rule : "(last)"};
+  enum { TEXTS = sizeof texts/sizeof *texts };
+  CacheField *fields = arena_array(c->arena, 1 + TEXTS + 2*b->files->n, sizeof *fields);
+  size_t n = 0;
+  fields[n++] = (CacheField){numbers, sizeof numbers};
+  for (int i = 0; i < TEXTS; i++) fields[n++] = (CacheField){texts[i], strlen(texts[i])};
+  for (unsigned i = 0; i < b->files->n; i++) {
+    const Source *s = b->files->files[i]->source;
+    fields[n++] = (CacheField){s->name, strlen(s->name)};
+    fields[n++] = (CacheField){s->text, s->length};
+  }
+  return cache_key(fields, n);
+}
+
+static int link_object(Compilation *c, Compile *k, const char *name, const void *object, size_t size) {
+  char why[256];
+  const void *address;
+  k->rule->jit = jit_link(object, size, arena_printf(c->arena, "%s_rule", name), &address, why, sizeof why);
+  if (!k->rule->jit) {
+    diag_error(c->diag, nowhere, "cannot link the generated code: %s", why);
+    return OPTC_E_INTERNAL;
+  }
+  int status = rule_adopt(k->rule, address) ? OPTC_OK : OPTC_E_MEMORY;
+  compilation_stage(c, "link");
+  return status;
+}
+
+static int compile_jit(Compilation *c, Compile *k) {
+  Build *b = &k->build;
+  char *found = jit_host_features();
+  if (!found) return OPTC_E_MEMORY;
+  char features[4096];                                      /* no malloc'ed memory is held across arena calls */
+  snprintf(features, sizeof features, "%s", found);
+  free(found);
+  const char *cpus[] = {k->options.cpu ? k->options.cpu : "native"};
+  Target target = {.cpus = cpus, .n_cpus = 1, .level = b->level ? 2 : 0};
+  CacheKey key = compile_key(c, k, features);
+  CacheEntry entry;
+  if (cache_load(c->context->cache_dir, c->arena, &key, &entry)) {
+    compilation_stage(c, "cache");
+    if (link_object(c, k, entry.part[CACHE_RULE].data, entry.part[CACHE_OBJECT].data, entry.part[CACHE_OBJECT].size) == OPTC_OK) {
+      if (entry.part[CACHE_TEXT].size) {                    /* they include those of this parse */
+        c->diag = diag_new(c->arena, 0);
+        context_adopt(c->context, entry.part[CACHE_TEXT].data, entry.part[CACHE_JSON].data);
+      }
+      return OPTC_OK;
+    }
+    c->diag = diag_new(c->arena, 0);                        /* an entry that does not link is replaced */
+  } else compilation_stage(c, "cache");
+
+  if (!backend_check_target(&target, c->diag)) return OPTC_E_TARGET;
+  int status = build_analyse(c, b);
+  if (status == OPTC_OK) status = build_lower(c, b);
+  if (status != OPTC_OK) return status;
+  Output object;
+  c->context->compilations++;
+  if (!backend_emit(c->arena, c->diag, b->module, b->programs, b->module->n_graphs, &target, EMIT_OBJECT, &object)) return OPTC_E_INTERNAL;
+  compilation_stage(c, "codegen");
+  status = link_object(c, k, b->module->name, object.data, object.size);
+  if (status != OPTC_OK) return status;
+  Text text = {.arena = c->arena}, json = {.arena = c->arena};
+  if (diag_count(c->diag)) {
+    diag_render_text(c->diag, &text, c->context->color);
+    diag_render_json(c->diag, &json);
+  }
+  entry = (CacheEntry){{{b->module->name, strlen(b->module->name)}, {text.data, text.length}, {json.data, json.length}, {object.data, object.size}}};
+  cache_store(c->context->cache_dir, c->arena, &key, &entry);
+  compilation_stage(c, "cache");
+  return OPTC_OK;
+}
+
+static int compile_interpreted(Compilation *c, Compile *k) {
+  Build *b = &k->build;
+  int status = build_analyse(c, b);
+  if (status == OPTC_OK && k->options.backend == OPTC_BACKEND_KERNEL) status = build_lower(c, b);
+  if (status != OPTC_OK) return status;
+  const optc_rule_desc *desc = interp_describe(k->rule, b->module, b->programs);
+  compilation_stage(c, "describe");
+  if (!rule_adopt(k->rule, desc)) return OPTC_E_MEMORY;
+  k->rule->arena = c->arena;
+  c->keep = true;
+  return OPTC_OK;
+}
+
+static int compile(Compilation *c, void *self) {
+  Compile *k = self;
+  compilation_time(c, k->options.timed, k->options.timed_self);
+  if (!build_level(c, k->options.level, &k->build.level)) return OPTC_E_INPUT;
+  int status = build_load(c, &k->build);
+  if (status != OPTC_OK) return status;
+  switch (k->options.backend) {
+  case OPTC_BACKEND_JIT: return compile_jit(c, k);
+  case OPTC_BACKEND_GRAPH:
+  case OPTC_BACKEND_KERNEL: return compile_interpreted(c, k);
+  default: diag_error(c->diag, nowhere, "there is no backend %d", k->options.backend); return OPTC_E_INPUT;
+  }
+}
+
+static int compile_rule(optc_context *cx, Compile *k, const optc_compile_options *options, optc_rule **rule) {
+  *rule = NULL;
+  k->options = (optc_compile_options){.size = sizeof k->options, .level = -1};
+  options_copy(&k->options, sizeof k->options, options, options ? options->size : 0);
+  k->build.rule = k->options.rule;
+  k->build.passes = k->options.passes;
+  k->build.compute_f64 = k->options.compute_f64;
+  k->build.verify_each = k->options.verify_each;
+  k->rule = rule_new();
+  if (!k->rule) return OPTC_E_MEMORY;
+  int status = context_compile(cx, compile, k);
+  if (status == OPTC_OK) *rule = k->rule;
+  else optc_rule_free(k->rule);
+  return status;
+}
+
+int optc_compile_file(optc_context *cx, const char *path, const optc_compile_options *options, optc_rule **rule) {
+  Compile k = {.build = {.path = path}};
+  return compile_rule(cx, &k, options, rule);
+}
+
+int optc_compile_memory(optc_context *cx, const char *name, const char *text, size_t length, const optc_compile_options *options, optc_rule **rule) {
+  Compile k = {.build = {.name = name, .text = text, .length = length}};
+  return compile_rule(cx, &k, options, rule);
+}

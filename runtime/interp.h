@@ -1,0 +1,13 @@
+/* interp.h: descriptors whose kernels are interpreted: the oracles, called exactly as compiled rules are. For this room only. */
+#ifndef OPTC_RUNTIME_INTERP_H
+#define OPTC_RUNTIME_INTERP_H
+#include "ir/graph.h"
+#include "ir/kernel.h"
+#include "runtime/rule.h"
+
+/* Everything lives in the module's arena. `programs` NULL: the module's graphs are interpreted, after the expansion of functions. */
+const optc_rule_desc *interp_describe(optc_rule *, const Module *, Program *const *programs);
+/* Bit 0 read, bit 1 written, bit 2 under a condition only; one an operand. */
+const int64_t *interp_graph_use(const Graph *);
+const int64_t *interp_program_use(const Program *);
+#endif

@@ -1,0 +1,308 @@
+/* rule.c: compiled rules: looking at them, and calling them on arrays and DLPack tensors. */
+#define _GNU_SOURCE
+#include "runtime/rule.h"
+#include <dlfcn.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "ir/module.h"
+
+/* --- texts that name an operand: error texts must outlive the call ------------------------------------------------------- */
+typedef enum RuleText { TEXT_MISSING, TEXT_TYPE, TEXT_DEVICE, TEXT_RANK, TEXT_EXTENT, TEXT_SCALAR, TEXT_COUNT } RuleText;
+static const char *const text_format[TEXT_COUNT] = {
+  [TEXT_MISSING] = "tensor '%s' is not given",
+  [TEXT_TYPE] = "tensor '%s' does not have element type %s",
+  [TEXT_DEVICE] = "tensor '%s' is not in main memory",
+  [TEXT_RANK] = "tensor '%s': rank, expected",
+  [TEXT_EXTENT] = "tensor '%s': axis, extent, expected",
+  [TEXT_SCALAR] = "number '%s' is not given",
+};
+
+optc_rule *rule_new(void) { return calloc(1, sizeof(optc_rule)); }
+
+bool rule_adopt(optc_rule *r, const optc_rule_desc *desc) {
+  char **texts = calloc((size_t)desc->n_operands*TEXT_COUNT + 1, sizeof *texts);
+  if (!texts) return false;
+  r->desc = desc;
+  r->texts = texts;
+  for (int64_t k = 0; k < desc->n_operands; k++)
+    for (int i = 0; i < TEXT_COUNT; i++)
+      if (asprintf(&texts[k*TEXT_COUNT + i], text_format[i], desc->operands[k].name, desc->operands[k].type_name) < 0) {
+        texts[k*TEXT_COUNT + i] = NULL;
+        return false;
+      }
+  return true;
+}
+
+static const char *rule_text(const optc_rule *r, int64_t operand, RuleText text) { return r->texts[operand*TEXT_COUNT + text]; }
+
+void optc_rule_free(optc_rule *r) {
+  if (!r) return;
+  if (r->texts)
+    for (int64_t i = 0; i < r->desc->n_operands*TEXT_COUNT; i++) free(r->texts[i]);
+  free(r->texts);
+  jit_free(r->jit);
+  if (r->arena) arena_free(r->arena);
+  if (r->library) dlclose(r->library);
+  free(r);
+}
+
+/* --- looking ------------------------------------------------------------------------------------------------------------- */
+const char *optc_rule_name(const optc_rule *r) { return r->desc->name; }
+int optc_rule_hypers(const optc_rule *r) { return (int)r->desc->n_hypers; }
+int optc_rule_operands(const optc_rule *r) { return (int)r->desc->n_operands; }
+int optc_rule_entries(const optc_rule *r) { return (int)r->desc->n_entries; }
+
+int optc_rule_entry(const optc_rule *r, const char *name) {
+  for (int64_t i = 0; i < r->desc->n_entries; i++)
+    if (!strcmp(r->desc->entries[i].name, name)) return (int)i;
+  return -1;
+}
+const char *optc_rule_entry_name(const optc_rule *r, int entry) {
+  return entry >= 0 && entry < r->desc->n_entries ? r->desc->entries[entry].name : NULL;
+}
+
+static double f64_of(uint64_t bits) {
+  double x;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+static uint64_t bits_of(double x) {
+  uint64_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+
+int optc_rule_hyper(const optc_rule *r, int index, optc_hyper_info *out) {
+  if (index < 0 || index >= r->desc->n_hypers) return OPTC_E_NULL;
+  const optc_hyper_desc *h = &r->desc->hypers[index];
+  bool real = h->type == TYPE_F64;
+  *out = (optc_hyper_info){.name = h->name, .external = h->external, .type = real ? 0 : h->type == TYPE_BOOL ? 2 : 1, .has_default = h->has_default != 0,
+                           .value = !h->has_default ? 0 : real ? f64_of(h->value) : (double)(int64_t)h->value};
+  return OPTC_OK;
+}
+
+int optc_rule_operand(const optc_rule *r, int index, optc_operand_info *out) {
+  if (index < 0 || index >= r->desc->n_operands) return OPTC_E_NULL;
+  const optc_operand_desc *o = &r->desc->operands[index];
+  *out = (optc_operand_info){.name = o->name, .external = o->external, .type = o->type_name, .role = (int)o->role, .scope = (int)o->scope,
+                             .optional = o->optional != 0, .bytes = (int)o->bytes, .entry = o->entry};
+  return OPTC_OK;
+}
+
+int optc_rule_use(const optc_rule *r, int entry, int operand) {
+  if (entry < 0 || entry >= r->desc->n_entries || operand < 0 || operand >= r->desc->n_operands) return -1;
+  return (int)r->desc->entries[entry].reads[operand];
+}
+
+/* --- calling ------------------------------------------------------------------------------------------------------------- */
+/* The DLPack type of each storage type. */
+static const struct { uint8_t code, bits; } dl_type[TYPE_COUNT] = {
+  [TYPE_BOOL] = {kDLBool, 8}, [TYPE_I8] = {kDLInt, 8}, [TYPE_U8] = {kDLUInt, 8}, [TYPE_I32] = {kDLInt, 32}, [TYPE_I64] = {kDLInt, 64},
+  [TYPE_BF16] = {kDLBfloat, 16}, [TYPE_F16] = {kDLFloat, 16}, [TYPE_F32] = {kDLFloat, 32}, [TYPE_F64] = {kDLFloat, 64},
+};
+
+typedef struct Raw {                     /* the rule's own structs, built for one call */
+  optc_call call;
+  char *block;                           /* one allocation: groups, global, items */
+  void *workspace;
+} Raw;
+
+static int fail(optc_error *error, int code, const char *text, int64_t item, int n, double a, double b, double c) {
+  if (error) *error = (optc_error){.code = code, .text = text, .item = item, .n = n, .value = {a, b, c}};
+  return code;
+}
+
+/* Numbers in the call structs: a double, or an int64_t for integer and bool. */
+static uint64_t number_bits(int64_t type, double x) {
+  if (type == TYPE_F64 || type == TYPE_F32) return bits_of(x);
+  if (type == TYPE_BOOL) return x != 0;
+  return isnan(x) ? 0 : x >= 9223372036854775808.0 ? (uint64_t)INT64_MAX : x < -9223372036854775808.0 ? (uint64_t)INT64_MIN : (uint64_t)(int64_t)x;
+}
+static double number_f64(int64_t type, uint64_t bits) { return type == TYPE_F64 || type == TYPE_F32 ? f64_of(bits) : (double)(int64_t)bits; }
+
+static int build_groups(const optc_rule *r, const optc_call_args *a, char *at) {
+  const optc_rule_desc *d = r->desc;
+  int64_t n = a->groups ? a->n_groups : 1;
+  for (int64_t g = 0; g < n; g++)
+    for (int64_t k = 0; k < d->n_hypers; k++) {
+      const optc_hyper_desc *h = &d->hypers[k];
+      uint64_t bits = h->value;
+      if (a->groups) {
+        if (!a->groups[g]) return fail(a->error, OPTC_E_NULL, "the hyper-parameters of a group are NULL: group", -1, 1, (double)g, 0, 0);
+        bits = number_bits(h->type, a->groups[g][k]);
+      } else if (!h->has_default) return fail(a->error, OPTC_E_NULL, "a hyper-parameter has no default and no group is given: index", -1, 1, (double)k, 0, 0);
+      memcpy(at + g*d->hyper_size + 8*k, &bits, 8);
+    }
+  return OPTC_OK;
+}
+
+/* Row-major, axes of one element apart: then the strides are not passed on. */
+static bool is_dense(const DLTensor *t) {
+  if (!t->strides) return true;
+  int64_t expected = 1;
+  for (int k = t->ndim; k-- > 0;) {
+    if (t->shape[k] == 0) return true;
+    if (t->shape[k] != 1 && t->strides[k] != expected) return false;
+    expected *= t->shape[k];
+  }
+  return true;
+}
+
+/* A tensor against its declaration and the shape of the item. */
+static int check_tensor(const optc_rule *r, const optc_call_args *a, int64_t item, int64_t k, const DLTensor *t, const DLTensor *shape) {
+  const optc_operand_desc *o = &r->desc->operands[k];
+  if (t->device.device_type != kDLCPU) return fail(a->error, OPTC_E_TYPE, rule_text(r, k, TEXT_DEVICE), item, 0, 0, 0, 0);
+  if (t->dtype.code != dl_type[o->type].code || t->dtype.bits != dl_type[o->type].bits || t->dtype.lanes != 1)
+    return fail(a->error, OPTC_E_TYPE, rule_text(r, k, TEXT_TYPE), item, 0, 0, 0, 0);
+  if (!o->item_shape) return OPTC_OK;
+  if (t->ndim != shape->ndim) return fail(a->error, OPTC_E_SHAPE, rule_text(r, k, TEXT_RANK), item, 2, t->ndim, shape->ndim, 0);
+  for (int i = 0; i < t->ndim; i++)
+    if (t->shape[i] != shape->shape[i] || t->shape[i] < 0)
+      return fail(a->error, OPTC_E_SHAPE, rule_text(r, k, TEXT_EXTENT), item, 3, i, (double)t->shape[i], (double)shape->shape[i]);
+  return OPTC_OK;
+}
+
+static int build_item(const optc_rule *r, const optc_entry_desc *entry, const optc_call_args *a, int64_t index, char *at) {
+  const optc_rule_desc *d = r->desc;
+  const optc_item_args *item = &a->items[index];
+  const DLTensor *shape = NULL;
+  for (int64_t k = 0; k < d->n_operands && !shape; k++)
+    if (d->operands[k].item_shape && d->operands[k].scope == SCOPE_TENSOR && item->tensor) shape = item->tensor[k];
+  for (int64_t k = 0; k < d->n_operands; k++) {
+    const optc_operand_desc *o = &d->operands[k];
+    if (o->scope == SCOPE_GLOBAL) continue;
+    if (o->scope == SCOPE_SCALAR) {
+      if (!item->scalar && entry->reads[k] && !o->optional) return fail(a->error, OPTC_E_NULL, rule_text(r, k, TEXT_SCALAR), index, 0, 0, 0, 0);
+      uint64_t bits = item->scalar ? number_bits(o->type, item->scalar[k]) : 0;
+      memcpy(at + o->offset, &bits, 8);
+      continue;
+    }
+    const DLTensor *t = item->tensor ? item->tensor[k] : NULL;
+    optc_tensor raw = {0};
+    if (t) {
+      int status = check_tensor(r, a, index, k, t, shape);
+      if (status) return status;
+      raw.data = t->data ? (char *)t->data + t->byte_offset : NULL;
+      raw.stride = is_dense(t) ? NULL : t->strides;
+    } else if (entry->reads[k] && !o->optional && (o->role == ROLE_PARAM || o->role == ROLE_GRAD || o->role == ROLE_IN || o->role == ROLE_INOUT))
+      return fail(a->error, OPTC_E_NULL, rule_text(r, k, TEXT_MISSING), index, 0, 0, 0, 0);
+    memcpy(at + o->offset, &raw, sizeof raw);
+  }
+  int64_t rank = shape ? shape->ndim : 0, count = shape ? 1 : 0, first = 0;
+  for (int64_t i = 0; i < rank; i++)
+    if (__builtin_mul_overflow(count, shape->shape[i], &count)) return fail(a->error, OPTC_E_SHAPE, "an item has more than 2^63 elements", index, 0, 0, 0, 0);
+  const int64_t *extents = shape ? shape->shape : NULL;
+  memcpy(at + d->item_group, &item->group, 8);
+  memcpy(at + d->item_rank, &rank, 8);
+  memcpy(at + d->item_shape, &extents, sizeof extents);
+  memcpy(at + d->item_first, &first, 8);
+  memcpy(at + d->item_count, &count, 8);
+  return OPTC_OK;
+}
+
+static size_t align64(size_t n) { return (n + 63) & ~(size_t)63; }
+
+static int build_call(const optc_rule *r, int64_t entry, const optc_call_args *a, Raw *raw) {
+  const optc_rule_desc *d = r->desc;
+  *raw = (Raw){0};
+  if (a->error) *a->error = (optc_error){.item = -1};
+  if (a->size != sizeof *a) return fail(a->error, OPTC_E_SIZE, "size of the call's struct, expected", -1, 2, (double)a->size, (double)sizeof *a, 0);
+  if (entry < 0 || entry >= d->n_entries) return fail(a->error, OPTC_E_NULL, "there is no such entry", -1, 1, (double)entry, 0, 0);
+  if (a->n_items < 0 || (a->groups && a->n_groups < 0)) return fail(a->error, OPTC_E_SHAPE, "a count is negative", -1, 0, 0, 0, 0);
+  if (a->n_items && !a->items) return fail(a->error, OPTC_E_NULL, "the items are NULL", -1, 0, 0, 0, 0);
+  if (d->entries[entry].advances && !a->t) return fail(a->error, OPTC_E_NULL, "t is NULL: the entry counts steps", -1, 0, 0, 0, 0);
+  int64_t n_groups = a->groups ? a->n_groups : 1;
+  size_t groups = align64((size_t)n_groups*(size_t)d->hyper_size), global = align64((size_t)d->global_size), items;
+  if (__builtin_mul_overflow((size_t)a->n_items, (size_t)d->item_size, &items) || items > SIZE_MAX/2) return fail(a->error, OPTC_E_MEMORY, "out of memory", -1, 0, 0, 0, 0);
+  raw->block = calloc(1, groups + global + items + 64);
+  if (!raw->block) return fail(a->error, OPTC_E_MEMORY, "out of memory", -1, 0, 0, 0, 0);
+  char *global_at = raw->block + groups, *items_at = global_at + global;
+  raw->call = (optc_call){.size = sizeof raw->call, .groups = raw->block, .n_groups = n_groups, .items = items_at, .n_items = a->n_items, .first_item = a->first_item,
+                          .global = global_at, .parallel = a->parallel, .error = a->error};
+  int status = build_groups(r, a, raw->block);
+  if (status) return status;
+  int64_t t = a->t ? *a->t : 0;
+  memcpy(global_at, &t, 8);
+  memcpy(global_at + 8, &a->seed, 8);
+  for (int64_t k = 0; k < d->n_operands; k++) {
+    const optc_operand_desc *o = &d->operands[k];
+    if (o->scope != SCOPE_GLOBAL) continue;
+    if (!a->global_scalar && d->entries[entry].reads[k] && !o->optional) return fail(a->error, OPTC_E_NULL, rule_text(r, k, TEXT_SCALAR), -1, 0, 0, 0, 0);
+    uint64_t bits = a->global_scalar ? number_bits(o->type, a->global_scalar[k]) : 0;
+    memcpy(global_at + o->offset, &bits, 8);
+  }
+  for (int64_t i = 0; i < a->n_items; i++) {
+    status = build_item(r, &d->entries[entry], a, i, items_at + (size_t)i*(size_t)d->item_size);
+    if (status) return status;
+  }
+  return OPTC_OK;
+}
+
+/* What the entry wrote into the structs, back into the caller's arrays. */
+static void copy_back(const optc_rule *r, int64_t entry, const optc_call_args *a, const Raw *raw) {
+  const optc_rule_desc *d = r->desc;
+  if (a->t) memcpy(a->t, raw->call.global, 8);
+  for (int64_t k = 0; k < d->n_operands; k++) {
+    const optc_operand_desc *o = &d->operands[k];
+    if (!(d->entries[entry].reads[k] & 2) || o->scope == SCOPE_TENSOR) continue;
+    uint64_t bits;
+    if (o->scope == SCOPE_GLOBAL) {
+      if (!a->global_scalar) continue;
+      memcpy(&bits, (const char *)raw->call.global + o->offset, 8);
+      a->global_scalar[k] = number_f64(o->type, bits);
+    } else
+      for (int64_t i = 0; i < a->n_items; i++) {
+        if (!a->items[i].scalar) continue;
+        memcpy(&bits, (const char *)raw->call.items + (size_t)i*(size_t)d->item_size + o->offset, 8);
+        a->items[i].scalar[k] = number_f64(o->type, bits);
+      }
+  }
+}
+
+static int32_t *dispatch_word(const optc_rule *r) { return r->desc->n_variants > 1 ? (int32_t *)&r->chosen : NULL; }
+
+static int drive(const optc_rule *r, int64_t entry, const optc_call *call) {
+  unsigned before = atomic_load((atomic_uint *)&r->starved);
+  int status = optc_drive(r->desc, entry, call, dispatch_word(r));
+  if (status == OPTC_OK && atomic_load((atomic_uint *)&r->starved) != before) return fail(call->error, OPTC_E_MEMORY, "the interpreter ran out of memory", -1, 0, 0, 0, 0);
+  return status;
+}
+
+int optc_rule_call(const optc_rule *r, int entry, const optc_call_args *a) {
+  Raw raw;
+  int status = build_call(r, entry, a, &raw);
+  if (status == OPTC_OK && r->desc->entries[entry].n_temps) {
+    raw.call.workspace_size = optc_drive_workspace(r->desc, &raw.call);
+    raw.workspace = aligned_alloc(64, align64(raw.call.workspace_size));
+    raw.call.workspace = raw.workspace;
+    if (!raw.workspace) status = fail(a->error, OPTC_E_MEMORY, "out of memory", -1, 0, 0, 0, 0);
+  }
+  if (status == OPTC_OK) status = drive(r, entry, &raw.call);
+  if (status == OPTC_OK) copy_back(r, entry, a, &raw);
+  free(raw.workspace);
+  free(raw.block);
+  return status;
+}
+
+int optc_rule_layout(const optc_rule *r, const optc_call_args *a, int64_t item, optc_state_info *out) {
+  int layout = optc_rule_entry(r, "layout");
+  if (layout < 0) return OPTC_OK;                           /* a rule without states */
+  Raw raw;
+  int status = build_call(r, layout, a, &raw);
+  if (status == OPTC_OK && (item < 0 || item >= a->n_items)) status = fail(a->error, OPTC_E_SHAPE, "there is no such item", item, 0, 0, 0, 0);
+  if (status == OPTC_OK) status = optc_drive_layout(r->desc, &raw.call, item, out, dispatch_word(r));
+  free(raw.block);
+  return status;
+}
+
+int optc_rule_call_raw(const optc_rule *r, int entry, const void *R_call) {
+  const optc_call *call = R_call;
+  if (!call) return OPTC_E_NULL;
+  if (call->size != sizeof *call) return OPTC_E_SIZE;
+  if (entry < 0 || entry >= r->desc->n_entries) return fail(call->error, OPTC_E_NULL, "there is no such entry", -1, 1, entry, 0, 0);
+  return drive(r, entry, call);
+}
+
+size_t optc_rule_workspace_size(const optc_rule *r, const void *R_call) { return optc_drive_workspace(r->desc, R_call); }

@@ -1,0 +1,24 @@
+/* rule.h: a compiled rule: a descriptor and whatever keeps it alive. For the files of this room only. */
+#ifndef OPTC_RUNTIME_RULE_H
+#define OPTC_RUNTIME_RULE_H
+#include <stdatomic.h>
+#include "ir/frame.h"
+#include "ir/arena.h"
+#include "runtime/jit.h"
+#include "runtime/optc.h"
+
+struct optc_rule {
+  const optc_rule_desc *desc;
+  int32_t chosen;                        /* the descriptor's dispatch word; written with one value only */
+  char **texts;                          /* error texts that name an operand: rule_text() */
+  /* what holds the descriptor: one of */
+  Jit *jit;
+  Arena *arena;                          /* interpreters: module, graphs, programs, tables */
+  void *library;                         /* dlopen's handle */
+  atomic_uint starved;                   /* interpreters: kernels that ended for want of memory */
+};
+
+/* An empty rule; NULL: out of memory. rule_adopt sets the descriptor and makes the texts; false: out of memory. */
+optc_rule *rule_new(void);
+bool rule_adopt(optc_rule *, const optc_rule_desc *);
+#endif

@@ -1,0 +1,182 @@
+/* command_check.c: `optc check DATA.json...`: says whether rules do what was recorded from their authors' code. */
+#include <fnmatch.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "runtime/command_check.h"
+
+/* The bar of every number: |got - want| <= absolute + relative*|want|; states and scalars: absolute is scaled by the largest magnitude in
+ * the tensor. Rules in which norms, inner products or iterations enter every element have a wider one. The last line fits all. */
+static const struct { const char *rule; double absolute, relative; } bars[] = {
+  {"muon*", 2e-6, 2e-5}, {"auon", 2e-6, 2e-5}, {"hybrid_auon", 2e-6, 2e-5}, {"soap", 2e-6, 2e-5}, {"dog", 2e-6, 2e-5}, {"ldog", 2e-6, 2e-5}, {"prodigy", 2e-6, 2e-5},
+  {"dadapt_*", 2e-6, 2e-5}, {"mechanic_sgd", 2e-6, 2e-5}, {"mars_shampoo", 2e-6, 2e-5}, {"shampoo*", 2e-6, 2e-5}, {"galore", 2e-6, 2e-5}, {"apollo*", 2e-6, 2e-5},
+  {"mkor*", 2e-6, 2e-5}, {"*", 1e-6, 4e-6}};
+
+static const char usage[] =
+  "usage: optc check DATA.json... [options]\n"
+  "Runs rules on recorded data and compares every step, every output and every state.\n"
+  "  --rule FILE.opt       this rule instead of the one that the data names\n"
+  "  --rules DIR           folder of the rules (default: $OPTC_RULES, ./rules, or the one that came with optc)\n"
+  "  --backend=NAME        interp (the graphs), kernels (the kernels, interpreted), jit (default), aot (an object file, linked by cc)\n"
+  "  -O0 -O1 -O2           level (default -O2)\n"
+  "exit code: 0 all agree, 1 bad input, 2 bad usage, 3 something departs, 70 a defect of optc\n";
+
+bool check_bad(Check *c, int status, const char *format, ...) {
+  if (*c->problem) return false;
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(c->problem, sizeof c->problem, format, arguments);
+  va_end(arguments);
+  c->status = status;
+  return false;
+}
+
+void check_note(Check *c, const char *format, ...) {
+  char note[200];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(note, sizeof note, format, arguments);
+  va_end(arguments);
+  size_t n = strlen(note);
+  for (const char *at = c->notes; (at = strstr(at, note)); at++)
+    if ((at == c->notes || at[-1] == ' ') && (!at[n] || at[n] == ',')) return;
+  size_t used = strlen(c->notes);
+  if (used + n + 3 < sizeof c->notes) snprintf(c->notes + used, sizeof c->notes - used, "%s%s", used ? ", " : "", note);
+}
+
+void *check_alloc(Check *c, size_t n, size_t size) {
+  void **memory = c->n_memory & (c->n_memory + 1) ? c->memory : realloc(c->memory, 2*(c->n_memory + 1)*sizeof *memory);      /* grows at 2^k - 1 */
+  void *block = calloc(n ? n : 1, size);
+  if (!memory || !block) {
+    fputs("optc: out of memory\n", stderr);
+    exit(70);
+  }
+  c->memory = memory;
+  return c->memory[c->n_memory++] = block;
+}
+
+static bool read_data(Check *c) {
+  json_error_t error;
+  c->data = json_load_file(c->path, 0, &error);
+  if (!c->data && error.line < 0) return check_bad(c, 1, "%s", error.text);
+  if (!c->data) return check_bad(c, 1, "line %d, column %d: %s", error.line, error.column, error.text);
+  return json_is_object(c->data) || check_bad(c, 1, "not a JSON object");
+}
+
+static void report(const Check *c) {
+  if (*c->problem) {
+    fprintf(stderr, "optc check: %s: %s\n", c->path, c->problem);
+    return;
+  }
+  printf("%s %s  %d step%s  %d tensor%s  max %.3g of tolerance", c->departures ? "FAIL" : "ok  ", c->path, c->steps, c->steps == 1 ? "" : "s", c->n_items,
+    c->n_items == 1 ? "" : "s", c->worst);
+  if (*c->worst_place) printf(" (%s)", c->worst_place);
+  if (c->departures) printf("; %ld of %ld numbers depart, first %s", c->departures, c->compared, c->first_place);
+  if (*c->notes) printf("; not used: %s", c->notes);
+  printf("\n");
+  fflush(stdout);
+}
+
+static int check_file(const char *path, const CheckOptions *options, optc_context *context) {
+  Check *c = calloc(1, sizeof *c);
+  if (!c) return fputs("optc: out of memory\n", stderr), 70;
+  c->path = path;
+  c->options = options;
+  c->context = context;
+  if (read_data(c) && check_find(c) && check_tensors(c) && check_compile(c)) {
+    int bar = 0;
+    while (fnmatch(bars[bar].rule, c->data_rule, 0)) bar++;
+    c->absolute = bars[bar].absolute;
+    c->relative = bars[bar].relative;
+    if (check_run(c) && c->departures) c->status = 3;
+  }
+  report(c);
+  int status = c->status;
+  optc_rule_free(c->rule);
+  json_decref(c->data);
+  for (size_t i = 0; i < c->n_memory; i++) free(c->memory[i]);
+  free(c->memory);
+  free(c);
+  return status;
+}
+
+/* --- command line --------------------------------------------------------------------------------------------------------------- */
+static const char *default_rules(char *buffer, size_t size) {
+  static const char *const beside[] = {"../rules", "../share/optc/rules"};
+  const char *named = getenv("OPTC_RULES");
+  if (named && *named) return named;
+  if (!access("rules/index", R_OK)) return "rules";
+  char program[3000];
+  ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+  if (n <= 0) return "rules";
+  program[n] = 0;
+  *strrchr(program, '/') = 0;
+  for (unsigned i = 0; i < sizeof beside/sizeof *beside; i++) {
+    char index[4096];
+    snprintf(index, sizeof index, "%s/%s/index", program, beside[i]);
+    snprintf(buffer, size, "%s/%s", program, beside[i]);
+    if (!access(index, R_OK)) return buffer;
+  }
+  return "rules";
+}
+
+static int usage_error(const char *what, const char *argument) {
+  fprintf(stderr, "optc check: %s '%s'\n%s", what, argument, usage);
+  return 2;
+}
+
+static int backend_named(const char *name) {
+  static const char *const names[] = {[CHECK_INTERP] = "interp", [CHECK_KERNELS] = "kernels", [CHECK_JIT] = "jit", [CHECK_AOT] = "aot"};
+  for (int i = 0; i < 4; i++)
+    if (!strcmp(name, names[i])) return i;
+  return -1;
+}
+
+/* The value of `--name=value` or `--name value`; NULL: another option. A missing value is "". */
+static const char *option(const char *name, char **argv, int argc, int *at) {
+  size_t n = strlen(name);
+  if (strncmp(argv[*at], name, n)) return NULL;
+  if (argv[*at][n] == '=') return argv[*at] + n + 1;
+  if (argv[*at][n]) return NULL;
+  return *at + 1 < argc ? argv[++*at] : "";
+}
+
+int command_check(int argc, char **argv) {
+  CheckOptions options = {.backend = CHECK_JIT, .level = -1};
+  char rules[4096];
+  const char **files = calloc((size_t)argc + 1, sizeof *files), *value;
+  int n_files = 0, status = 0, found;
+  bool only_files = false;
+  if (!files) return 70;
+  for (int i = 1; i < argc && !status; i++) {
+    const char *a = argv[i];
+    if (only_files || a[0] != '-' || !a[1]) files[n_files++] = a;
+    else if (!strcmp(a, "--")) only_files = true;
+    else if (!strcmp(a, "--help")) {
+      fputs(usage, stdout);
+      free(files);
+      return 0;
+    } else if (a[1] == 'O' && a[2] >= '0' && a[2] <= '2' && !a[3]) options.level = a[2] - '0';
+    else if ((value = option("--rules", argv, argc, &i))) options.rules = value;
+    else if ((value = option("--rule", argv, argc, &i))) options.rule = value;
+    else if ((value = option("--backend", argv, argc, &i))) {
+      if ((found = backend_named(value)) < 0) status = usage_error("unknown backend", value);
+      else options.backend = (CheckBackend)found;
+    } else status = usage_error("unknown option", a);
+  }
+  if (!status && (!n_files || (options.rules && !*options.rules) || (options.rule && !*options.rule))) status = usage_error("missing", n_files ? "value of an option" : "DATA.json");
+  if (!status && !options.rules) options.rules = default_rules(rules, sizeof rules);
+  optc_context_options without_cache = {.size = sizeof without_cache, .cache_dir = ""};
+  optc_context *context = status ? NULL : optc_context_new(&without_cache);
+  if (!status && !context) status = 70;
+  for (int i = 0; context && i < n_files; i++) {
+    static const int rank[] = {[0] = 0, [3] = 1, [1] = 2, [70] = 3};         /* the gravest of all files is the result */
+    int one = check_file(files[i], &options, context);
+    if (rank[one] > rank[status]) status = one;
+  }
+  optc_context_free(context);
+  free(files);
+  return status;
+}

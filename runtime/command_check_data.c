@@ -1,0 +1,162 @@
+/* command_check_data.c: numbers, tensors and keys of a file of recorded data. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "runtime/command_check.h"
+
+static json_t *not_null(json_t *value) { return json_is_null(value) ? NULL : value; }
+
+json_t *check_key(json_t *object, const char *path) {
+  json_t *whole = json_object_get(object, path);
+  if (whole) return not_null(whole);
+  json_t *at = object;
+  for (const char *s = path; *s;) {
+    if (*s == '[') {
+      char *end;
+      long index = strtol(s + 1, &end, 10);
+      if (*end != ']' || index < 0) return NULL;
+      at = json_array_get(at, (size_t)index);
+      s = end + 1;
+    } else {
+      if (*s == '.') s++;
+      char key[128];
+      size_t n = strcspn(s, ".[");
+      if (!n || n >= sizeof key) return NULL;
+      memcpy(key, s, n);
+      key[n] = 0;
+      at = json_object_get(at, key);
+      s += n;
+    }
+    if (!at) return NULL;
+  }
+  return not_null(at);
+}
+
+bool check_number(const json_t *value, double *out) {
+  static const struct { const char *text; double value; } words[] = {{"inf", INFINITY}, {"-inf", -INFINITY}, {"nan", NAN}};
+  if (json_is_number(value)) return *out = json_number_value(value), true;
+  if (json_is_boolean(value)) return *out = json_is_true(value), true;
+  for (unsigned i = 0; json_is_string(value) && i < sizeof words/sizeof *words; i++)
+    if (!strcmp(json_string_value(value), words[i].text)) return *out = words[i].value, true;
+  return false;
+}
+
+static void place(char *out, size_t size, const char *what, int step, int item) {
+  int n = snprintf(out, size, "%s", what);
+  if (step >= 0) n += snprintf(out + n, size - (size_t)n, "[%d]", step);
+  if (item >= 0) snprintf(out + n, size - (size_t)n, "[%d]", item);
+}
+
+bool check_numbers(Check *c, const json_t *list, int64_t count, double *out, const char *what, int step, int item) {
+  char where[256];
+  place(where, sizeof where, what, step, item);
+  if (!list) return check_bad(c, 1, "%s is missing", where);
+  double single;
+  if (count == 1 && !json_is_array(list) && check_number(list, &single)) return *out = single, true;
+  if (!json_is_array(list)) return check_bad(c, 1, "%s is not a list of numbers", where);
+  if ((int64_t)json_array_size(list) != count)
+    return check_bad(c, 1, "%s has %zu numbers, the tensor has %lld", where, json_array_size(list), (long long)count);
+  for (int64_t i = 0; i < count; i++)
+    if (!check_number(json_array_get(list, (size_t)i), &out[i])) return check_bad(c, 1, "%s[%lld] is not a number", where, (long long)i);
+  return true;
+}
+
+bool check_is_tensors(const json_t *value) {
+  for (size_t i = 0; i < json_array_size(value); i++) {
+    const json_t *element = json_array_get(value, i);
+    if (json_is_null(element)) continue;
+    return json_is_array(element) && !json_is_array(json_array_get(element, 0)) && !json_is_null(json_array_get(element, 0));
+  }
+  return false;
+}
+
+static bool read_shape(Check *c, CheckItem *item, int i) {
+  json_t *shape = json_object_get(item->json, "shape");
+  if (!json_is_array(shape)) return check_bad(c, 1, "tensors[%d].shape is not a list", i);
+  if (json_array_size(shape) > 16) return check_bad(c, 1, "tensors[%d].shape has %zu axes; at most 16 are allowed", i, json_array_size(shape));
+  item->rank = (int)json_array_size(shape);
+  item->shape = check_alloc(c, (size_t)item->rank + 1, sizeof *item->shape);
+  item->count = 1;
+  for (int a = 0; a < item->rank; a++) {
+    json_t *extent = json_array_get(shape, (size_t)a);
+    int64_t n = json_integer_value(extent);
+    if (!json_is_integer(extent) || n < 0 || n > 1 << 30 || item->count*n > 1 << 30)
+      return check_bad(c, 1, "tensors[%d].shape[%d] is not an extent", i, a);
+    item->shape[a] = n;
+    item->count *= n;
+  }
+  return true;
+}
+
+bool check_tensors(Check *c) {
+  json_t *steps = json_object_get(c->data, "steps"), *tensors = json_object_get(c->data, "tensors"), *params = json_object_get(c->data, "params");
+  if (!json_is_array(tensors)) return check_bad(c, 1, "no list 'tensors': this is not data of an optimizer");
+  if (!json_is_integer(steps) || json_integer_value(steps) < 1 || json_integer_value(steps) > 1 << 20) return check_bad(c, 1, "'steps' is not a number of steps");
+  c->steps = (int)json_integer_value(steps);
+  if (!json_is_array(params)) return check_bad(c, 1, "no list 'params'");
+  if (json_array_size(params) != (size_t)c->steps) return check_bad(c, 1, "'params' has %zu steps, 'steps' is %d", json_array_size(params), c->steps);
+  if (json_array_size(tensors) < 1 || json_array_size(tensors) > 1 << 20) return check_bad(c, 1, "'tensors' is empty");
+  c->n_items = (int)json_array_size(tensors);
+  c->items = check_alloc(c, (size_t)c->n_items, sizeof *c->items);
+  for (int i = 0; i < c->n_items; i++) {
+    CheckItem *item = &c->items[i];
+    item->json = json_array_get(tensors, (size_t)i);
+    if (!json_is_object(item->json)) return check_bad(c, 1, "tensors[%d] is not an object", i);
+    item->name = json_string_value(json_object_get(item->json, "name"));
+    if (!item->name) return check_bad(c, 1, "tensors[%d].name is not a string", i);
+    if (!read_shape(c, item, i)) return false;
+  }
+  return true;
+}
+
+/* --- elements in memory --------------------------------------------------------------------------------------------------- */
+static const struct { const char *name; int bytes; DLDataType type; } types[] = {
+  {"f64", 8, {kDLFloat, 64, 1}}, {"f32", 4, {kDLFloat, 32, 1}}, {"bf16", 2, {kDLBfloat, 16, 1}}, {"i64", 8, {kDLInt, 64, 1}}, {"int", 8, {kDLInt, 64, 1}},
+  {"i32", 4, {kDLInt, 32, 1}}, {"i8", 1, {kDLInt, 8, 1}}, {"u8", 1, {kDLUInt, 8, 1}}, {"bool", 1, {kDLBool, 8, 1}}};
+
+static int type_number(const char *name) {
+  for (int i = 0; i < (int)(sizeof types/sizeof *types); i++)
+    if (!strcmp(types[i].name, name)) return i;
+  return -1;
+}
+
+int check_element_type(const char *name, DLDataType *type) {
+  int n = type_number(name);
+  if (n < 0) return 0;
+  *type = types[n].type;
+  return types[n].bytes;
+}
+
+static uint16_t bf16_bits(double value) {                    /* nearest even, from f32 */
+  float f = (float)value;
+  uint32_t bits;
+  memcpy(&bits, &f, 4);
+  if (isnan(f)) return (uint16_t)(bits >> 16 | 0x40);
+  return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+void check_store(const char *name, void *data, int64_t at, double value) {
+  const DLDataType type = types[type_number(name)].type;
+  if (type.code == kDLFloat && type.bits == 64) ((double *)data)[at] = value;
+  else if (type.code == kDLFloat) ((float *)data)[at] = (float)value;
+  else if (type.code == kDLBfloat) ((uint16_t *)data)[at] = bf16_bits(value);
+  else if (type.bits == 64) ((int64_t *)data)[at] = (int64_t)value;
+  else if (type.bits == 32) ((int32_t *)data)[at] = (int32_t)(int64_t)value;
+  else ((uint8_t *)data)[at] = (uint8_t)(int64_t)value;
+}
+
+double check_load(const char *name, const void *data, int64_t at) {
+  const DLDataType type = types[type_number(name)].type;
+  if (type.code == kDLFloat && type.bits == 64) return ((const double *)data)[at];
+  if (type.code == kDLFloat) return ((const float *)data)[at];
+  if (type.code == kDLBfloat) {
+    uint32_t bits = (uint32_t)((const uint16_t *)data)[at] << 16;
+    float f;
+    memcpy(&f, &bits, 4);
+    return f;
+  }
+  if (type.bits == 64) return (double)((const int64_t *)data)[at];
+  if (type.bits == 32) return ((const int32_t *)data)[at];
+  return type.code == kDLInt ? ((const int8_t *)data)[at] : ((const uint8_t *)data)[at];
+}

@@ -123,7 +123,7 @@ const Space *graph_scalar_space(Graph *g) { return g->table->scalar; }
 void graph_at(Graph *g, Range where) { g->table->where = where; }
 
 /* A value that depends on an index, or has axes, is an element's; else the highest level of what it is made of. */
-static Level level_of(const Graph *g, const Node *n) {
+Level graph_level(const Graph *g, const Node *n) {
   Level level = LEVEL_CONST;
   switch ((int)n->op) {
     case OP_HYPER: case OP_STEP: case OP_SEED: case OP_TOTAL: level = LEVEL_GLOBAL; break;
@@ -171,7 +171,7 @@ const Node *graph_region_node(Graph *g, Op op, Type type, const Space *space, in
     if (r->n_results) memcpy(r->results, region->results, r->n_results * sizeof *r->results);
     n->region = r;
   }
-  n->level = (uint8_t)level_of(g, n);
+  n->level = (uint8_t)graph_level(g, n);
   g->nodes = arena_grow(g->arena, g->nodes, &t->node_capacity, g->n_nodes + 1, sizeof *g->nodes);
   g->nodes[g->n_nodes++] = n;
   t->slot[h & (t->size - 1)] = n;

@@ -95,8 +95,13 @@ void graph_exists(Graph *, unsigned operand, const Node *when);
 typedef const Node *(*GraphRule)(Graph *to, const Node *node, void *context);
 Graph *graph_rewrite(const Graph *from, GraphRule, void *context);
 
+Level graph_level(const Graph *, const Node *);                          /* as derived from operation and operands */
 /* By id: whether a write, requirement or layout predicate needs the node (spaces and regions are followed too). */
 bool *graph_reachable(const Graph *, Arena *);
+
+/* By id: bit d is set where the value depends on what a scan at depth d carries. */
+uint64_t *graph_carries(const Graph *, Arena *);
+bool graph_is_item_space(const Module *, const Space *);                 /* [number of elements of an operand with the item's shape] */
 
 /* Text. graph_print(graph_parse(text)) is text. A module prints with its declarations and all its graphs. */
 void graph_print(const Graph *, Text *);

@@ -28,9 +28,9 @@ const Graph *module_graph(const Module *m, const char *entry) {
 
 /* R_item:   tensors {data, stride} and item scalars in order of declaration, then group, rank, shape, first, count.
  * R_global: t, seed, then the global operands: 8 bytes a number, {data, stride} where it has axes. */
-const Layout *layout_of(const Module *m) {
-  Layout *l = arena_alloc(m->arena, sizeof *l);
-  l->operand = arena_array(m->arena, m->n_operands, sizeof *l->operand);
+const Layout *layout_in(const Module *m, Arena *arena) {
+  Layout *l = arena_alloc(arena, sizeof *l);
+  l->operand = arena_array(arena, m->n_operands, sizeof *l->operand);
   unsigned item = 0, global = 16;
   for (unsigned i = 0; i < m->n_operands; i++) {
     const Operand *o = &m->operands[i];
@@ -49,3 +49,5 @@ const Layout *layout_of(const Module *m) {
   l->global_size = global;
   return l;
 }
+
+const Layout *layout_of(const Module *m) { return layout_in(m, m->arena); }

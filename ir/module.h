@@ -62,4 +62,5 @@ typedef struct Layout {
   unsigned item_group, item_rank, item_shape, item_first, item_count;
 } Layout;
 const Layout *layout_of(const Module *);                                 /* in the module's arena */
+const Layout *layout_in(const Module *, Arena *);                        /* the same in another: a module may be shared by threads */
 #endif

@@ -1,0 +1,251 @@
+/* lower.c: from the tree of a rule to its module: the main body, the other entries, then `init` and `layout` from what they declared. */
+#include <ctype.h>
+#include <string.h>
+#include "frontend/lower.h"
+
+/* --- reporting ------------------------------------------------------------------------------------------------------------------------- */
+
+static bool same_place(Range a, Range b) { return a.source == b.source && a.begin == b.begin && a.end == b.end; }
+
+bool lower_error(Lower *l, Range where, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  const char *text = arena_vprintf(l->arena, format, args);
+  va_end(args);
+  for (size_t i = 0; i < diag_count(l->diag); i++) {
+    const DiagMessage *m = diag_get(l->diag, i);
+    if (m->level == DIAG_ERROR && same_place(m->where, where) && !strcmp(m->text, text)) return false;
+  }
+  diag_error(l->diag, where, "%s", text);
+  unsigned n = 0;
+  for (const Call *c = l->calls; c && n < 4; c = c->outer, n++) diag_note(l->diag, c->where, "in '%s', used here", c->name);
+  return true;
+}
+
+const char *lower_text(Lower *l, Range r) {
+  if (!r.source) return "?";
+  char *text = arena_strndup(l->arena, r.source->text + r.begin, r.end - r.begin);
+  char *to = text;
+  for (const char *from = text; *from; from++) {
+    bool space = isspace((unsigned char)*from);
+    if (space && to > text && to[-1] == ' ') continue;
+    *to++ = space ? ' ' : *from;
+  }
+  *to = 0;
+  return text;
+}
+
+unsigned lower_line(Range r) {
+  unsigned line = 0, column;
+  if (r.source) diag_place(r, &line, &column);
+  return line;
+}
+
+/* --- the end of an entry --------------------------------------------------------------------------------------------------------------- */
+
+static void write_all(Lower *l) {
+  Module *m = l->module;
+  for (unsigned i = 0; i < m->n_operands; i++) {
+    const Operand *o = &m->operands[i];
+    if (o->role != ROLE_PARAM && o->role != ROLE_STATE && o->role != ROLE_OUT) continue;
+    if (o->entry && strcmp(o->entry, l->graph->name)) continue;
+    for (unsigned k = 0; k < l->n_finals; k++) {
+      const Final *f = &l->finals[k];
+      if (f->symbol->index != i || f->poison) continue;
+      if (!f->value.node && o->role != ROLE_OUT) continue;
+      Value entry = operand_at_entry(l, f->symbol), v = f->value.node ? f->value : entry;
+      if (v.node == entry.node && o->role != ROLE_OUT) continue;
+      graph_write(l->graph, i, value_convert(l, v, type_arithmetic(o->storage)).node, f->symbol->guard);
+    }
+  }
+}
+
+static void add_graph(Lower *l, Graph *graph) {
+  Module *m = l->module;
+  m->graphs = arena_grow(l->arena, m->graphs, &l->graphs_capacity, m->n_graphs + 1, sizeof *m->graphs);
+  m->graphs[m->n_graphs++] = graph_rewrite(graph, NULL, NULL);
+}
+
+/* --- init and layout --------------------------------------------------------------------------------------------------------------------- */
+
+/* A state exists, or not, before there is data: what its condition must not ask. */
+static bool leaf_of_data(const Module *m, const Node *n) {
+  return n->op == OP_READ || n->op == OP_STEP || n->op == OP_SEED || (n->op == OP_SCALAR && m->operands[n->imm].role != ROLE_IN);
+}
+
+/* A first value may also use params. */
+static bool leaf_of_step(const Module *m, const Node *n) {
+  return n->op == OP_READ ? m->operands[n->imm].role != ROLE_PARAM : leaf_of_data(m, n);
+}
+
+static void first_values(Lower *l, Graph *init, Graph *layout) {
+  for (unsigned i = 0; i < l->n_firsts; i++) {
+    const First *f = &l->firsts[i];
+    const Operand *o = &l->module->operands[f->operand];
+    const Node *guard = NULL, *value = graph_const(init, type_arithmetic(o->storage), 0);
+    if (f->guard && node_uses(f->graph, f->guard, leaf_of_data, l->module)) {
+      lower_error(l, o->where, "whether state '%s' exists may depend on sizes, hyper-parameters and 'in scalar' only", o->name);
+      diag_note(l->diag, f->guard_where, "this condition");
+      continue;
+    }
+    if (f->value && node_uses(f->graph, f->value, leaf_of_step, l->module)) {
+      lower_error(l, f->where, "the first value of a state may use params, sizes and hyper-parameters only");
+      continue;
+    }
+    if (f->guard) guard = node_transfer(l, f->graph, f->guard, init);
+    if (f->value) value = node_transfer(l, f->graph, f->value, init);
+    graph_write(init, f->operand, value, guard);
+    graph_exists(layout, f->operand, f->guard ? node_transfer(l, f->graph, f->guard, layout) : graph_bool(layout, true));
+  }
+}
+
+/* The rule's requirements hold for every entry; those that ask for the step or a state make no sense before the first. */
+static void copy_requirements(Lower *l, const Graph *from, Graph *to, bool first) {
+  for (unsigned i = 0; i < from->n_requires; i++) {
+    const Requirement *r = &from->requires[i];
+    if (first && node_uses(from, r->cond, leaf_of_data, l->module)) continue;
+    const Node *value[4];
+    const Node *cond = node_transfer(l, from, r->cond, to);
+    for (unsigned k = 0; k < r->n; k++) value[k] = node_transfer(l, from, r->value[k], to);
+    graph_require(to, r->text, cond, r->n, value, r->name);
+  }
+}
+
+/* --- entries --------------------------------------------------------------------------------------------------------------------------------- */
+
+/* What an entry sees of the rule: hyper-parameters, params, states that always exist, fns. */
+static void entry_scope(Lower *l, const Names *rule) {
+  l->scope = scope_new(l, NULL);
+  for (unsigned i = 0; i < rule->n; i++) {
+    const Binding *b = &rule->at[i];
+    const Symbol *s = b->symbol;
+    bool seen = s->kind == SYMBOL_HYPER || s->kind == SYMBOL_FN || s->poisoned;
+    if (s->kind == SYMBOL_OPERAND) {
+      const Operand *o = &l->module->operands[s->index];
+      seen = (o->role == ROLE_PARAM || o->role == ROLE_STATE) && !s->guard && !o->entry;
+    }
+    if (!seen) continue;
+    Binding *mine = scope_add(l, b->symbol);
+    if (s->kind == SYMBOL_FN) { mine->value = (Value){.fn = b->value.fn, .home = l->scope}; mine->set = true; }
+    if (s->poisoned) mine->poison = true;
+  }
+}
+
+static bool entry_name_good(Lower *l, const Stmt *s) {
+  static const char *const taken[] = {"init", "layout", "step", "forward", "backward", "workspace_size", "phases", "phase", "check", "call", "hyper", "item", "global", "defaults"};
+  for (size_t i = 0; i < sizeof taken/sizeof *taken; i++)
+    if (!strcmp(s->name.text, taken[i])) { lower_error(l, s->name.where, "an entry cannot be called '%s'", s->name.text); return false; }
+  for (unsigned i = 0; i < l->rule->body.n; i++) {
+    const Stmt *other = l->rule->body.at[i];
+    if (other == s) return true;
+    if (other->kind != STMT_ENTRY || strcmp(other->name.text, s->name.text)) continue;
+    if (lower_error(l, s->name.where, "entry '%s' is declared twice", s->name.text)) diag_note(l->diag, other->name.where, "first declared here");
+    return false;
+  }
+  return true;
+}
+
+static Graph *lower_entry(Lower *l, const Stmt *s, const Graph *main, const Names *rule) {
+  Graph *graph = graph_new(l->module, s->name.text);
+  copy_requirements(l, main, graph, false);
+  l->graph = graph;
+  l->entry = s->name.text;
+  l->n_finals = 0;
+  entry_scope(l, rule);
+  lower_block(l, &s->body);
+  scope_finish(l, l->scope, 0);
+  write_all(l);
+  l->entry = NULL;
+  return graph;
+}
+
+/* --- the rule ---------------------------------------------------------------------------------------------------------------------------------- */
+
+static const Rule *choose_rule(Lower *l) {
+  const File *file = l->files->files[0];
+  if (!l->options->rule) {
+    if (file->n_rules) return file->rules[file->n_rules - 1];
+    diag_error(l->diag, (Range){file->source, 0, 0}, "there is no rule in this file");
+    return NULL;
+  }
+  const Rule *rule = file_rule(l, l->options->rule);
+  if (rule) return rule;
+  const char **names = arena_array(l->arena, file->n_rules + 1, sizeof *names);
+  for (unsigned i = 0; i < file->n_rules; i++) names[i] = file->rules[i]->name.text;
+  const char *nearest = diag_suggest(l->options->rule, names, file->n_rules);
+  if (nearest) diag_error(l->diag, (Range){file->source, 0, 0}, "there is no rule '%s' in this file; did you mean '%s'?", l->options->rule, nearest);
+  else diag_error(l->diag, (Range){file->source, 0, 0}, "there is no rule '%s' in this file", l->options->rule);
+  return NULL;
+}
+
+static void twice(Lower *l, const Name *a, const Name *b) {
+  if (strcmp(a->text, b->text)) return;
+  if (lower_error(l, b->where, "'%s' is declared twice", b->text)) diag_note(l->diag, a->where, "first declared here");
+}
+
+/* Names of files, of one kind each; a fn and a const share theirs. */
+static void check_file_names(Lower *l) {
+  for (unsigned f = 0; f < l->files->n; f++) {
+    const File *file = l->files->files[f];
+    for (unsigned i = 0; i < file->n_rules; i++) {
+      const Rule *first = file_rule(l, file->rules[i]->name.text);
+      if (first != file->rules[i]) twice(l, &first->name, &file->rules[i]->name);
+    }
+    for (unsigned i = 0; i < file->n_fns; i++) {
+      const Fn *fn = file->fns[i], *first = file_fn(l, fn->name.text);
+      if (first != fn) twice(l, &first->name, &fn->name);
+      if (builtin_find(fn->name.text)) lower_error(l, fn->name.where, "'%s' is a function of the language and cannot be a name", fn->name.text);
+    }
+    for (unsigned i = 0; i < file->n_consts; i++) {
+      const Const *c = file->consts[i], *first = file_const(l, c->name.text);
+      const Fn *fn = file_fn(l, c->name.text);
+      if (first != c) twice(l, &first->name, &c->name);
+      if (fn) twice(l, &fn->name, &c->name);
+      if (builtin_find(c->name.text)) lower_error(l, c->name.where, "'%s' is a function of the language and cannot be a name", c->name.text);
+    }
+  }
+}
+
+Module *frontend_lower(Arena *arena, Diag *diag, const FileSet *files, const FrontendOptions *options) {
+  static const FrontendOptions none = {.warnings = true};
+  Lower *l = arena_alloc(arena, sizeof *l);
+  Module *m = arena_alloc(arena, sizeof *m);
+  *l = (Lower){.arena = arena, .diag = diag, .files = files, .options = options ? options : &none, .module = m};
+  if (diag_errors(diag) || !files || !files->n) return NULL;
+  l->rule = choose_rule(l);
+  if (!l->rule) return NULL;
+  check_file_names(l);
+  const char **sources = arena_array(arena, files->n, sizeof *sources);
+  for (unsigned i = 0; i < files->n; i++) sources[i] = files->files[i]->source->name;
+  *m = (Module){.arena = arena, .diag = diag, .name = l->rule->name.text, .doc = l->rule->doc, .sources = sources, .n_sources = files->n};
+
+  l->scope = scope_new(l, NULL);
+  Names *rule = l->scope;
+  declare_find_param(l, &l->rule->body);
+  m->has_step = l->has_step;
+  Graph *init = graph_new(m, "init"), *layout = graph_new(m, "layout"), *main = graph_new(m, l->has_step ? "step" : "forward");
+  declare_hypers(l);
+  lower_register_fns(l, &l->rule->body);
+  l->graph = main;
+  lower_block(l, &l->rule->body);
+  scope_finish(l, rule, 0);
+  write_all(l);
+  main->advances = l->has_step;
+  const Graph *others[64];
+  unsigned n_others = 0;
+  for (unsigned i = 0; i < l->rule->body.n; i++) {
+    const Stmt *s = l->rule->body.at[i];
+    if (s->kind != STMT_ENTRY || !entry_name_good(l, s)) continue;
+    if (n_others == sizeof others/sizeof *others) { lower_error(l, s->name.where, "more than %zu entries", sizeof others/sizeof *others); break; }
+    others[n_others++] = lower_entry(l, s, main, rule);
+  }
+  first_values(l, init, layout);
+  copy_requirements(l, main, init, true);
+  if (!l->exhausted) names_warn_unused(l);
+  if (diag_errors(diag)) return NULL;
+  add_graph(l, init);
+  add_graph(l, layout);
+  add_graph(l, main);
+  for (unsigned i = 0; i < n_others; i++) add_graph(l, (Graph *)others[i]);
+  return m;
+}

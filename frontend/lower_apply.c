@@ -1,0 +1,181 @@
+/* lower_apply.c: `apply` inserts another rule: its hyper-parameters are values, its param and grad are ours, its states become ours. */
+#include <string.h>
+#include "frontend/lower.h"
+
+const char *apply_state_name(Lower *l, const char *name, bool collides) {
+  return collides ? arena_printf(l->arena, "%s/%s", l->insert->rule->name.text, name) : name;
+}
+
+static const Bind *find_bind(Insert *insert, const char *name) {
+  for (unsigned i = 0; i < insert->stmt->binds.n; i++) {
+    if (strcmp(insert->stmt->binds.at[i].name.text, name)) continue;
+    insert->taken[i] = true;
+    return &insert->stmt->binds.at[i];
+  }
+  return NULL;
+}
+
+static void bind(Lower *l, const char *name, Range where, Value v, const char *bound) {
+  if (!name_is_free(l, name, where)) return;
+  Symbol *symbol = symbol_new(l, name, SYMBOL_BOUND, 0, where);
+  symbol->bound = bound;
+  Binding *binding = scope_add(l, symbol);
+  binding->value = v;
+  binding->set = true;
+  binding->poison = !v.node;
+}
+
+/* The value that `apply` gives, seen from where it stands. */
+static Value outer_value(Lower *l, const Expr *e) {
+  Names *inner = l->scope;
+  Insert *insert = l->insert;
+  l->scope = insert->outer;
+  l->insert = insert->enclosing;
+  Value v = lower_expr(l, e);
+  l->scope = inner;
+  l->insert = insert;
+  return v;
+}
+
+static void bind_hyper(Lower *l, const HyperDecl *d) {
+  const Bind *given = find_bind(l->insert, d->name.text);
+  const Expr *e = given ? given->value : d->value;
+  if (!e) {
+    if (lower_error(l, l->insert->stmt->name.where, "apply %s: '%s' needs a value", l->insert->rule->name.text, d->name.text))
+      diag_note(l->diag, d->name.where, "declared here, without a default");
+    bind(l, d->name.text, d->name.where, (Value){0}, NULL);
+    return;
+  }
+  Value v = given ? outer_value(l, e) : lower_expr(l, e);
+  const char *want = d->storage.type ? d->storage.type : "f64";
+  Type type = !strcmp(want, "int") ? TYPE_I64 : !strcmp(want, "bool") ? TYPE_BOOL : TYPE_F64;
+  if (v.node) {
+    bool is_bool = value_is(&v, KIND_BOOL);
+    if (v.tensor) { lower_error(l, e->where, "'%s' is one scalar, this has the shape of %s", d->name.text, l->param_name); v = (Value){0}; }
+    else if (is_bool != (type == TYPE_BOOL)) { lower_error(l, e->where, "'%s' is %s, this is a %s", d->name.text, is_bool ? "a number" : "bool", is_bool ? "bool" : "number"); v = (Value){0}; }
+    else if (type == TYPE_I64 && !value_is(&v, KIND_INT)) { lower_error(l, e->where, "'%s' is int, this is real", d->name.text); v = (Value){0}; }
+    else v = value_convert(l, v, type);
+  }
+  v.literal = false;
+  v.operand = 0;
+  bind(l, d->name.text, d->name.where, v, NULL);
+}
+
+/* The k-th operand of a role outside, for the k-th inside. */
+static Binding *by_role(Lower *l, Role role) {
+  unsigned k = 0;
+  for (unsigned i = 0; i < l->scope->n; i++)
+    if (l->scope->at[i].symbol->kind == SYMBOL_BOUND && l->scope->at[i].symbol->index == (unsigned)role + 1) k++;
+  Names *outer = l->insert->outer;
+  for (unsigned i = 0; i < outer->n; i++) {
+    const Symbol *s = outer->at[i].symbol;
+    bool same = s->kind == SYMBOL_OPERAND ? l->module->operands[s->index].role == role : s->kind == SYMBOL_BOUND && s->index == (unsigned)role + 1;
+    if (same && k-- == 0) return &outer->at[i];
+  }
+  return NULL;
+}
+
+bool apply_declare(Lower *l, const Stmt *s, const Decl *d) {
+  if (s->role == ROLE_STATE) return false;
+  Insert *insert = l->insert;
+  const char *rule = insert->rule->name.text;
+  if (s->role == ROLE_OUT || s->role == ROLE_INOUT) {
+    lower_error(l, insert->stmt->name.where, "applying a rule with '%s' is not supported yet", role_name(s->role));
+    name_poison(l, d->name, d->where);
+    return true;
+  }
+  const Bind *given = find_bind(insert, d->name);
+  Value v = {0};
+  const char *bound = NULL;
+  bool by_name = given && given->value->kind == EXPR_NAME;
+  Binding *outside = by_name ? scope_find(insert->outer, given->value->name) : given ? NULL : by_role(l, s->role);
+  if (s->role == ROLE_PARAM) {
+    bool is_param = outside && (outside->symbol->bound || (outside->symbol->kind == SYMBOL_OPERAND && l->module->operands[outside->symbol->index].role == ROLE_PARAM));
+    if (given && !is_param) lower_error(l, given->value->where, "'%s' is a param: give the name of one", d->name);
+    if (!given && !is_param) lower_error(l, insert->stmt->name.where, "apply %s: there is no param for '%s'", rule, d->name);
+    if (is_param) { bound = outside->symbol->name; v = binding_value(l, outside, insert->stmt->name.where); }
+  } else if (given) {
+    v = outer_value(l, given->value);
+  } else if (s->role == ROLE_GRAD && outside) {
+    v = binding_value(l, outside, insert->stmt->name.where);
+  } else if (d->value) {
+    v = lower_expr(l, d->value);
+  } else {
+    lower_error(l, insert->stmt->name.where, "apply %s: '%s' needs a value", rule, d->name);
+  }
+  if (v.node && s->scope == SCOPE_TENSOR && !v.tensor) {
+    lower_error(l, given ? given->value->where : insert->stmt->name.where, "'%s' is a tensor, this is one scalar", d->name);
+    v = (Value){0};
+  }
+  bind(l, d->name, d->where, v, bound);
+  Binding *binding = scope_find_here(l->scope, d->name);
+  if (binding && binding->symbol->kind == SYMBOL_BOUND) binding->symbol->index = (unsigned)s->role + 1;
+  return true;
+}
+
+/* What the rule made of a param is the param's value from here on. */
+static void hand_back(Lower *l, const Names *inner, Names *outer, const Stmt *s) {
+  for (unsigned i = 0; i < inner->n; i++) {
+    const Binding *from = &inner->at[i];
+    Binding *to = from->symbol->bound ? scope_find(outer, from->symbol->bound) : NULL;
+    if (!to) continue;
+    Value v = binding_current(l, from);
+    Expr at = {.where = s->name.where};
+    if (v.node && to->symbol->kind == SYMBOL_OPERAND) v = operand_fit(l, &l->module->operands[to->symbol->index], v, &at);
+    v.operand = 0;
+    to->value = v;
+    to->set = true;
+    to->poison = !v.node;
+  }
+}
+
+void lower_apply(Lower *l, const Stmt *s) {
+  const Rule *rule = file_rule(l, s->name.text);
+  if (!rule) {
+    unsigned n = 0, room = 0;
+    for (unsigned f = 0; f < l->files->n; f++) room += l->files->files[f]->n_rules;
+    const char **names = arena_array(l->arena, room + 1, sizeof *names);
+    for (unsigned f = 0; f < l->files->n; f++)
+      for (unsigned i = 0; i < l->files->files[f]->n_rules; i++) names[n++] = l->files->files[f]->rules[i]->name.text;
+    const char *nearest = diag_suggest(s->name.text, names, n);
+    if (nearest) { if (lower_error(l, s->name.where, "unknown rule '%s'; did you mean '%s'?", s->name.text, nearest)) diag_fix(l->diag, nearest); }
+    else lower_error(l, s->name.where, "unknown rule '%s'", s->name.text);
+    return;
+  }
+  if (l->in_fn) { lower_error(l, s->name.where, "a fn cannot apply a rule"); return; }
+  bool again = rule == l->rule;
+  unsigned depth = 0;
+  for (const Call *c = l->calls; c; c = c->outer, depth++) again |= c->what == rule;
+  if (again) { lower_error(l, s->name.where, "rule '%s' applies itself", s->name.text); return; }
+  if (depth >= LOWER_MAX_CALLS) { lower_error(l, s->name.where, "rules are applied too deeply at '%s'", s->name.text); return; }
+
+  Names *outer = l->scope;
+  Insert insert = {.rule = rule, .stmt = s, .outer = outer, .taken = arena_array(l->arena, s->binds.n + 1, sizeof(bool)), .enclosing = l->insert};
+  Call call = {rule->name.text, rule, s->name.where, l->calls};
+  Value step = l->step;
+  const char *entry = l->entry;
+  l->insert = &insert;
+  const Bind *t = find_bind(&insert, "t");
+  Value n = {0};
+  if (t) {
+    n = outer_value(l, t->value);
+    if (n.node && (!value_is(&n, KIND_INT) || n.tensor)) { lower_error(l, t->value->where, "'t' is one integer, this is not"); n = (Value){0}; }
+    n.literal = false;
+  }
+  l->scope = scope_new(l, NULL);
+  l->calls = &call;
+  for (unsigned i = 0; i < rule->hypers.n; i++) bind_hyper(l, &rule->hypers.at[i]);
+  if (n.node) l->step = n;
+  lower_register_fns(l, &rule->body);
+  lower_block(l, &rule->body);
+  Names *inner = l->scope;
+  l->scope = outer;
+  l->calls = call.outer;
+  l->step = step;
+  l->entry = entry;
+  for (unsigned i = 0; i < s->binds.n; i++)
+    if (!insert.taken[i]) lower_error(l, s->binds.at[i].name.where, "rule '%s' has no hyper-parameter or operand '%s'", rule->name.text, s->binds.at[i].name.text);
+  scope_finish(l, inner, 0);
+  hand_back(l, inner, outer, s);
+  l->insert = insert.enclosing;
+}

@@ -1,0 +1,225 @@
+/* lower_call.c: calls: the functions of the language, one row each, and the fns of the file, by substitution. */
+#include <string.h>
+#include "frontend/lower.h"
+
+typedef Value Make(Lower *, const Expr *, const Builtin *, Value *args);
+
+struct Builtin {
+  const char *name;
+  uint8_t min, max;                      /* arguments */
+  uint8_t op;                            /* Op */
+  uint8_t types;                         /* what the operation takes; ints become f64 where it takes reals only */
+  Make *make;
+};
+enum { F = 1, I = 2, S = 4 };            /* the words of function.def: f32 and f64, integers, f32 only */
+
+/* --- functions of values ------------------------------------------------------------------------------------------------------ */
+
+/* All arguments in one type, one node. */
+static Value make_element(Lower *l, const Expr *e, const Builtin *f, Value *args) {
+  const Node *nodes[3];
+  unsigned n = e->args.n;
+  for (unsigned i = 0; i < n; i++) {
+    if (!args[i].node) return (Value){0};
+    if (value_is(&args[i], KIND_BOOL)) {
+      lower_error(l, e->args.at[i]->where, "'%s' of a bool; write where(c, 1, 0)", f->name);
+      return (Value){0};
+    }
+  }
+  value_join(l, args, n);
+  Type type = (Type)args[0].node->type;
+  if (type == TYPE_I64 && !(f->types & I)) type = TYPE_F64;
+  if (type == TYPE_F64 && !(f->types & F)) type = TYPE_F32;
+  Value made = {0};
+  for (unsigned i = 0; i < n; i++) {
+    args[i] = value_convert(l, args[i], type);
+    nodes[i] = args[i].node;
+    made.tensor |= args[i].tensor;
+    made.data |= args[i].data;
+  }
+  bool tells = f->op == OP_ISNAN || f->op == OP_FINITE;
+  made.node = graph_element(l->graph, (Op)f->op, tells ? TYPE_BOOL : type, n, nodes);
+  return made;
+}
+
+/* One rounding exists in f32 only: f64 never needs it. */
+static Value make_fma(Lower *l, const Expr *e, const Builtin *f, Value *args) {
+  Value probe[3] = {args[0], args[1], args[2]};
+  for (unsigned i = 0; i < 3; i++) if (!args[i].node || value_is(&args[i], KIND_BOOL)) return make_element(l, e, f, args);
+  value_join(l, probe, 3);
+  if (probe[0].node->type != TYPE_F32) {
+    lower_error(l, e->op_where, "'fma' works in f32, here all is %s; write a*b + c", probe[0].node->type == TYPE_I64 ? "int" : "f64");
+    return (Value){0};
+  }
+  return make_element(l, e, f, args);
+}
+
+static Value make_abs(Lower *l, const Expr *e, const Builtin *f, Value *args) {
+  Value v = args[0];
+  if (!v.node || !value_is(&v, KIND_INT)) return make_element(l, e, f, args);
+  Value zero = value_of(graph_i64(l->graph, 0));
+  Value below = value_operate(l, OPER_LT, e->op_where, v, zero);
+  return value_select(l, e->op_where, below, value_negate(l, e->op_where, v), v);
+}
+
+static Value make_where(Lower *l, const Expr *e, const Builtin *f, Value *args) {
+  if (!args[0].node || !args[1].node || !args[2].node) return (Value){0};
+  if (!value_is(&args[0], KIND_BOOL)) {
+    lower_error(l, e->args.at[0]->where, "'where' needs a condition, this is a number; compare it");
+    return (Value){0};
+  }
+  return value_select(l, e->op_where, args[0], args[1], args[2]);
+}
+
+static Value make_lerp(Lower *l, const Expr *e, const Builtin *f, Value *args) {          /* a + w*(b - a) */
+  Value distance = value_operate(l, OPER_SUB, e->op_where, args[1], args[0]);
+  return value_operate(l, OPER_ADD, e->op_where, args[0], value_operate(l, OPER_MUL, e->op_where, args[2], distance));
+}
+
+static Value make_stop(Lower *l, const Expr *e, const Builtin *f, Value *args) {
+  args[0].literal = false;
+  args[0].operand = 0;
+  return args[0];
+}
+
+/* rank(p), size(p): every tensor has the item's shape. */
+static Value make_extent(Lower *l, const Expr *e, const Builtin *f, Value *args) {
+  if (!args[0].node) return (Value){0};
+  if (!args[0].tensor) {
+    lower_error(l, e->args.at[0]->where, "'%s' asks for a tensor, this is one number", f->name);
+    return (Value){0};
+  }
+  return value_of(graph_node(l->graph, OP_SIZE, TYPE_I64, graph_scalar_space(l->graph), l->param, f->op ? -2 : -1, 0, NULL));
+}
+
+static Value make_present(Lower *l, const Expr *e, const Builtin *f, Value *args) {
+  if (!args[0].node) return (Value){0};
+  unsigned operand = args[0].operand;
+  if (!operand || l->module->operands[operand - 1].scope != SCOPE_TENSOR) {
+    lower_error(l, e->args.at[0]->where, "'present' asks for an operand by its name");
+    return (Value){0};
+  }
+  return value_of(graph_node(l->graph, OP_PRESENT, TYPE_BOOL, graph_scalar_space(l->graph), operand - 1, 0, 0, NULL));
+}
+
+static Value make_refused(Lower *l, const Expr *e, const Builtin *f, Value *args) { return lower_unsupported(l, e->op_where, f->name); }
+
+/* --- the table --------------------------------------------------------------------------------------------------------------------- */
+
+static const Builtin builtins[] = {
+#define FUNCTION(id, text, arity, rule, types, accuracy) {text, arity, arity, OP_##id, types, make_element},
+#include "ir/function.def"
+#undef FUNCTION
+  {"abs", 1, 1, OP_ABS, F, make_abs},
+  {"sqrt", 1, 1, OP_SQRT, F, make_element},
+  {"floor", 1, 1, OP_FLOOR, F, make_element},
+  {"ceil", 1, 1, OP_CEIL, F, make_element},
+  {"round", 1, 1, OP_RINT, F, make_element},
+  {"fma", 3, 3, OP_FMA, S, make_fma},
+  {"where", 3, 3, 0, 0, make_where},
+  {"lerp", 3, 3, 0, 0, make_lerp},
+  {"stop", 1, 1, 0, 0, make_stop},
+  {"size", 1, 1, 0, 0, make_extent},
+  {"rank", 1, 1, 1, 0, make_extent},
+  {"present", 1, 1, 0, 0, make_present},
+  {"sum", 0, 255, 0, 0, make_refused}, {"prod", 0, 255, 0, 0, make_refused}, {"mean", 0, 255, 0, 0, make_refused},
+  {"var", 0, 255, 0, 0, make_refused}, {"norm", 0, 255, 0, 0, make_refused}, {"rms", 0, 255, 0, 0, make_refused},
+  {"any", 0, 255, 0, 0, make_refused}, {"every", 0, 255, 0, 0, make_refused}, {"logsumexp", 0, 255, 0, 0, make_refused},
+  {"argmax", 0, 255, 0, 0, make_refused}, {"argmin", 0, 255, 0, 0, make_refused}, {"total", 0, 255, 0, 0, make_refused},
+  {"softmax", 0, 255, 0, 0, make_refused}, {"cumsum", 0, 255, 0, 0, make_refused}, {"cumprod", 0, 255, 0, 0, make_refused},
+  {"cummax", 0, 255, 0, 0, make_refused}, {"order", 0, 255, 0, 0, make_refused}, {"eigvec", 0, 255, 0, 0, make_refused},
+  {"qr", 0, 255, 0, 0, make_refused}, {"uniform", 0, 255, 0, 0, make_refused}, {"normal", 0, 255, 0, 0, make_refused},
+  {"philox", 0, 255, 0, 0, make_refused},
+};
+
+/* Powers are written '^': their operations are rows of function.def, not functions of the language. */
+static bool callable(const Builtin *f) { return f->make != make_element || (f->op != OP_POW && f->op != OP_POWI); }
+
+const Builtin *builtin_find(const char *name) {
+  for (size_t i = 0; i < sizeof builtins/sizeof *builtins; i++)
+    if (!strcmp(builtins[i].name, name) && callable(&builtins[i])) return &builtins[i];
+  return NULL;
+}
+
+size_t builtin_names(const char **out, size_t room) {
+  size_t n = 0;
+  for (size_t i = 0; i < sizeof builtins/sizeof *builtins && n < room; i++) if (callable(&builtins[i])) out[n++] = builtins[i].name;
+  return n;
+}
+
+static bool arity_good(Lower *l, const Expr *e, const char *name, unsigned min, unsigned max) {
+  unsigned given = e->args.n;
+  if (given >= min && given <= max) return true;
+  lower_error(l, e->op_where, "%s takes %u argument%s, %u %s given", name, given < min ? min : max, (given < min ? min : max) == 1 ? "" : "s",
+              given, given == 1 ? "is" : "are");
+  return false;
+}
+
+static Value call_builtin(Lower *l, const Expr *e, const Builtin *f) {
+  bool reduces = (f->op == OP_MAX || f->op == OP_MIN) && f->make == make_element && e->args.n == 1;      /* over a whole tensor */
+  if (e->has_subs || e->order || reduces || f->make == make_refused) return lower_unsupported(l, e->op_where, f->name);
+  if (!arity_good(l, e, f->name, f->min, f->max)) {
+    for (unsigned i = 0; i < e->args.n; i++) lower_expr(l, e->args.at[i]);
+    return (Value){0};
+  }
+  Value args[3] = {{0}};
+  for (unsigned i = 0; i < e->args.n; i++) args[i] = lower_expr(l, e->args.at[i]);
+  graph_at(l->graph, e->where);
+  return f->make(l, e, f, args);
+}
+
+/* --- fns ----------------------------------------------------------------------------------------------------------------------------- */
+
+/* Substitution without capture: the arguments are values already, and the body sees its parameters and the scope it was written in. */
+static Value call_fn(Lower *l, const Expr *e, Value called) {
+  const Fn *fn = called.fn;
+  if (e->has_subs || e->order) return lower_unsupported(l, e->op_where, lower_text(l, e->where));
+  unsigned depth = 0;
+  for (const Call *c = l->calls; c; c = c->outer, depth++)
+    if (c->what == fn || depth >= LOWER_MAX_CALLS) {
+      lower_error(l, e->op_where, c->what == fn ? "fn '%s' calls itself" : "calls of fns nest too deeply at '%s'", fn->name.text);
+      return (Value){0};
+    }
+  Names *inner = scope_new(l, called.home);
+  Value *args = arena_array(l->arena, e->args.n + 1, sizeof *args);
+  for (unsigned i = 0; i < e->args.n; i++) args[i] = lower_argument(l, e->args.at[i]);
+  if (!arity_good(l, e, fn->name.text, fn->params.n, fn->params.n)) {
+    diag_note(l->diag, fn->name.where, "declared here");
+    return (Value){0};
+  }
+  Names *outer = l->scope;
+  bool in_fn = l->in_fn;
+  Call call = {fn->name.text, fn, e->op_where, l->calls};
+  l->scope = inner;
+  l->in_fn = true;
+  for (unsigned i = 0; i < e->args.n; i++) {
+    Binding *binding = scope_add(l, symbol_new(l, fn->params.at[i].text, SYMBOL_PARAMETER, 0, fn->params.at[i].where));
+    binding->value = args[i];
+    binding->set = true;
+    binding->poison = !args[i].node && !args[i].fn && !args[i].builtin;
+  }
+  l->calls = &call;
+  if (!fn->value) {
+    lower_register_fns(l, &fn->body);
+    lower_block(l, &fn->body);
+  }
+  Value v = lower_expr(l, fn->value ? fn->value : fn->returns);
+  v.operand = 0;
+  l->calls = call.outer;
+  l->scope = outer;
+  l->in_fn = in_fn;
+  return v;
+}
+
+Value lower_call(Lower *l, const Expr *e) {
+  Binding *binding = scope_find(l->scope, e->name);
+  Value called = name_value(l, e->name, e->op_where, true);
+  if (called.fn) return call_fn(l, e, called);
+  if (called.builtin) return call_builtin(l, e, called.builtin);
+  if (called.node || (binding && !binding->poison)) {
+    if (lower_error(l, e->op_where, "'%s' is a value, not a function", e->name) && binding)
+      diag_note(l->diag, binding->symbol->where, "first declared here");
+  }
+  for (unsigned i = 0; i < e->args.n; i++) lower_expr(l, e->args.at[i]);
+  return (Value){0};
+}

@@ -1,0 +1,101 @@
+/* lower_expr.c: expressions become nodes, in the order they are written. */
+#include <math.h>
+#include <string.h>
+#include "frontend/lower.h"
+
+static Value constant_word(Lower *l, const Expr *e) {
+  static const struct { const char *name; double value; } reals[] = {{"inf", HUGE_VAL}, {"nan", NAN}, {"pi", 3.14159265358979323846}};
+  for (size_t i = 0; i < sizeof reals/sizeof *reals; i++) if (!strcmp(e->name, reals[i].name)) return value_of(graph_f64(l->graph, reals[i].value));
+  return value_of(graph_bool(l->graph, !strcmp(e->name, "true")));
+}
+
+/* Left operands nest as deeply as a sum is long: they are taken from a list, not by recursion. */
+static Value binary(Lower *l, const Expr *e) {
+  unsigned n = 0, at;
+  for (const Expr *x = e; x->kind == EXPR_BINARY; x = x->a) n++;
+  const Expr **spine = arena_array(l->arena, n, sizeof *spine);
+  at = n;
+  const Expr *first = e;
+  for (; first->kind == EXPR_BINARY; first = first->a) spine[--at] = first;
+  Value v = lower_expr(l, first);
+  for (at = 0; at < n; at++) {
+    Value b = lower_expr(l, spine[at]->b);
+    graph_at(l->graph, spine[at]->where);
+    v = value_operate(l, spine[at]->op, spine[at]->op_where, v, b);
+  }
+  return v;
+}
+
+static Value chain(Lower *l, const Expr *e) {
+  Value a = lower_expr(l, e->a), all = {0};
+  bool good = true;
+  for (unsigned i = 0; i < e->n_links; i++) {
+    Value b = lower_expr(l, e->links[i].operand);
+    graph_at(l->graph, e->where);
+    Value one = value_operate(l, e->links[i].op, e->links[i].where, a, b);
+    if (!one.node) good = false;
+    else all = all.node ? value_operate(l, OPER_AND, e->links[i].where, all, one) : one;
+    a = b;
+  }
+  return good ? all : (Value){0};
+}
+
+static Value unary(Lower *l, const Expr *e) {
+  Value v = lower_expr(l, e->a);
+  graph_at(l->graph, e->where);
+  if (e->op == OPER_NEG) return value_negate(l, e->op_where, v);
+  if (!v.node) return v;
+  if (!value_is(&v, KIND_BOOL)) {
+    lower_error(l, e->op_where, "'not' takes a condition, this is a number; compare it");
+    return (Value){0};
+  }
+  return value_like(graph_op1(l->graph, OP_NOT, v.node), v, v);
+}
+
+static Value single(Lower *l, const Expr *e) {
+  switch (e->kind) {
+    case EXPR_INT: return (Value){.node = graph_i64(l->graph, e->value), .literal = true};
+    case EXPR_REAL: return value_of(graph_f64(l->graph, e->number));
+    case EXPR_WORD: return constant_word(l, e);
+    case EXPR_NAME: return name_value(l, e->name, e->where, false);
+    case EXPR_UNARY: return unary(l, e);
+    case EXPR_BINARY: return binary(l, e);
+    case EXPR_CHAIN: return chain(l, e);
+    case EXPR_CONVERT: return value_type_call(l, e, lower_expr(l, e->a));
+    case EXPR_CALL: return lower_call(l, e);
+    case EXPR_IS: return lower_unsupported(l, e->op_where, "is");
+    case EXPR_TRANSPOSE: return lower_unsupported(l, e->op_where, "'");
+    case EXPR_INDEX: return lower_unsupported(l, e->where, lower_text(l, e->where));
+  }
+  return (Value){0};
+}
+
+Value lower_argument(Lower *l, const Expr *e) {
+  if (!e || l->exhausted) return (Value){0};
+  if (++l->steps > LOWER_MAX_STEPS || l->depth >= LOWER_MAX_DEPTH) {
+    lower_error(l, e->where, l->depth >= LOWER_MAX_DEPTH ? "this nests too deeply" : "this needs too many steps to compile: fns that call fns grow fast");
+    l->exhausted = true;
+    return (Value){0};
+  }
+  l->depth++;
+  graph_at(l->graph, e->where);
+  Value v = single(l, e);
+  l->depth--;
+  return v;
+}
+
+Value lower_expr(Lower *l, const Expr *e) {
+  Value v = lower_argument(l, e);
+  if (!v.fn && !v.builtin) return v;
+  lower_error(l, e->where, "'%s' is a function; call it", lower_text(l, e->where));
+  return (Value){0};
+}
+
+Value lower_condition(Lower *l, const Expr *e, const char *who) {
+  Value v = lower_expr(l, e);
+  if (!v.node) return v;
+  if (!value_is(&v, KIND_BOOL)) lower_error(l, e->where, "'%s' needs a condition, this is a number; compare it", who);
+  else if (v.tensor) lower_error(l, e->where, "'%s' needs one scalar, this has the shape of %s; use where", who, l->param_name);
+  else return v;
+  return (Value){0};
+}

@@ -1,0 +1,266 @@
+/* lower_stmt.c: statements. Names hold values, so assigning is binding; `if` runs both branches and selects. */
+#include <string.h>
+#include "frontend/lower.h"
+
+/* --- assignment ------------------------------------------------------------------------------------------------------------------ */
+
+static Range keyword(const Stmt *s, const char *word) {
+  Range where = s->where;
+  where.end = where.begin + (uint32_t)strlen(word);
+  return where;
+}
+
+/* `m[i]` on the left: from the name to its bracket. */
+static Range target_range(const Stmt *s) {
+  Range where = s->name.where;
+  if (s->subs.n) where.end = s->subs.at[s->subs.n - 1].where.end;
+  while (where.end < where.source->length && where.source->text[where.end - 1] != ']' && where.end < s->where.end) where.end++;
+  return where;
+}
+
+/* A value as a name takes it that already has one: kinds stay, a scalar fills a tensor. */
+static Value fit(Lower *l, const Binding *binding, Value v, const Expr *e) {
+  Value old = binding_current(l, binding);
+  if (!v.node || !old.node) return v;
+  if (value_is(&old, KIND_BOOL) != value_is(&v, KIND_BOOL)) {
+    bool is_bool = value_is(&v, KIND_BOOL);
+    if (lower_error(l, e->where, "'%s' is a %s, this is a %s", binding->symbol->name, is_bool ? "number" : "bool", is_bool ? "bool; write where(c, 1, 0)" : "number"))
+      diag_note(l->diag, binding->symbol->where, "first assigned here");
+    return (Value){0};
+  }
+  if (old.tensor && !v.tensor) {
+    if (old.node->type == TYPE_F32) v = value_convert(l, v, TYPE_F32);
+    v.tensor = v.data = true;
+  }
+  return v;
+}
+
+static void assign(Lower *l, const Stmt *s) {
+  const char *name = s->name.text;
+  if (s->has_subs) {
+    Range where = target_range(s);
+    lower_unsupported(l, where, lower_text(l, where));
+    name_poison(l, name, s->name.where);
+    return;
+  }
+  Binding *binding = l->in_fn ? scope_find_here(l->scope, name) : scope_find(l->scope, name);
+  Value v;
+  if (s->op != OPER_NONE) {
+    Value old = binding ? binding_value(l, binding, s->name.where) : name_value(l, name, s->name.where, false);
+    if (!binding && (old.node || old.fn || old.builtin)) {
+      lower_error(l, s->name.where, "'%s' cannot be assigned", name);
+      old = (Value){0};
+    }
+    Value right = lower_expr(l, s->value);
+    graph_at(l->graph, s->where);
+    v = value_operate(l, s->op, s->op_where, old, right);
+    binding = l->in_fn ? scope_find_here(l->scope, name) : scope_find(l->scope, name);
+    if (!binding) { name_poison(l, name, s->name.where); return; }
+  } else {
+    v = lower_expr(l, s->value);
+    binding = l->in_fn ? scope_find_here(l->scope, name) : scope_find(l->scope, name);      /* the expression may have added names */
+  }
+  v.literal = false;
+  v.operand = 0;
+  if (!binding) {
+    bool is_free = l->in_fn ? !builtin_find(name) && strcmp(name, "t") : name_is_free(l, name, s->name.where);
+    if (!is_free && l->in_fn) lower_error(l, s->name.where, "'%s' is predeclared and cannot be assigned", name);
+    if (!is_free) return;
+    binding = scope_add(l, symbol_new(l, name, SYMBOL_LOCAL, 0, s->name.where));
+  } else if (binding->symbol->kind == SYMBOL_FN) {
+    if (lower_error(l, s->name.where, "'%s' is a fn and cannot be assigned", name)) diag_note(l->diag, binding->symbol->where, "first declared here");
+    return;
+  } else if (binding->symbol->kind == SYMBOL_OPERAND) {
+    if (binding->partial) { binding_value(l, binding, s->name.where); return; }
+    const Operand *o = &l->module->operands[binding->symbol->index];
+    bool written = o->role == ROLE_PARAM || o->role == ROLE_STATE || o->role == ROLE_OUT;
+    v = written ? operand_fit(l, o, v, s->value) : fit(l, binding, v, s->value);
+    if (written && o->scope == SCOPE_GLOBAL && l->guard && l->guard->level > LEVEL_GLOBAL && v.node) {
+      if (lower_error(l, s->name.where, "'%s' is global, the condition at line %u differs from item to item", name, lower_line(l->guard_where)))
+        diag_note(l->diag, l->guard_where, "this condition");
+      v = (Value){0};
+    }
+  } else if (!binding->partial) {
+    v = fit(l, binding, v, s->value);
+  }
+  binding->value = v;
+  binding->set = true;
+  binding->poison = !v.node;
+  binding->partial = false;
+}
+
+/* --- if ----------------------------------------------------------------------------------------------------------------------------- */
+
+static Names snapshot(Lower *l, const Names *scope) {
+  Names copy = *scope;
+  copy.capacity = 0;
+  copy.at = arena_grow(l->arena, NULL, &copy.capacity, scope->n + 1, sizeof *copy.at);
+  if (scope->n) memcpy(copy.at, scope->at, scope->n*sizeof *copy.at);
+  return copy;
+}
+
+static bool unchanged(const Binding *a, const Binding *b) {
+  return a->value.node == b->value.node && a->set == b->set && a->poison == b->poison && a->partial == b->partial && a->value.tensor == b->value.tensor;
+}
+
+/* One name after the `if`, from what it is at the end of either branch. */
+static Binding merge(Lower *l, const Stmt *s, Value c, const Binding *a, const Binding *b) {
+  Binding made = *a;
+  if (unchanged(a, b)) return made;
+  if (a->poison || b->poison || !c.node) { made.poison = true; return made; }
+  if (a->partial && b->partial) return made;
+  if (a->partial || b->partial) {
+    made.partial = true;
+    made.partial_when = a->partial;
+    made.partial_cond = s->cond->where;
+    return made;
+  }
+  Value x = binding_current(l, a), y = binding_current(l, b);
+  x.literal = y.literal = false;
+  made.set = true;
+  if (x.node == y.node) { made.value = x; made.value.tensor |= y.tensor; made.value.data |= y.data; return made; }
+  if (x.node && y.node && value_is(&x, KIND_BOOL) != value_is(&y, KIND_BOOL)) {
+    lower_error(l, s->cond->where, "'%s' is a bool in one branch and a number in the other", a->symbol->name);
+    made.poison = true;
+    return made;
+  }
+  graph_at(l->graph, s->where);
+  made.value = value_select(l, s->cond->where, c, x, y);
+  made.poison = !made.value.node;
+  return made;
+}
+
+/* A name that only one branch made: known, without a value. Operands are written when the entry ends, under their condition. */
+static void add_partial(Lower *l, const Stmt *s, const Binding *from, bool missing_when) {
+  Binding *binding = scope_add(l, from->symbol);
+  unsigned n = l->scope->n;
+  *binding = *from;
+  if (from->poison) return;
+  if (!from->partial) { binding->partial_when = missing_when; binding->partial_cond = s->cond->where; }
+  binding->partial = true;
+  (void)n;
+}
+
+static void lower_if(Lower *l, const Stmt *s) {
+  Value c = lower_condition(l, s->cond, "if");
+  const Node *guard = l->guard;
+  Range guard_where = l->guard_where;
+  Names base = snapshot(l, l->scope);
+  if (c.node) { l->guard = bool_and(l, guard, c.node); l->guard_where = s->cond->where; }
+  lower_block(l, &s->body);
+  scope_finish(l, l->scope, base.n);
+  Names then = *l->scope;
+  Names *scope = l->scope;
+  *scope = snapshot(l, &base);
+  if (s->has_otherwise) {
+    if (c.node) l->guard = bool_and(l, guard, graph_op1(l->graph, OP_NOT, c.node));
+    lower_block(l, &s->otherwise);
+    scope_finish(l, scope, base.n);
+  }
+  l->guard = guard;
+  l->guard_where = guard_where;
+  Names otherwise = *scope;
+  *scope = base;
+  for (unsigned i = 0; i < base.n; i++) scope->at[i] = merge(l, s, c, &then.at[i], &otherwise.at[i]);
+  for (unsigned i = base.n; i < then.n; i++) {
+    const Binding *a = &then.at[i], *b = NULL;
+    for (unsigned k = base.n; k < otherwise.n && !b; k++) if (!strcmp(otherwise.at[k].symbol->name, a->symbol->name)) b = &otherwise.at[k];
+    if (b && a->symbol->kind == SYMBOL_LOCAL && b->symbol->kind == SYMBOL_LOCAL) {
+      Binding made = merge(l, s, c, a, b);
+      *scope_add(l, a->symbol) = made;
+    } else {
+      add_partial(l, s, a, false);
+    }
+  }
+  for (unsigned k = base.n; k < otherwise.n; k++)
+    if (!scope_find_here(scope, otherwise.at[k].symbol->name)) add_partial(l, s, &otherwise.at[k], true);
+}
+
+void scope_finish(Lower *l, const Names *scope, unsigned from) {
+  for (unsigned i = from; i < scope->n; i++) {
+    const Binding *b = &scope->at[i];
+    if (b->symbol->kind != SYMBOL_OPERAND || b->partial) continue;
+    l->finals = arena_grow(l->arena, l->finals, &l->finals_capacity, l->n_finals + 1, sizeof *l->finals);
+    l->finals[l->n_finals++] = (Final){b->symbol, b->set ? b->value : (Value){0}, b->poison};
+  }
+}
+
+/* --- require ------------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct Numbers { unsigned n; const Node *value[4]; const char *name[4]; } Numbers;
+
+/* The names in a condition and what they are worth, in order, for the message. */
+static void numbers_of(Lower *l, const Expr *e, Numbers *out) {
+  for (; e && out->n < 4; e = e->kind == EXPR_BINARY ? e->b : NULL) {
+    bool asks = e->kind == EXPR_CALL && (!strcmp(e->name, "rank") || !strcmp(e->name, "size"));
+    if (e->kind == EXPR_NAME || asks) {
+      Value v = lower_argument(l, e);
+      const char *name = lower_text(l, e->where);
+      bool known = false;
+      for (unsigned i = 0; i < out->n; i++) known |= !strcmp(out->name[i], name);
+      if (known || !v.node || v.tensor || value_is(&v, KIND_BOOL)) return;
+      out->name[out->n] = name;
+      out->value[out->n++] = value_convert(l, v, TYPE_F64).node;
+      return;
+    }
+    if (e->kind == EXPR_CALL) for (unsigned i = 0; i < e->args.n; i++) numbers_of(l, e->args.at[i], out);
+    if (e->kind != EXPR_CALL && l->depth < LOWER_MAX_DEPTH) { l->depth++; numbers_of(l, e->a, out); l->depth--; }
+    if (e->kind == EXPR_CHAIN) for (unsigned i = 0; i < e->n_links; i++) numbers_of(l, e->links[i].operand, out);
+  }
+}
+
+void lower_require(Lower *l, const Stmt *s) {
+  Value c = lower_condition(l, s->cond, "require");
+  if (!c.node) return;
+  Numbers numbers = {0};
+  numbers_of(l, s->cond, &numbers);
+  const Node *cond = c.node;
+  if (l->guard) cond = graph_op2(l->graph, OP_OR, graph_op1(l->graph, OP_NOT, l->guard), cond);
+  graph_require(l->graph, lower_text(l, s->cond->where), cond, numbers.n, numbers.value, numbers.name);
+}
+
+/* --- statements ------------------------------------------------------------------------------------------------------------------------ */
+
+void lower_register_fns(Lower *l, const StmtList *list) {
+  for (unsigned i = 0; i < list->n; i++) {
+    const Stmt *s = list->at[i];
+    if (s->kind != STMT_FN || !name_is_free(l, s->fn->name.text, s->fn->name.where)) continue;
+    Binding *binding = scope_add(l, symbol_new(l, s->fn->name.text, SYMBOL_FN, 0, s->fn->name.where));
+    binding->value = (Value){.fn = s->fn, .home = l->scope};
+    binding->set = true;
+  }
+}
+
+static void refuse_block(Lower *l, const Stmt *s, const char *word) {
+  lower_unsupported(l, keyword(s, word), word);
+  poison_assigned(l, &s->body);
+}
+
+void lower_stmt(Lower *l, const Stmt *s) {
+  if (l->exhausted) return;
+  if (l->depth >= LOWER_MAX_DEPTH) {
+    lower_error(l, s->where, "this nests too deeply");
+    l->exhausted = true;
+    return;
+  }
+  l->depth++;
+  graph_at(l->graph, s->where);
+  switch (s->kind) {
+    case STMT_DECL: declare(l, s); break;
+    case STMT_REQUIRE: lower_require(l, s); break;
+    case STMT_ASSIGN: assign(l, s); break;
+    case STMT_IF: lower_if(l, s); break;
+    case STMT_REPEAT: refuse_block(l, s, "repeat"); break;
+    case STMT_SCAN: refuse_block(l, s, "scan"); break;
+    case STMT_SKIP: refuse_block(l, s, "skip"); break;
+    case STMT_APPLY: lower_apply(l, s); break;
+    case STMT_BACKWARD: lower_unsupported(l, keyword(s, "backward"), "backward"); break;
+    case STMT_ENTRY: if (l->insert) lower_error(l, l->insert->stmt->name.where, "applying a rule with an entry is not supported yet"); break;
+    case STMT_FN: break;                                /* known since the rule began */
+  }
+  l->depth--;
+}
+
+void lower_block(Lower *l, const StmtList *list) {
+  for (unsigned i = 0; i < list->n; i++) lower_stmt(l, list->at[i]);
+}

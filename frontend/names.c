@@ -1,0 +1,215 @@
+/* names.c: scopes, what a name means where it stands, suggestions, and names that are never used. */
+#include <string.h>
+#include "frontend/lower.h"
+
+Names *scope_new(Lower *l, Names *outer) {
+  Names *scope = arena_alloc(l->arena, sizeof *scope);
+  scope->outer = outer;
+  return scope;
+}
+
+Symbol *symbol_new(Lower *l, const char *name, SymbolKind kind, unsigned index, Range where) {
+  Symbol *symbol = arena_alloc(l->arena, sizeof *symbol);
+  *symbol = (Symbol){.name = name, .kind = kind, .index = index, .where = where};
+  if (l->insert || l->in_fn) return symbol;
+  l->symbols = arena_grow(l->arena, l->symbols, &l->symbols_capacity, l->n_symbols + 1, sizeof *l->symbols);
+  l->symbols[l->n_symbols++] = symbol;
+  return symbol;
+}
+
+Binding *scope_add(Lower *l, Symbol *symbol) {
+  Names *scope = l->scope;
+  if (scope->n >= LOWER_MAX_NAMES) {
+    lower_error(l, symbol->where, "more than %d names in one rule", LOWER_MAX_NAMES);
+    l->exhausted = true;
+    scope->n = LOWER_MAX_NAMES - 1;
+  }
+  scope->at = arena_grow(l->arena, scope->at, &scope->capacity, scope->n + 1, sizeof *scope->at);
+  scope->at[scope->n] = (Binding){.symbol = symbol};
+  return &scope->at[scope->n++];
+}
+
+Binding *scope_find_here(Names *scope, const char *name) {
+  for (unsigned i = 0; i < scope->n; i++) if (!strcmp(scope->at[i].symbol->name, name)) return &scope->at[i];
+  return NULL;
+}
+
+Binding *scope_find(Names *scope, const char *name) {
+  for (; scope; scope = scope->outer) {
+    Binding *binding = scope_find_here(scope, name);
+    if (binding) return binding;
+  }
+  return NULL;
+}
+
+/* Names of a file are seen by every file of the set; the file compiled is the first. */
+#define FILE_LOOKUP(function, Kind, list, count) \
+  const Kind *function(Lower *l, const char *name) { \
+    for (unsigned f = 0; f < l->files->n; f++) { \
+      const File *file = l->files->files[f]; \
+      for (unsigned i = 0; i < file->count; i++) if (!strcmp(file->list[i]->name.text, name)) return file->list[i]; \
+    } \
+    return NULL; \
+  }
+FILE_LOOKUP(file_fn, Fn, fns, n_fns)
+FILE_LOOKUP(file_rule, Rule, rules, n_rules)
+FILE_LOOKUP(file_const, Const, consts, n_consts)
+
+const char *symbol_word(const Lower *l, const Symbol *symbol) {
+  switch (symbol->kind) {
+    case SYMBOL_HYPER: return "hyper-parameter";
+    case SYMBOL_OPERAND: return role_name(l->module->operands[symbol->index].role);
+    case SYMBOL_FN: return "fn";
+    case SYMBOL_PARAMETER: return "fn parameter";
+    default: return "local value";
+  }
+}
+
+/* Everything a name could have meant here. */
+static const char *suggest(Lower *l, const char *name, bool functions_only) {
+  size_t room = 256, n = 0;
+  for (const Names *s = l->scope; s; s = s->outer) room += s->n;
+  for (unsigned f = 0; f < l->files->n; f++) room += l->files->files[f]->n_fns + l->files->files[f]->n_consts;
+  const char **names = arena_array(l->arena, room, sizeof *names);
+  for (const Names *s = l->scope; s; s = s->outer)
+    for (unsigned i = 0; i < s->n; i++) if (!functions_only || s->at[i].symbol->kind == SYMBOL_FN) names[n++] = s->at[i].symbol->name;
+  for (unsigned f = 0; f < l->files->n; f++) {
+    const File *file = l->files->files[f];
+    for (unsigned i = 0; i < file->n_fns; i++) names[n++] = file->fns[i]->name.text;
+    if (!functions_only) for (unsigned i = 0; i < file->n_consts; i++) names[n++] = file->consts[i]->name.text;
+  }
+  if (functions_only) n += builtin_names(names + n, room - n);
+  return diag_suggest(name, names, n);
+}
+
+static bool known_unknown(Lower *l, const char *name) {
+  for (unsigned i = 0; i < l->n_unknown; i++) if (!strcmp(l->unknown[i], name)) return true;
+  l->unknown = arena_grow(l->arena, l->unknown, &l->unknown_capacity, l->n_unknown + 1, sizeof *l->unknown);
+  l->unknown[l->n_unknown++] = name;
+  return false;
+}
+
+void name_poison(Lower *l, const char *name, Range where) {
+  Binding *binding = scope_find(l->scope, name);
+  if (!binding) {
+    Symbol *symbol = symbol_new(l, name, SYMBOL_LOCAL, 0, where);
+    symbol->poisoned = true;
+    binding = scope_add(l, symbol);
+  }
+  binding->poison = true;
+  binding->partial = false;
+  binding->symbol->used = true;
+}
+
+Value binding_current(Lower *l, const Binding *binding) {
+  const Symbol *symbol = binding->symbol;
+  if (binding->poison || binding->partial) return (Value){0};
+  Value value = binding->value;
+  if (!binding->set && symbol->kind == SYMBOL_OPERAND) value = operand_at_entry(l, symbol);
+  if (!binding->set && symbol->kind == SYMBOL_HYPER) {
+    const Hyper *hyper = &l->module->hypers[symbol->index];
+    value = value_of(hyper->is_const ? graph_const(l->graph, hyper->type, hyper->value)
+                                     : graph_node(l->graph, OP_HYPER, hyper->type, graph_scalar_space(l->graph), symbol->index, 0, 0, NULL));
+  }
+  if (symbol->kind == SYMBOL_OPERAND) value.operand = symbol->index + 1;
+  return value;
+}
+
+Value binding_value(Lower *l, Binding *binding, Range use) {
+  Symbol *symbol = binding->symbol;
+  symbol->used = true;
+  if (binding->poison) return (Value){0};
+  if (binding->partial) {
+    if (lower_error(l, use, "'%s' has no value when the condition at line %u is %s", symbol->name, lower_line(binding->partial_cond),
+                    binding->partial_when ? "true" : "false"))
+      diag_note(l->diag, binding->partial_cond, "this condition");
+    binding->poison = true;
+    return (Value){0};
+  }
+  return binding_current(l, binding);
+}
+
+static Value step_value(Lower *l, Range where) {
+  if (l->step.node) return l->step;
+  if (!l->has_step) {
+    lower_error(l, where, "'t' counts the steps of a rule with param or state");
+    return (Value){0};
+  }
+  return value_of(graph_node(l->graph, OP_STEP, TYPE_I64, graph_scalar_space(l->graph), 0, 0, 0, NULL));
+}
+
+static Value const_value(Lower *l, const Const *c, Range where) {
+  if (c->is_table || (c->shape && c->shape->n)) return lower_unsupported(l, where, c->name.text);
+  Names *scope = l->scope;
+  Call call = {c->name.text, c, where, l->calls};
+  for (const Call *outer = l->calls; outer; outer = outer->outer)
+    if (outer->what == c) { lower_error(l, where, "const '%s' needs its own value", c->name.text); return (Value){0}; }
+  l->scope = scope_new(l, NULL);
+  l->calls = &call;
+  Value value = lower_expr(l, c->value);
+  l->calls = call.outer;
+  l->scope = scope;
+  Bits bits;
+  if (!value.node) return value;
+  if (value.tensor || !node_constant(l->graph, value.node, &bits)) {
+    lower_error(l, c->value->where, "the value of a const is not known while compiling");
+    return (Value){0};
+  }
+  return (Value){.node = graph_const(l->graph, (Type)value.node->type, bits)};
+}
+
+Value name_value(Lower *l, const char *name, Range where, bool as_function) {
+  Binding *binding = scope_find(l->scope, name);
+  if (binding) return binding_value(l, binding, where);
+  if (!strcmp(name, "t")) return step_value(l, where);
+  const Const *constant = file_const(l, name);
+  if (constant) return const_value(l, constant, where);
+  const Fn *fn = file_fn(l, name);
+  if (fn) return (Value){.fn = fn};
+  const Builtin *builtin = builtin_find(name);
+  if (builtin) return (Value){.builtin = builtin};
+  if (!known_unknown(l, name)) {
+    const char *nearest = suggest(l, name, as_function), *what = as_function ? "function" : "name";
+    if (as_function && !strcmp(name, "pow")) lower_error(l, where, "unknown function 'pow'; a power is written x^y");
+    else if (nearest) { if (lower_error(l, where, "unknown %s '%s'; did you mean '%s'?", what, name, nearest)) diag_fix(l->diag, nearest); }
+    else lower_error(l, where, "unknown %s '%s'", what, name);
+  }
+  return (Value){0};
+}
+
+bool name_is_free(Lower *l, const char *name, Range where) {
+  Binding *binding = scope_find(l->scope, name);
+  if (binding) {
+    if (binding->poison && binding->symbol->poisoned) return true;
+    if (binding->partial) return true;
+    if (lower_error(l, where, "'%s' is declared twice", name)) diag_note(l->diag, binding->symbol->where, "first declared here");
+    return false;
+  }
+  if (!strcmp(name, "t") || !strcmp(name, "all")) { lower_error(l, where, "'%s' is predeclared", name); return false; }
+  if (builtin_find(name)) { lower_error(l, where, "'%s' is a function of the language and cannot be a name", name); return false; }
+  return true;
+}
+
+void names_warn_unused(Lower *l) {
+  if (!l->options->warnings) return;
+  for (unsigned i = 0; i < l->n_symbols; i++) {
+    Symbol *symbol = l->symbols[i];
+    if (symbol->used || symbol->poisoned || (symbol->kind != SYMBOL_LOCAL && symbol->kind != SYMBOL_HYPER)) continue;
+    bool elsewhere = false;                            /* both branches of an `if` may make a value that is used after it */
+    for (unsigned k = 0; k < l->n_symbols && !elsewhere; k++) elsewhere = l->symbols[k]->used && !strcmp(l->symbols[k]->name, symbol->name);
+    if (elsewhere) continue;
+    unsigned n = 0;
+    const char **names = arena_array(l->arena, l->n_symbols, sizeof *names);
+    for (unsigned k = 0; k < l->n_symbols; k++)
+      if (strcmp(l->symbols[k]->name, symbol->name)) names[n++] = l->symbols[k]->name;
+    const char *nearest = symbol->kind == SYMBOL_LOCAL ? diag_suggest(symbol->name, names, n) : NULL;
+    const Symbol *meant = NULL;
+    for (unsigned k = 0; nearest && k < l->n_symbols && !meant; k++) if (!strcmp(l->symbols[k]->name, nearest)) meant = l->symbols[k];
+    if (meant) {
+      diag_warning(l->diag, symbol->where, "'%s' is never used; did you mean the %s '%s'?", symbol->name, symbol_word(l, meant), nearest);
+      diag_fix(l->diag, nearest);
+    } else {
+      diag_warning(l->diag, symbol->where, "'%s' is never used", symbol->name);
+    }
+  }
+}

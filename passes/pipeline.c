@@ -132,7 +132,7 @@ static void print_unit(const Unit *unit, const Pass *pass, const PassTrace *trac
   Text text = {.arena = unit->arena};
   if (unit->program) program_print(unit->program, &text);
   else graph_print(unit->graph, &text);
-  text_append(&text, "", 1);
+  text_append(&text, "", 0);               /* an empty program is an empty text, not NULL */
   trace->printed(trace->self, unit->graph->name, pass->name, text.data);
 }
 

@@ -392,7 +392,7 @@ HyperDecl *build_hyper(Parser *p, const Token *is_const, Token name, Storage *st
 
 HyperList *build_hypers(Parser *p, HyperList *l, HyperDecl *h) {
   l = LIST(p, l);
-  PUSH(p, l, *h);
+  if (h) PUSH(p, l, *h);                                                   /* NULL: could not be read */
   return l;
 }
 

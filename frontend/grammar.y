@@ -93,6 +93,7 @@ hypers_opt(r) ::= hypers(h).  { r = h; }
 hypers(r) ::= hyper(h).  { r = build_hypers(p, NULL, h); }
 hypers(r) ::= hypers(l) COMMA hyper(h).  { r = build_hypers(p, l, h); }
 hyper(r) ::= NAME(n) storage_opt(t) value_opt(v) as_opt(a).  { r = build_hyper(p, NULL, n, t, v, a); }
+hyper(r) ::= error.  { r = NULL; }
 hyper(r) ::= CONST(c) NAME(n) storage_opt(t) value_opt(v) as_opt(a).  { r = build_hyper(p, &c, n, t, v, a); }
 
 value_opt(r) ::= .  { r = NULL; }

@@ -23,6 +23,7 @@ static bool continues(int kind) {
   switch (kind) {
     case T_OR: case T_AND: case T_LT: case T_LE: case T_GT: case T_GE: case T_EQ: case T_NE: case T_BOR: case T_BAND: case T_SHL: case T_SHR:
     case T_PLUS: case T_MINUS: case T_STAR: case T_SLASH: case T_IDIV: case T_PERCENT: case T_AT: case T_CARET:
+    case T_ASSIGN: case T_ADD_ASSIGN: case T_SUB_ASSIGN: case T_MUL_ASSIGN: case T_DIV_ASSIGN:
     case T_COMMA: case T_RBRACE: case T_RPAREN: case T_RBRACKET: case T_AS: case T_IS: case T_ELSE: return true;
     default: return false;
   }
@@ -38,7 +39,15 @@ static unsigned braces_open(const Parser *p) {
 
 static bool inside_bracket(const Parser *p) { return p->n_open && p->open[p->n_open - 1].kind != T_LBRACE; }
 
+/* Where reading goes on after an error: at the end of the statement, or of the hyper-parameter in a rule's header. */
+static bool in_rule_header(const Parser *p) { return p->first.kind == T_RULE && p->n_open && p->open[0].kind == T_LPAREN; }
+
+static bool ends_hyper(const Parser *p, Token t) {
+  return p->first.kind == T_RULE && ((t.kind == T_COMMA && p->n_open == 1 && p->open[0].kind == T_LPAREN) || (t.kind == T_RPAREN && !p->n_open));
+}
+
 static bool ends_statement(const Parser *p, Token t) {
+  if (p->skip_hyper && ends_hyper(p, t)) return true;
   return t.kind == 0 || (t.kind == T_SEP && p->n_open <= p->skip_open) || (t.kind == T_RBRACE && p->n_open < p->skip_open);
 }
 
@@ -49,7 +58,10 @@ static void give(Parser *p, Token t) {
     p->skip = false;
   }
   bool starts = p->last.kind == 0 || p->last.kind == T_SEP || p->last.kind == T_LBRACE;
-  if (starts) p->first = t;
+  if (starts) {
+    p->first = t;
+    if (t.kind == T_FN) p->unsound = false;
+  }
   p->failed = false;
   Grammar(p->grammar, t.kind, t, p);
   p->before_last = p->last;
@@ -65,7 +77,8 @@ static void give(Parser *p, Token t) {
     give(p, t);
     return;
   }
-  if (t.kind == T_SEP || t.kind == T_RBRACE || t.kind == 0) { grammar_recovered(p->grammar); return; }
+  p->skip_hyper = in_rule_header(p);
+  if (t.kind == T_SEP || t.kind == T_RBRACE || t.kind == 0 || ends_hyper(p, t)) { grammar_recovered(p->grammar); return; }
   p->skip = true;
   p->skip_open = braces_open(p);
 }
@@ -79,11 +92,11 @@ static void give_end_of_skip(Parser *p, Token t) {
 /* The bracket on top is never closed: one error there, and the statement around it is left out. */
 static void drop_brackets(Parser *p, Token at) {
   if (!inside_bracket(p)) return;
-  if (!p->skip) {
-    syntax_never_closed(p, p->open[p->n_open - 1]);
-    give(p, (Token){.kind = T_BAD, .begin = at.begin, .end = at.begin});
-  }
+  Token open = p->open[p->n_open - 1];
   p->n_open = braces_open(p);
+  if (p->skip) return;
+  syntax_never_closed(p, open);
+  give(p, (Token){.kind = T_BAD, .begin = at.begin, .end = at.begin});
 }
 
 static int closer_of(int open) { return open == T_LPAREN ? T_RPAREN : open == T_LBRACKET ? T_RBRACKET : T_RBRACE; }
@@ -145,7 +158,7 @@ static void parse_tokens(Parser *p) {
 File *frontend_parse(Arena *a, Diag *diag, const Source *source) {
   File *file = arena_alloc(a, sizeof *file);
   file->source = source;
-  if (!syntax_check_text(a, diag, source)) return file;
+  if (!syntax_check_text(diag, source)) return file;
   Parser *p = arena_alloc(a, sizeof *p);
   p->arena = a;
   p->diag = diag;

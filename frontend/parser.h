@@ -32,7 +32,7 @@ typedef struct Parser {
   Token open[FRONTEND_MAX_DEPTH]; unsigned n_open;
   bool failed;                           /* the grammar has just refused a token */
   bool resend;                           /* the refused token begins a statement: a bracket before it was never closed */
-  bool skip; unsigned skip_open;         /* tokens are dropped until the statement ends at this many open brackets */
+  bool skip, skip_hyper; unsigned skip_open;        /* tokens are dropped until the statement ends at this many open brackets */
   bool unsound;                          /* an error was reported inside the fn that is open */
   bool stop;                             /* given up: nested too deep */
 } Parser;

@@ -1,0 +1,282 @@
+/* command.c: the optc command: its subcommands, its options, what it says on standard error. */
+#define _GNU_SOURCE
+#include "runtime/command.h"
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static const struct { const char *name; int (*run)(int, char **); const char *use, *summary; unsigned mask; } commands[] = {
+  {"compile", command_compile, "optc [compile] RULE.opt [-o FILE] [--header FILE] [options]", "compile a rule; - reads it from standard input", COMMAND_C},
+  {"run", command_run, "optc run RULE.opt [options]", "call a rule on made-up data: time, bytes moved, bandwidth", COMMAND_R},
+  {"explain", command_explain, "optc explain RULE.opt [options]", "kernels, bytes and operations an element against the least possible", COMMAND_E},
+  {"check", command_check, "optc check DATA.json... [options]", "run recorded reference data and say where a rule departs from it", 0},
+};
+enum { COMMANDS = sizeof commands/sizeof *commands };
+
+typedef struct Row { unsigned mask; int letter; const char *name, *value, *spelling, *help; } Row;
+static const Row rows[OPTION_COUNT] = {
+#define C COMMAND_C
+#define R COMMAND_R
+#define E COMMAND_E
+#define OPTION(id, mask, ...) [OPTION_##id] = {mask, __VA_ARGS__},
+#include "runtime/command.def"
+#undef OPTION
+#undef C
+#undef R
+#undef E
+};
+
+int command_error(int code, const char *format, ...) {
+  va_list list;
+  va_start(list, format);
+  fputs("optc: error: ", stderr);
+  vfprintf(stderr, format, list);
+  fputc('\n', stderr);
+  va_end(list);
+  return code;
+}
+
+static void how_to_report(void) {
+  static const char text[] = "optc: this is a defect of optc. Please report it with the rule file, the command line and the output of optc --version.\n";
+  ssize_t n = write(2, text, sizeof text - 1);
+  (void)n;
+}
+
+int command_report(const optc_context *cx, int status, bool json) {
+  const char *text = json ? optc_context_diagnostics_json(cx) : optc_context_diagnostics(cx);
+  if (!json || status || strcmp(text, "[]\n")) fputs(text, stderr);
+  switch (status) {
+  case OPTC_OK: return COMMAND_OK;
+  case OPTC_E_INTERNAL: how_to_report(); return COMMAND_INTERNAL;
+  default: return COMMAND_INPUT;
+  }
+}
+
+/* Edit distance with adjacent letters exchanged counting once, rows of three. */
+static unsigned distance(const char *a, const char *b) {
+  enum { MAX = 40 };
+  size_t na = strlen(a), nb = strlen(b);
+  if (na >= MAX || nb >= MAX) return MAX;
+  unsigned d[MAX][MAX];
+  for (size_t i = 0; i <= na; i++)
+    for (size_t j = 0; j <= nb; j++) {
+      if (!i || !j) { d[i][j] = (unsigned)(i + j); continue; }
+      unsigned best = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+      if (d[i - 1][j] + 1 < best) best = d[i - 1][j] + 1;
+      if (d[i][j - 1] + 1 < best) best = d[i][j - 1] + 1;
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && d[i - 2][j - 2] + 1 < best) best = d[i - 2][j - 2] + 1;
+      d[i][j] = best;
+    }
+  return d[na][nb];
+}
+
+const char *command_suggest(const char *word, const char *const *words, size_t n) {
+  const char *best = NULL;
+  unsigned least = (unsigned)strlen(word)/3 + 1;
+  for (size_t i = 0; i < n; i++) {
+    unsigned d = words[i] ? distance(word, words[i]) : least;
+    if (d < least) { least = d; best = words[i]; }
+  }
+  return best;
+}
+
+static int unknown_option(const Options *o, const char *given) {
+  const char *names[OPTION_COUNT], *near = NULL;
+  size_t length = strcspn(given, "=");
+  char word[64];
+  for (int i = 0; i < OPTION_COUNT; i++) names[i] = rows[i].mask & o->command ? rows[i].name : NULL;
+  snprintf(word, sizeof word, "%.*s", (int)length, given + strspn(given, "-"));
+  near = strlen(word) > 1 ? command_suggest(word, names, OPTION_COUNT) : NULL;
+  if (near) return command_error(-2, "unknown option '%.*s'; did you mean '--%s'?", (int)length, given, near);
+  return command_error(-2, "unknown option '%.*s'; see optc --help", (int)length, given);
+}
+
+int options_next(Options *o) {
+  struct option table[OPTION_COUNT + 1] = {0};
+  char letters[2*OPTION_COUNT + 2] = ":", *end = letters + 1;
+  int n = 0;
+  for (int i = 0; i < OPTION_COUNT; i++) {
+    if (!(rows[i].mask & o->command)) continue;
+    if (rows[i].name) table[n++] = (struct option){rows[i].name, rows[i].value ? required_argument : no_argument, NULL, 256 + i};
+    if (rows[i].letter) {
+      *end++ = (char)rows[i].letter;
+      if (rows[i].value) *end++ = ':';
+    }
+  }
+  *end = 0;
+  if (!o->started) { optind = 0; opterr = 0; o->started = true; }
+  int before = optind ? optind : 1, found = getopt_long(o->argc, o->argv, letters, table, NULL);
+  o->value = optarg;
+  if (found == -1) { o->first = optind; return -1; }
+  if (found == ':') return command_error(-2, "option '%s' wants a value", o->argv[optind - 1]);
+  if (found == '?') {
+    const char *given = o->argv[optind > before ? optind - 1 : before];
+    char letter[3] = {'-', (char)optopt, 0};
+    if (strncmp(given, "--", 2) && optopt && optopt < 256) given = letter;
+    else if (optopt >= 256) return command_error(-2, "option '--%s' takes no value", rows[optopt - 256].name);
+    return unknown_option(o, given);
+  }
+  if (found >= 256) return found - 256;
+  for (int i = 0; i < OPTION_COUNT; i++)
+    if (rows[i].letter == found && rows[i].mask & o->command) return i;
+  return -2;
+}
+
+const char *options_argument(Options *o) { return optind < o->argc ? o->argv[optind++] : NULL; }
+
+bool command_count(const char *text, long long *out) {
+  static const struct { const char *end; double by; } scale[] = {{"", 1}, {"Ki", 1024}, {"Mi", 1048576}, {"Gi", 1073741824}, {"k", 1e3}, {"K", 1e3}, {"M", 1e6}, {"G", 1e9}};
+  char *end;
+  double x = strtod(text, &end);
+  for (size_t i = 0; i < sizeof scale/sizeof *scale && end != text; i++)
+    if (!strcmp(end, scale[i].end)) {
+      x *= scale[i].by;
+      if (!(x >= 0 && x < 9e15) || x != (double)(long long)x) return false;
+      *out = (long long)x;
+      return true;
+    }
+  return false;
+}
+
+void common_default(Common *c) {
+  const char *term = getenv("TERM"), *no = getenv("NO_COLOR");
+  *c = (Common){.level = -1, .color = isatty(2) && !(no && *no) && term && strcmp(term, "dumb")};
+}
+
+static int one_of(const char *option, const char *value, const char *const *words) {
+  size_t n = 0;
+  for (; words[n]; n++)
+    if (!strcmp(value, words[n])) return (int)n;
+  const char *near = command_suggest(value, words, n);
+  if (near) command_error(0, "%s: unknown value '%s'; did you mean '%s'?", option, value, near);
+  else command_error(0, "%s: unknown value '%s'", option, value);
+  return -1;
+}
+
+bool common_option(Common *c, const Options *o, int id, int *code) {
+  static const char *const formats[] = {"text", "json", NULL}, *const when[] = {"auto", "always", "never", NULL}, *const types[] = {"f32", "f64", NULL};
+  int which = 0;
+  *code = -1;
+  switch (id) {
+  case -2: *code = COMMAND_USAGE; return true;
+  case OPTION_LEVEL:
+    if (strlen(o->value) != 1 || o->value[0] < '0' || o->value[0] > '2') *code = command_error(COMMAND_USAGE, "there is no level -O%s; levels are 0, 1 and 2", o->value);
+    c->level = o->value[0] - '0';
+    return true;
+  case OPTION_PASSES: c->passes = o->value; return true;
+  case OPTION_RULE: c->rule = o->value; return true;
+  case OPTION_VERIFY_EACH: c->verify_each = 1; return true;
+  case OPTION_TIME_PASSES: c->time = true; return true;
+  case OPTION_COMPUTE: which = one_of("--compute", o->value, types); c->compute_f64 = which == 1; break;
+  case OPTION_FORMAT_DIAG: which = one_of("--diagnostics-format", o->value, formats); c->json = which == 1; break;
+  case OPTION_COLOR: which = one_of("--color", o->value, when); if (which) c->color = which == 1; break;
+  case OPTION_HELP: command_help(o->command); *code = COMMAND_OK; return true;
+  case OPTION_VERSION: printf("optc %s\n", optc_version()); *code = COMMAND_OK; return true;
+  default: return false;
+  }
+  if (which < 0) *code = COMMAND_USAGE;
+  return true;
+}
+
+void command_help(unsigned mask) {
+  for (int i = 0; i < COMMANDS; i++)
+    if (mask == COMMAND_C || commands[i].mask == mask) printf("%s\n    %s\n", commands[i].use, commands[i].summary);
+  printf("\nOptions:\n");
+  for (int i = 0; i < OPTION_COUNT; i++) {
+    if (!(rows[i].mask & mask)) continue;
+    if (strlen(rows[i].spelling) > 30) printf("  %s\n  %-30s  %s\n", rows[i].spelling, "", rows[i].help);
+    else printf("  %-30s  %s\n", rows[i].spelling, rows[i].help);
+  }
+  if (mask == COMMAND_C) printf("\nOptions of the other commands: optc run --help, optc explain --help, optc check --help.\n");
+  printf("\nExit codes: 0 ok, 1 bad input, 2 bad usage, 3 a check failed, 70 internal error.\n");
+}
+
+/* --- CPU time ----------------------------------------------------------------------------------------------------------------- */
+typedef struct TimingRow { char stage[24], entry[24], pass[32]; double seconds; unsigned times; } TimingRow;
+
+static double cpu(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return (double)t.tv_sec + 1e-9*(double)t.tv_nsec;
+}
+
+void timing_add(void *self, const char *stage, const char *entry, const char *pass, double seconds) {
+  Timing *t = self;
+  TimingRow row = {.seconds = seconds, .times = 1};
+  snprintf(row.stage, sizeof row.stage, "%s", stage);
+  snprintf(row.entry, sizeof row.entry, "%s", pass && entry ? "" : entry ? entry : "");
+  snprintf(row.pass, sizeof row.pass, "%s", pass ? pass : "");
+  for (size_t i = 0; i < t->n; i++)
+    if (!strcmp(t->row[i].stage, row.stage) && !strcmp(t->row[i].pass, row.pass)) {
+      t->row[i].seconds += seconds;
+      t->row[i].times++;
+      return;
+    }
+  if (t->n == t->capacity) {
+    size_t capacity = t->capacity ? 2*t->capacity : 32;
+    TimingRow *grown = realloc(t->row, capacity*sizeof *grown);
+    if (!grown) return;
+    t->row = grown;
+    t->capacity = capacity;
+  }
+  t->row[t->n++] = row;
+}
+
+void timing_begin(Timing *t) { t->mark = cpu(); }
+void timing_end(Timing *t, const char *stage) { timing_add(t, stage, NULL, NULL, cpu() - t->mark); }
+
+void timing_print(Timing *t) {
+  double sum = 0;
+  fprintf(stderr, "CPU time, ms:\n");
+  for (size_t i = 0; i < t->n; i++) {
+    if (t->row[i].pass[0]) continue;
+    fprintf(stderr, "  %8.3f  %s\n", 1e3*t->row[i].seconds, t->row[i].stage);
+    sum += t->row[i].seconds;
+    for (size_t k = 0; k < t->n; k++)
+      if (t->row[k].pass[0] && !strcmp(t->row[k].stage, t->row[i].stage))
+        fprintf(stderr, "            %8.3f  %s (%u runs)\n", 1e3*t->row[k].seconds, t->row[k].pass, t->row[k].times);
+  }
+  fprintf(stderr, "  %8.3f  the whole process (%.3f in the stages above)\n", 1e3*cpu(), 1e3*sum);
+  free(t->row);
+  *t = (Timing){0};
+}
+
+/* --- the program ---------------------------------------------------------------------------------------------------------------- */
+static void crashed(int signal_number) {
+  how_to_report();
+  _exit(COMMAND_INTERNAL);
+}
+
+/* A limit on file sizes and a closed pipe are errors of write(), not the end of the program; a crash says how to report it. */
+static void set_signals(void) {
+  signal(SIGXFSZ, SIG_IGN);
+  signal(SIGPIPE, SIG_IGN);
+#ifndef __SANITIZE_ADDRESS__
+  static char stack[1 << 16];
+  static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+  sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
+  struct sigaction action = {.sa_handler = crashed, .sa_flags = SA_ONSTACK};
+  for (size_t i = 0; i < sizeof crashes/sizeof *crashes; i++) sigaction(crashes[i], &action, NULL);
+#endif
+}
+
+int main(int argc, char **argv) {
+  set_signals();
+  int which = 0, skip = 0, code;
+  for (int i = 0; i < COMMANDS && argc > 1; i++)
+    if (!strcmp(argv[1], commands[i].name)) { which = i; skip = 1; }
+  if (argc > 1 && !strcmp(argv[1], "help")) {
+    command_help(COMMAND_C);
+    code = COMMAND_OK;
+  } else code = commands[which].run(argc - skip, argv + skip);
+  if (fflush(stdout) || ferror(stdout)) {
+    if (!code) code = command_error(COMMAND_INPUT, "cannot write to standard output: %s", strerror(errno));
+  }
+  return code;
+}

@@ -1,0 +1,63 @@
+/* command.h: what the subcommands of optc share. The command is a client of optc.h: nothing here knows the compiler's inside. */
+#ifndef OPTC_RUNTIME_COMMAND_H
+#define OPTC_RUNTIME_COMMAND_H
+#include <stdbool.h>
+#include <stddef.h>
+#include "runtime/optc.h"
+
+/* Exit codes; `check failed` is only for optc check. */
+enum { COMMAND_OK = 0, COMMAND_INPUT = 1, COMMAND_USAGE = 2, COMMAND_CHECK = 3, COMMAND_INTERNAL = 70 };
+
+/* Subcommands get argv[0] = their own name. */
+int command_compile(int argc, char **argv);
+int command_run(int argc, char **argv);
+int command_explain(int argc, char **argv);
+int command_check(int argc, char **argv);
+
+/* "optc: error: ..." on standard error; returns `code`. */
+int command_error(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The exit code for what a function of optc.h returned; diagnostics go to standard error, an internal error says how to report it. */
+int command_report(const optc_context *, int status, bool json);
+/* The nearest of n words by edits, or NULL. */
+const char *command_suggest(const char *word, const char *const *words, size_t n);
+
+/* --- options: rows of command.def --------------------------------------------------------------------------------------------- */
+enum { COMMAND_C = 1, COMMAND_R = 2, COMMAND_E = 4 };
+typedef enum OptionId {
+#define OPTION(id, ...) OPTION_##id,
+#include "runtime/command.def"
+#undef OPTION
+  OPTION_COUNT
+} OptionId;
+/* Next option of argv for the subcommand; -1 at the end (the other arguments are then argv[*first..]), -2 after a usage error that
+ * was reported. *value: its argument. */
+typedef struct Options { int argc; char **argv; unsigned command; bool started; const char *value; int first; } Options;
+int options_next(Options *);
+const char *options_argument(Options *); /* the next argument, taken as part of the option before it; NULL: none */
+/* What every subcommand does in the same way. true: handled; *code is set when the program shall end with it. */
+typedef struct Common {
+  const char *rule, *passes;
+  int level, compute_f64, verify_each;
+  bool json, time, color;                /* diagnostics as json; --time-passes; colours */
+} Common;
+void common_default(Common *);
+bool common_option(Common *, const Options *, int id, int *code);        /* *code -1: go on */
+void command_help(unsigned command);
+/* A number with an optional Ki, Mi, Gi, k, M, G; false if it is none. */
+bool command_count(const char *text, long long *out);
+
+/* --- CPU time, by stage ----------------------------------------------------------------------------------------------------------- */
+typedef struct Timing { struct TimingRow *row; size_t n, capacity; double mark; } Timing;
+void timing_add(void *timing, const char *stage, const char *entry, const char *pass, double seconds);     /* an optc_timed */
+void timing_begin(Timing *);             /* a stage of the command itself begins */
+void timing_end(Timing *, const char *stage);
+void timing_print(Timing *);             /* to standard error; frees the rows */
+
+/* --- output files: whole or not at all ---------------------------------------------------------------------------------------- */
+/* Files are written under temporary names first and renamed together; devices and pipes (and "-") are written when the others are safe. */
+typedef struct OutFile { const char *path; const void *data; size_t size; char *target, *temporary; bool direct; } OutFile;
+/* false after an error that was reported; then no file has been changed. */
+bool outfile_write(OutFile *files, int n);
+/* All of standard input; NULL after an error that was reported. The caller frees it. */
+char *command_stdin(size_t *length);
+#endif

@@ -1,0 +1,353 @@
+/* command_run.c: optc run RULE.opt: a rule on made-up data, against a probe with the same streams and only additions. */
+#define _GNU_SOURCE
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+#include "runtime/command.h"
+
+enum { MAX_SETS = 64, MAX_STREAMS = 32, CHUNK = 65536 };
+
+typedef struct Request {
+  Common common;
+  const char *input, *entry, *cpu, *cache_dir;
+  long long elements, steps, threads;
+  int backend;
+  bool json;
+  const char *set[MAX_SETS]; int n_sets;
+  Timing timing;
+} Request;
+
+/* The made-up item, and what the entry moves of it. */
+typedef struct Data {
+  const optc_rule *rule;
+  int entry, n_operands;
+  int64_t n;
+  DLTensor *tensor, **pointer;
+  char **map; size_t *mapped;
+  double *scalar, *global, *hyper;
+  int read, written;                     /* tensors */
+  long long bytes_read, bytes_written;   /* an element */
+  float *stream_read[MAX_STREAMS], *stream_written[MAX_STREAMS];
+  int64_t words_read[MAX_STREAMS], words_written[MAX_STREAMS];
+  int streams_read, streams_written;
+} Data;
+
+static double seconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9*(double)t.tv_nsec;
+}
+
+static int by_size(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return x < y ? -1 : x > y;
+}
+static double median(double *x, long long n) {
+  qsort(x, (size_t)n, sizeof *x, by_size);
+  return n % 2 ? x[n/2] : 0.5*(x[n/2 - 1] + x[n/2]);
+}
+
+/* --- the probe ------------------------------------------------------------------------------------------------------------------- */
+typedef struct Probe { const Data *data; int64_t n; } Probe;
+typedef float Lanes __attribute__((vector_size(64), aligned(4)));
+
+/* One chunk: reads what is only read, and reads and writes what the rule writes, in place. The sum is subtracted from itself, so that the
+ * data stays as it is; the compiler may not drop that, for it is not an identity of floating-point numbers. */
+__attribute__((target_clones("avx512f", "avx2", "default")))
+static void probe_chunk(void *context, int64_t index) {
+  const Data *d = ((const Probe *)context)->data;
+  int64_t tasks = ((const Probe *)context)->n;
+  int64_t longest = 0;
+  for (int k = 0; k < d->streams_read; k++) longest = d->words_read[k] > longest ? d->words_read[k] : longest;
+  for (int k = 0; k < d->streams_written; k++) longest = d->words_written[k] > longest ? d->words_written[k] : longest;
+  int64_t begin = longest/tasks*index & ~(int64_t)15, end = index + 1 == tasks ? longest : longest/tasks*(index + 1) & ~(int64_t)15;
+  for (int64_t i = begin; i + 16 <= end; i += 16) {
+    Lanes sum = {0};
+    for (int k = 0; k < d->streams_read; k++)
+      if (i + 16 <= d->words_read[k]) sum += *(const Lanes *)(d->stream_read[k] + i);
+    sum -= sum;
+    for (int k = 0; k < d->streams_written; k++)
+      if (i + 16 <= d->words_written[k]) *(Lanes *)(d->stream_written[k] + i) += sum;
+  }
+}
+
+static void run_probe(const Data *d, const optc_parallel *parallel) {
+  Probe p = {.data = d, .n = (d->n + CHUNK - 1)/CHUNK};
+  if (p.n > 256) p.n = 256;
+  if (parallel->self != (void *)1 && p.n > 1) parallel->run(parallel->self, p.n, probe_chunk, &p);
+  else for (int64_t i = 0; i < p.n; i++) probe_chunk(&p, i);
+}
+
+/* --- made-up data ------------------------------------------------------------------------------------------------------------------- */
+/* Whole huge pages where the system gives them; a start that differs from buffer to buffer, so that streams do not fall on the same cache sets. */
+static void *buffer(size_t bytes, int which, char **map, size_t *mapped) {
+  size_t huge = 2u << 20, size = (bytes + (size_t)(which + 1)*4160 + 2*huge) & ~(huge - 1);
+  char *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (at == MAP_FAILED) return NULL;
+  madvise(at, size, MADV_HUGEPAGE);
+  *map = at;
+  *mapped = size;
+  char *aligned = (char *)(((size_t)at + huge - 1) & ~(huge - 1));
+  return aligned + (size_t)which*4160;
+}
+
+static uint64_t mix(uint64_t x) {                           /* SplitMix64's finaliser */
+  x = (x ^ x >> 30)*0xbf58476d1ce4e5b9u;
+  x = (x ^ x >> 27)*0x94d049bb133111ebu;
+  return x ^ x >> 31;
+}
+
+typedef struct Fill { const DLTensor *t; uint64_t seed; int64_t n; double scale; } Fill;
+
+/* Uniform in (-scale, scale); integers stay 0. */
+static void fill_chunk(void *context, int64_t index) {
+  const Fill *f = context;
+  int64_t end = (index + 1)*CHUNK < f->n ? (index + 1)*CHUNK : f->n;
+  for (int64_t i = index*CHUNK; i < end; i++) {
+    uint64_t bits = mix(f->seed + (uint64_t)i*0x9e3779b97f4a7c15u);
+    double x = f->scale*((double)(int64_t)bits*0x1p-63);
+    float y = (float)x;
+    uint32_t word;
+    memcpy(&word, &y, 4);
+    if (f->t->dtype.code == kDLBfloat) ((uint16_t *)f->t->data)[i] = (uint16_t)(word >> 16);
+    else if (f->t->dtype.code == kDLFloat && f->t->dtype.bits == 32) ((float *)f->t->data)[i] = y;
+    else if (f->t->dtype.code == kDLFloat && f->t->dtype.bits == 64) ((double *)f->t->data)[i] = x;
+    else if (f->t->dtype.code == kDLFloat) ((uint16_t *)f->t->data)[i] = (uint16_t)(0x2c00 | (bits & 0x83ff));      /* f16: 0.06 to 0.13 */
+  }
+}
+
+static const struct { const char *name; DLDataType type; } types[] = {
+  {"bool", {kDLBool, 8, 1}}, {"i8", {kDLInt, 8, 1}},      {"u8", {kDLUInt, 8, 1}},   {"i32", {kDLInt, 32, 1}},  {"i64", {kDLInt, 64, 1}},
+  {"bf16", {kDLBfloat, 16, 1}}, {"f16", {kDLFloat, 16, 1}}, {"f32", {kDLFloat, 32, 1}}, {"f64", {kDLFloat, 64, 1}}};
+
+static int make_data(Data *d, const optc_parallel *parallel) {
+  size_t n = (size_t)d->n_operands + 1;
+  d->tensor = calloc(n, sizeof *d->tensor);
+  d->pointer = calloc(n, sizeof *d->pointer);
+  d->map = calloc(n, sizeof *d->map);
+  d->mapped = calloc(n, sizeof *d->mapped);
+  d->scalar = calloc(n, sizeof *d->scalar);
+  d->global = calloc(n, sizeof *d->global);
+  if (!d->tensor || !d->pointer || !d->map || !d->mapped || !d->scalar || !d->global) return command_error(COMMAND_INPUT, "out of memory");
+  for (int k = 0; k < d->n_operands; k++) {
+    optc_operand_info info;
+    optc_rule_operand(d->rule, k, &info);
+    if (info.scope) continue;
+    DLTensor *t = &d->tensor[k];
+    for (size_t i = 0; i < sizeof types/sizeof *types; i++)
+      if (!strcmp(types[i].name, info.type)) t->dtype = types[i].type;
+    t->device.device_type = kDLCPU;
+    t->ndim = 1;
+    t->shape = &d->n;
+    t->data = buffer((size_t)d->n*(size_t)info.bytes, k, &d->map[k], &d->mapped[k]);
+    if (!t->data) return command_error(COMMAND_INPUT, "out of memory: %lld elements of '%s'", (long long)d->n, info.name);
+    d->pointer[k] = t;
+    Fill fill = {.t = t, .seed = mix((uint64_t)k + 1), .n = d->n, .scale = info.role == 1 ? 0.01 : 0.1};
+    parallel->run(parallel->self, (d->n + CHUNK - 1)/CHUNK, fill_chunk, &fill);
+    int use = optc_rule_use(d->rule, d->entry, k);
+    int64_t words = d->n*info.bytes/4;
+    d->read += use & 1;
+    d->written += use >> 1 & 1;
+    d->bytes_read += use & 1 ? info.bytes : 0;
+    d->bytes_written += use & 2 ? info.bytes : 0;
+    if (use & 2 && d->streams_written < MAX_STREAMS) { d->words_written[d->streams_written] = words; d->stream_written[d->streams_written++] = t->data; }
+    else if (use & 1 && d->streams_read < MAX_STREAMS) { d->words_read[d->streams_read] = words; d->stream_read[d->streams_read++] = t->data; }
+  }
+  return -1;
+}
+
+static void free_data(Data *d) {
+  for (int k = 0; k < d->n_operands && d->map && d->mapped; k++)
+    if (d->map[k]) munmap(d->map[k], d->mapped[k]);
+  free(d->tensor);
+  free(d->pointer);
+  free(d->map);
+  free(d->mapped);
+  free(d->scalar);
+  free(d->global);
+  free(d->hyper);
+}
+
+static int set_hypers(Data *d, const Request *r) {
+  int n = optc_rule_hypers(d->rule);
+  const char **names = calloc((size_t)n + 1, sizeof *names);
+  bool *given = calloc((size_t)n + 1, sizeof *given);
+  d->hyper = calloc((size_t)n + 1, sizeof *d->hyper);
+  int code = names && given && d->hyper ? -1 : command_error(COMMAND_INPUT, "out of memory");
+  for (int k = 0; k < n && code < 0; k++) {
+    optc_hyper_info info;
+    optc_rule_hyper(d->rule, k, &info);
+    names[k] = info.name;
+    d->hyper[k] = info.value;
+    given[k] = info.has_default;
+  }
+  for (int i = 0; i < r->n_sets && code < 0; i++) {
+    const char *equals = strchr(r->set[i], '=');
+    char name[64], *end = NULL;
+    snprintf(name, sizeof name, "%.*s", equals ? (int)(equals - r->set[i]) : 0, r->set[i]);
+    int found = -1;
+    for (int k = 0; k < n; k++)
+      if (!strcmp(names[k], name)) found = k;
+    double value = equals ? strtod(equals + 1, &end) : 0;
+    if (equals && !strcmp(equals + 1, "true")) value = 1;
+    else if (equals && !strcmp(equals + 1, "false")) value = 0;
+    else if (!equals || end == equals + 1 || *end) code = command_error(COMMAND_USAGE, "--set wants NAME=NUMBER, not '%s'", r->set[i]);
+    if (code < 0 && found < 0) {
+      const char *near = command_suggest(name, names, (size_t)n);
+      code = near ? command_error(COMMAND_USAGE, "--set: the rule has no hyper-parameter '%s'; did you mean '%s'?", name, near)
+                  : command_error(COMMAND_USAGE, "--set: the rule has no hyper-parameter '%s'", name);
+    }
+    if (code < 0) { d->hyper[found] = value; given[found] = true; }
+  }
+  for (int k = 0; k < n && code < 0; k++)
+    if (!given[k]) code = command_error(COMMAND_USAGE, "hyper-parameter '%s' has no default: --set %s=...", names[k], names[k]);
+  free(names);
+  free(given);
+  return code;
+}
+
+static int call_failed(const optc_error *e, const char *entry) {
+  fprintf(stderr, "optc: error: entry %s: %s", entry, e->text ? e->text : "call failed");
+  for (int i = 0; i < e->n; i++) fprintf(stderr, "%s%.17g", i ? ", " : " (", e->value[i]);
+  fprintf(stderr, "%s\n", e->n ? ")" : "");
+  return e->code == OPTC_E_INTERNAL ? COMMAND_INTERNAL : COMMAND_INPUT;
+}
+
+/* --- measuring --------------------------------------------------------------------------------------------------------------------------- */
+static int measure(Request *r, Data *d, const optc_parallel *parallel, double compile_ms) {
+  int64_t t = 0;
+  optc_error error = {0};
+  const double *groups[] = {d->hyper};
+  optc_item_args item = {.tensor = d->pointer, .scalar = d->scalar};
+  optc_call_args call = {.size = sizeof call, .groups = groups, .n_groups = 1, .items = &item, .n_items = 1, .global_scalar = d->global, .t = &t, .parallel = parallel, .error = &error};
+  int init = optc_rule_entry(d->rule, "init");
+  if (init >= 0 && optc_rule_call(d->rule, init, &call)) return call_failed(&error, "init");
+  double *own = calloc((size_t)r->steps, sizeof *own), *probe = calloc((size_t)r->steps, sizeof *probe);
+  int code = own && probe ? COMMAND_OK : command_error(COMMAND_INPUT, "out of memory");
+  for (long long s = -1; s < r->steps && !code; s++) {       /* the first of each warms up */
+    double a = seconds();
+    if (optc_rule_call(d->rule, d->entry, &call)) code = call_failed(&error, optc_rule_entry_name(d->rule, d->entry));
+    double b = seconds();
+    run_probe(d, parallel);
+    double c = seconds();
+    if (s >= 0) { own[s] = b - a; probe[s] = c - b; }
+  }
+  if (!code) {
+    double step = median(own, r->steps), best = own[0], reference = median(probe, r->steps);
+    /* The probe reads what it writes: its bytes are those of its own streams. */
+    double probe_bytes = 0;
+    for (int k = 0; k < d->streams_read; k++) probe_bytes += 4.0*(double)d->words_read[k];
+    for (int k = 0; k < d->streams_written; k++) probe_bytes += 8.0*(double)d->words_written[k];
+    double moved = (double)(d->bytes_read + d->bytes_written)*(double)d->n, rate = moved/step*1e-9, reference_rate = probe_bytes/reference*1e-9;
+    if (r->json)
+      printf("{\"rule\": \"%s\", \"entry\": \"%s\", \"elements\": %lld, \"steps\": %lld, \"threads\": %lld, \"compile_ms\": %.3f, \"step_ms\": %.6f, \"best_ms\": %.6f, "
+             "\"bytes_read\": %lld, \"bytes_written\": %lld, \"gb_per_s\": %.3f, \"probe_ms\": %.6f, \"probe_gb_per_s\": %.3f, \"share\": %.4f}\n",
+             optc_rule_name(d->rule), optc_rule_entry_name(d->rule, d->entry), (long long)d->n, r->steps, r->threads, compile_ms, 1e3*step, 1e3*best, d->bytes_read,
+             d->bytes_written, rate, 1e3*reference, reference_rate, rate/reference_rate);
+    else {
+      printf("rule %s, entry %s: %lld elements, %lld steps, %lld thread%s\n", optc_rule_name(d->rule), optc_rule_entry_name(d->rule, d->entry), (long long)d->n, r->steps,
+             r->threads, r->threads == 1 ? "" : "s");
+      printf("  compile    %10.3f ms\n", compile_ms);
+      printf("  step       %10.3f ms (median; best %.3f)\n", 1e3*step, 1e3*best);
+      printf("  bytes      %10lld an element (%d tensors read, %d written)\n", d->bytes_read + d->bytes_written, d->read, d->written);
+      printf("  bandwidth  %10.2f GB/s\n", rate);
+      printf("  probe      %10.2f GB/s (the same streams, additions only)\n", reference_rate);
+      printf("  share      %10.3f of the probe\n", rate/reference_rate);
+    }
+  }
+  free(own);
+  free(probe);
+  return code;
+}
+
+static int choose_entry(const optc_rule *rule, const char *asked) {
+  static const char *const usual[] = {"step", "forward"};
+  if (asked) return optc_rule_entry(rule, asked);
+  for (int i = 0; i < 2; i++)
+    if (optc_rule_entry(rule, usual[i]) >= 0) return optc_rule_entry(rule, usual[i]);
+  return -1;
+}
+
+static int run(Request *r, optc_context *cx) {
+  optc_compile_options options = {.size = sizeof options, .level = r->common.level, .passes = r->common.passes, .rule = r->common.rule, .cpu = r->cpu, .backend = r->backend,
+    .compute_f64 = r->common.compute_f64, .verify_each = r->common.verify_each, .timed = r->common.time ? timing_add : NULL, .timed_self = &r->timing};
+  optc_rule *rule;
+  int status;
+  double begin = seconds();
+  if (!strcmp(r->input, "-")) {
+    size_t length;
+    char *text = command_stdin(&length);
+    if (!text) return COMMAND_INPUT;
+    status = optc_compile_memory(cx, "<stdin>", text, length, &options, &rule);
+    free(text);
+  } else status = optc_compile_file(cx, r->input, &options, &rule);
+  double compile_ms = 1e3*(seconds() - begin);
+  int code = command_report(cx, status, r->common.json);
+  if (code) return code;
+  Data d = {.rule = rule, .entry = choose_entry(rule, r->entry), .n_operands = optc_rule_operands(rule), .n = r->elements};
+  optc_parallel parallel = optc_parallel_openmp((int)r->threads);
+  if (d.entry < 0) code = command_error(COMMAND_USAGE, "the rule has no entry '%s'", r->entry ? r->entry : "step");
+  else {
+    code = set_hypers(&d, r);
+    if (code < 0) code = make_data(&d, &parallel);
+    if (code < 0) code = measure(r, &d, &parallel, compile_ms);
+  }
+  free_data(&d);
+  optc_rule_free(rule);
+  return code;
+}
+
+static bool take_count(const char *option, const char *value, long long most, long long *out) {
+  if (command_count(value, out) && *out >= 1 && *out <= most) return true;
+  command_error(0, "%s wants a number from 1 to %lld, not '%s'", option, most, value);
+  return false;
+}
+
+static int take_option(Request *r, const Options *o, int id) {
+  static const char *const backends[] = {"jit", "graph", "kernel"};
+  switch (id) {
+  case OPTION_ELEMENTS: return take_count("--elements", o->value, 1ll << 40, &r->elements) ? -1 : COMMAND_USAGE;
+  case OPTION_STEPS: return take_count("--steps", o->value, 1000000, &r->steps) ? -1 : COMMAND_USAGE;
+  case OPTION_THREADS: return take_count("--threads", o->value, 4096, &r->threads) ? -1 : COMMAND_USAGE;
+  case OPTION_ENTRY: r->entry = o->value; break;
+  case OPTION_MCPU: r->cpu = strncmp(o->value, "cpu=", 4) ? o->value : o->value + 4; break;
+  case OPTION_CACHE_DIR: r->cache_dir = o->value; break;
+  case OPTION_SET:
+    if (r->n_sets == MAX_SETS) return command_error(COMMAND_USAGE, "--set is given too often");
+    r->set[r->n_sets++] = o->value;
+    break;
+  case OPTION_BACKEND:
+    for (int i = 0; i < 3; i++)
+      if (!strcmp(o->value, backends[i])) { r->backend = i; return -1; }
+    return command_error(COMMAND_USAGE, "--backend: unknown value '%s'; there are jit, graph and kernel", o->value);
+  case OPTION_FORMAT:
+    if (strcmp(o->value, "text") && strcmp(o->value, "json")) return command_error(COMMAND_USAGE, "--format: unknown value '%s'", o->value);
+    r->json = !strcmp(o->value, "json");
+    break;
+  }
+  return -1;
+}
+
+int command_run(int argc, char **argv) {
+  Request r = {.elements = 16ll << 20, .steps = 15, .threads = sysconf(_SC_NPROCESSORS_ONLN), .backend = OPTC_BACKEND_JIT};
+  Options o = {.argc = argc, .argv = argv, .command = COMMAND_R};
+  int id, code;
+  common_default(&r.common);
+  while ((id = options_next(&o)) != -1) {
+    if (!common_option(&r.common, &o, id, &code)) code = take_option(&r, &o, id);
+    if (code >= 0) return code;
+  }
+  if (o.first + 1 != argc) return command_error(COMMAND_USAGE, "optc run wants one rule file; see optc run --help");
+  r.input = argv[o.first];
+  optc_context *cx = optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = r.cache_dir, .color = r.common.color});
+  if (!cx) return command_error(COMMAND_INPUT, "out of memory");
+  code = run(&r, cx);
+  optc_context_free(cx);
+  if (r.common.time) timing_print(&r.timing);
+  else free(r.timing.row);
+  return code;
+}

@@ -1,1 +1,18 @@
-# check.mk: what `make check` runs, in order.
+# check.mk: make check: every suite, then the same unit tests under AddressSanitizer and UBSan, the demo, and the fuzzer from a fixed seed.
+SUITES    := $(notdir $(TESTS:.c=))
+ASAN      := $(BUILD)/asan
+
+.PHONY: check check-suites asan
+check: all tests
+	@$(MAKE) --no-print-directory BUILD=$(ASAN) MODE=debug OPTC_BUILD_COMMAND= tests
+	@$(MAKE) --no-print-directory fuzz-objects $(FUZZ)/optc-fuzz $(BUILD)/fault/fuzz/optc-fuzz
+	@tests/run.sh $(BUILD) $(SUITES) \
+	  $(foreach s,$(ASAN_SUITES),"asan-$(s)=OPTC=$(BUILD)/optc $(ASAN)/tests/$(s)") \
+	  "demo-adamw=$(MAKE) --no-print-directory demo STEPS=300" "demo-lion=$(MAKE) --no-print-directory demo RULE=lion STEPS=300" \
+	  "install=tests/install.sh $(BUILD)" \
+	  "fuzz-smoke=$(MAKE) --no-print-directory fuzz-smoke" "fuzz-finds-a-fault=$(MAKE) --no-print-directory fuzz-fault"
+# Suites that start other programs (compilers, emulators) check those under the plain build only.
+ASAN_SUITES = $(filter ir_% frontend_% passes_% backends_driver% runtime_api% runtime_cache%,$(SUITES))
+asan:
+	@$(MAKE) --no-print-directory BUILD=$(ASAN) MODE=debug tests
+	@for s in $(ASAN_SUITES); do echo "== $$s"; OPTC=$(BUILD)/optc $(ASAN)/tests/$$s || exit 1; done

@@ -94,6 +94,7 @@ struct Stmt {
   BindList binds;                                    /* APPLY */
   const Fn *fn;                                      /* FN */
   NameList wrt, saving;                              /* BACKWARD */
+  unsigned depth;                                    /* of the statements below, 1 without; at most FRONTEND_MAX_DEPTH */
   const char *doc;
 };
 

@@ -70,14 +70,12 @@ static bool is_chain_to_extend(const Expr *e) { return e->kind == EXPR_CHAIN && 
 /* 1 up, -1 down, 0 neither: a chain goes one way, as in mathematics. */
 static int direction(Oper op) { return op == OPER_LT || op == OPER_LE ? 1 : op == OPER_GT || op == OPER_GE ? -1 : 0; }
 
-static void check_direction(Parser *p, const Expr *chain, Token op, Oper oper) {
-  for (unsigned i = 0; i < chain->n_links; i++) {
-    int before = direction(chain->links[i].op), now = direction(oper);
-    bool unequal = chain->links[i].op == OPER_NE || oper == OPER_NE;
-    if (!unequal && before * now >= 0) continue;
+/* The chain's op is the first of its comparisons that has a direction. */
+static void check_direction(Parser *p, Expr *chain, Token op, Oper oper) {
+  bool unequal = chain->op == OPER_NE || oper == OPER_NE, back = direction(chain->op)*direction(oper) < 0;
+  if (unequal || back)
     diag_error(p->diag, parse_token_range(p, op), unequal ? "'!=' does not chain; write 'and'" : "a chain of comparisons goes in one direction; write 'and'");
-    return;
-  }
+  else if (!direction(chain->op)) chain->op = oper;
 }
 
 Expr *build_chain(Parser *p, Expr *first, Token op, Oper oper, Expr *next) {
@@ -85,9 +83,7 @@ Expr *build_chain(Parser *p, Expr *first, Token op, Oper oper, Expr *next) {
   Expr *e = extend ? first : expr(p, EXPR_CHAIN, first->where.begin);
   if (!extend) e->a = first, e->op_where = parse_token_range(p, op), e->op = oper;
   else check_direction(p, e, op, oper);
-  size_t capacity = e->links_capacity;
-  e->links = arena_grow(p->arena, e->links, &capacity, (size_t)e->n_links + 1, sizeof *e->links);
-  e->links_capacity = capacity;
+  e->links = arena_grow(p->arena, e->links, &e->links_capacity, (size_t)e->n_links + 1, sizeof *e->links);
   e->links[e->n_links++] = (Link){oper, parse_token_range(p, op), next};
   e->where = from(p, e->where.begin);
   return grown(p, e, max2(extend ? e->depth - 1 : depth_of(first), depth_of(next)));
@@ -245,7 +241,18 @@ static Stmt *stmt(Parser *p, StmtKind kind, Token first) {
   s->kind = kind;
   s->where = from(p, first.begin);
   s->doc = first.doc;
+  s->depth = 1;
   return s;
+}
+
+/* Blocks are bounded by their braces; a chain of `else if` nests too, without any. */
+static void add_block(Parser *p, Stmt *s, StmtList *to, const StmtList *block) {
+  *to = *block;
+  for (unsigned i = 0; i < block->n; i++) s->depth = max2(s->depth, block->at[i]->depth + 1);
+  if (s->depth <= FRONTEND_MAX_DEPTH) return;
+  parse_too_deep_at(p, p->last);
+  *to = (StmtList){0};
+  s->depth = 1;
 }
 
 static Role role_of(int kind) {
@@ -297,9 +304,9 @@ Stmt *build_assign(Parser *p, Token name, SubList *subs, Token op, Expr *value) 
 Stmt *build_if(Parser *p, Token k, Expr *cond, StmtList *body, StmtList *otherwise) {
   Stmt *s = stmt(p, STMT_IF, k);
   s->cond = cond;
-  s->body = *body;
+  add_block(p, s, &s->body, body);
   s->has_otherwise = otherwise != NULL;
-  if (otherwise) s->otherwise = *otherwise;
+  if (otherwise) add_block(p, s, &s->otherwise, otherwise);
   return s;
 }
 
@@ -308,7 +315,7 @@ StmtList *build_else_if(Parser *p, Stmt *s) { return build_stmts(p, NULL, s); }
 Stmt *build_repeat(Parser *p, Token k, Expr *count, StmtList *body) {
   Stmt *s = stmt(p, STMT_REPEAT, k);
   s->cond = count;
-  s->body = *body;
+  add_block(p, s, &s->body, body);
   return s;
 }
 
@@ -317,14 +324,14 @@ Stmt *build_scan(Parser *p, Token k, Sub sub, bool reverse, StmtList *body) {
   s->has_subs = true;
   PUSH(p, &s->subs, sub);
   s->reverse = reverse;
-  s->body = *body;
+  add_block(p, s, &s->body, body);
   return s;
 }
 
 Stmt *build_skip(Parser *p, Token k, Expr *cond, StmtList *body) {
   Stmt *s = stmt(p, STMT_SKIP, k);
   s->cond = cond;
-  if (body) s->body = *body;
+  if (body) add_block(p, s, &s->body, body);
   return s;
 }
 
@@ -341,6 +348,7 @@ Stmt *build_fn_stmt(Parser *p, Fn *f) {
   s->where = f->where;
   s->name = f->name;
   s->fn = f;
+  s->depth = 1;
   s->doc = f->doc;
   return s;
 }
@@ -348,7 +356,7 @@ Stmt *build_fn_stmt(Parser *p, Fn *f) {
 Stmt *build_entry(Parser *p, Token k, Token name, StmtList *body) {
   Stmt *s = stmt(p, STMT_ENTRY, k);
   s->name = name_of(p, name);
-  s->body = *body;
+  add_block(p, s, &s->body, body);
   return s;
 }
 

@@ -5,8 +5,8 @@
 #include "ir/graph.h"
 
 #define FRONTEND_MAX_BYTES (16u << 20)   /* of one source */
-#define FRONTEND_MAX_DEPTH 256           /* nested brackets, blocks, unary operators, fn calls */
-#define FRONTEND_MAX_EXPR_DEPTH 1000     /* depth of one expression's tree: a + a + a + ... has one level an operator */
+#define FRONTEND_MAX_DEPTH 256           /* nested brackets, blocks, `else if`, fn calls */
+#define FRONTEND_MAX_EXPR_DEPTH 1000     /* of one expression's tree: a + a + a and - - - a have a level an operator */
 
 /* Parses one source. Syntax errors are in the diag; the tree holds what could be read. */
 File *frontend_parse(Arena *, Diag *, const Source *);

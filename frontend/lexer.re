@@ -15,7 +15,7 @@ void lexer_start(Lexer *x, Arena *a, const Source *source) {
 
 static int keyword(const char *text, size_t n) {
   for (size_t i = 0; lexer_keywords[i].text; i++)
-    if (strlen(lexer_keywords[i].text) == n && !memcmp(lexer_keywords[i].text, text, n)) return lexer_keywords[i].kind;
+    if (*lexer_keywords[i].text == *text && strlen(lexer_keywords[i].text) == n && !memcmp(lexer_keywords[i].text, text, n)) return lexer_keywords[i].kind;
   return T_NAME;
 }
 
@@ -32,15 +32,17 @@ static void bad_token(Token *t, const char *message, const char *fix) {
 }
 
 /* `##` lines: one blank after the marks is not part of the text; lines of one block are joined by new lines. */
-static void doc_line(Lexer *x, Token *t, const char *begin) {
+static void doc_line(Lexer *x, Text *doc, const char *begin) {
   const char *p = begin + 2, *end = x->cursor;
   if (p < end && *p == ' ') p++;
   while (end > p && (end[-1] == '\r' || end[-1] == ' ' || end[-1] == '\t')) end--;
-  t->doc = t->doc ? arena_printf(x->arena, "%s\n%.*s", t->doc, (int)(end - p), p) : arena_strndup(x->arena, p, (size_t)(end - p));
+  if (doc->data) text_append(doc, "\n", 1);
+  text_append(doc, p, (size_t)(end - p));
 }
 
 void lexer_next(Lexer *x, Token *t) {
   *t = (Token){.kind = 0};
+  Text doc = {.arena = x->arena};
   const char *begin;
   /*!re2c
     re2c:api:style = free-form;
@@ -64,7 +66,7 @@ void lexer_next(Lexer *x, Token *t) {
       $ { t->kind = 0; break; }
       [ \t\r]+ { continue; }
       "\n" { t->after_newline = true; continue; }
-      "##" [^\n\x00]* { doc_line(x, t, begin); continue; }
+      "##" [^\n\x00]* { doc_line(x, &doc, begin); continue; }
       "#" [^\n\x00]* { continue; }
 
       name { name_token(x, t, begin); break; }
@@ -122,6 +124,7 @@ void lexer_next(Lexer *x, Token *t) {
       * { lexer_bad_character(x->arena, t, begin, x->cursor); break; }
     */
   }
+  t->doc = doc.data;
   t->begin = (uint32_t)(begin - x->begin);
   t->end = (uint32_t)(x->cursor - x->begin);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "runtime/command.h"
 #include "runtime/command_check.h"
 
 /* The bar of every number: |got - want| <= absolute + relative*|want|; states and scalars: absolute is scaled by the largest magnitude in
@@ -51,7 +52,7 @@ void *check_alloc(Check *c, size_t n, size_t size) {
   void *block = calloc(n ? n : 1, size);
   if (!memory || !block) {
     fputs("optc: out of memory\n", stderr);
-    exit(70);
+    exit(COMMAND_INTERNAL);
   }
   c->memory = memory;
   return c->memory[c->n_memory++] = block;
@@ -81,7 +82,7 @@ static void report(const Check *c) {
 
 static int check_file(const char *path, const CheckOptions *options, optc_context *context) {
   Check *c = calloc(1, sizeof *c);
-  if (!c) return fputs("optc: out of memory\n", stderr), 70;
+  if (!c) return fputs("optc: out of memory\n", stderr), COMMAND_INTERNAL;
   c->path = path;
   c->options = options;
   c->context = context;
@@ -90,7 +91,7 @@ static int check_file(const char *path, const CheckOptions *options, optc_contex
     while (fnmatch(bars[bar].rule, c->data_rule, 0)) bar++;
     c->absolute = bars[bar].absolute;
     c->relative = bars[bar].relative;
-    if (check_run(c) && c->departures) c->status = 3;
+    if (check_run(c) && c->departures) c->status = COMMAND_CHECK;
   }
   report(c);
   int status = c->status;
@@ -124,7 +125,7 @@ static const char *default_rules(char *buffer, size_t size) {
 
 static int usage_error(const char *what, const char *argument) {
   fprintf(stderr, "optc check: %s '%s'\n%s", what, argument, usage);
-  return 2;
+  return COMMAND_USAGE;
 }
 
 static int backend_named(const char *name) {
@@ -149,12 +150,12 @@ int command_check(int argc, char **argv) {
   const char **files = calloc((size_t)argc + 1, sizeof *files), *value;
   int n_files = 0, status = 0, found;
   bool only_files = false;
-  if (!files) return 70;
+  if (!files) return COMMAND_INTERNAL;
   for (int i = 1; i < argc && !status; i++) {
     const char *a = argv[i];
     if (only_files || a[0] != '-' || !a[1]) files[n_files++] = a;
     else if (!strcmp(a, "--")) only_files = true;
-    else if (!strcmp(a, "--help")) {
+    else if (!strcmp(a, "--help") || !strcmp(a, "-h")) {
       fputs(usage, stdout);
       free(files);
       return 0;
@@ -170,9 +171,9 @@ int command_check(int argc, char **argv) {
   if (!status && !options.rules) options.rules = default_rules(rules, sizeof rules);
   optc_context_options without_cache = {.size = sizeof without_cache, .cache_dir = ""};
   optc_context *context = status ? NULL : optc_context_new(&without_cache);
-  if (!status && !context) status = 70;
+  if (!status && !context) status = COMMAND_INTERNAL;
   for (int i = 0; context && i < n_files; i++) {
-    static const int rank[] = {[0] = 0, [3] = 1, [1] = 2, [70] = 3};         /* the gravest of all files is the result */
+    static const int rank[] = {[COMMAND_OK] = 0, [COMMAND_CHECK] = 1, [COMMAND_INPUT] = 2, [COMMAND_INTERNAL] = 3};         /* the gravest of all files is the result */
     int one = check_file(files[i], &options, context);
     if (rank[one] > rank[status]) status = one;
   }

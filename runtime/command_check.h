@@ -74,6 +74,4 @@ bool check_compile(Check *);
 
 /* command_check_run.c: calls and comparisons */
 bool check_run(Check *);
-
-int command_check(int argc, char **argv);                                 /* argv[0] is "check"; returns the exit code */
 #endif

@@ -94,6 +94,8 @@ bool check_tensors(Check *c) {
   if (!json_is_array(tensors)) return check_bad(c, 1, "no list 'tensors': this is not data of an optimizer");
   if (!json_is_integer(steps) || json_integer_value(steps) < 1 || json_integer_value(steps) > 1 << 20) return check_bad(c, 1, "'steps' is not a number of steps");
   c->steps = (int)json_integer_value(steps);
+  json_t *first = json_object_get(c->data, "t_first");
+  if (first && json_integer_value(first) != 1) return check_bad(c, 1, "'t_first' is not 1");
   if (!json_is_array(params)) return check_bad(c, 1, "no list 'params'");
   if (json_array_size(params) != (size_t)c->steps) return check_bad(c, 1, "'params' has %zu steps, 'steps' is %d", json_array_size(params), c->steps);
   if (json_array_size(tensors) < 1 || json_array_size(tensors) > 1 << 20) return check_bad(c, 1, "'tensors' is empty");

@@ -15,6 +15,9 @@ typedef struct Run {
   double *scalars, *globals, *numbers;   /* numbers: one tensor of the data */
   const double *group;
   int64_t t;
+  optc_call_args args;
+  optc_error error;
+  optc_state_info *states;               /* of one item, as its layout says */
   int param;                             /* the operand */
   int entries[CHECK_ENTRIES], n_entries; /* in the order of the calls */
 } Run;
@@ -23,6 +26,16 @@ static DLTensor *tensor_of(Run *r, int item, int operand) { return &r->tensors[(
 static double *scalar_of(Run *r, int item, int operand) { return &r->scalars[(size_t)item*(size_t)r->c->n_operands + (size_t)operand]; }
 
 /* --- hyper-parameters ------------------------------------------------------------------------------------------------------ */
+/* "betas[1]": what the data has as `betas`. NULL: nothing, or not a name of that form. */
+static json_t *hyper_list(json_t *hyper, const char *name) {
+  const char *bracket = strchr(name, '[');
+  char key[128];
+  if (!bracket || (size_t)(bracket - name) >= sizeof key) return NULL;
+  snprintf(key, sizeof key, "%.*s", (int)(bracket - name), name);
+  json_t *list = json_object_get(hyper, key);
+  return json_is_null(list) ? NULL : list;
+}
+
 static bool fill_hypers(Run *r) {
   static const char *const kinds[] = {"a number", "an integer", "true or false"};
   Check *c = r->c;
@@ -33,6 +46,9 @@ static bool fill_hypers(Run *r) {
     const optc_hyper_info *h = &c->hypers[i];
     json_t *value = check_key(hyper, h->external);
     values[i] = h->value;
+    json_t *list = value ? NULL : hyper_list(hyper, h->external);
+    if (list && !json_is_array(list)) return check_bad(c, 1, "hyper.%s: that is not a list", h->external);
+    if (list && (size_t)atoi(strchr(h->external, '[') + 1) >= json_array_size(list)) return check_bad(c, 1, "hyper.%s: the list has %zu numbers", h->external, json_array_size(list));
     if (!value && !h->has_default) return check_bad(c, 1, "hyper.%s is missing, and the rule has no default", h->external);
     if (!value) continue;
     bool fits = check_number(value, &values[i]) && (h->type == 2 ? values[i] == 0 || values[i] == 1 : !json_is_boolean(value));
@@ -188,15 +204,30 @@ static bool compare_tensor(Run *r, const Want *w, int item, int operand, json_t 
   return true;
 }
 
+/* Whether an item has a state, as the rule's layout says. */
+static bool exists(Run *r, int item, int operand) {
+  Check *c = r->c;
+  int at = 0;
+  for (int k = 0; k < operand; k++) at += c->operands[k].role == STATE;
+  optc_state_info *states = r->states;
+  return optc_rule_layout(c->rule, &r->args, item, states) != OPTC_OK || states[at].exists;
+}
+
 /* A list of tensors (null: nothing to compare) against an operand. */
 static bool compare_tensors(Run *r, const char *key, int step, bool scaled, int operand, json_t *lists) {
   Check *c = r->c;
-  if (json_is_null(lists)) return true;
+  if (json_is_null(lists) && operand != r->param) return true;
   if (json_array_size(lists) != (size_t)c->n_items) return check_bad(c, 1, "%s has %zu tensors at step %d, 'tensors' has %d", key, json_array_size(lists), step + 1, c->n_items);
   for (int i = 0; i < c->n_items; i++) {
     json_t *list = json_array_get(lists, (size_t)i);
     Want want = {.key = key, .tensor = c->items[i].name, .step = step, .scaled = scaled};
-    if (!json_is_null(list) && !compare_tensor(r, &want, i, operand, list)) return false;
+    bool state = c->operands[operand].role == STATE, none = json_is_null(list);
+    if (none && !state) return check_bad(c, 1, "%s is null at step %d for tensor %d", key, step + 1, i);
+    if (state && none == exists(r, i, operand)) {
+      c->worst = INFINITY;
+      snprintf(c->worst_place, sizeof c->worst_place, "%s %s", key, want.tensor);
+      if (!c->departures++) snprintf(c->first_place, sizeof c->first_place, "%s: the %s has no such state", c->worst_place, none ? "data" : "rule");
+    } else if (!none && !compare_tensor(r, &want, i, operand, list)) return false;
   }
   return true;
 }
@@ -265,6 +296,11 @@ static bool compare_outputs(Run *r, int entry, int step) {
 
 static bool compare_states(Run *r) {
   Check *c = r->c;
+  static const char *const objects[] = {"state", "state_scalars"};
+  for (int i = 0; i < 2; i++) {
+    json_t *object = json_object_get(c->data, objects[i]);
+    if (object && !json_is_object(object)) return check_bad(c, 1, "'%s' is not an object", objects[i]);
+  }
   const char *key;
   json_t *value;
   json_object_foreach(json_object_get(c->data, "state"), key, value) {
@@ -279,11 +315,10 @@ static bool compare_states(Run *r) {
 /* --- calls --------------------------------------------------------------------------------------------------------------------- */
 static bool call(Run *r, int entry, int step) {
   Check *c = r->c;
-  optc_error error = {0};
-  optc_call_args args = {.size = sizeof args, .groups = &r->group, .n_groups = 1, .items = r->items, .n_items = c->n_items, .global_scalar = r->globals, .t = &r->t,
-    .error = &error};
-  int code = optc_rule_call(c->rule, entry, &args);
+  r->error = (optc_error){0};
+  int code = optc_rule_call(c->rule, entry, &r->args);
   if (!code) return true;
+  const optc_error error = r->error;
   char values[120] = "";
   for (int i = 0, n = 0; i < error.n && i < 4; i++) n += snprintf(values + n, sizeof values - (size_t)n, "%s%.9g", i ? ", " : " (", error.value[i]);
   return check_bad(c, code == OPTC_E_INTERNAL ? 70 : 1, "step %d: entry %s: %s%s%s%s%s", step + 1, optc_rule_entry_name(c->rule, entry),
@@ -357,6 +392,9 @@ bool check_run(Check *c) {
   Run run = {.c = c};
   Run *r = &run;
   if (!fill_hypers(r) || !make_tensors(r) || !order_entries(r)) return false;
+  r->states = check_alloc(c, (size_t)c->n_operands + 1, sizeof *r->states);
+  r->args = (optc_call_args){.size = sizeof r->args, .groups = &r->group, .n_groups = 1, .items = r->items, .n_items = c->n_items, .global_scalar = r->globals, .t = &r->t,
+    .error = &r->error};
   int init = optc_rule_entry(c->rule, "init");
   if (init >= 0 && (bind(r, init, -1) == BAD || !call(r, init, -1))) return false;
   for (int at = 0; at < c->steps; at++)

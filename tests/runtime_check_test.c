@@ -1,0 +1,274 @@
+/* runtime_check_test.c: `optc check` finds what is right and what is wrong, on every backend; run from the root of the repository. */
+#include <CUnit/Basic.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+/* Data of the rules that ship. */
+static const char *const shipped[] = {
+  "sgd", "sgd_momentum", "sgd_momentum_dampening", "sgd_nesterov", "adam", "adam_l2", "adamw", "amsgrad", "adamw_amsgrad", "nadam", "nadamw", "rmsprop",
+  "rmsprop_momentum", "rmsprop_centered_momentum", "adagrad", "adabelief", "adabelief_rectify", "lion", "exadam", "exadam_v1", "adan", "sophia_g",
+  "schedulefree_adamw", "schedulefree_adamw_paper", "schedulefree_sgd", "ema", "ema_warmup", "heavy_ball", "nesterov", "nesterov_tk", "triple_momentum", "harpg",
+  "mezo", "ademamix", "ademamix_warmup", "adopt", "adopt_l2", "grams", "signum"};
+enum { N_SHIPPED = sizeof shipped/sizeof *shipped };
+
+static char command[4096], folder[] = "/tmp/optc-check-test-XXXXXX";
+
+/* Runs optc check; output (both streams) goes to `said`. Returns the exit code, -1 if it ended otherwise. */
+static int run(const char *const *arguments, char *said, size_t size) {
+  char *argv[N_SHIPPED + 16] = {command, "check"}, path[4200];
+  for (int n = 2; *arguments; arguments++) argv[n++] = (char *)(uintptr_t)*arguments;
+  snprintf(path, sizeof path, "%s/said", folder);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, 1, path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  posix_spawn_file_actions_adddup2(&actions, 1, 2);
+  pid_t child;
+  int status = -1, code = posix_spawn(&child, command, &actions, NULL, argv, environ);
+  posix_spawn_file_actions_destroy(&actions);
+  while (!code && waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+  *said = 0;
+  FILE *file = fopen(path, "r");
+  if (file) {
+    said[fread(said, 1, size - 1, file)] = 0;
+    fclose(file);
+  }
+  return !code && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void expect(const char *const *arguments, int code, const char *text) {
+  char said[1 << 16];
+  int got = run(arguments, said, sizeof said);
+  bool right = got == code && (!text || strstr(said, text));
+  CU_ASSERT(right);
+  if (right) return;
+  printf("\n  exit code %d, expected %d%s%s:", got, code, text ? ", with " : "", text ? text : "");
+  for (; *arguments; arguments++) printf(" %s", *arguments);
+  printf("\n%s", said);
+}
+
+static const char *in_folder(const char *name) {
+  static char path[4200];
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  return path;
+}
+
+static void write_text(const char *path, const char *text, size_t length) {
+  FILE *file = fopen(path, "wb");
+  CU_ASSERT_FATAL(file != NULL);
+  CU_ASSERT(fwrite(text, 1, length, file) == length);
+  fclose(file);
+}
+
+/* --- what ships is right ------------------------------------------------------------------------------------------------------- */
+static void all_files(const char *backend, const char *level) {
+  char data[N_SHIPPED][100], said[1 << 16];
+  const char *arguments[N_SHIPPED + 3] = {backend, level};
+  for (int i = 0; i < N_SHIPPED; i++) {
+    snprintf(data[i], sizeof data[i], "tests/golden/optim/%s.json", shipped[i]);
+    arguments[i + 2] = data[i];
+  }
+  int code = run(arguments, said, sizeof said), passed = 0;
+  for (char *line = said; line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+    if (!strncmp(line, "ok ", 3)) passed++;
+    else if (*line) printf("\n  %s %s: %.*s", backend, level, (int)strcspn(line, "\n"), line);
+  }
+  CU_ASSERT_EQUAL(code, 0);
+  CU_ASSERT_EQUAL(passed, N_SHIPPED);
+}
+static void test_interp_O0(void) { all_files("--backend=interp", "-O0"); }
+static void test_interp_O2(void) { all_files("--backend=interp", "-O2"); }
+static void test_kernels_O0(void) { all_files("--backend=kernels", "-O0"); }
+static void test_kernels_O2(void) { all_files("--backend=kernels", "-O2"); }
+static void test_jit_O0(void) { all_files("--backend=jit", "-O0"); }
+static void test_jit_O1(void) { all_files("--backend=jit", "-O1"); }
+static void test_jit_O2(void) { all_files("--backend=jit", "-O2"); }
+static void test_aot_O0(void) { all_files("--backend=aot", "-O0"); }
+static void test_aot_O2(void) { all_files("--backend=aot", "-O2"); }
+
+/* --- one constant of a rule ------------------------------------------------------------------------------------------------------ */
+static const struct { const char *data, *rule, *from, *to; } alterations[] = {
+  {"sgd_nesterov", "sgd", "where(nesterov, g + momentum*b, b)", "where(nesterov, g + 0.5*momentum*b, b)"},
+  {"sgd_momentum_dampening", "sgd", "t == 1", "t == 0"},
+  {"adamw", "adamw", "+ eps)", "+ 1.001*eps)"},
+  {"adamw", "adamw", "1 - lr*decay", "1 - 1.0001*lr*decay"},
+  {"adam_l2", "adam", "g += decay*p", "g += 1.001*decay*p"},
+  {"nadam", "nadam", "0.5*0.96", "0.5*0.95"},
+  {"rmsprop_centered_momentum", "rmsprop", "s - a^2", "s - 0.999*a^2"},
+  {"adagrad", "adagrad", "*lr_decay)*g", "*(lr_decay + 0.0001))*g"},
+  {"adabelief_rectify", "adabelief", "r >= 5", "r >= 6"},
+  {"lion", "lion", "m  = beta2*m", "m  = 1.0001*beta2*m"},
+  {"exadam_v1", "exadam_v1", "sqrt(2)", "sqrt(2.001)"},
+  {"adan", "adan", "lr*beta2/(1 - beta2^t)", "lr*beta2/(1 - beta2^(t + 1))"},
+  {"sophia_g", "sophia_g", "1e-15", "1e-3"},
+  {"schedulefree_sgd", "schedulefree_sgd", "1 - 1/momentum", "1.0001 - 1/momentum"},
+  {"nesterov_tk", "nesterov_tk", "4*s^2", "4.001*s^2"},
+  {"triple_momentum", "triple_momentum", "output_point\"\n    d = (1", "output_point\"\n    d = (1.0001"},
+  {"mezo", "mezo", "q = p + eps*z", "q = p + 1.01*eps*z"},
+  {"ademamix_warmup", "ademamix", "0.5^(1/", "0.51^(1/"},
+  {"adopt", "adopt", "c = (t - 1)^", "c = t^"},
+  {"grams", "grams", "(sqrt(v) + eps)", "(sqrt(v) + 2*eps)"},
+};
+
+static void test_altered_rule(void) {
+  for (size_t i = 0; i < sizeof alterations/sizeof *alterations; i++) {
+    char path[200], text[1 << 14], altered[1 << 15], data[200], rule[4200];
+    snprintf(path, sizeof path, "rules/%s.opt", alterations[i].rule);
+    snprintf(data, sizeof data, "tests/golden/optim/%s.json", alterations[i].data);
+    FILE *file = fopen(path, "r");
+    CU_ASSERT_FATAL(file != NULL);
+    text[fread(text, 1, sizeof text - 1, file)] = 0;
+    fclose(file);
+    char *at = strstr(text, alterations[i].from);
+    CU_ASSERT(at != NULL);
+    if (!at) {
+      printf("\n  '%s' is not in %s", alterations[i].from, path);
+      continue;
+    }
+    int length = snprintf(altered, sizeof altered, "%.*s%s%s", (int)(at - text), text, alterations[i].to, at + strlen(alterations[i].from));
+    snprintf(rule, sizeof rule, "%s", in_folder("altered.opt"));
+    write_text(rule, altered, (size_t)length);
+    expect((const char *[]){data, "--rule", rule, NULL}, 3, "FAIL");
+  }
+}
+
+static void test_unaltered_rule(void) { expect((const char *[]){"tests/golden/optim/adamw.json", "--rule=rules/adamw.opt", NULL}, 0, "ok "); }
+
+/* --- one number of the data -------------------------------------------------------------------------------------------------------- */
+/* path: keys and indices of the number; it becomes x + 1e-4 + 1e-4*x, or what `to` says. */
+static const struct { const char *data, *path, *says; } numbers[] = {
+  {"sgd", "params/4/1/30", "params t1[30] step 5"}, {"adamw", "params/0/0/0", "params t0[0] step 1"}, {"adamw", "state/exp_avg/1/3", "exp_avg t1[3]"},
+  {"adamw", "state/exp_avg_sq/2/23", "exp_avg_sq t2[23]"}, {"adam", "grads/2/0/5", "step 3"}, {"nadam", "state_scalars/mu_product/0", "mu_product"},
+  {"lion", "tensors/0/init/2", "step 1"}, {"sophia_g", "extra_inputs/hess_grad/1/0/0", NULL}, {"schedulefree_adamw", "state/x_eval/0/0", "x_eval t0[0]"},
+  {"schedulefree_adamw", "state_scalars/weight_sum", "weight_sum"}, {"ema", "extra_inputs/model_param/3/2/7", "step 4"}, {"harpg", "hessian_point/2/1/8", "hessian_point t1[8] step 3"},
+  {"harpg", "extra_inputs/q/3", "hessian_point"}, {"mezo", "minus/1/0/7", "minus layer_norm.weight[7] step 2"}, {"mezo", "extra_inputs/loss_plus/0", NULL},
+  {"triple_momentum", "output_point/5/2/0", "output_point t2[0] step 6"}, {"nesterov_tk", "state_scalars/t_per_step/2", "t_per_step step 3"}, {"adamw", "hyper/betas/1", NULL}};
+
+static void alter(json_t *root, const char *path) {
+  char keys[200], *rest = NULL;
+  snprintf(keys, sizeof keys, "%s", path);
+  json_t *at = root, *parent = NULL;
+  char *last = NULL;
+  for (char *key = strtok_r(keys, "/", &rest); key; key = strtok_r(NULL, "/", &rest)) {
+    parent = at;
+    last = key;
+    at = json_is_array(at) ? json_array_get(at, (size_t)atoi(key)) : json_object_get(at, key);
+  }
+  CU_ASSERT_FATAL(json_is_number(at) && parent);
+  json_t *changed = json_real(json_number_value(at)*1.0001 + 1e-4);
+  if (json_is_array(parent)) json_array_set_new(parent, (size_t)atoi(last), changed);
+  else json_object_set_new(parent, last, changed);
+}
+
+static void test_altered_data(void) {
+  for (size_t i = 0; i < sizeof numbers/sizeof *numbers; i++) {
+    char path[200], altered[4200];
+    snprintf(path, sizeof path, "tests/golden/optim/%s.json", numbers[i].data);
+    snprintf(altered, sizeof altered, "%s", in_folder("altered.json"));
+    json_t *root = json_load_file(path, 0, NULL);
+    CU_ASSERT_FATAL(root != NULL);
+    alter(root, numbers[i].path);
+    CU_ASSERT_EQUAL(json_dump_file(root, altered, JSON_COMPACT), 0);
+    json_decref(root);
+    expect((const char *[]){altered, NULL}, 3, numbers[i].says ? numbers[i].says : "FAIL");
+  }
+}
+
+/* --- what is not data --------------------------------------------------------------------------------------------------------------- */
+#define DATA(hyper, tensors, steps, grads, params) "{\"rule\": \"sgd\", \"hyper\": " hyper ", \"tensors\": " tensors ", \"steps\": " steps ", \"grads\": " grads ", \"params\": " params "}"
+#define ONE "[{\"name\": \"a\", \"shape\": [2], \"init\": [1, 2]}]"
+static const struct { const char *text, *says; } malformed[] = {
+  {"", "line 1"}, {"{", "line 1"}, {"[1, 2", "line 1"}, {"nonsense", "line 1"}, {"[]", "not a JSON object"}, {"{}", "no string 'rule'"}, {"{\"rule\": 3}", "no string 'rule'"},
+  {"{\"rule\": \"no_such_rule\"}", "no rule 'no_such_rule'"}, {"{\"rule\": \"../rules/sgd\"}", "no rule"}, {"{\"rule\": \"sgd\"}", "no list 'tensors'"},
+  {DATA("{}", ONE, "\"1\"", "[[[1, 1]]]", "[[[1, 2]]]"), "'steps'"},
+  {DATA("{}", ONE, "2", "[[[1, 1]]]", "[[[1, 2]]]"), "'params' has 1 steps"},
+  {DATA("{}", ONE, "1", "[[[1]]]", "[[[1, 2]]]"), "grads[0][0] has 1 numbers, the tensor has 2"},
+  {DATA("{}", ONE, "1", "[[[1, null]]]", "[[[1, 2]]]"), "grads[0][0][1] is not a number"},
+  {DATA("{}", ONE, "1", "[[]]", "[[[1, 2]]]"), "grads[0] has 0 tensors"},
+  {DATA("{}", ONE, "1", "[]", "[[[1, 2]]]"), "grads"},
+  {DATA("{}", ONE, "1", "null", "[[[1, 2]]]"), "needs 'grads'"},
+  {DATA("{}", ONE, "1", "[[[1, 1]]]", "[[[1, 2, 3]]]"), "params[0][0] has 3 numbers"},
+  {DATA("{}", ONE, "1", "[[[1, 1]]]", "[[null]]"), "params"},
+  {DATA("{}", ONE, "1", "[[[1, 1]]]", "[null]"), "params"},
+  {DATA("{}", "[]", "1", "[[]]", "[[]]"), "'tensors' is empty"},
+  {DATA("{}", "[{}]", "1", "[[[1, 1]]]", "[[[1, 2]]]"), "tensors[0].name"},
+  {DATA("{}", "[{\"name\": \"a\", \"shape\": [-2], \"init\": []}]", "1", "[[[]]]", "[[[]]]"), "tensors[0].shape[0] is not an extent"},
+  {DATA("{}", "[{\"name\": \"a\", \"shape\": [1000000, 1000000], \"init\": []}]", "1", "[[[]]]", "[[[]]]"), "tensors[0].shape[1] is not an extent"},
+  {DATA("{}", "[{\"name\": \"a\", \"shape\": [3], \"init\": [1, 2]}]", "1", "[[[1, 1]]]", "[[[1, 2]]]"), "has 2 numbers, the tensor has 3"},
+  {DATA("{\"lr\": \"fast\"}", ONE, "1", "[[[1, 1]]]", "[[[1, 2]]]"), "hyper.lr is not a number"},
+  {DATA("{\"lr\": true}", ONE, "1", "[[[1, 1]]]", "[[[1, 2]]]"), "hyper.lr is not a number"},
+  {DATA("{\"nesterov\": 2}", ONE, "1", "[[[1, 1]]]", "[[[1, 2]]]"), "hyper.nesterov is not true or false"},
+  {DATA("{\"lr\": -1}", ONE, "1", "[[[1, 1]]]", "[[[1, 2]]]"), "requirement not met"},
+  {DATA("[]", ONE, "1", "[[[1, 1]]]", "[[[1, 2]]]"), "'hyper' is not an object"},
+};
+
+static void test_malformed(void) {
+  for (size_t i = 0; i < sizeof malformed/sizeof *malformed; i++) {
+    char path[4200];
+    snprintf(path, sizeof path, "%s", in_folder("malformed.json"));
+    write_text(path, malformed[i].text, strlen(malformed[i].text));
+    expect((const char *[]){path, NULL}, 1, malformed[i].says);
+  }
+}
+
+static void test_special_numbers(void) {
+  static const char text[] = DATA("{\"lr\": 1}", "[{\"name\": \"a\", \"shape\": [3], \"init\": [0, \"inf\", \"nan\"]}, {\"name\": \"b\", \"shape\": [], \"init\": [1]}]", "1",
+    "[[[\"-inf\", 1, 1], [3]]]", "[[[\"inf\", \"inf\", \"nan\"], [-2]]]");
+  char path[4200];
+  snprintf(path, sizeof path, "%s", in_folder("special.json"));
+  write_text(path, text, sizeof text - 1);
+  expect((const char *[]){path, NULL}, 0, "max 0 of tolerance");
+}
+
+static void test_usage(void) {
+  expect((const char *[]){NULL}, 2, "usage");
+  expect((const char *[]){"--backend=gpu", "x.json", NULL}, 2, "unknown backend 'gpu'");
+  expect((const char *[]){"--no-such", "x.json", NULL}, 2, "unknown option '--no-such'");
+  expect((const char *[]){"--help", NULL}, 0, "usage");
+  expect((const char *[]){"no/such/file.json", NULL}, 1, "no/such/file.json");
+  expect((const char *[]){"tests/golden/optim/adamw.json", "--rule=no/such/file.opt", NULL}, 1, "no/such/file.opt");
+}
+
+static void test_no_compiler(void) {
+  char *old = getenv("CC") ? strdup(getenv("CC")) : NULL;
+  setenv("CC", "/no/such/compiler", 1);
+  expect((const char *[]){"tests/golden/optim/sgd.json", "--backend=aot", NULL}, 1, "cannot be run");
+  if (old) setenv("CC", old, 1);
+  else unsetenv("CC");
+  free(old);
+}
+
+int main(void) {
+  ssize_t n = readlink("/proc/self/exe", command, sizeof command - 16);
+  if (n <= 0 || !mkdtemp(folder)) return 1;
+  command[n] = 0;
+  for (int up = 0; up < 2; up++) *strrchr(command, '/') = 0;
+  strcat(command, "/optc");
+  CU_TestInfo right[] = {{"the interpreter of graphs at -O0 agrees with every recorded file", test_interp_O0}, {"at -O2", test_interp_O2},
+    {"the interpreter of kernels at -O0 agrees", test_kernels_O0}, {"at -O2", test_kernels_O2}, {"machine code at -O0 agrees", test_jit_O0}, {"at -O1", test_jit_O1},
+    {"at -O2", test_jit_O2}, {"objects at -O0 agree", test_aot_O0}, {"at -O2", test_aot_O2}, {"--rule takes another file", test_unaltered_rule},
+    {"inf, nan and tensors without axes are compared", test_special_numbers}, CU_TEST_INFO_NULL};
+  CU_TestInfo wrong[] = {{"a rule altered in one constant departs", test_altered_rule}, {"data altered in one number departs, and where is said", test_altered_data}, CU_TEST_INFO_NULL};
+  CU_TestInfo bad[] = {{"malformed data is refused with a reason", test_malformed}, {"bad usage is refused", test_usage}, {"aot without a C compiler says so", test_no_compiler}, CU_TEST_INFO_NULL};
+  CU_SuiteInfo suites[] = {{"what ships is right", NULL, NULL, NULL, NULL, right}, {"what is wrong is found", NULL, NULL, NULL, NULL, wrong},
+    {"what is not data is refused", NULL, NULL, NULL, NULL, bad}, CU_SUITE_INFO_NULL};
+  if (CU_initialize_registry() || CU_register_suites(suites)) return 1;
+  CU_basic_set_mode(CU_BRM_VERBOSE);
+  CU_basic_run_tests();
+  int failures = (int)CU_get_number_of_failures();
+  CU_cleanup_registry();
+  static const char *const made[] = {"said", "altered.opt", "altered.json", "malformed.json", "special.json"};
+  for (size_t i = 0; i < sizeof made/sizeof *made; i++) unlink(in_folder(made[i]));
+  rmdir(folder);
+  return failures != 0;
+}

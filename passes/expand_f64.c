@@ -1,0 +1,258 @@
+/* expand_f64.c: elementary functions in f64: fixed sequences of + - * / sqrt and integer operations, no fma, below 1 ulp.
+ *
+ * Reductions are Cody and Waite's (Software Manual for the Elementary Functions, 1980); pairs of doubles follow Dekker (A
+ * floating-point technique for extending the available precision, Numer. Math. 18, 1971) and Knuth's two-sum. Edge cases are
+ * those of C99, Annex F. */
+#include "passes/expand.h"
+#include "passes/expand_tables.h"
+
+/* --- pairs: an unevaluated sum hi + lo ------------------------------------------------------------------------------------------ */
+
+typedef struct Pair { Value hi, lo; } Pair;
+
+static Pair two_sum(Graph *g, Value a, Value b) {                          /* exact */
+  Value s = ADD(a, b), c = SUB(s, a);
+  return (Pair){s, ADD(SUB(a, SUB(s, c)), SUB(b, c))};
+}
+
+static Pair fast_two_sum(Graph *g, Value a, Value b) {                     /* exact where |a| >= |b| or a = 0 */
+  Value s = ADD(a, b);
+  return (Pair){s, SUB(b, SUB(s, a))};
+}
+
+static Pair split(Graph *g, Value a) {                                     /* 26 and 27 bits; no overflow, unlike a multiplication */
+  Value head = FLOAT(AND(BITS(a), I(-(INT64_C(1) << 27))));
+  return (Pair){head, SUB(a, head)};
+}
+
+static Pair two_product(Graph *g, Value a, Value b) {                      /* to 2^-106 */
+  Value p = MUL(a, b);
+  Pair x = split(g, a), y = split(g, b);
+  Value e = ADD(ADD(SUB(MUL(x.hi, y.hi), p), MUL(x.hi, y.lo)), MUL(x.lo, y.hi));
+  return (Pair){p, ADD(e, MUL(x.lo, y.lo))};
+}
+
+/* --- exponentials ----------------------------------------------------------------------------------------------------------------- */
+
+typedef struct Reduced { Value n, hi, lo; } Reduced;       /* x = n ln2 + hi + lo; n as i64, hi exact */
+
+static Value clamp(Graph *g, Value x, double low, double high) {           /* NaN passes */
+  x = SELECT(LT(x, D(low)), D(low), x);
+  return SELECT(GT(x, D(high)), D(high), x);
+}
+
+static Value integer_of(Graph *g, Value shifted) { return SUB(BITS(shifted), I(SHIFTER_BITS)); }
+
+static Reduced reduce(Graph *g, Value x, Value x_lo) {
+  Value z = ADD(MUL(x, D(LOG2E)), D(SHIFTER)), k = SUB(z, D(SHIFTER));
+  Value lo = MUL(k, D(-LN2_TAIL));
+  return (Reduced){integer_of(g, z), SUB(x, MUL(k, D(LN2_HEAD))), x_lo ? ADD(x_lo, lo) : lo};
+}
+
+/* e^(hi + lo) - 1 - hi, for |hi| <= 0.35. */
+static Value exp_tail(Graph *g, Value hi, Value lo) {
+  Value r = ADD(hi, lo);
+  return ADD(lo, MUL(MUL(r, r), HORNER(r, exp_q)));
+}
+
+static Pair exp_pair(Graph *g, Value hi, Value lo) {
+  Pair y = fast_two_sum(g, D(1), hi);
+  return (Pair){y.hi, ADD(y.lo, exp_tail(g, hi, lo))};
+}
+
+static Value power_of_2(Graph *g, Value n) { return FLOAT(SHL(ADD(n, I(1023)), I(52))); }      /* -1022 <= n <= 1023 */
+
+/* y 2^n for |n| <= 2000: two factors, so that subnormal results are rounded once. */
+static Value scale(Graph *g, Value y, Value n) {
+  Value half = SHR(n, I(1));
+  return MUL(MUL(y, power_of_2(g, half)), power_of_2(g, SUB(n, half)));
+}
+
+static Value join(Graph *g, Pair p) { return ADD(p.hi, p.lo); }
+
+Value expand_f64_exp(Graph *g, Value x) {
+  Reduced r = reduce(g, clamp(g, x, -800, 800), NULL);
+  return scale(g, join(g, exp_pair(g, r.hi, r.lo)), r.n);
+}
+
+Value expand_f64_exp2(Graph *g, Value x) {
+  x = clamp(g, x, -1200, 1200);
+  Value z = ADD(x, D(SHIFTER)), f = SUB(x, SUB(z, D(SHIFTER)));            /* |f| <= 1/2, exact */
+  Pair p = split(g, f);
+  Value hi = MUL(p.hi, D(LN2_26)), lo = ADD(MUL(p.lo, D(LN2)), MUL(p.hi, D(LN2_AFTER_26)));
+  return scale(g, join(g, exp_pair(g, hi, lo)), integer_of(g, z));
+}
+
+/* 2^n ((1 - 2^-n) + hi + tail); 2^-n is nothing beside 1 from n = 60 on. */
+Value expand_f64_expm1(Graph *g, Value x) {
+  Reduced r = reduce(g, clamp(g, x, -40, 800), NULL);
+  Value small = SELECT(GT(r.n, I(60)), D(0), power_of_2(g, SUB(I(0), r.n)));
+  Pair y = two_sum(g, SUB(D(1), small), r.hi);
+  Value sum = ADD(y.hi, ADD(y.lo, exp_tail(g, r.hi, r.lo)));
+  return SELECT(EQ(x, D(0)), x, scale(g, sum, r.n));                       /* -0 stays */
+}
+
+/* 1/(1 + t) as q + q e, t = a 2^n as a pair not above 1. */
+static Pair one_over_one_plus(Graph *g, Value t_hi, Value t_lo) {
+  Pair d = fast_two_sum(g, D(1), t_hi);
+  d.lo = ADD(d.lo, t_lo);
+  Value q = DIV(D(1), d.hi);
+  Pair back = two_product(g, q, d.hi);
+  return (Pair){q, SUB(SUB(SUB(D(1), back.hi), back.lo), MUL(q, d.lo))};
+}
+
+/* t = e^-|x|: 1/(1 + t), or t/(1 + t) on the left. */
+Value expand_f64_sigmoid(Graph *g, Value x) {
+  Reduced r = reduce(g, clamp(g, NEG(ABS(x)), -800, 0), NULL);
+  Pair t = exp_pair(g, r.hi, r.lo);
+  Pair q = one_over_one_plus(g, scale(g, t.hi, r.n), scale(g, t.lo, r.n));
+  Value left = LT(x, D(0));
+  Value top = SELECT(left, t.hi, D(1)), top_lo = SELECT(left, t.lo, D(0));
+  Pair y = two_product(g, top, q.hi);
+  Value sum = ADD(y.hi, ADD(y.lo, MUL(q.hi, ADD(MUL(top, q.lo), top_lo))));
+  return scale(g, sum, SELECT(left, r.n, I(0)));
+}
+
+static Value copy_sign(Graph *g, Value magnitude, Value x) { return FLOAT(OR(BITS(magnitude), AND(BITS(x), I(INT64_MIN)))); }
+
+/* x + x^3 T(x^2) near 0; else 1 - 2 t/(1 + t) with t = e^-2|x|. */
+Value expand_f64_tanh(Graph *g, Value x) {
+  Value u = MUL(x, x), near = ADD(x, MUL(MUL(x, u), HORNER(u, tanh_t)));
+  Value a = clamp(g, MUL(ABS(x), D(-2)), -60, 0);
+  Reduced r = reduce(g, a, NULL);
+  Pair t = exp_pair(g, r.hi, r.lo);
+  Value factor = power_of_2(g, r.n), t_hi = MUL(t.hi, factor), t_lo = MUL(t.lo, factor);
+  Pair q = one_over_one_plus(g, t_hi, t_lo);
+  Pair y = two_product(g, MUL(t_hi, D(2)), q.hi);                          /* 2t/(1 + t) */
+  y.lo = ADD(y.lo, MUL(q.hi, ADD(MUL(MUL(t_hi, D(2)), q.lo), MUL(t_lo, D(2)))));
+  Pair far = fast_two_sum(g, D(1), NEG(y.hi));
+  return SELECT(LT(ABS(x), D(0.55)), near, copy_sign(g, ADD(far.hi, SUB(far.lo, y.lo)), x));
+}
+
+/* x + x P(x^2) up to 1; else 1 - e^(-x^2) Q((x - 2)/(x + 2)), 1 from 6 on. */
+Value expand_f64_erf(Graph *g, Value x) {
+  Value u = MUL(x, x), near = ADD(x, MUL(x, HORNER(u, erf_p)));
+  Value a = clamp(g, ABS(x), 0, 6);
+  Reduced r = reduce(g, NEG(MUL(a, a)), NULL);
+  Value e = MUL(join(g, exp_pair(g, r.hi, r.lo)), power_of_2(g, r.n));
+  Value q = HORNER(DIV(SUB(a, D(2)), ADD(a, D(2))), erfc_q);
+  return SELECT(LT(ABS(x), D(1)), near, copy_sign(g, SUB(D(1), MUL(e, q)), x));
+}
+
+/* h + 1/(4h) with h = e^|x|/2. */
+Value expand_f64_cosh(Graph *g, Value x) {
+  Reduced r = reduce(g, clamp(g, ABS(x), 0, 800), NULL);
+  Pair e = exp_pair(g, r.hi, r.lo);
+  Value n = SUB(r.n, I(1)), hi = scale(g, e.hi, n), lo = scale(g, e.lo, n), other = DIV(D(0.25), hi);
+  return ADD(hi, ADD(other, MUL(lo, SUB(D(1), DIV(other, hi)))));
+}
+
+/* --- logarithms --------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct Parts { Value k, f; } Parts;                /* x = 2^k (1 + f), sqrt(1/2) <= 1 + f < sqrt(2), f exact */
+
+static Parts take_apart(Graph *g, Value x, bool subnormals) {
+  Value small = subnormals ? LT(x, D(0x1p-1022)) : NULL;
+  if (small) x = SELECT(small, MUL(x, D(0x1p54)), x);
+  Value t = ADD(BITS(x), I(ONE_BITS - SQRT_HALF_BITS));
+  Value k = SUB(FLOAT(OR(USHR(t, I(52)), I(INT64_C(0x4330000000000000)))), D(0x1p52 + 1023));     /* 2^52 + exponent */
+  if (small) k = SELECT(small, SUB(k, D(54)), k);
+  Value m = FLOAT(ADD(AND(t, I((INT64_C(1) << 52) - 1)), I(SQRT_HALF_BITS)));
+  return (Parts){k, SUB(m, D(1))};
+}
+
+/* log(1 + f) - f, by s = f/(2 + f): log(1 + f) = 2 atanh(s) = f - (h - s (h + w R(w))), h = f^2/2. */
+static Value log_tail(Graph *g, Value f) {
+  Value s = DIV(f, ADD(f, D(2))), w = MUL(s, s), h = MUL(MUL(f, f), D(0.5));
+  return SUB(MUL(s, ADD(h, MUL(w, HORNER(w, log_r)))), h);
+}
+
+/* y where 0 < x < inf; -inf at 0, inf at inf, else NaN. */
+static Value log_edges(Graph *g, Value x, Value y) {
+  Value positive = GT(x, D(0));
+  Value edge = SELECT(EQ(x, D(0)), D(-__builtin_inf()), SELECT(positive, x, D(__builtin_nan(""))));
+  return SELECT(AND(positive, LT(x, D(__builtin_inf()))), y, edge);
+}
+
+Value expand_f64_log(Graph *g, Value x) {
+  Parts p = take_apart(g, x, true);
+  Pair a = fast_two_sum(g, MUL(p.k, D(LN2_HEAD)), p.f);
+  return log_edges(g, x, ADD(a.hi, ADD(a.lo, ADD(log_tail(g, p.f), MUL(p.k, D(LN2_TAIL))))));
+}
+
+Value expand_f64_log2(Graph *g, Value x) {
+  Parts p = take_apart(g, x, true);
+  Pair l = two_product(g, p.f, D(LOG2E)), a = fast_two_sum(g, p.k, l.hi);
+  Value rest = ADD(ADD(l.lo, MUL(p.f, D(LOG2E_AFTER))), MUL(log_tail(g, p.f), D(LOG2E)));
+  return log_edges(g, x, ADD(a.hi, ADD(a.lo, rest)));
+}
+
+/* u + c = 1 + x exactly; where u needs no reduction f is x itself, else c/u goes to the tail. */
+Value expand_f64_log1p(Graph *g, Value x) {
+  Pair u = two_sum(g, D(1), x);
+  Parts p = take_apart(g, u.hi, false);
+  Value whole = EQ(p.k, D(0)), f = SELECT(whole, x, p.f), c = SELECT(whole, D(0), DIV(u.lo, u.hi));
+  Pair a = fast_two_sum(g, MUL(p.k, D(LN2_HEAD)), f);
+  Value y = ADD(a.hi, ADD(a.lo, ADD(log_tail(g, f), ADD(MUL(p.k, D(LN2_TAIL)), c))));
+  return SELECT(EQ(x, D(0)), x, SELECT(EQ(x, D(__builtin_inf())), x, log_edges(g, u.hi, y)));
+}
+
+/* --- powers ----------------------------------------------------------------------------------------------------------------------------- */
+
+/* log x to 2^-64: 2 atanh(s) = 2s (1 + w/3 + w^2 R(w)) with s, w and w/3 as pairs. */
+static Pair log_pair(Graph *g, Value x) {
+  Parts p = take_apart(g, x, true);
+  Pair d = fast_two_sum(g, D(2), p.f);
+  Value s = DIV(p.f, d.hi);
+  Pair back = two_product(g, s, d.hi);
+  Value s_lo = DIV(SUB(SUB(SUB(p.f, back.hi), back.lo), MUL(s, d.lo)), d.hi);
+  Pair w = two_product(g, s, s);
+  w.lo = ADD(w.lo, MUL(MUL(D(2), s), s_lo));
+  Pair third = two_product(g, w.hi, D(THIRD));
+  third.lo = ADD(third.lo, ADD(MUL(w.lo, D(THIRD)), MUL(w.hi, D(THIRD_AFTER))));
+  Pair t = fast_two_sum(g, third.hi, MUL(MUL(w.hi, w.hi), HORNER(w.hi, atanh_r)));
+  t.lo = ADD(t.lo, third.lo);
+  Pair st = two_product(g, s, t.hi);
+  st.lo = ADD(st.lo, ADD(MUL(s, t.lo), MUL(s_lo, t.hi)));
+  Pair a = fast_two_sum(g, s, st.hi);
+  a.lo = ADD(a.lo, ADD(st.lo, s_lo));
+  Pair l = fast_two_sum(g, MUL(p.k, D(LN2_42)), MUL(D(2), a.hi));
+  l.lo = ADD(l.lo, ADD(MUL(D(2), a.lo), MUL(p.k, D(LN2_AFTER_42))));
+  return fast_two_sum(g, l.hi, l.lo);
+}
+
+/* e^(y log|x|), then the signs and edges of pow. |y| above 2^65 gives 0, 1 or inf whatever it is, and is even. */
+Value expand_f64_pow(Graph *g, Value x, Value y) {
+  const double inf = __builtin_inf();
+  Value ax = ABS(x), ay = ABS(y);
+  Pair l = log_pair(g, ax);
+  Value yc = clamp(g, y, -0x1p65, 0x1p65);
+  Pair e = two_product(g, yc, l.hi);
+  Value fits = LE(ABS(e.hi), D(800));
+  Reduced r = reduce(g, clamp(g, e.hi, -800, 800), SELECT(fits, ADD(e.lo, MUL(yc, l.lo)), D(0)));
+  Value v = scale(g, join(g, exp_pair(g, r.hi, r.lo)), r.n);
+
+  Value extreme = OR(OR(EQ(ax, D(0)), EQ(ax, D(inf))), AND(EQ(ay, D(inf)), NE(ax, D(1))));
+  v = SELECT(extreme, SELECT(EQ(GT(ax, D(1)), GT(y, D(0))), D(inf), D(0)), v);
+  Value half = MUL(y, D(0.5)), whole = EQ(RINT(y), y), odd = AND(whole, NE(RINT(half), half));
+  Value negative = LT(x, D(0));
+  v = SELECT(AND(AND(negative, NOT(whole)), NE(ax, D(inf))), D(__builtin_nan("")), v);
+  v = SELECT(AND(LT(BITS(x), I(0)), odd), NEG(v), v);
+  v = SELECT(OR(NE(x, x), NE(y, y)), ADD(x, y), v);
+  return SELECT(OR(EQ(x, D(1)), EQ(y, D(0))), D(1), v);
+}
+
+/* --- 1/sqrt -------------------------------------------------------------------------------------------------------------------------------- */
+
+/* s = sqrt(x), y = 1/s, then one correction by the exact residuals of both. Scaled so that s^2 has no subnormal tail. */
+Value expand_f64_rsqrt(Graph *g, Value x) {
+  Value small = LT(x, D(0x1p-900)), a = SELECT(small, MUL(x, D(0x1p200)), x);
+  Value s = SQRT(a), y = DIV(D(1), s);
+  Pair square = two_product(g, s, s), one = two_product(g, s, y);
+  Value over = SUB(SUB(a, square.hi), square.lo);                          /* x - s^2 */
+  Value miss = SUB(SUB(D(1), one.hi), one.lo);                             /* 1 - s y */
+  Value better = ADD(y, MUL(y, SUB(miss, MUL(MUL(MUL(over, D(0.5)), y), y))));
+  Value inside = AND(GT(x, D(0)), LT(x, D(__builtin_inf())));
+  y = SELECT(inside, better, y);
+  return SELECT(small, MUL(y, D(0x1p100)), y);
+}

@@ -248,7 +248,17 @@ void graph_require(Graph *g, const char *text, const Node *cond, unsigned n, con
 
 /* --- walking and rewriting ------------------------------------------------------------------------------------------------------ */
 
-/* Operands have lower ids than users, so one sweep downwards marks everything that the roots need. */
+/* Operands have lower ids than users, so one sweep downwards marks everything that the marked nodes need. */
+void graph_mark_operands(const Graph *g, bool *live) {
+  for (unsigned i = g->n_nodes; i-- > 0;) {
+    const Node *n = g->nodes[i];
+    if (!live[i]) continue;
+    for (unsigned k = 0; k < n->n_args; k++) live[n->args[k]->id] = true;
+    for (unsigned k = 0; k < n->space->rank; k++) live[n->space->extent[k]->id] = true;
+    if (n->region) for (unsigned k = 0; k < n->region->n_results; k++) live[n->region->results[k]->id] = true;
+  }
+}
+
 bool *graph_reachable(const Graph *g, Arena *arena) {
   bool *live = arena_array(arena, g->n_nodes, sizeof *live);
   for (unsigned i = 0; i < g->n_writes; i++) {
@@ -260,13 +270,7 @@ bool *graph_reachable(const Graph *g, Arena *arena) {
     live[g->requires[i].cond->id] = true;
     for (unsigned k = 0; k < g->requires[i].n; k++) live[g->requires[i].value[k]->id] = true;
   }
-  for (unsigned i = g->n_nodes; i-- > 0;) {
-    const Node *n = g->nodes[i];
-    if (!live[i]) continue;
-    for (unsigned k = 0; k < n->n_args; k++) live[n->args[k]->id] = true;
-    for (unsigned k = 0; k < n->space->rank; k++) live[n->space->extent[k]->id] = true;
-    if (n->region) for (unsigned k = 0; k < n->region->n_results; k++) live[n->region->results[k]->id] = true;
-  }
+  graph_mark_operands(g, live);
   return live;
 }
 

@@ -99,6 +99,7 @@ Level graph_level(const Graph *, const Node *);                          /* as d
 /* By id: whether a write, requirement or layout predicate needs the node (spaces and regions are followed too). */
 bool *graph_reachable(const Graph *, Arena *);
 
+void graph_mark_operands(const Graph *, bool *marked);                   /* marks, by id, all that marked nodes need */
 /* By id: bit d is set where the value depends on what a scan at depth d carries. */
 uint64_t *graph_carries(const Graph *, Arena *);
 bool graph_is_item_space(const Module *, const Space *);                 /* [number of elements of an operand with the item's shape] */

@@ -33,5 +33,6 @@ void backend_header(const Module *, Program *const *programs, unsigned n_program
 /* Identifies the interface: the header refers to symbol <rule>_abi_<hash>. */
 uint64_t backend_abi_hash(const Module *);
 
-/* A descriptor over interpreters, for the driver: form 0 graphs, 1 programs. */
+/* What an entry does with each operand, as optc_entry_desc.reads says it: bit 0 read, bit 1 written, bit 2 under a predicate only. */
+void backend_uses(const Program *, int64_t *uses);
 #endif

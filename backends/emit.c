@@ -1,0 +1,114 @@
+/* emit.c: a rule's programs as one LLVM module, written in the form that is asked for. One context an emission. */
+#include "backends/emit.h"
+#include <string.h>
+
+static const Range nowhere = {0};
+
+static void open_types(Emitter *e) {
+  LLVMContextRef c = e->context;
+  e->none = LLVMVoidTypeInContext(c);
+  e->i1 = LLVMInt1TypeInContext(c);
+  e->i8 = LLVMInt8TypeInContext(c);
+  e->i16 = LLVMInt16TypeInContext(c);
+  e->i32 = LLVMInt32TypeInContext(c);
+  e->i64 = LLVMInt64TypeInContext(c);
+  e->f32 = LLVMFloatTypeInContext(c);
+  e->f64 = LLVMDoubleTypeInContext(c);
+  e->pointer = LLVMPointerTypeInContext(c, 0);
+  e->type[TYPE_BOOL] = e->i1;
+  e->type[TYPE_I8] = e->type[TYPE_U8] = e->i8;
+  e->type[TYPE_I32] = e->i32;
+  e->type[TYPE_I64] = e->i64;
+  e->type[TYPE_BF16] = e->type[TYPE_F16] = e->i16;
+  e->type[TYPE_F32] = e->f32;
+  e->type[TYPE_F64] = e->f64;
+}
+
+/* <rule>_<entry>_<kernel>_<cpu>, letters, digits and underscores only; a number where two would be equal. */
+static const char *kernel_name(Emitter *e, const Program *p, const Kernel *k, const Machine *m) {
+  char *name = arena_printf(e->arena, "%s_%s_%s_%s", e->module->name, p->entry, k->name, m->label);
+  for (char *s = name; *s; s++)
+    if (!((*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') || (*s >= '0' && *s <= '9'))) *s = '_';
+  if (!LLVMGetNamedFunction(e->llvm, name)) return name;
+  for (unsigned n = 2;; n++) {
+    const char *other = arena_printf(e->arena, "%s_%u", name, n);
+    if (!LLVMGetNamedFunction(e->llvm, other)) return other;
+  }
+}
+
+/* Names of the interface that an entry must not take: layout is the entry behind R_layout itself. */
+static bool names_ok(Emitter *e, Program *const *programs, unsigned n) {
+  static const char *const taken[] = {"workspace_size", "check", "phase", "phases", "rule", "chosen", "call", "item", "global", "hyper"};
+  bool good = true;
+  for (unsigned i = 0; i < n; i++) {
+    const Program *p = programs[i];
+    for (unsigned k = 0; k < sizeof taken/sizeof *taken; k++)
+      if (!strcmp(p->entry, taken[k])) {
+        diag_error(e->diag, nowhere, "an entry cannot be called '%s': the C interface has that name", p->entry);
+        good = false;
+      }
+    if (p->n_uniforms > OPTC_MAX_UNIFORMS || p->module->n_operands + p->n_temps > OPTC_MAX_BUFFERS) {
+      diag_error(e->diag, nowhere, "entry '%s' needs %u scalar slots and %u tensors; the limits are %d and %d", p->entry, p->n_uniforms,
+                 p->module->n_operands + p->n_temps, OPTC_MAX_UNIFORMS, OPTC_MAX_BUFFERS);
+      good = false;
+    }
+  }
+  return good;
+}
+
+static bool emit_module(Emitter *e, Program *const *programs, unsigned n, unsigned n_variants, Emit emit) {
+  size_t total = 0, at = 0;
+  for (unsigned i = 0; i < n; i++) total += programs[i]->n_kernels;
+  LLVMValueRef *fns = arena_array(e->arena, total*n_variants + 1, sizeof *fns);
+  for (unsigned i = 0; i < n; i++)
+    for (unsigned k = 0; k < programs[i]->n_kernels; k++)
+      for (unsigned v = 0; v < n_variants; v++) {
+        const Kernel *kernel = programs[i]->kernels[k];
+        fns[at++] = emit_kernel(e, programs[i], kernel, &e->machine[v], kernel_name(e, programs[i], kernel, &e->machine[v]));
+        if (e->failed) return false;
+      }
+  if (e->machine->arch != ARCH_NVPTX) emit_descriptor(e, programs, n, fns);
+  return !e->failed;
+}
+
+static bool emit_in_context(Emitter *e, Program *const *programs, unsigned n, unsigned n_variants, Emit emit, Output *out) {
+  LLVMContextSetDiscardValueNames(e->context, 1);
+  e->llvm = LLVMModuleCreateWithNameInContext(e->module->name, e->context);
+  e->b = LLVMCreateBuilderInContext(e->context);
+  e->entry = LLVMCreateBuilderInContext(e->context);
+  open_types(e);
+  LLVMTargetMachineRef machine = object_machine(e);
+  bool good = machine && emit_module(e, programs, n, n_variants, emit) && object_write(e, machine, emit, out);
+  if (machine) LLVMDisposeTargetMachine(machine);
+  return good;
+}
+
+bool backend_emit(Arena *arena, Diag *diag, const Module *module, Program *const *programs, unsigned n, const Target *target, Emit emit, Output *out) {
+  unsigned n_variants = 0;
+  Target made = *target;
+  if (emit == EMIT_PTX && !made.triple) made.triple = "nvptx64-nvidia-cuda";
+  const Machine *machines = target_machines(arena, &made, diag, &n_variants);
+  if (!machines) return false;
+  if ((machines->arch == ARCH_NVPTX) != (emit == EMIT_PTX)) {
+    diag_error(diag, nowhere, emit == EMIT_PTX ? "PTX needs a GPU target" : "a GPU target gives PTX only");
+    return false;
+  }
+  Emitter *volatile e = arena_alloc(arena, sizeof *e);                 /* read after a jump */
+  *e = (Emitter){.arena = arena, .diag = diag, .module = module, .layout = layout_of(module), .target = &made, .machine = machines};
+  made.n_cpus = n_variants;
+  if (!names_ok(e, programs, n)) return false;
+  /* LLVM's memory is not the arena's: when that runs out, free the context before the owner of the arena hears of it. */
+  jmp_buf owner;
+  memcpy(owner, *arena_guard(arena), sizeof owner);
+  e->context = LLVMContextCreate();
+  volatile bool good = false, memory_out = false;
+  if (!setjmp(*arena_guard(arena))) good = emit_in_context(e, programs, n, n_variants, emit, out);
+  else memory_out = true;
+  memcpy(*arena_guard(arena), owner, sizeof owner);
+  if (e->b) LLVMDisposeBuilder(e->b);
+  if (e->entry) LLVMDisposeBuilder(e->entry);
+  if (e->llvm) LLVMDisposeModule(e->llvm);
+  LLVMContextDispose(e->context);
+  if (memory_out) longjmp(*arena_guard(arena), 1);
+  return good;
+}

@@ -1,0 +1,75 @@
+/* emit.h: what the files of the LLVM back end share. Private to backends/. */
+#ifndef OPTC_BACKENDS_EMIT_H
+#define OPTC_BACKENDS_EMIT_H
+#include <llvm-c/Core.h>
+#include <llvm-c/TargetMachine.h>
+#include "backends/backend.h"
+#include "backends/target.h"
+
+/* What a value is inside a loop over vectors: the same for all lanes; the loop's own index; one value a lane. */
+typedef enum Shape { SHAPE_UNIFORM, SHAPE_INDEX, SHAPE_VARYING } Shape;
+
+enum { MAX_COPIES = 16, FIELD_COUNT = 16 };
+
+typedef struct Emitter {
+  Arena *arena;
+  Diag *diag;
+  const Module *module;
+  const Layout *layout;
+  const Target *target;
+  const Machine *machine;                /* one a variant */
+  bool failed;
+
+  LLVMContextRef context;
+  LLVMModuleRef llvm;
+  LLVMBuilderRef b;                      /* where code goes */
+  LLVMBuilderRef entry;                  /* the first block: fields of the frame, read once */
+  LLVMTypeRef type[TYPE_COUNT];          /* of values: bool is i1, storage floats are i16 */
+  LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, pointer, none;
+
+  /* one kernel in one variant */
+  const Program *program;
+  const Machine *variant;
+  LLVMValueRef fn, frame;
+  LLVMValueRef field[FIELD_COUNT];       /* by offset/8 */
+  LLVMValueRef *data;                    /* by buffer */
+  LLVMValueRef *value;                   /* by id of the instruction: scalars, and what all lanes share */
+  LLVMValueRef (*copies)[MAX_COPIES];    /* by id: one a copy of an unrolled vector loop */
+  LLVMValueRef **carried;                /* by id of a sequential loop: what it carries */
+  uint8_t *shape;                        /* by id: Shape, inside a vector loop */
+} Emitter;
+
+/* How the body of a loop is written: vectors of `lanes`, `copies` of it side by side, under a mask in the last iteration. */
+typedef struct Width { unsigned lanes, copies; LLVMValueRef mask; } Width;
+
+/* emit_element.c: an element operation on scalars (lanes 1) or vectors. */
+LLVMTypeRef emit_type(const Emitter *, Type, unsigned lanes);
+LLVMValueRef emit_const(const Emitter *, Type, uint64_t bits, unsigned lanes);
+LLVMValueRef emit_splat(const Emitter *, LLVMValueRef, unsigned lanes);
+LLVMValueRef emit_intrinsic(const Emitter *, const char *name, LLVMTypeRef *types, unsigned n_types, LLVMValueRef *args, unsigned n_args);
+LLVMValueRef emit_element(const Emitter *, Element, Type result, Type operand, const LLVMValueRef *args, unsigned lanes);
+
+/* emit_kernel.c: one kernel in one variant; NULL after an error. */
+LLVMValueRef emit_kernel(Emitter *, const Program *, const Kernel *, const Machine *, const char *name);
+
+/* emit_loop.c: loops over vectors, and loops of GPU threads. */
+void emit_vector_loop(Emitter *, const Inst *);
+void emit_thread_loop(Emitter *, const Inst *);
+/* Shared with them, from emit_kernel.c. */
+void emit_block(Emitter *, const Block *);
+LLVMValueRef emit_leaf(Emitter *, const Inst *);
+bool emit_is_leaf(KOp);
+LLVMValueRef emit_address(Emitter *, int64_t buffer, LLVMValueRef index);
+LLVMValueRef emit_presence(Emitter *, int64_t buffer, LLVMValueRef guard);          /* and of an optional tensor's presence; NULL: always */
+LLVMValueRef emit_from_memory(const Emitter *, Type, LLVMValueRef, unsigned lanes);
+LLVMValueRef emit_to_memory(const Emitter *, Type, LLVMValueRef, unsigned lanes);
+LLVMTypeRef emit_memory_type(const Emitter *, Type);
+LLVMBasicBlockRef emit_new_block(const Emitter *);
+
+/* emit_descriptor.c: the table `<rule>_rule` and the functions of the C interface. fns: kernels in order of programs and kernels, variants innermost. */
+void emit_descriptor(Emitter *, Program *const *programs, unsigned n_programs, LLVMValueRef *fns);
+
+/* object.c: from a module to bytes. */
+LLVMTargetMachineRef object_machine(Emitter *);          /* NULL after an error */
+bool object_write(Emitter *, LLVMTargetMachineRef, Emit, Output *);
+#endif

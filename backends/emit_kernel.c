@@ -1,0 +1,273 @@
+/* emit_kernel.c: one kernel becomes one function `void f(optc_frame *)`: frame fields, memory, control flow. */
+#include "backends/emit.h"
+#include <stddef.h>
+
+#define FRAME(name) (offsetof(optc_frame, name))
+
+LLVMBasicBlockRef emit_new_block(const Emitter *e) { return LLVMAppendBasicBlockInContext(e->context, e->fn, ""); }
+
+static LLVMValueRef at(const Emitter *e, LLVMBuilderRef b, LLVMValueRef base, uint64_t offset) {
+  if (!offset) return base;
+  LLVMValueRef k = LLVMConstInt(e->i64, offset, 0);
+  return LLVMBuildInBoundsGEP2(b, e->i8, base, &k, 1, "");
+}
+
+/* A field of the frame, read once in the first block. */
+static LLVMValueRef field(Emitter *e, size_t offset, LLVMTypeRef type) {
+  LLVMValueRef *known = &e->field[offset/8];
+  if (!*known) *known = LLVMBuildLoad2(e->entry, type, at(e, e->entry, e->frame, offset), "");
+  return *known;
+}
+_Static_assert(FRAME(exists)/8 < FIELD_COUNT, "fields that are cached");
+
+static LLVMValueRef data_pointer(Emitter *e, int64_t buffer) {
+  LLVMValueRef *known = &e->data[buffer];
+  if (!*known) {
+    LLVMValueRef table = field(e, FRAME(data), e->pointer);
+    *known = LLVMBuildLoad2(e->entry, e->pointer, at(e, e->entry, table, 8*(uint64_t)buffer), "");
+  }
+  return *known;
+}
+
+/* --- memory ------------------------------------------------------------------------------------------------------------------ */
+
+LLVMTypeRef emit_memory_type(const Emitter *e, Type type) { return type == TYPE_BOOL ? e->i8 : e->type[type]; }
+
+LLVMValueRef emit_from_memory(const Emitter *e, Type type, LLVMValueRef x, unsigned lanes) {
+  return type == TYPE_BOOL ? LLVMBuildICmp(e->b, LLVMIntNE, x, LLVMConstNull(LLVMTypeOf(x)), "") : x;
+}
+
+LLVMValueRef emit_to_memory(const Emitter *e, Type type, LLVMValueRef x, unsigned lanes) {
+  return type == TYPE_BOOL ? LLVMBuildZExt(e->b, x, lanes == 1 ? e->i8 : LLVMVectorType(e->i8, lanes), "") : x;
+}
+
+LLVMValueRef emit_address(Emitter *e, int64_t buffer, LLVMValueRef index) {
+  return LLVMBuildInBoundsGEP2(e->b, emit_memory_type(e, program_buffer_type(e->program, (unsigned)buffer)), data_pointer(e, buffer), &index, 1, "");
+}
+
+LLVMValueRef emit_presence(Emitter *e, int64_t buffer, LLVMValueRef guard) {
+  bool optional = buffer < (int64_t)e->module->n_operands && e->module->operands[buffer].optional;
+  if (!optional) return guard;
+  LLVMValueRef present = LLVMBuildIsNotNull(e->b, data_pointer(e, buffer), "");
+  return guard ? LLVMBuildAnd(e->b, guard, present, "") : present;
+}
+
+/* Eight bytes of a call struct, a slot: f64, i64, or a bool as a whole word. f32 and i32 stand in the low half of a slot. */
+static LLVMValueRef load_word(Emitter *e, Type type, LLVMValueRef place) {
+  if (type != TYPE_BOOL) return LLVMBuildLoad2(e->b, e->type[type], place, "");
+  return LLVMBuildIsNotNull(e->b, LLVMBuildLoad2(e->b, e->i64, place, ""), "");
+}
+
+static void store_word(Emitter *e, Type type, LLVMValueRef x, LLVMValueRef place) {
+  if (type == TYPE_F32) x = LLVMBuildBitCast(e->b, x, e->i32, "");
+  if (type != TYPE_F64 && type != TYPE_I64) x = LLVMBuildZExt(e->b, x, e->i64, "");
+  LLVMBuildStore(e->b, x, place);
+}
+
+static LLVMValueRef scalar_place(Emitter *e, int64_t operand) {
+  bool global = e->module->operands[operand].scope == SCOPE_GLOBAL;
+  return at(e, e->b, field(e, global ? FRAME(global) : FRAME(item), e->pointer), e->layout->operand[operand]);
+}
+
+static LLVMValueRef scalar_load(Emitter *e, const Inst *inst) {
+  Type type = program_buffer_type(e->program, (unsigned)inst->imm);
+  LLVMValueRef index = e->value[inst->args[0]->id], guard = emit_presence(e, inst->imm, inst->n_args > 1 ? e->value[inst->args[1]->id] : NULL);
+  LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b), then = NULL, join = NULL;
+  if (guard) {
+    LLVMBuildCondBr(e->b, guard, then = emit_new_block(e), join = emit_new_block(e));
+    LLVMPositionBuilderAtEnd(e->b, then);
+  }
+  LLVMValueRef x = emit_from_memory(e, type, LLVMBuildLoad2(e->b, emit_memory_type(e, type), emit_address(e, inst->imm, index), ""), 1);
+  if (!guard) return x;
+  LLVMBuildBr(e->b, join);
+  LLVMPositionBuilderAtEnd(e->b, join);
+  LLVMValueRef phi = LLVMBuildPhi(e->b, LLVMTypeOf(x), ""), in[2] = {x, LLVMConstNull(LLVMTypeOf(x))};
+  LLVMBasicBlockRef from[2] = {then, before};
+  LLVMAddIncoming(phi, in, from, 2);
+  return phi;
+}
+
+static void scalar_store(Emitter *e, const Inst *inst) {
+  Type type = program_buffer_type(e->program, (unsigned)inst->imm);
+  LLVMValueRef guard = emit_presence(e, inst->imm, inst->n_args > 2 ? e->value[inst->args[2]->id] : NULL);
+  LLVMBasicBlockRef then = NULL, join = NULL;
+  if (guard) {
+    LLVMBuildCondBr(e->b, guard, then = emit_new_block(e), join = emit_new_block(e));
+    LLVMPositionBuilderAtEnd(e->b, then);
+  }
+  LLVMBuildStore(e->b, emit_to_memory(e, type, e->value[inst->args[1]->id], 1), emit_address(e, inst->imm, e->value[inst->args[0]->id]));
+  if (!guard) return;
+  LLVMBuildBr(e->b, join);
+  LLVMPositionBuilderAtEnd(e->b, join);
+}
+
+/* --- leaves ------------------------------------------------------------------------------------------------------------------- */
+
+bool emit_is_leaf(KOp op) {
+  switch (op) {
+    case KOP_E_CONST: case KOP_E_HYPER: case KOP_E_STEP: case KOP_E_SEED: case KOP_E_ITEM: case KOP_E_COUNT: case KOP_E_BEGIN: case KOP_E_END:
+    case KOP_E_SIZE: case KOP_E_PRESENT: case KOP_E_UNIFORM: case KOP_E_SCALAR: return true;
+    default: return false;
+  }
+}
+
+/* shape[axis], 0 past the rank. */
+static LLVMValueRef extent(Emitter *e, int32_t axis) {
+  if (axis == -1) return field(e, FRAME(count), e->i64);
+  LLVMValueRef rank = field(e, FRAME(rank), e->i64);
+  if (axis == -2) return rank;
+  LLVMValueRef has = LLVMBuildICmp(e->b, LLVMIntSGT, rank, LLVMConstInt(e->i64, (uint64_t)axis, 0), "");
+  LLVMValueRef place = at(e, e->b, field(e, FRAME(shape), e->pointer), 8*(uint64_t)axis);
+  place = LLVMBuildSelect(e->b, has, place, at(e, e->b, e->frame, FRAME(rank)), "");
+  return LLVMBuildSelect(e->b, has, LLVMBuildLoad2(e->b, e->i64, place, ""), LLVMConstInt(e->i64, 0, 0), "");
+}
+
+LLVMValueRef emit_leaf(Emitter *e, const Inst *inst) {
+  Type type = (Type)inst->type;
+  switch ((KOp)inst->op) {
+    case KOP_E_CONST: return emit_const(e, type, (uint64_t)inst->imm, 1);
+    case KOP_E_HYPER: return load_word(e, type, at(e, e->b, field(e, FRAME(hyper), e->pointer), 8*(uint64_t)inst->imm));
+    case KOP_E_STEP: return field(e, FRAME(t), e->i64);
+    case KOP_E_SEED: return field(e, FRAME(seed), e->i64);
+    case KOP_E_ITEM: return field(e, FRAME(index), e->i64);
+    case KOP_E_COUNT: return field(e, FRAME(count), e->i64);
+    case KOP_E_BEGIN: return field(e, FRAME(begin), e->i64);
+    case KOP_E_END: return field(e, FRAME(end), e->i64);
+    case KOP_E_SIZE: return extent(e, inst->aux);
+    case KOP_E_PRESENT: return LLVMBuildIsNotNull(e->b, data_pointer(e, inst->imm), "");
+    case KOP_E_UNIFORM: return load_word(e, type, at(e, e->b, field(e, FRAME(uniform), e->pointer), 8*(uint64_t)inst->imm));
+    case KOP_E_SCALAR: return load_word(e, type, scalar_place(e, inst->imm));
+    default: return NULL;
+  }
+}
+
+/* --- control flow --------------------------------------------------------------------------------------------------------------- */
+
+static void sequential_loop(Emitter *e, const Inst *inst) {
+  unsigned n = inst->n_args - 2;
+  LLVMValueRef low = e->value[inst->args[0]->id], high = e->value[inst->args[1]->id];
+  LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b), head = emit_new_block(e), body = emit_new_block(e), after = emit_new_block(e);
+  LLVMBuildBr(e->b, head);
+  LLVMPositionBuilderAtEnd(e->b, head);
+  LLVMValueRef index = LLVMBuildPhi(e->b, e->i64, ""), *carried = arena_array(e->arena, n + 1, sizeof *carried);
+  LLVMAddIncoming(index, &low, &before, 1);
+  for (unsigned k = 0; k < n; k++) {
+    LLVMValueRef first = e->value[inst->args[k + 2]->id];
+    carried[k] = LLVMBuildPhi(e->b, LLVMTypeOf(first), "");
+    LLVMAddIncoming(carried[k], &first, &before, 1);
+  }
+  LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, index, high, ""), body, after);
+  LLVMPositionBuilderAtEnd(e->b, body);
+  e->value[inst->id] = index;
+  e->carried[inst->id] = carried;                                      /* the phis: current inside, final after */
+  emit_block(e, inst->body);
+  const Inst *yield = inst->body->insts[inst->body->n - 1];
+  LLVMBasicBlockRef last = LLVMGetInsertBlock(e->b);
+  LLVMValueRef next = LLVMBuildAdd(e->b, index, LLVMConstInt(e->i64, 1, 0), "");
+  LLVMAddIncoming(index, &next, &last, 1);
+  for (unsigned k = 0; k < n; k++) LLVMAddIncoming(carried[k], &e->value[yield->args[k]->id], &last, 1);
+  LLVMBuildBr(e->b, head);
+  LLVMPositionBuilderAtEnd(e->b, after);
+}
+
+static void emit_if(Emitter *e, const Inst *inst) {
+  LLVMBasicBlockRef then = emit_new_block(e), otherwise = inst->otherwise ? emit_new_block(e) : NULL, join = emit_new_block(e);
+  LLVMBuildCondBr(e->b, e->value[inst->args[0]->id], then, otherwise ? otherwise : join);
+  LLVMPositionBuilderAtEnd(e->b, then);
+  emit_block(e, inst->body);
+  LLVMBuildBr(e->b, join);
+  if (otherwise) {
+    LLVMPositionBuilderAtEnd(e->b, otherwise);
+    emit_block(e, inst->otherwise);
+    LLVMBuildBr(e->b, join);
+  }
+  LLVMPositionBuilderAtEnd(e->b, join);
+}
+
+/* The first requirement that is not met ends the kernel: it has no other effect. */
+static void emit_require(Emitter *e, const Inst *inst) {
+  LLVMBasicBlockRef fails = emit_new_block(e), next = emit_new_block(e);
+  LLVMBuildCondBr(e->b, e->value[inst->args[0]->id], next, fails);
+  LLVMPositionBuilderAtEnd(e->b, fails);
+  LLVMBuildStore(e->b, LLVMConstInt(e->i64, (uint64_t)inst->imm + 1, 0), at(e, e->b, e->frame, FRAME(failed)));
+  LLVMBuildStore(e->b, LLVMConstInt(e->i64, inst->n_args - 1, 0), at(e, e->b, e->frame, FRAME(n_values)));
+  for (unsigned a = 1; a < inst->n_args; a++) LLVMBuildStore(e->b, e->value[inst->args[a]->id], at(e, e->b, e->frame, FRAME(value) + 8*(a - 1)));
+  LLVMBuildRetVoid(e->b);
+  LLVMPositionBuilderAtEnd(e->b, next);
+}
+
+static void emit_loop(Emitter *e, const Inst *inst) {
+  bool gpu = e->variant->arch == ARCH_NVPTX;
+  if (inst->binding == BIND_SEQ || (inst->binding == BIND_THREAD && !gpu)) sequential_loop(e, inst);
+  else if (gpu) emit_thread_loop(e, inst);
+  else emit_vector_loop(e, inst);
+}
+
+static void emit_inst(Emitter *e, const Inst *inst) {
+  if (inst->op < ELEMENT_COUNT) {
+    LLVMValueRef x[3] = {NULL};
+    for (unsigned a = 0; a < inst->n_args; a++) x[a] = e->value[inst->args[a]->id];
+    e->value[inst->id] = emit_element(e, (Element)inst->op, (Type)inst->type, (Type)inst->args[inst->n_args - 1]->type, x, 1);
+    return;
+  }
+  switch ((KOp)inst->op) {
+    case KOP_E_LOAD: e->value[inst->id] = scalar_load(e, inst); return;
+    case KOP_E_STORE: scalar_store(e, inst); return;
+    case KOP_E_SET_UNIFORM:
+      store_word(e, (Type)inst->args[0]->type, e->value[inst->args[0]->id], at(e, e->b, field(e, FRAME(uniform), e->pointer), 8*(uint64_t)inst->imm));
+      return;
+    case KOP_E_SET_SCALAR: store_word(e, (Type)inst->args[0]->type, e->value[inst->args[0]->id], scalar_place(e, inst->imm)); return;
+    case KOP_E_FOR: emit_loop(e, inst); return;
+    case KOP_E_CARRIED: e->value[inst->id] = e->carried[inst->args[0]->id][inst->imm]; return;
+    case KOP_E_YIELD: return;
+    case KOP_E_IF: emit_if(e, inst); return;
+    case KOP_E_REQUIRE: emit_require(e, inst); return;
+    case KOP_E_EXISTS:
+      LLVMBuildStore(e->b, LLVMBuildZExt(e->b, e->value[inst->args[0]->id], e->i8, ""), at(e, e->b, field(e, FRAME(exists), e->pointer), (uint64_t)inst->imm));
+      return;
+    default: e->value[inst->id] = emit_leaf(e, inst); return;
+  }
+}
+
+void emit_block(Emitter *e, const Block *block) {
+  for (unsigned i = 0; i < block->n; i++) emit_inst(e, block->insts[i]);
+}
+
+/* --- the function ---------------------------------------------------------------------------------------------------------------- */
+
+static void attribute(Emitter *e, LLVMAttributeRef a) { LLVMAddAttributeAtIndex(e->fn, LLVMAttributeFunctionIndex, a); }
+static void text_attribute(Emitter *e, const char *key, const char *value) {
+  unsigned n = 0;
+  while (value[n]) n++;
+  unsigned k = 0;
+  while (key[k]) k++;
+  attribute(e, LLVMCreateStringAttribute(e->context, key, k, value, n));
+}
+
+LLVMValueRef emit_kernel(Emitter *e, const Program *p, const Kernel *k, const Machine *variant, const char *name) {
+  bool gpu = variant->arch == ARCH_NVPTX;
+  e->program = p;
+  e->variant = variant;
+  e->fn = LLVMAddFunction(e->llvm, name, LLVMFunctionType(e->none, &e->pointer, 1, 0));
+  e->frame = LLVMGetParam(e->fn, 0);
+  if (gpu) LLVMSetFunctionCallConv(e->fn, 71);                         /* PTX kernel */
+  else LLVMSetLinkage(e->fn, LLVMInternalLinkage);
+  attribute(e, LLVMCreateEnumAttribute(e->context, LLVMGetEnumAttributeKindForName("nounwind", 8), 0));
+  text_attribute(e, "no-builtins", "");
+  text_attribute(e, "target-cpu", variant->cpu);
+  if (variant->features[0]) text_attribute(e, "target-features", variant->features);
+  if (variant->wide) text_attribute(e, "prefer-vector-width", "512");
+  for (unsigned i = 0; i < FIELD_COUNT; i++) e->field[i] = NULL;
+  e->data = arena_array(e->arena, p->module->n_operands + p->n_temps + 1, sizeof *e->data);
+  e->value = arena_array(e->arena, (size_t)k->n_insts + 1, sizeof *e->value);
+  e->copies = arena_array(e->arena, (size_t)k->n_insts + 1, sizeof *e->copies);
+  e->carried = arena_array(e->arena, (size_t)k->n_insts + 1, sizeof *e->carried);
+  e->shape = arena_array(e->arena, (size_t)k->n_insts + 1, sizeof *e->shape);
+  LLVMBasicBlockRef entry = emit_new_block(e), body = emit_new_block(e);
+  LLVMPositionBuilderAtEnd(e->entry, entry);
+  LLVMPositionBuilderAtEnd(e->b, body);
+  emit_block(e, k->body);
+  LLVMBuildRetVoid(e->b);
+  LLVMBuildBr(e->entry, body);
+  return e->failed ? NULL : e->fn;
+}

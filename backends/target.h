@@ -1,0 +1,20 @@
+/* target.h: the machines the back end knows. Private to backends/. */
+#ifndef OPTC_BACKENDS_TARGET_H
+#define OPTC_BACKENDS_TARGET_H
+#include "backends/backend.h"
+
+typedef enum Arch { ARCH_X86_64, ARCH_AARCH64, ARCH_NVPTX } Arch;
+
+typedef struct Machine {                 /* one code variant */
+  Arch arch;
+  const char *triple, *cpu, *features;   /* as LLVM wants them; features may be "" */
+  const char *label;                     /* the cpu's name as it was given, for names of functions */
+  int isa;                               /* OPTC_ISA_* that dispatch asks for */
+  bool fma;                              /* f32 multiply-add is an instruction */
+  unsigned mask_bits;                    /* smallest element that masked loads and stores take; 0: there are none */
+  bool wide;                             /* 512-bit vectors */
+} Machine;
+
+/* One machine a cpu of the target, in the arena; NULL after an error in the diag. */
+const Machine *target_machines(Arena *, const Target *, Diag *, unsigned *n);
+#endif

@@ -132,7 +132,8 @@ Value operand_at_entry(Lower *l, const Symbol *symbol) {
     v = value_of(graph_node(l->graph, OP_READ, type, item_space(l), symbol->index, guard != NULL, guard != NULL, &guard));
   }
   if (type == TYPE_F32 && (!tensor || l->options->compute_f64)) v = value_convert(l, v, TYPE_F64);
-  v.tensor = v.data = tensor;
+  v.tensor = tensor;
+  v.wide = tensor && v.node->type == TYPE_F64;
   return v;
 }
 
@@ -161,12 +162,13 @@ Value operand_fit(Lower *l, const Operand *o, Value v, const Expr *e) {
     lower_error(l, e->where, "'%s' is int, this is real; write int(...)", o->name);
     return bad;
   }
-  bool tensor = o->scope == SCOPE_TENSOR, stays = have == TYPE_F64 && v.data;
+  bool tensor = o->scope == SCOPE_TENSOR, stays = have == TYPE_F64 && v.wide;
   if (!tensor && type == TYPE_F32) type = TYPE_F64;
   if (tensor && type == TYPE_F32 && (stays || l->options->compute_f64)) type = TYPE_F64;
   v = value_convert(l, v, type);
   v.literal = false;
-  v.tensor = v.data = tensor;
+  v.tensor = tensor;
+  v.wide = tensor && type == TYPE_F64;
   return v;
 }
 

@@ -18,7 +18,12 @@ bool lower_error(Lower *l, Range where, const char *format, ...) {
   }
   diag_error(l->diag, where, "%s", text);
   unsigned n = 0;
-  for (const Call *c = l->calls; c && n < 4; c = c->outer, n++) diag_note(l->diag, c->where, "in '%s', used here", c->name);
+  unsigned line = lower_line(where);
+  for (const Call *c = l->calls; c && n < 4; c = c->outer) {
+    if (c->where.source == where.source && lower_line(c->where) == line) continue;      /* it is in sight */
+    diag_note(l->diag, c->where, "in '%s', used here", c->name);
+    n++;
+  }
   return true;
 }
 

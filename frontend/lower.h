@@ -28,7 +28,7 @@ typedef struct Builtin Builtin;
 typedef struct Value {
   const Node *node;
   bool tensor;                           /* has the item's shape (its node may still be a scalar that fills it) */
-  bool data;                             /* an f64 that stays f64 beside f32: made from tensor data, or by f64(e) */
+  bool wide;                             /* an f64 that stays f64 beside f32: from an f64 tensor, or f64(e) */
   bool literal;                          /* an integer written as such: powers look */
   unsigned operand;                      /* 1 + the operand that the expression names, or 0 */
   const Fn *fn; Names *home;             /* a fn and the scope it sees; home NULL: the file's */
@@ -132,7 +132,7 @@ Value operand_fit(Lower *, const Operand *, Value, const Expr *);        /* a va
 
 /* typing.c */
 Value value_of(const Node *);
-Value value_like(const Node *, Value a, Value b);                        /* shape and data from both */
+Value value_like(const Node *, Value a, Value b);                        /* shape and width from both */
 Value value_convert(Lower *, Value, Type);
 Value value_join(Lower *, Value *, unsigned n);                          /* converts all to one numeric type; the first is returned for its type */
 Value value_real(Lower *, Value);                                        /* an int becomes f64 */

@@ -35,7 +35,7 @@ static Value make_element(Lower *l, const Expr *e, const Builtin *f, Value *args
     args[i] = value_convert(l, args[i], type);
     nodes[i] = args[i].node;
     made.tensor |= args[i].tensor;
-    made.data |= args[i].data;
+    made.wide |= args[i].wide && type == TYPE_F64;
   }
   bool tells = f->op == OP_ISNAN || f->op == OP_FINITE;
   made.node = graph_element(l->graph, (Op)f->op, tells ? TYPE_BOOL : type, n, nodes);
@@ -47,6 +47,8 @@ static Value make_fma(Lower *l, const Expr *e, const Builtin *f, Value *args) {
   Value probe[3] = {args[0], args[1], args[2]};
   for (unsigned i = 0; i < 3; i++) if (!args[i].node || value_is(&args[i], KIND_BOOL)) return make_element(l, e, f, args);
   value_join(l, probe, 3);
+  if (l->options->compute_f64)
+    return value_operate(l, OPER_ADD, e->op_where, value_operate(l, OPER_MUL, e->op_where, args[0], args[1]), args[2]);
   if (probe[0].node->type != TYPE_F32) {
     lower_error(l, e->op_where, "'fma' works in f32, here all is %s; write a*b + c", probe[0].node->type == TYPE_I64 ? "int" : "f64");
     return (Value){0};

@@ -30,7 +30,8 @@ static Value fit(Lower *l, const Binding *binding, Value v, const Expr *e) {
   }
   if (old.tensor && !v.tensor) {
     if (old.node->type == TYPE_F32) v = value_convert(l, v, TYPE_F32);
-    v.tensor = v.data = true;
+    v.tensor = true;
+    v.wide |= old.wide && v.node->type == TYPE_F64;
   }
   return v;
 }
@@ -87,6 +88,7 @@ static void assign(Lower *l, const Stmt *s) {
   binding->set = true;
   binding->poison = !v.node;
   binding->partial = false;
+  if (!v.node) binding->symbol->used = true;            /* whether it is used cannot be said */
 }
 
 /* --- if ----------------------------------------------------------------------------------------------------------------------------- */
@@ -118,7 +120,7 @@ static Binding merge(Lower *l, const Stmt *s, Value c, const Binding *a, const B
   Value x = binding_current(l, a), y = binding_current(l, b);
   x.literal = y.literal = false;
   made.set = true;
-  if (x.node == y.node) { made.value = x; made.value.tensor |= y.tensor; made.value.data |= y.data; return made; }
+  if (x.node == y.node) { made.value = x; made.value.tensor |= y.tensor; made.value.wide |= y.wide; return made; }
   if (x.node && y.node && value_is(&x, KIND_BOOL) != value_is(&y, KIND_BOOL)) {
     lower_error(l, s->cond->where, "'%s' is a bool in one branch and a number in the other", a->symbol->name);
     made.poison = true;
@@ -133,12 +135,10 @@ static Binding merge(Lower *l, const Stmt *s, Value c, const Binding *a, const B
 /* A name that only one branch made: known, without a value. Operands are written when the entry ends, under their condition. */
 static void add_partial(Lower *l, const Stmt *s, const Binding *from, bool missing_when) {
   Binding *binding = scope_add(l, from->symbol);
-  unsigned n = l->scope->n;
   *binding = *from;
   if (from->poison) return;
   if (!from->partial) { binding->partial_when = missing_when; binding->partial_cond = s->cond->where; }
   binding->partial = true;
-  (void)n;
 }
 
 static void lower_if(Lower *l, const Stmt *s) {

@@ -170,6 +170,8 @@ Value name_value(Lower *l, const char *name, Range where, bool as_function) {
   if (builtin) return (Value){.builtin = builtin};
   if (!known_unknown(l, name)) {
     const char *nearest = suggest(l, name, as_function), *what = as_function ? "function" : "name";
+    Binding *meant = nearest ? scope_find(l->scope, nearest) : NULL;
+    if (meant) meant->symbol->used = true;              /* no second complaint about the same slip */
     if (as_function && !strcmp(name, "pow")) lower_error(l, where, "unknown function 'pow'; a power is written x^y");
     else if (nearest) { if (lower_error(l, where, "unknown %s '%s'; did you mean '%s'?", what, name, nearest)) diag_fix(l->diag, nearest); }
     else lower_error(l, where, "unknown %s '%s'", what, name);

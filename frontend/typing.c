@@ -29,7 +29,7 @@ static Value poison(void) { return (Value){0}; }
 Value value_of(const Node *node) { return (Value){.node = node}; }
 
 Value value_like(const Node *node, Value a, Value b) {
-  return (Value){.node = node, .tensor = a.tensor || b.tensor, .data = a.data || b.data};
+  return (Value){.node = node, .tensor = a.tensor || b.tensor, .wide = (a.wide || b.wide) && node->type == TYPE_F64};
 }
 
 /* A constant changes its type while compiling (a literal rounds once to the type it meets); everything else by a CAST. */
@@ -47,19 +47,16 @@ Value value_convert(Lower *l, Value v, Type type) {
   return made;
 }
 
-/* int with int is int; f32 with anything free is f32; an f64 made from data keeps everything in f64. */
+/* int with int is int; f32 rounds every f64 that it meets but those that stay f64; int with real is real. */
 static Type join(const Value *v, unsigned n) {
-  bool all_int = true, f32 = false, wide = false, int_data = false, f64 = false;
+  bool all_int = true, f32 = false;
   for (unsigned i = 0; i < n; i++) {
     Type type = (Type)v[i].node->type;
+    if (type == TYPE_F64 && v[i].wide) return TYPE_F64;
     if (type != TYPE_I64) all_int = false;
-    if (type == TYPE_I64 && v[i].data) int_data = true;
     if (type == TYPE_F32) f32 = true;
-    if (type == TYPE_F64) { f64 = true; if (v[i].data) wide = true; }
   }
-  if (all_int) return TYPE_I64;
-  if (wide || (f64 && int_data && !f32)) return TYPE_F64;
-  return f32 ? TYPE_F32 : TYPE_F64;
+  return all_int ? TYPE_I64 : f32 ? TYPE_F32 : TYPE_F64;
 }
 
 Value value_join(Lower *l, Value *v, unsigned n) {
@@ -140,7 +137,7 @@ Value value_negate(Lower *l, Range op_where, Value v) {
   if (v.node->op == OP_CONST) {
     Bits bits = (Bits)v.node->imm;
     Type type = (Type)v.node->type;
-    return (Value){.node = graph_const(l->graph, type, element_eval(ELEMENT_NEG, type, type, &bits)), .literal = v.literal, .data = v.data};
+    return (Value){.node = graph_const(l->graph, type, element_eval(ELEMENT_NEG, type, type, &bits)), .literal = v.literal, .wide = v.wide};
   }
   return value_like(graph_op1(l->graph, OP_NEG, v.node), v, v);
 }
@@ -154,12 +151,11 @@ Value value_select(Lower *l, Range where, Value c, Value a, Value b) {
   Value v[2] = {a, b};
   if (!bool_a) {
     value_join(l, v, 2);
-    if (c.data && v[0].node->type == TYPE_F64 && !v[0].data && !v[1].data && !l->options->compute_f64)
+    if (c.tensor && v[0].node->type == TYPE_F64 && !v[0].wide && !v[1].wide && !l->options->compute_f64)
       for (int i = 0; i < 2; i++) v[i] = value_convert(l, v[i], TYPE_F32);
   }
   Value made = value_like(graph_select(l->graph, c.node, v[0].node, v[1].node), v[0], v[1]);
   made.tensor |= c.tensor;
-  made.data |= c.data;
   return made;
 }
 
@@ -177,7 +173,7 @@ Value value_type_call(Lower *l, const Expr *e, Value v) {
     Value zero = value_convert(l, value_of(graph_i64(l->graph, 0)), (Type)v.node->type);
     return value_like(graph_op2(l->graph, OP_NE, v.node, zero.node), v, v);
   }
-  if (type == TYPE_F64) { v = value_convert(l, v, TYPE_F64); v.data = true; return v; }
+  if (type == TYPE_F64) { v = value_convert(l, v, TYPE_F64); v.wide = true; return v; }
   if (type == TYPE_F32 || type == TYPE_I64) return value_convert(l, v, type);
   bool floating = type_kind(type) == KIND_FLOAT;
   if (!floating) v = value_convert(l, v, TYPE_I64);

@@ -66,7 +66,7 @@ bool check_is_tensors(const json_t *value) {
   for (size_t i = 0; i < json_array_size(value); i++) {
     const json_t *element = json_array_get(value, i);
     if (json_is_null(element)) continue;
-    return json_is_array(element) && !json_is_array(json_array_get(element, 0)) && !json_is_null(json_array_get(element, 0));
+    return json_array_size(element) && !json_is_array(json_array_get(element, 0)) && !json_is_null(json_array_get(element, 0));
   }
   return false;
 }

@@ -104,7 +104,7 @@ static bool make_tensors(Run *r) {
 typedef enum Bound { READY, LEFT_OUT, BAD } Bound;           /* LEFT_OUT: the data has no input for the entry at this step */
 
 static json_t *recorded(Check *c, const optc_operand_info *o) {
-  if (o->role == GRAD && !strcmp(o->name, o->external)) return json_object_get(c->data, "grads");
+  if (o->role == GRAD && !strcmp(o->name, o->external)) return check_key(c->data, "grads");
   json_t *list = check_key(json_object_get(c->data, "extra_inputs"), o->external);
   if (!list) list = check_key(json_object_get(c->data, "inputs"), o->external);
   if (!list && o->scope == CALL) list = check_key(json_object_get(c->data, "hyper"), o->external);

@@ -55,31 +55,60 @@ static double median(double *x, long long n) {
 typedef struct Probe { const Data *data; int64_t n; } Probe;
 typedef float Lanes __attribute__((vector_size(64), aligned(4)));
 
-/* One chunk: reads what is only read, and reads and writes what the rule writes, in place. The sum is subtracted from itself, so that the
- * data stays as it is; the compiler may not drop that, for it is not an identity of floating-point numbers. */
+/* Reads what is only read, and reads and writes what the rule writes, in place. The sum is subtracted from itself, so that the data stays
+ * as it is; the compiler may not drop that, for it is not an identity of floating-point numbers. With constant counts the streams are
+ * unrolled, as in the kernel that is measured. */
+static inline __attribute__((always_inline)) void probe_streams(const Data *d, int64_t begin, int64_t end, int reads, int writes) {
+  const float *read[MAX_STREAMS];
+  float *written[MAX_STREAMS];
+  for (int k = 0; k < reads; k++) read[k] = d->stream_read[k];
+  for (int k = 0; k < writes; k++) written[k] = d->stream_written[k];
+#pragma GCC unroll 2
+  for (int64_t i = begin; i + 16 <= end; i += 16) {
+    Lanes sum = {0};
+    for (int k = 0; k < reads; k++) sum += *(const Lanes *)(read[k] + i);
+    sum -= sum;
+    for (int k = 0; k < writes; k++) *(Lanes *)(written[k] + i) += sum;
+  }
+}
+
+/* One chunk. Streams of element types of different size have different lengths: what is left of the longer ones is gone through apart. */
 __attribute__((target_clones("avx512f", "avx2", "default")))
 static void probe_chunk(void *context, int64_t index) {
   const Data *d = ((const Probe *)context)->data;
-  int64_t tasks = ((const Probe *)context)->n;
-  int64_t longest = 0;
-  for (int k = 0; k < d->streams_read; k++) longest = d->words_read[k] > longest ? d->words_read[k] : longest;
-  for (int k = 0; k < d->streams_written; k++) longest = d->words_written[k] > longest ? d->words_written[k] : longest;
-  int64_t begin = longest/tasks*index & ~(int64_t)15, end = index + 1 == tasks ? longest : longest/tasks*(index + 1) & ~(int64_t)15;
-  for (int64_t i = begin; i + 16 <= end; i += 16) {
+  int64_t tasks = ((const Probe *)context)->n, longest = 0, shortest = INT64_MAX;
+  for (int k = 0; k < d->streams_read + d->streams_written; k++) {
+    int64_t words = k < d->streams_read ? d->words_read[k] : d->words_written[k - d->streams_read];
+    longest = words > longest ? words : longest;
+    shortest = words < shortest ? words : shortest;
+  }
+  int64_t begin = shortest/tasks*index & ~(int64_t)15, end = index + 1 == tasks ? shortest : shortest/tasks*(index + 1) & ~(int64_t)15;
+  switch (16*d->streams_read + d->streams_written) {
+#define CASE(r, w) case 16*r + w: probe_streams(d, begin, end, r, w); break;
+#define CASES(r) CASE(r, 1) CASE(r, 2) CASE(r, 3) CASE(r, 4) CASE(r, 5)
+  CASES(0) CASES(1) CASES(2) CASES(3)
+#undef CASES
+#undef CASE
+  default: probe_streams(d, begin, end, d->streams_read, d->streams_written);
+  }
+  begin = shortest + (longest - shortest)/tasks*index;
+  end = shortest + (longest - shortest)/tasks*(index + 1);
+  for (int k = 0; k < d->streams_read + d->streams_written && longest > shortest; k++) {
+    bool writes = k >= d->streams_read;
+    const float *at = writes ? d->stream_written[k - d->streams_read] : d->stream_read[k];
+    int64_t words = writes ? d->words_written[k - d->streams_read] : d->words_read[k];
     Lanes sum = {0};
-    for (int k = 0; k < d->streams_read; k++)
-      if (i + 16 <= d->words_read[k]) sum += *(const Lanes *)(d->stream_read[k] + i);
-    sum -= sum;
-    for (int k = 0; k < d->streams_written; k++)
-      if (i + 16 <= d->words_written[k]) *(Lanes *)(d->stream_written[k] + i) += sum;
+    for (int64_t i = begin; i + 16 <= end && i + 16 <= words; i += 16)
+      if (writes) *(Lanes *)(size_t)(at + i) += sum;
+      else sum += *(const Lanes *)(at + i);
+    __asm__ volatile("" : : "m"(sum));
   }
 }
 
 static void run_probe(const Data *d, const optc_parallel *parallel) {
   Probe p = {.data = d, .n = (d->n + CHUNK - 1)/CHUNK};
   if (p.n > 256) p.n = 256;
-  if (parallel->self != (void *)1 && p.n > 1) parallel->run(parallel->self, p.n, probe_chunk, &p);
-  else for (int64_t i = 0; i < p.n; i++) probe_chunk(&p, i);
+  parallel->run(parallel->self, p.n, probe_chunk, &p);
 }
 
 /* --- made-up data ------------------------------------------------------------------------------------------------------------------- */

@@ -112,7 +112,7 @@ static void ops_text(const LoopFacts *loop, Text *out) {
       text_add(out, "%s%u %s", before, loop->ops[e], element_name((Element)e));
       before = ", ";
     }
-  if (loop->n_ops) text_add(out, ")");
+  text_add(out, ")");
 }
 
 static void buffers_text(const Facts *f, const LoopFacts *loop, int bit, const char *word, Text *out) {
@@ -122,6 +122,12 @@ static void buffers_text(const Facts *f, const LoopFacts *loop, int bit, const c
       text_add(out, "%s %s", before, buffer_name(f, b));
       before = ",";
     }
+}
+
+static bool reads_any(const LoopFacts *loop) {
+  for (unsigned b = 0; b < BUFFERS; b++)
+    if (loop->use[b] & 1) return true;
+  return false;
 }
 
 static void entry_text(const Facts *f, Text *out) {
@@ -136,9 +142,11 @@ static void entry_text(const Facts *f, Text *out) {
       if (loop->lanes > 1) text_add(out, "    loop %u: %u lanes, unrolled %u;", l + 1, loop->lanes, loop->unroll);
       else text_add(out, "    loop %u: one element at a time;", l + 1);
       buffers_text(f, loop, 1, " reads", out);
-      buffers_text(f, loop, 2, loop->n_ops ? "; writes" : " writes", out);
-      text_add(out, "; ");
-      ops_text(loop, out);
+      buffers_text(f, loop, 2, reads_any(loop) ? "; writes" : " writes", out);
+      if (loop->n_ops) {
+        text_add(out, "; ");
+        ops_text(loop, out);
+      }
       text_add(out, "\n");
       unsigned earlier;
       const char *name = separated_by(f, l, &earlier);

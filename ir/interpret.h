@@ -8,8 +8,9 @@
 /* Evaluates one graph for one item (or, for launches without item, its scalars) on the frame's data. The graph has no function nodes: run `expand` first (the interpreter runs the
  * same expansion as every backend). Scratch memory comes from `scratch`, which the caller may free. */
 
-/* Launches a graph can stand for: CHECK (requirements), ITEM (tensor and item-scalar writes, layout), FINISH (global writes). */
 const char *graph_not_interpretable(const Graph *, Arena *scratch);      /* the operation that it has no evaluation for, or NULL */
+
+/* Launches a graph can stand for: CHECK (requirements), ITEM (tensor and item-scalar writes, layout), FINISH (global writes). */
 void graph_interpret(const Graph *, Launch, optc_frame *, Arena *scratch);
 
 /* Runs kernel k of a program on a frame; loops run in order of their index whatever they are bound to. */

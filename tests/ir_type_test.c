@@ -187,8 +187,8 @@ static void runs_of_positions_equal_single_ones(void) {
           a[i] = bits_from_f64(sample[i], x[0]);
           b[i] = bits_from_f64(sample[(i * 5 + 3) % N], every[t]);
           c[i] = bits_from_f64(sample[(i * 7 + 1) % N], every[t]);
-          one[i] = element_eval((Element)e, every[r], every[t], (const Bits[]){a[i], b[i], c[2]});
         }
+        for (unsigned i = 0; i < N; i++) one[i] = element_eval((Element)e, every[r], every[t], (const Bits[]){a[i], b[i], c[2]});
         element_run((Element)e, every[r], every[t], N, out, (const Bits *const[]){a, b, c + 2}, (const size_t[]){1, 1, 0});
         element_run((Element)e, every[r], every[t], N, a, (const Bits *const[]){a, b, c + 2}, (const size_t[]){1, 1, 0});
         for (unsigned i = 0; i < N; i++) CU_ASSERT(bits_equal(out[i], one[i], every[r]) && bits_equal(a[i], one[i], every[r]) && bits_normal(out[i], every[r]) == out[i]);

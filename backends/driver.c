@@ -312,6 +312,23 @@ static int check_head(const optc_rule_desc *rule, const optc_call *call) {
   return call->n_items < 0 || call->first_item < 0 ? OPTC_E_SHAPE : 0;
 }
 
+/* Requirements of a parameter group that is in use. */
+static int check_group(const job *j, worker *w, int64_t group, int64_t i) {
+  optc_error *e = j->call->error;
+  w->group = group;
+  w->frame.hyper = (const char *)j->call->groups + group*j->rule->hyper_size;
+  for (int64_t k = 0; k < j->entry->n_kernels; k++) {
+    if (j->entry->kernels[k].launch != LAUNCH_CHECK) continue;
+    launch(w, j, &j->entry->kernels[k]);
+    if (!w->frame.failed) continue;
+    fail(j->call, OPTC_E_REQUIRE, j->entry->texts[w->frame.failed - 1], i);
+    for (int64_t n = 0; e && n < w->frame.n_values; n++) e->value[n] = w->frame.value[n];
+    if (e) e->n = (int)w->frame.n_values;
+    return OPTC_E_REQUIRE;
+  }
+  return 0;
+}
+
 static int check_call(const job *j, int64_t *units, int64_t *first_group) {
   const optc_rule_desc *rule = j->rule;
   const optc_entry_desc *entry = j->entry;
@@ -338,17 +355,7 @@ static int check_call(const job *j, int64_t *units, int64_t *first_group) {
           FIELD(call->groups, v.group*rule->hyper_size + at, uint64_t) != FIELD(call->groups, *first_group*rule->hyper_size + at, uint64_t))
         return fail(call, OPTC_E_HYPER, 0, i);
     }
-    enter_item(&w, j, i, &v);
-    w.frame.hyper = (const char *)call->groups + v.group*rule->hyper_size;
-    for (int64_t k = 0; k < entry->n_kernels; k++)
-      if (entry->kernels[k].launch == LAUNCH_CHECK) {
-        launch(&w, j, &entry->kernels[k]);
-        if (!w.frame.failed) continue;
-        fail(call, OPTC_E_REQUIRE, entry->texts[w.frame.failed - 1], i);
-        for (int64_t n = 0; call->error && n < w.frame.n_values; n++) call->error->value[n] = w.frame.value[n];
-        if (call->error) call->error->n = (int)w.frame.n_values;
-        return OPTC_E_REQUIRE;
-      }
+    if (w.group != v.group && (code = check_group(j, &w, v.group, i))) return code;
     *units += units_of(&v);
     for (int64_t k = 0; k < entry->n_temps; k++) workspace += temp_size(entry, k, v.count);
   }
@@ -367,7 +374,7 @@ static void run(job *j, int64_t first_group) {
     if (j->kernel->launch == LAUNCH_FINISH) {
       worker w;
       start(&w, j);
-      if (call->n_groups) enter_group(&w, j, first_group);
+      w.frame.hyper = (const char *)call->groups + first_group*j->rule->hyper_size;
       launch(&w, j, j->kernel);
     } else if (j->kernel->launch >= LAUNCH_ITEM && j->units) {
       int64_t tasks = call->n_items > 4096 ? MAX_TASKS/8 : MAX_TASKS;       /* every task walks the list: fewer for a long one */

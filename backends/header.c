@@ -1,5 +1,209 @@
 /* header.c: the C header of a compiled rule, and the number that ties it to its object. */
 #include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "backends/backend.h"
-uint64_t backend_abi_hash(const Module *m) { return 1; }
+#include "ir/graph.h"
+
+extern const char backend_abi_text[];                                /* embed.S: ir/optc_abi.h */
+
+/* --- the identity of an interface: everything that the header says and a caller relies on ------------------------------------ */
+
+static uint64_t mix(uint64_t h, const void *bytes, size_t n) {       /* FNV-1a */
+  for (size_t i = 0; i < n; i++) h = (h ^ ((const unsigned char *)bytes)[i])*UINT64_C(0x100000001b3);
+  return h;
+}
+static uint64_t mix_text(uint64_t h, const char *s) { return mix(h, s ? s : "", s ? strlen(s) + 1 : 1); }
+static uint64_t mix_number(uint64_t h, uint64_t n) { return mix(h, &n, sizeof n); }
+
+static bool is_tensor(const Operand *o) { return o->scope == SCOPE_TENSOR || (o->scope == SCOPE_GLOBAL && o->shape && o->shape->rank); }
+
+uint64_t backend_abi_hash(const Module *m) {
+  const Layout *l = layout_of(m);
+  uint64_t h = mix_number(mix_text(UINT64_C(0xcbf29ce484222325), m->name), OPTC_DESC_VERSION);
+  for (unsigned i = 0; i < m->n_hypers; i++) h = mix_number(mix_text(h, m->hypers[i].name), m->hypers[i].type);
+  for (unsigned i = 0; i < m->n_operands; i++) {
+    const Operand *o = &m->operands[i];
+    h = mix_number(mix_text(h, o->name), (uint64_t)o->role | (uint64_t)o->scope << 8 | (uint64_t)o->storage << 16 | (uint64_t)is_tensor(o) << 24);
+    h = mix_number(h, l->operand[i]);
+  }
+  for (unsigned i = 0; i < m->n_graphs; i++) h = mix_text(h, m->graphs[i]->name);
+  return h;
+}
+
+/* --- names and comments ---------------------------------------------------------------------------------------------------------- */
+
+/* A name that C or C++ keeps for itself, or that the struct has already, gets an underscore. */
+static const char *field_name(Arena *a, const char *name, const char *const *own, size_t n_own) {
+  static const char *const keywords[] = {
+    "alignas", "alignof", "and", "asm", "auto", "bool", "break", "case", "catch", "char", "class", "compl", "const", "constexpr", "continue", "decltype", "default",
+    "delete", "do", "double", "else", "enum", "explicit", "export", "extern", "false", "float", "for", "friend", "goto", "if", "inline", "int", "long", "mutable",
+    "namespace", "new", "noexcept", "not", "nullptr", "operator", "or", "private", "protected", "public", "register", "restrict", "return", "short", "signed", "sizeof",
+    "static", "struct", "switch", "template", "this", "throw", "true", "try", "typedef", "typeid", "typename", "typeof", "union", "unsigned", "using", "virtual",
+    "void", "volatile", "while", "xor"};
+  for (size_t i = 0; i < sizeof keywords/sizeof *keywords; i++) if (!strcmp(name, keywords[i])) return arena_printf(a, "%s_", name);
+  for (size_t i = 0; i < n_own; i++) if (!strcmp(name, own[i])) return arena_printf(a, "%s_", name);
+  return name;
+}
+
+/* Text of the rule inside a comment: its lines joined, without what would end the comment. */
+static void add_doc(Text *out, const char *doc) {
+  for (const char *s = doc; s && *s; s++) {
+    if (s[0] == '*' && s[1] == '/') text_append(out, "* ", 2);
+    else if (s[0] == '/' && s[1] == '*') text_append(out, "/ ", 2);
+    else if (*s == '\n' || *s == '\r') text_append(out, " ", 1);
+    else text_append(out, s, 1);
+  }
+}
+
+/* The shortest decimal number that reads back as x, with a point whatever the locale. */
+static const char *f64_text(Arena *a, double x) {
+  if (x != x) return "(0.0/0.0)";
+  if (isinf(x)) return x > 0 ? "(1.0/0.0)" : "(-1.0/0.0)";
+  char *s = NULL;
+  for (int digits = 1; digits <= 17; digits++) {
+    s = arena_printf(a, "%.*g", digits, x);
+    if (strtod(s, NULL) == x) break;
+  }
+  bool whole = true;
+  for (char *c = s; *c; c++) {
+    if (*c == ',') *c = '.';
+    whole = whole && ((*c >= '0' && *c <= '9') || *c == '-');
+  }
+  return whole ? arena_printf(a, "%s.0", s) : s;
+}
+
+static const char *hyper_value(Arena *a, const Hyper *h) {
+  if (h->type == TYPE_F64) return f64_text(a, bits_to_f64(h->value, TYPE_F64));
+  return arena_printf(a, "%" PRId64, h->type == TYPE_BOOL ? (int64_t)(h->value & 1) : (int64_t)h->value);
+}
+
+/* --- the structs ------------------------------------------------------------------------------------------------------------------- */
+
+static void add_hypers(const Module *m, Text *out) {
+  text_add(out, "/* Hyper-parameters of one parameter group. */\ntypedef struct %s_hyper {\n", m->name);
+  for (unsigned i = 0; i < m->n_hypers; i++) {
+    const Hyper *h = &m->hypers[i];
+    text_add(out, "  %s %s;", h->type == TYPE_F64 ? "double" : "int64_t", field_name(out->arena, h->name, NULL, 0));
+    text_add(out, "  /* %s", h->type == TYPE_F64 ? "real" : h->type == TYPE_BOOL ? "0 or 1" : "integer");
+    if (h->has_default) text_add(out, ", default %s", hyper_value(out->arena, h));
+    if (h->external) { text_add(out, "; elsewhere called "); add_doc(out, h->external); }
+    if (h->doc) { text_add(out, ". "); add_doc(out, h->doc); }
+    text_add(out, " */\n");
+  }
+  if (!m->n_hypers) text_add(out, "  int64_t none;  /* the rule has no hyper-parameters: groups may be NULL */\n");
+  text_add(out, "} %s_hyper;\n", m->name);
+  text_add(out, "/* const %s_hyper h = %s_HYPER_DEFAULTS; (0 where the rule states no default) */\n#define %s_HYPER_DEFAULTS {", m->name, m->name, m->name);
+  for (unsigned i = 0; i < m->n_hypers; i++)
+    text_add(out, "%s%s", i ? ", " : "", m->hypers[i].has_default ? hyper_value(out->arena, &m->hypers[i]) : m->hypers[i].type == TYPE_F64 ? "0.0" : "0");
+  text_add(out, "%s}\n\n", m->n_hypers ? "" : "0");
+}
+
+static void add_operand(const Operand *o, Text *out, const char *const *own, size_t n_own) {
+  const char *type = is_tensor(o) ? "optc_tensor" : type_kind(o->storage) == KIND_FLOAT ? "double" : "int64_t";
+  text_add(out, "  %s %s;  /* %s", type, field_name(out->arena, o->name, own, n_own), role_name(o->role));
+  if (is_tensor(o)) text_add(out, ", %s%s", type_name(o->storage), o->item_shape ? " of the item's shape" : "");
+  else if (o->storage == TYPE_BOOL) text_add(out, ", 0 or 1");
+  if (o->role == ROLE_GRAD || o->role == ROLE_IN) text_add(out, ", only read");
+  if (o->optional) text_add(out, ", may be absent (data NULL)");
+  if (o->entry) text_add(out, ", for %s only", o->entry);
+  if (o->external) { text_add(out, "; in checkpoints: "); add_doc(out, o->external); }
+  if (o->doc) { text_add(out, ". "); add_doc(out, o->doc); }
+  text_add(out, " */\n");
+}
+
+static void add_item(const Module *m, Text *out) {
+  static const char *const own[] = {"group", "rank", "shape", "first", "count"};
+  text_add(out, "/* One item of the list: a parameter with what belongs to it. Tensors are dense row-major (stride NULL, or just that). */\ntypedef struct %s_item {\n", m->name);
+  for (unsigned i = 0; i < m->n_operands; i++) if (m->operands[i].scope != SCOPE_GLOBAL) add_operand(&m->operands[i], out, own, 5);
+  text_add(out, "  int64_t group;         /* which of call->groups */\n"
+                "  int64_t rank;          /* axes of the item, 0 to 64 */\n"
+                "  const int64_t *shape;  /* extents, one an axis; NULL for rank 0 */\n"
+                "  int64_t first, count;  /* shard: elements first..first+count-1 of the flat item; first is a multiple of 65536, data points at element\n"
+                "                            `first`. Both 0: the whole item. Count 0 and first above 0: nothing. */\n"
+                "} %s_item;\n\n", m->name);
+}
+
+static void add_global(const Module *m, Text *out) {
+  static const char *const own[] = {"t", "seed"};
+  text_add(out, "/* What belongs to the whole call. */\ntypedef struct %s_global {\n"
+                "  int64_t t;      /* %s */\n"
+                "  uint64_t seed;  /* key of the random numbers */\n", m->name, m->has_step ? "steps done: 0 before the first; advanced by the entry `step`" : "not used by this rule");
+  for (unsigned i = 0; i < m->n_operands; i++) if (m->operands[i].scope == SCOPE_GLOBAL) add_operand(&m->operands[i], out, own, 2);
+  text_add(out, "} %s_global;\n\n", m->name);
+}
+
+static void add_call(const Module *m, Text *out) {
+  text_add(out, "typedef struct %s_call {\n"
+                "  size_t size;                    /* sizeof(%s_call) */\n"
+                "  const %s_hyper *groups;         /* one a parameter group */\n"
+                "  int64_t n_groups;\n"
+                "  %s_item *items;\n"
+                "  int64_t n_items;\n"
+                "  int64_t first_item;             /* position of items[0] in the model's whole list: random numbers depend on it, nothing else does */\n"
+                "  %s_global *global;\n"
+                "  void *workspace;                /* at least %s_workspace_size(call) bytes; NULL where that is 0 */\n"
+                "  size_t workspace_size;\n"
+                "  const optc_parallel *parallel;  /* NULL: serial, with the same bits */\n"
+                "  optc_error *error;              /* filled on every return but OPTC_E_SIZE, or NULL */\n"
+                "} %s_call;\n\n", m->name, m->name, m->name, m->name, m->name, m->name, m->name);
+}
+
+/* An array of size -1 where a size is not the object's: plain C99 and C++. */
+static void add_sizes(const Module *m, Text *out) {
+  const Layout *l = layout_of(m);
+  text_add(out, "/* Sizes that the object was compiled for. */\n");
+  if (m->n_hypers) text_add(out, "typedef char %s_hyper_has_its_size[sizeof(%s_hyper) == %u ? 1 : -1];\n", m->name, m->name, l->hyper_size);
+  text_add(out, "typedef char %s_item_has_its_size[sizeof(%s_item) == %u ? 1 : -1];\n", m->name, m->name, l->item_size);
+  text_add(out, "typedef char %s_global_has_its_size[sizeof(%s_global) == %u ? 1 : -1];\n", m->name, m->name, l->global_size);
+  text_add(out, "typedef char %s_call_has_its_size[sizeof(%s_call) == %u ? 1 : -1];\n\n", m->name, m->name, (unsigned)sizeof(optc_call));
+}
+
+static void add_entry(const Module *m, const Program *p, Text *out) {
+  int64_t *uses = arena_array(out->arena, (size_t)m->n_operands + 1, sizeof *uses);
+  backend_uses(p, uses);
+  text_add(out, "/* Entry %s%s.", p->entry, p->advances ? ": one step; global->t grows by one" : !strcmp(p->entry, "init") ? ": writes every state's initial value and sets global->t to 0" : "");
+  static const struct { const char *title; int64_t bits; } parts[] = {{"Reads", 1}, {"Writes", 2}, {"Reads and writes", 3}};
+  for (unsigned k = 0; k < 3; k++) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < m->n_operands; i++)
+      if ((uses[i] & 3) == parts[k].bits) text_add(out, "%s %s", n++ ? "," : arena_printf(out->arena, " %s", parts[k].title), m->operands[i].name);
+    if (n) text_add(out, ".");
+  }
+  text_add(out, " */\nint %s_%s(const %s_call *call);\n", m->name, p->entry, m->name);
+}
+
+void backend_header(const Module *m, Program *const *programs, unsigned n, Text *out) {
+  unsigned states = 0;
+  for (unsigned i = 0; i < m->n_operands; i++) states += m->operands[i].role == ROLE_STATE;
+  text_add(out, "/* %s.h: the C interface of the rule %s, written by optc %s. It needs no other file and no library.\n", m->name, m->name, OPTC_VERSION);
+  if (m->doc) { text_add(out, " *\n * "); add_doc(out, m->doc); text_add(out, "\n"); }
+  text_add(out, " *\n * Every entry returns OPTC_OK or an OPTC_E_ code; on an error nothing has been written. Calls on disjoint data may run at the same time.\n"
+                " * The object has one word of hidden state: which instruction set was found; it is written with the same value by every thread. */\n"
+                "#ifndef OPTC_RULE_%s_H\n#define OPTC_RULE_%s_H\n\n", m->name, m->name);
+  text_append(out, backend_abi_text, strlen(backend_abi_text));
+  text_add(out, "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
+  add_hypers(m, out);
+  add_item(m, out);
+  add_global(m, out);
+  add_call(m, out);
+  add_sizes(m, out);
+  const char *main_entry = NULL;
+  for (unsigned i = 0; i < n; i++) {
+    if (!strcmp(programs[i]->entry, "layout")) continue;
+    add_entry(m, programs[i], out);
+    if (!strcmp(programs[i]->entry, "step") || !strcmp(programs[i]->entry, "forward") || !main_entry) main_entry = programs[i]->entry;
+  }
+  text_add(out, "\n/* Bytes of workspace that the most demanding entry needs for this call; 0 for none, or if the call is wrong. */\nsize_t %s_workspace_size(const %s_call *call);\n", m->name, m->name);
+  text_add(out, "/* Which states item number `item` of the call has: out[%s_N_STATES], in order of declaration. */\n#define %s_N_STATES %u\n"
+                "int %s_layout(const %s_call *call, int64_t item, optc_state_info *out);\n", m->name, m->name, states, m->name, m->name);
+  text_add(out, "/* Looks for tensors of different items that overlap where one is written; quadratic in their number. */\nint %s_check(const %s_call *call);\n", m->name, m->name);
+  text_add(out, "/* The main entry%s%s in pieces: phase 0 to %s_phases - 1, in order. */\nextern const int %s_phases;\nint %s_phase(int phase, const %s_call *call);\n\n",
+           main_entry ? ", " : "", main_entry ? main_entry : "", m->name, m->name, m->name, m->name);
+  unsigned long long hash = backend_abi_hash(m);
+  text_add(out, "/* A header and an object that do not belong together fail to link: this symbol is missing. */\nextern const char %s_abi_%016llx;\n"
+                "#if defined(__GNUC__)\nstatic const char *const %s_abi_reference __attribute__((used)) = &%s_abi_%016llx;\n#endif\n", m->name, hash, m->name, m->name, hash);
+  text_add(out, "\n#ifdef __cplusplus\n}\n#endif\n#endif\n");
+}

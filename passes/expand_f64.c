@@ -256,3 +256,75 @@ Value expand_f64_rsqrt(Graph *g, Value x) {
   y = SELECT(inside, better, y);
   return SELECT(small, MUL(y, D(0x1p100)), y);
 }
+
+/* --- sine and cosine --------------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct Turn { Value quadrant, hi, lo; } Turn;
+
+enum { LIMBS = 9, LAST = 7 };
+
+/* The 9 limbs of the table from `first` (0..37) on: shifted down by 32, 16, 8, 4, 2, 1 places where the bit is set. */
+static void limbs_from(Graph *g, Value first, Value out[LIMBS]) {
+  enum { ALL = sizeof limbs_of_two_over_pi / sizeof *limbs_of_two_over_pi };
+  Value limb[ALL];
+  unsigned n = ALL;
+  for (unsigned i = 0; i < n; i++) limb[i] = I(limbs_of_two_over_pi[i]);
+  for (unsigned by = 32; by; by /= 2) {
+    Value moves = NE(AND(first, I(by)), I(0));
+    unsigned keep = LIMBS + by - 1 < n ? LIMBS + by - 1 : n;
+    for (unsigned i = 0; i < keep; i++) limb[i] = i + by < n ? SELECT(moves, limb[i + by], limb[i]) : limb[i];
+    n = keep;
+  }
+  for (unsigned i = 0; i < LIMBS; i++) out[i] = limb[i];
+}
+
+/* x (2/pi) modulo 4 in integers of 27 bits (Payne and Hanek, Radian reduction for trigonometric functions, SIGNUM Newsletter 18,
+ * 1983). x = m 2^s, s + 54 = 27 word + rest: m 2^rest has three limbs, which meet the limbs of 2/pi from number word - 2 on: earlier ones
+ * give multiples of 4, and the 7 places kept leave an error below 2^-130, while no f64 is nearer to a multiple of pi/2 than 2^-62. */
+static Turn reduce_turn(Graph *g, Value x) {               /* x >= 0 */
+  Value bits = BITS(x), mask = I((1 << 27) - 1), width = I(27);
+  Value offset = SUB(USHR(bits, I(52)), I(1075 - 54)), m = OR(AND(bits, I((INT64_C(1) << 52) - 1)), I(INT64_C(1) << 52));
+  Value word = USHR(MUL(offset, I(1214)), I(15)), rest = SUB(offset, MUL(word, width));     /* offset/27 up to 2100 */
+  Value low = SHL(AND(m, mask), rest), high = ADD(SHL(USHR(m, width), rest), USHR(low, width));
+  Value l0 = AND(low, mask), l1 = AND(high, mask), l2 = USHR(high, width), t[LIMBS], digit[LAST];
+  limbs_from(g, word, t);
+  Value carry = I(0);
+  for (unsigned j = LAST; j-- > 0;) {
+    Value sum = ADD(ADD(MUL(l0, t[j]), MUL(l1, t[j + 1])), ADD(MUL(l2, t[j + 2]), carry));
+    digit[j] = AND(sum, mask);
+    carry = USHR(sum, width);
+  }
+  Value whole = OR(OR(SHL(digit[0], I(62)), SHL(digit[1], I(35))), OR(SHL(digit[2], I(8)), USHR(digit[3], I(19))));
+  Value below = OR(OR(SHL(AND(digit[3], I((1 << 19) - 1)), I(43)), SHL(digit[4], I(16))), USHR(digit[5], I(11)));      /* in 2^-124 */
+  Value quadrant = USHR(ADD(whole, I(INT64_C(1) << 61)), I(62)), fraction = SHL(whole, I(2));                /* signed, in 2^-64 */
+  Value head = AND(ADD(SHR(fraction, I(1)), I(INT64_C(1) << 36)), I(-(INT64_C(1) << 37)));                   /* 26 bits, in 2^-63 */
+  Value a = MUL(TO(TYPE_F64, head), D(0x1p-63)), b = MUL(TO(TYPE_F64, SUB(fraction, SHL(head, I(1)))), D(0x1p-64));
+  Value c = MUL(TO(TYPE_F64, below), D(0x1p-124));
+  Pair middle = two_product(g, b, D(HALF_PI)), r = two_sum(g, MUL(a, D(HALF_PI_26)), middle.hi);
+  Value lo = ADD(MUL(a, D(HALF_PI_AFTER_26)), ADD(MUL(b, D(HALF_PI_AFTER)), MUL(c, D(HALF_PI))));
+  r = fast_two_sum(g, r.hi, ADD(r.lo, ADD(middle.lo, lo)));
+  Value near = LT(x, D(HALF_PI / 2));
+  return (Turn){SELECT(near, I(0), quadrant), SELECT(near, x, r.hi), SELECT(near, D(0), r.lo)};
+}
+
+/* sin of so many quarter turns and the angle: cos where that is odd, negative in the second half. */
+static Value circular(Graph *g, Turn t, Value quadrant) {
+  Value u = MUL(t.hi, t.hi), half = MUL(u, D(0.5));
+  Value sine = ADD(t.hi, ADD(MUL(MUL(t.hi, u), HORNER(u, sin_s)), MUL(t.lo, SUB(D(1), half))));
+  Pair c = fast_two_sum(g, D(1), NEG(half));
+  Value cosine = ADD(c.hi, ADD(c.lo, SUB(MUL(MUL(u, u), HORNER(u, cos_c)), MUL(t.hi, t.lo))));
+  Value y = SELECT(NE(AND(quadrant, I(1)), I(0)), cosine, sine);
+  return FLOAT(XOR(BITS(y), SHL(AND(quadrant, I(2)), I(62))));
+}
+
+static Value finite_only(Graph *g, Value x, Value y) { return SELECT(LT(ABS(x), D(__builtin_inf())), y, D(__builtin_nan(""))); }
+
+Value expand_f64_sin(Graph *g, Value x) {
+  Turn t = reduce_turn(g, ABS(x));
+  return finite_only(g, x, FLOAT(XOR(BITS(circular(g, t, t.quadrant)), AND(BITS(x), I(INT64_MIN)))));
+}
+
+Value expand_f64_cos(Graph *g, Value x) {
+  Turn t = reduce_turn(g, ABS(x));
+  return finite_only(g, x, circular(g, t, ADD(t.quadrant, I(1))));
+}

@@ -19,6 +19,7 @@
 #define THIRD 0x1.5555555555555p-2
 #define THIRD_AFTER 0x1.5555555555555p-56
 #define HALF_PI 0x1.921fb54442d18p0
+#define HALF_PI_AFTER 0x1.1a62633145c07p-54
 #define HALF_PI_26 0x1.921fb50000000p0   /* 26 bits, and what follows */
 #define HALF_PI_AFTER_26 0x1.110b4611a6263p-26
 #define SQRT_HALF_BITS INT64_C(0x3fe6a09e667f3bcd)
@@ -95,6 +96,15 @@ static const double erf_p32[] = {
 /* 2/pi after 26 zero bits */
 static const unsigned two_over_pi[] = {
   0x28, 0xbe60db93, 0x91054a7f, 0x9d5f47d, 0x4d377036, 0xd8a5664f, 0x10e4107f, 0x9458eaf7,
+};
+
+/* 2/pi in limbs of 27 bits, after three of zeros */
+static const int limbs_of_two_over_pi[] = {
+  0, 0, 0, 85445659, 60002565, 39057486, 92086099, 40820845, 92952164, 126382600, 33444195,
+  90109406, 22572489, 14447748, 81604096, 52729717, 2573896, 60801981, 52212009, 87684932, 9272651, 91654409,
+  110741250, 56242111, 17098311, 46608490, 54129820, 69401693, 125717006, 104853807, 134078553, 67630999, 71708008,
+  21865453, 87457487, 20863053, 97767823, 114113727, 111335250, 64840693, 127387116, 127985470, 126505618, 122904538,
+  132925411, 45748396,
 };
 
 /* f32 sequences (Sollya's fpminimax). -ln2 in two parts: the first times a 9-bit integer is exact. */

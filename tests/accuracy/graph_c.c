@@ -1,0 +1,127 @@
+/* graph_c.c: graphs of element operations printed as C and compiled with gcc. */
+#include "tests/accuracy/graph_c.h"
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "passes/passes.h"
+
+Graph *graph_of_function(Arena *a, Op op, Type type) {
+  Module *m = arena_alloc(a, sizeof *m);
+  m->arena = a;
+  m->diag = diag_new(a, 0);
+  m->name = "accuracy";
+  m->operands = arena_array(a, 3, sizeof *m->operands);
+  m->n_operands = 3;
+  for (unsigned i = 0; i < 3; i++)
+    m->operands[i] = (Operand){.name = (const char *[]){"a", "b", "y"}[i], .role = i < 2 ? ROLE_IN : ROLE_OUT, .storage = type, .item_shape = true};
+  m->operands[0].role = ROLE_PARAM;
+  Graph *g = graph_new(m, "forward");
+  const Node *extent = graph_node(g, OP_SIZE, TYPE_I64, graph_scalar_space(g), 0, -1, 0, NULL), *args[2];
+  const Space *space = graph_space(g, 1, &extent);
+  for (unsigned i = 0; i < 2; i++) args[i] = graph_node(g, OP_READ, type, space, i, 0, 0, NULL);
+  graph_write(g, 2, graph_element(g, op, type, op == OP_POW ? 2 : 1, args), NULL);
+  Unit unit = {.module = m, .arena = a, .diag = m->diag, .graph = g};
+  PassArgs none = {0};
+  pass_expand(&unit, &none);
+  pass_canon(&unit, &none);
+  pass_fold(&unit, &none);
+  pass_algebra(&unit, &none);
+  pass_narrow(&unit, &none);
+  pass_fold(&unit, &none);
+  pass_dce(&unit, &none);
+  return unit.graph;
+}
+
+static const char *c_type(Type t) {
+  switch (t) {
+    case TYPE_BOOL: return "bool";
+    case TYPE_I32: return "int32_t";
+    case TYPE_I64: return "int64_t";
+    case TYPE_F32: return "float";
+    default: return "double";
+  }
+}
+
+static const char *const prelude =
+  "#include <math.h>\n#include <stdbool.h>\n#include <stdint.h>\n"
+  "#define BITCAST(T, S, x) ((union { S s; T t; }){.s = (x)}.t)\n";
+
+/* Text of each operation: %0 %1 %2 operands, %T result's type, %S operand's type, %U the unsigned type of its width. */
+static const char *template_of(const Node *n) {
+  bool real = type_kind((Type)n->args[n->n_args - 1]->type) == KIND_FLOAT, wide = n->type == TYPE_F64;
+  switch ((int)n->op) {
+    case OP_ADD: return real ? "%0 + %1" : "(%T)((%U)%0 + (%U)%1)";
+    case OP_SUB: return real ? "%0 - %1" : "(%T)((%U)%0 - (%U)%1)";
+    case OP_MUL: return real ? "%0 * %1" : "(%T)((%U)%0 * (%U)%1)";
+    case OP_DIV: return "%0 / %1";
+    case OP_NEG: return real ? "-%0" : "(%T)(0 - (%U)%0)";
+    case OP_ABS: return wide ? "fabs(%0)" : "fabsf(%0)";
+    case OP_SQRT: return wide ? "sqrt(%0)" : "sqrtf(%0)";
+    case OP_FMA: return "fmaf(%0, %1, %2)";
+    case OP_RINT: return wide ? "rint(%0)" : "rintf(%0)";
+    case OP_FLOOR: return wide ? "floor(%0)" : "floorf(%0)";
+    case OP_LT: return "%0 < %1";
+    case OP_LE: return "%0 <= %1";
+    case OP_GT: return "%0 > %1";
+    case OP_GE: return "%0 >= %1";
+    case OP_EQ: return "%0 == %1";
+    case OP_NE: return "%0 != %1";
+    case OP_AND: return "(%T)(%0 & %1)";
+    case OP_OR: return "(%T)(%0 | %1)";
+    case OP_XOR: return "(%T)(%0 ^ %1)";
+    case OP_NOT: return "!%0";
+    case OP_SHL: return "(%T)((%U)%0 << %1)";              /* counts of expansions are in range */
+    case OP_SHR: return "%0 >> %1";
+    case OP_USHR: return "(%T)((%U)%0 >> %1)";
+    case OP_SELECT: return "%0 ? %1 : %2";
+    case OP_CAST: return "(%T)%0";
+    case OP_BITCAST: return "BITCAST(%T, %S, %0)";
+    default: return NULL;
+  }
+}
+
+static void print_node(const Node *n, Text *t) {
+  Type type = (Type)n->type;
+  text_add(t, "    const %s v%u = ", c_type(type), n->id);
+  if (n->op == OP_CONST) {
+    if (type == TYPE_F64) text_add(t, "BITCAST(double, uint64_t, UINT64_C(0x%llx))", (unsigned long long)n->imm);
+    else if (type == TYPE_F32) text_add(t, "BITCAST(float, uint32_t, 0x%xu)", (unsigned)n->imm);
+    else text_add(t, "(%s)UINT64_C(0x%llx)", c_type(type), (unsigned long long)n->imm);
+  } else if (n->op == OP_READ) {
+    text_add(t, "in%lld[i]", (long long)n->imm);
+  } else {
+    Type source = (Type)n->args[n->n_args - 1]->type;
+    for (const char *p = template_of(n); *p; p++) {
+      if (*p != '%') text_append(t, p, 1);
+      else if (*++p == 'T') text_add(t, "%s", c_type(type));
+      else if (*p == 'S') text_add(t, "%s", c_type(source));
+      else if (*p == 'U') text_add(t, "%s", type_bits(type) == 64 ? "uint64_t" : "uint32_t");
+      else text_add(t, "v%u", n->args[*p - '0']->id);
+    }
+  }
+  text_add(t, ";\n");
+}
+
+void graph_print_c(const Graph *g, const char *name, Text *t) {
+  const Write *w = &g->writes[0];
+  text_add(t, "%s", prelude);
+  const char *type = c_type((Type)w->value->type);
+  text_add(t, "void %s(const %s *restrict in0, const %s *restrict in1, %s *restrict out, long n) {\n  for (long i = 0; i < n; i++) {\n", name, type, type, type);
+  for (unsigned i = 0; i < g->n_nodes; i++) if (g->nodes[i]->op != OP_SIZE) print_node(g->nodes[i], t);
+  text_add(t, "    out[i] = v%u;\n  }\n}\n", w->value->id);
+}
+
+GraphFn graph_compile_c(const Graph *g, const char *name, const char *folder, Arena *a) {
+  Text text = {.arena = a};
+  graph_print_c(g, name, &text);
+  char *source = arena_printf(a, "%s/%s.c", folder, name), *object = arena_printf(a, "%s/%s.so", folder, name);
+  FILE *f = fopen(source, "w");
+  if (!f) return NULL;
+  fwrite(text.data, 1, text.length, f);
+  if (fclose(f)) return NULL;
+  const char *flags = "-O3 -march=native -mprefer-vector-width=512 -ffp-contract=off -fno-math-errno -fno-trapping-math -shared -fPIC";
+  if (system(arena_printf(a, "gcc -std=gnu11 %s -o %s %s -lm", flags, object, source))) return NULL;
+  void *library = dlopen(object, RTLD_NOW);
+  return library ? (GraphFn)(uintptr_t)dlsym(library, name) : NULL;
+}

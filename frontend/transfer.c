@@ -64,7 +64,7 @@ bool node_constant(const Graph *g, const Node *root, Bits *out) {
     for (unsigned k = 0; k < n->n_args; k++) args[k] = value[n->args[k]->id];
     if (n->op == OP_CONST) value[i] = (Bits)n->imm;
     else if (op_is_element((Op)n->op)) value[i] = element_eval((Element)n->op, (Type)n->type, (Type)n->args[n->n_args - 1]->type, args);
-    else if (n->op == OP_POWI && type_kind((Type)n->type) == KIND_FLOAT) value[i] = power_of(args[0], (int64_t)args[1], (Type)n->type);
+    else if (n->op == OP_POWI) value[i] = power_of(args[0], (int64_t)args[1], (Type)n->type);
     else return false;
   }
   *out = value[root->id];

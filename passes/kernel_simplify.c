@@ -157,6 +157,14 @@ static void become_constant(Inst *inst, Bits bits) {
 
 static bool fold_constants(Inst *inst) {
   Bits x[3] = {0};
+  const Inst *stored = inst->op == KOP_CAST && type_is_storage((Type)inst->args[0]->type) ? inst->args[0] : NULL;
+  if (stored && stored->op == KOP_CAST && stored->args[0]->op == KOP_E_CONST) {          /* a constant that passes through a storage type */
+    x[0] = (Bits)stored->args[0]->imm;
+    x[0] = element_eval(ELEMENT_CAST, (Type)stored->type, (Type)stored->args[0]->type, x);
+    if (type_is_storage((Type)inst->type)) return false;
+    become_constant(inst, element_eval(ELEMENT_CAST, (Type)inst->type, (Type)stored->type, x));
+    return true;
+  }
   if (inst->op >= ELEMENT_COUNT || type_is_storage((Type)inst->type) || !inst->n_args || inst->n_args > 3) return false;
   for (unsigned a = 0; a < inst->n_args; a++) {
     if (inst->args[a]->op != KOP_E_CONST) return false;

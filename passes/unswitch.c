@@ -1,10 +1,13 @@
 /* unswitch.c: pass `unswitch(limit)`: loops are cloned for the values of conditions that do not change in them. Exact.
  *
  * Before: any program. After: a loop that guards a load or store, or branches, on a value computed outside it stands twice, under `if c` and `else`,
- * and what c decides is folded in each; again, until no such condition is left or the kernel holds `limit` loops (8 unless told otherwise).
+ * and what c decides is folded in each; again, until no such condition is left or the kernel holds `limit` loops (8 unless told otherwise)
+ * or a great many instructions.
  * Conditions are taken in order of definition, so that what others are made of comes first. */
 #include "passes/kernel_edit.h"
 #include "passes/passes.h"
+
+enum { LOOPS = 8, INSTRUCTIONS = 2000 };
 
 /* The condition of lowest number, defined before the loop, that something in it depends on. */
 static void find_condition(const Block *block, unsigned loop_id, const Inst **best) {
@@ -52,12 +55,12 @@ static unsigned count_loops(const Block *block) {
 
 void pass_unswitch(Unit *unit, const PassArgs *args) {
   Program *p = unit->program;
-  unsigned limit = args->limit ? (unsigned)args->limit : 8;
+  unsigned limit = args->limit ? (unsigned)args->limit : LOOPS;
   program_sweep(p);
   for (unsigned k = 0; k < p->n_kernels;) {
     Kernel *kernel = p->kernels[k];
     bool data = kernel->launch == LAUNCH_ITEM || kernel->launch == LAUNCH_CHUNK;
-    if (!data || count_loops(kernel->body) >= limit || !split_one(p, kernel->body, kernel->n_insts)) { k++; continue; }
+    if (!data || count_loops(kernel->body) >= limit || kernel->n_insts > INSTRUCTIONS || !split_one(p, kernel->body, kernel->n_insts)) { k++; continue; }
     kernel_simplify(p, kernel);
     program_sweep(p);                    /* so that dead loads ask for no clones; kernels may go, so begin again */
     k = 0;

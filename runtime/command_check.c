@@ -13,7 +13,7 @@
 static const struct { const char *rule; double absolute, relative; } bars[] = {
   {"muon*", 2e-6, 2e-5}, {"auon", 2e-6, 2e-5}, {"hybrid_auon", 2e-6, 2e-5}, {"soap", 2e-6, 2e-5}, {"dog", 2e-6, 2e-5}, {"ldog", 2e-6, 2e-5}, {"prodigy", 2e-6, 2e-5},
   {"dadapt_*", 2e-6, 2e-5}, {"mechanic_sgd", 2e-6, 2e-5}, {"mars_shampoo", 2e-6, 2e-5}, {"shampoo*", 2e-6, 2e-5}, {"galore", 2e-6, 2e-5}, {"apollo*", 2e-6, 2e-5},
-  {"mkor*", 2e-6, 2e-5}, {"*", 1e-6, 4e-6}};
+  {"mkor*", 2e-6, 2e-5}, {"schedules", 1e-15, 1e-12}, {"*", 1e-6, 4e-6}};
 
 static const char usage[] =
   "usage: optc check DATA.json... [options]\n"
@@ -67,12 +67,14 @@ static bool read_data(Check *c) {
 }
 
 static void report(const Check *c) {
+  const char *colon = c->host && c->data_rule ? ": " : "", *name = *colon ? c->data_rule : "";
   if (*c->problem) {
-    fprintf(stderr, "optc check: %s: %s\n", c->path, c->problem);
+    fprintf(stderr, "optc check: %s%s%s: %s\n", c->path, colon, name, c->problem);
     return;
   }
-  printf("%s %s  %d step%s  %d tensor%s  max %.3g of tolerance", c->departures ? "FAIL" : "ok  ", c->path, c->steps, c->steps == 1 ? "" : "s", c->n_items,
-    c->n_items == 1 ? "" : "s", c->worst);
+  printf("%s %s%s%s  %d step%s", c->departures ? "FAIL" : "ok  ", c->path, colon, name, c->steps, c->steps == 1 ? "" : "s");
+  if (!c->host) printf("  %d tensor%s", c->n_items, c->n_items == 1 ? "" : "s");
+  printf("  max %.3g of tolerance", c->worst);
   if (*c->worst_place) printf(" (%s)", c->worst_place);
   if (c->departures) printf("; %ld of %ld numbers depart, first %s", c->departures, c->compared, c->first_place);
   if (*c->notes) printf("; not used: %s", c->notes);
@@ -80,26 +82,48 @@ static void report(const Check *c) {
   fflush(stdout);
 }
 
-static int check_file(const char *path, const CheckOptions *options, optc_context *context) {
-  Check *c = calloc(1, sizeof *c);
-  if (!c) return fputs("optc: out of memory\n", stderr), COMMAND_INTERNAL;
-  c->path = path;
-  c->options = options;
-  c->context = context;
-  if (read_data(c) && check_find(c) && check_tensors(c) && check_compile(c)) {
-    int bar = 0;
-    while (fnmatch(bars[bar].rule, c->data_rule, 0)) bar++;
-    c->absolute = bars[bar].absolute;
-    c->relative = bars[bar].relative;
-    if (check_run(c) && c->departures) c->status = COMMAND_CHECK;
-  }
+/* One set of data against its rule: a whole file, or one of a `list` in it. `family`: the file's key `rule`. */
+static void check_one(Check *c, const char *family) {
+  if (!check_find(c) || !(c->host ? check_host_steps(c) : check_tensors(c)) || !check_compile(c)) return;
+  int bar = 0;
+  while (fnmatch(bars[bar].rule, family, 0)) bar++;
+  c->absolute = bars[bar].absolute;
+  c->relative = bars[bar].relative;
+  if (check_run(c) && c->departures) c->status = COMMAND_CHECK;
+}
+
+static int finish(Check *c) {
   report(c);
   int status = c->status;
   optc_rule_free(c->rule);
   json_decref(c->data);
   for (size_t i = 0; i < c->n_memory; i++) free(c->memory[i]);
   free(c->memory);
-  free(c);
+  return status;
+}
+
+/* The gravest of two exit codes. */
+static int graver(int a, int b) {
+  static const int rank[] = {[COMMAND_OK] = 0, [COMMAND_CHECK] = 1, [COMMAND_INPUT] = 2, [COMMAND_INTERNAL] = 3};
+  return rank[a] > rank[b] ? a : b;
+}
+
+static int check_file(const char *path, const CheckOptions *options, optc_context *context) {
+  Check whole = {.path = path, .options = options, .context = context};
+  if (!read_data(&whole)) return finish(&whole);
+  const char *family = json_string_value(json_object_get(whole.data, "rule"));
+  json_t *list = json_object_get(whole.data, "list");
+  if (!family || json_object_get(whole.data, "tensors") || !json_array_size(list)) {
+    check_one(&whole, family ? family : "");
+    return finish(&whole);
+  }
+  int status = COMMAND_OK;
+  for (size_t i = 0; i < json_array_size(list); i++) {
+    Check one = {.path = path, .options = options, .context = context, .host = true, .data = json_incref(json_array_get(list, i))};
+    check_one(&one, family);
+    status = graver(finish(&one), status);
+  }
+  json_decref(whole.data);
   return status;
 }
 
@@ -172,11 +196,7 @@ int command_check(int argc, char **argv) {
   optc_context_options without_cache = {.size = sizeof without_cache, .cache_dir = ""};
   optc_context *context = status ? NULL : optc_context_new(&without_cache);
   if (!status && !context) status = COMMAND_INTERNAL;
-  for (int i = 0; context && i < n_files; i++) {
-    static const int rank[] = {[COMMAND_OK] = 0, [COMMAND_CHECK] = 1, [COMMAND_INPUT] = 2, [COMMAND_INTERNAL] = 3};         /* the gravest of all files is the result */
-    int one = check_file(files[i], &options, context);
-    if (rank[one] > rank[status]) status = one;
-  }
+  for (int i = 0; context && i < n_files; i++) status = graver(check_file(files[i], &options, context), status);
   optc_context_free(context);
   free(files);
   return status;

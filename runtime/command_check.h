@@ -33,9 +33,10 @@ typedef struct CheckItem {
 /* One file of data and its rule. */
 typedef struct Check {
   const char *path;                      /* of the data */
-  const char *data_rule;                 /* its key `rule` */
+  const char *data_rule;                 /* its key `rule`, or `name` in a list */
   const CheckOptions *options;
-  json_t *data;
+  json_t *data;                          /* the whole file, or one of its `list` */
+  bool host;                             /* no tensors: numbers of the host, one a step */
   optc_context *context;
   optc_rule *rule;
   CheckIndex index;
@@ -63,6 +64,7 @@ json_t *check_key(json_t *object, const char *path);                      /* "be
 bool check_number(const json_t *, double *);                              /* also "inf", "-inf", "nan", true, false */
 bool check_numbers(Check *, const json_t *list, int64_t count, double *out, const char *what, int step, int item);
 bool check_tensors(Check *);                                              /* steps, tensors and shapes */
+bool check_host_steps(Check *);                                           /* steps of an element of a `list`: as many as it has `values` */
 bool check_is_tensors(const json_t *);                                    /* one list of numbers a tensor, not a list of those */
 int check_element_type(const char *type, DLDataType *);                   /* bytes an element; 0: not a type that check fills */
 void check_store(const char *type, void *data, int64_t at, double value);

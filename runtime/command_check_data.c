@@ -112,6 +112,14 @@ bool check_tensors(Check *c) {
   return true;
 }
 
+bool check_host_steps(Check *c) {
+  json_t *values = json_object_get(c->data, "values");
+  if (!json_array_size(values)) return check_bad(c, 1, "no list 'values' with a number a step");
+  c->steps = (int)json_array_size(values);
+  c->items = check_alloc(c, 1, sizeof *c->items);
+  return true;
+}
+
 /* --- elements in memory --------------------------------------------------------------------------------------------------- */
 static const struct { const char *name; int bytes; DLDataType type; } types[] = {
   {"f64", 8, {kDLFloat, 64, 1}}, {"f32", 4, {kDLFloat, 32, 1}}, {"bf16", 2, {kDLBfloat, 16, 1}}, {"i64", 8, {kDLInt, 64, 1}}, {"int", 8, {kDLInt, 64, 1}},

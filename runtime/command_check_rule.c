@@ -29,8 +29,9 @@ static bool index_line(Check *c, char *line, int number) {
 }
 
 bool check_find(Check *c) {
-  c->data_rule = json_string_value(json_object_get(c->data, "rule"));
-  if (!c->data_rule) return check_bad(c, 1, "no string 'rule' that names the rule");
+  const char *key = c->host ? "name" : "rule";
+  c->data_rule = json_string_value(json_object_get(c->data, key));
+  if (!c->data_rule) return check_bad(c, 1, "no string '%s' that names the rule", key);
   char path[4096], line[1024];
   snprintf(path, sizeof path, "%s/index", c->options->rules);
   FILE *index = fopen(path, "r");
@@ -38,10 +39,8 @@ bool check_find(Check *c) {
   for (int number = 1; index && !found && fgets(line, sizeof line, index); number++) found = index_line(c, line, number);
   if (index) fclose(index);
   if (!found && !strchr(c->data_rule, '/')) snprintf(c->index.file, sizeof c->index.file, "%s/%s.opt", c->options->rules, c->data_rule);
-  if (c->options->rule) {
-    snprintf(c->index.file, sizeof c->index.file, "%s", c->options->rule);
-    c->index.rule[0] = 0;
-  } else if (!*c->index.file || access(c->index.file, R_OK))
+  if (c->options->rule) snprintf(c->index.file, sizeof c->index.file, "%s", c->options->rule);
+  else if (!*c->index.file || access(c->index.file, R_OK))
     return check_bad(c, 1, "no rule '%s': neither %s/%s.opt nor a line of %s/index", c->data_rule, c->options->rules, c->data_rule, c->options->rules);
   return !c->problem[0];
 }
@@ -73,26 +72,18 @@ static bool link_object(Check *c, const char *object, const char *library) {
 }
 
 /* An object file, linked into a shared object in a folder of its own, loaded as any program would. */
-static bool ahead_of_time(Check *c) {
-  static const int kinds[] = {OPTC_EMIT_OBJECT};
+static bool link_and_load(Check *c, const optc_emission *emission) {
   const char *temporary = getenv("TMPDIR") && *getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
   char folder[4000], object[4096], library[4096];
   snprintf(folder, sizeof folder, "%s/optc-check-XXXXXX", temporary);
-  optc_emission *emission = NULL;
-  optc_emit_options options = {.size = sizeof options, .kinds = kinds, .n_kinds = 1, .level = c->options->level, .rule = *c->index.rule ? c->index.rule : NULL};
-  int code = optc_emit_file(c->context, c->index.file, &options, &emission);
-  if (code) return failed(c, code);
-  if (!mkdtemp(folder)) {
-    optc_emission_free(emission);
-    return check_bad(c, 1, "cannot make a folder in %s: %s", temporary, strerror(errno));
-  }
+  if (!mkdtemp(folder)) return check_bad(c, 1, "cannot make a folder in %s: %s", temporary, strerror(errno));
   snprintf(object, sizeof object, "%s/rule.o", folder);
   snprintf(library, sizeof library, "%s/rule.so", folder);
   size_t size = 0;
   const void *data = optc_emission_data(emission, 0, &size);
   bool good = write_file(c, object, data, size) && link_object(c, object, library);
-  if (good && (code = optc_load(c->context, library, optc_emission_rule(emission), &c->rule))) good = failed(c, code);
-  optc_emission_free(emission);
+  int code = good ? optc_load(c->context, library, optc_emission_rule(emission), &c->rule) : 0;
+  if (code) good = failed(c, code);
   unlink(object);
   unlink(library);
   rmdir(folder);
@@ -115,11 +106,24 @@ static bool look_at_rule(Check *c) {
   return true;
 }
 
+/* rule: which of the file; NULL: the last. */
+static int compile(Check *c, const char *rule, optc_emission **emission) {
+  static const int backends[] = {[CHECK_INTERP] = OPTC_BACKEND_GRAPH, [CHECK_KERNELS] = OPTC_BACKEND_KERNEL, [CHECK_JIT] = OPTC_BACKEND_JIT}, kinds[] = {OPTC_EMIT_OBJECT};
+  if (c->options->backend == CHECK_AOT) {
+    optc_emit_options options = {.size = sizeof options, .kinds = kinds, .n_kinds = 1, .level = c->options->level, .rule = rule};
+    return optc_emit_file(c->context, c->index.file, &options, emission);
+  }
+  optc_compile_options options = {.size = sizeof options, .level = c->options->level, .rule = rule, .backend = backends[c->options->backend]};
+  return optc_compile_file(c->context, c->index.file, &options, &c->rule);
+}
+
 bool check_compile(Check *c) {
-  static const int backends[] = {[CHECK_INTERP] = OPTC_BACKEND_GRAPH, [CHECK_KERNELS] = OPTC_BACKEND_KERNEL, [CHECK_JIT] = OPTC_BACKEND_JIT};
-  if (c->options->backend == CHECK_AOT) return ahead_of_time(c) && look_at_rule(c);
-  optc_compile_options options = {.size = sizeof options, .level = c->options->level, .rule = *c->index.rule ? c->index.rule : NULL,
-    .backend = backends[c->options->backend]};
-  int code = optc_compile_file(c->context, c->index.file, &options, &c->rule);
-  return code ? failed(c, code) : look_at_rule(c);
+  optc_emission *emission = NULL;
+  const char *rule = *c->index.rule ? c->index.rule : NULL;
+  int code = compile(c, rule, &emission);
+  if (code && rule && c->options->rule) code = compile(c, NULL, &emission);            /* a file of the user's, whose rule has a name of its own */
+  if (code) return failed(c, code);
+  bool good = c->options->backend != CHECK_AOT || link_and_load(c, emission);
+  optc_emission_free(emission);
+  return good && look_at_rule(c);
 }

@@ -48,7 +48,7 @@ static bool fill_hypers(Run *r) {
     values[i] = h->value;
     json_t *list = value ? NULL : hyper_list(hyper, h->external);
     if (list && !json_is_array(list)) return check_bad(c, 1, "hyper.%s: that is not a list", h->external);
-    if (list && (size_t)atoi(strchr(h->external, '[') + 1) >= json_array_size(list)) return check_bad(c, 1, "hyper.%s: the list has %zu numbers", h->external, json_array_size(list));
+    if (list && !h->has_default && (size_t)atoi(strchr(h->external, '[') + 1) >= json_array_size(list)) return check_bad(c, 1, "hyper.%s: the list has %zu numbers", h->external, json_array_size(list));
     if (!value && !h->has_default) return check_bad(c, 1, "hyper.%s is missing, and the rule has no default", h->external);
     if (!value) continue;
     bool fits = check_number(value, &values[i]) && (h->type == 2 ? values[i] == 0 || values[i] == 1 : !json_is_boolean(value));
@@ -73,12 +73,13 @@ static bool make_tensors(Run *r) {
   for (int k = 0; k < c->n_operands; k++) {
     const optc_operand_info *o = &c->operands[k];
     DLDataType type;
+    if (c->host && o->scope != CALL) return check_bad(c, 1, "'%s' of the rule belongs to a tensor, and the data has none", o->name);
     if (o->role == PARAM && r->param >= 0) return check_bad(c, 1, "the rule has several params: the data does not say which tensors belong together");
     if (o->role == PARAM) r->param = k;
     if (o->role == INOUT) return check_bad(c, 1, "'%s' of the rule is inout, which data of an optimizer does not have", o->name);
     if (o->scope == TENSOR && !check_element_type(o->type, &type)) return check_bad(c, 1, "'%s' of the rule is stored as %s, which check cannot fill", o->name, o->type);
   }
-  if (r->param < 0) return check_bad(c, 1, "the rule has no param");
+  if (!c->host && r->param < 0) return check_bad(c, 1, "the rule has no param");
   for (int i = 0; i < c->n_items; i++) {
     const CheckItem *item = &c->items[i];
     if (item->count > most) most = item->count;
@@ -235,7 +236,7 @@ static bool compare_tensors(Run *r, const char *key, int step, bool scaled, int 
 /* A number, or one a tensor, or one a tensor in a list of its own, against a scalar operand. */
 static bool compare_numbers(Run *r, const char *key, int step, int operand, json_t *value) {
   Check *c = r->c;
-  for (int i = 0; i < c->n_items; i++) {
+  for (int i = 0; i < c->n_items + c->host; i++) {
     json_t *one = json_is_array(value) ? json_array_get(value, json_array_size(value) == 1 ? 0 : (size_t)i) : value;
     if (json_is_array(one) && json_array_size(one) == 1) one = json_array_get(one, 0);
     double want, got = c->operands[operand].scope == CALL ? r->globals[operand] : *scalar_of(r, i, operand);
@@ -271,6 +272,13 @@ static bool compare_per_step(Run *r, int step) {
     if (k < 0 || c->operands[k].scope == TENSOR || (!key[length] && step + 1 < c->steps)) continue;
     if (key[length] && json_array_size(value) != (size_t)c->steps) return check_bad(c, 1, "state_scalars.%s has not one number a step", key);
     if (!compare_numbers(r, key, step, k, key[length] ? json_array_get(value, (size_t)step) : value)) return false;
+  }
+  for (int k = 0; k < c->n_operands; k++) {                  /* numbers of the host: a list of the whole file, one a step */
+    const optc_operand_info *o = &c->operands[k];
+    json_t *list = o->role == STATE || o->role == OUT ? json_object_get(c->data, o->external) : NULL;
+    if (!list || o->scope != CALL) continue;
+    if (json_array_size(list) != (size_t)c->steps) return check_bad(c, 1, "'%s' has not one number a step", o->external);
+    if (!compare_numbers(r, o->external, step, k, json_array_get(list, (size_t)step))) return false;
   }
   return true;
 }
@@ -352,7 +360,8 @@ static bool step(Run *r, int at) {
     if (bound == LEFT_OUT) continue;
     if (!call(r, r->entries[n], at) || !compare_outputs(r, r->entries[n], at)) return false;
   }
-  return compare_tensors(r, "params", at, false, r->param, json_array_get(json_object_get(c->data, "params"), (size_t)at)) && compare_per_step(r, at);
+  json_t *params = json_array_get(json_object_get(c->data, "params"), (size_t)at);
+  return (c->host || compare_tensors(r, "params", at, false, r->param, params)) && compare_per_step(r, at);
 }
 
 /* --- what was not used ----------------------------------------------------------------------------------------------------------- */
@@ -367,7 +376,7 @@ static bool hyper_used(const Check *c, const char *key) {
 
 static void note_unused(Check *c) {
   static const char *const known[] = {"rule", "source", "reference", "note", "hyper", "dtype", "t_first", "seed", "tensors", "steps", "grads", "extra_inputs", "inputs", "params",
-    "params_f64", "f32_vs_f64", "state", "state_f64", "state_scalars"};
+    "params_f64", "f32_vs_f64", "name", "state", "state_f64", "state_scalars"};
   const char *key;
   json_t *value;
   json_object_foreach(json_object_get(c->data, "hyper"), key, value) if (!hyper_used(c, key)) check_note(c, "hyper.%s", key);

@@ -19,8 +19,8 @@ static const char *const shipped[] = {
   "sgd", "sgd_momentum", "sgd_momentum_dampening", "sgd_nesterov", "adam", "adam_l2", "adamw", "amsgrad", "adamw_amsgrad", "nadam", "nadamw", "rmsprop",
   "rmsprop_momentum", "rmsprop_centered_momentum", "adagrad", "adabelief", "adabelief_rectify", "lion", "exadam", "exadam_v1", "adan", "sophia_g",
   "schedulefree_adamw", "schedulefree_adamw_paper", "schedulefree_sgd", "ema", "ema_warmup", "heavy_ball", "nesterov", "nesterov_tk", "triple_momentum", "harpg",
-  "mezo", "ademamix", "ademamix_warmup", "adopt", "adopt_l2", "grams", "signum"};
-enum { N_SHIPPED = sizeof shipped/sizeof *shipped };
+  "mezo", "ademamix", "ademamix_warmup", "adopt", "adopt_l2", "grams", "signum", "schedules"};
+enum { N_SHIPPED = sizeof shipped/sizeof *shipped, N_LINES = N_SHIPPED - 1 + 21 };       /* schedules: a line a schedule */
 
 static char command[4096], folder[] = "/tmp/optc-check-test-XXXXXX";
 
@@ -84,7 +84,7 @@ static void all_files(const char *backend, const char *level) {
     else if (*line) printf("\n  %s %s: %.*s", backend, level, (int)strcspn(line, "\n"), line);
   }
   CU_ASSERT_EQUAL(code, 0);
-  CU_ASSERT_EQUAL(passed, N_SHIPPED);
+  CU_ASSERT_EQUAL(passed, N_LINES);
 }
 static void test_interp_O0(void) { all_files("--backend=interp", "-O0"); }
 static void test_interp_O2(void) { all_files("--backend=interp", "-O2"); }
@@ -118,6 +118,7 @@ static const struct { const char *data, *rule, *from, *to; } alterations[] = {
   {"ademamix_warmup", "ademamix", "0.5^(1/", "0.51^(1/"},
   {"adopt", "adopt", "c = (t - 1)^", "c = t^"},
   {"grams", "grams", "(sqrt(v) + eps)", "(sqrt(v) + 2*eps)"},
+  {"schedules", "schedules", "1/sqrt((s + timescale - warmup)/timescale)", "1/sqrt((s + timescale - warmup)/timescale + 1e-10)"},
 };
 
 static void test_altered_rule(void) {
@@ -152,7 +153,7 @@ static const struct { const char *data, *path, *says; } numbers[] = {
   {"lion", "tensors/0/init/2", "step 1"}, {"sophia_g", "extra_inputs/hess_grad/1/0/0", NULL}, {"schedulefree_adamw", "state/x_eval/0/0", "x_eval t0[0]"},
   {"schedulefree_adamw", "state_scalars/weight_sum", "weight_sum"}, {"ema", "extra_inputs/model_param/3/2/7", "step 4"}, {"harpg", "hessian_point/2/1/8", "hessian_point t1[8] step 3"},
   {"harpg", "extra_inputs/q/3", "hessian_point"}, {"mezo", "minus/1/0/7", "minus layer_norm.weight[7] step 2"}, {"mezo", "extra_inputs/loss_plus/0", NULL},
-  {"triple_momentum", "output_point/5/2/0", "output_point t2[0] step 6"}, {"nesterov_tk", "state_scalars/t_per_step/2", "t_per_step step 3"}, {"adamw", "hyper/betas/1", NULL}};
+  {"triple_momentum", "output_point/5/2/0", "output_point t2[0] step 6"}, {"nesterov_tk", "state_scalars/t_per_step/2", "t_per_step step 3"}, {"adamw", "hyper/betas/1", NULL}, {"schedules", "list/11/momentum/7", "onecycle_cos  40 steps"}};
 
 static void alter(json_t *root, const char *path) {
   char keys[200], *rest = NULL;
@@ -209,6 +210,10 @@ static const struct { const char *text, *says; } malformed[] = {
   {DATA("{\"lr\": true}", ONE, "1", "[[[1, 1]]]", "[[[1, 2]]]"), "hyper.lr is not a number"},
   {DATA("{\"nesterov\": 2}", ONE, "1", "[[[1, 1]]]", "[[[1, 2]]]"), "hyper.nesterov is not true or false"},
   {DATA("{\"lr\": -1}", ONE, "1", "[[[1, 1]]]", "[[[1, 2]]]"), "requirement not met"},
+  {"{\"rule\": \"schedules\", \"list\": [{\"name\": \"step\", \"hyper\": {\"step_size\": 2}}]}", "step: no list 'values'"},
+  {"{\"rule\": \"schedules\", \"list\": [{\"name\": \"step\", \"hyper\": {}, \"values\": [1]}]}", "step: hyper.step_size is missing"},
+  {"{\"rule\": \"schedules\", \"list\": [{\"name\": \"sgd\", \"values\": [1]}]}", "belongs to a tensor"},
+  {"{\"rule\": \"schedules\", \"list\": [1]}", "no string 'name'"},
   {DATA("[]", ONE, "1", "[[[1, 1]]]", "[[[1, 2]]]"), "'hyper' is not an object"},
 };
 

@@ -91,7 +91,8 @@ static int unknown_option(const Options *o, const char *given) {
   size_t length = strcspn(given, "=");
   char word[64];
   for (int i = 0; i < OPTION_COUNT; i++) names[i] = rows[i].mask & o->command ? rows[i].name : NULL;
-  snprintf(word, sizeof word, "%.*s", (int)length, given + strspn(given, "-"));
+  size_t dashes = strspn(given, "-");
+  snprintf(word, sizeof word, "%.*s", (int)(length - dashes), given + dashes);
   near = strlen(word) > 1 ? command_suggest(word, names, OPTION_COUNT) : NULL;
   if (near) return command_error(-2, "unknown option '%.*s'; did you mean '--%s'?", (int)length, given, near);
   return command_error(-2, "unknown option '%.*s'; see optc --help", (int)length, given);

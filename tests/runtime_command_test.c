@@ -1,0 +1,444 @@
+/* runtime_command_test.c: the optc command from outside: exit codes, outputs, bad input. OPTC names the program (default build/optc). */
+#define _GNU_SOURCE
+#include <CUnit/Basic.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char optc[PATH_MAX];
+static char folder[] = "/tmp/optc-command-XXXXXX";          /* the working directory of every run */
+
+static const char sgd[] = "## Plain gradient descent.\nrule sgd(lr = 1e-3) {\n  param p\n  grad g\n  p -= lr*g\n}\n";
+static const char two[] = "rule first(lr = 1e-3) { param p; grad g; p -= lr*g }\nrule second(lr = 1e-3) { param p; grad g; p += lr*g }\n";
+static const char warned[] = "rule w(lr = 1e-3) {\n  param p\n  grad g\n  unused = 2*g\n  p -= lr*g\n}\n";
+static const char wrong[] = "rule r(beta1 = 0.9) {\n  param p\n  grad g\n  p -= beta*g\n  p -= gg\n}\n";
+static const char used[] = "use \"part.opt\"\nrule u(lr = 1e-3) {\n  param p\n  grad g\n  p -= twice(lr)*g\n}\n";
+static const char part[] = "fn twice(x) = 2*x\n";
+static const char no_default[] = "rule n(lr) {\n  param p\n  grad g\n  require lr > 0\n  p -= lr*g\n}\n";
+
+typedef struct Run { int code; char out[1 << 16], err[1 << 16]; size_t out_size, err_size; } Run;
+static Run result;                       /* of the last run */
+
+typedef struct How { const char *input; size_t input_size; const char *stdout_path; rlim_t file_limit; bool closed_pipe; } How;
+
+static bool put(const char *path, const void *data, size_t size) {
+  FILE *f = fopen(path, "wb");
+  bool done = f && fwrite(data, 1, size, f) == size;
+  return f && !fclose(f) && done;
+}
+static void write_file(const char *path, const void *data, size_t size) { CU_ASSERT_FATAL(put(path, data, size)); }
+static size_t slurp(const char *path, char *data, size_t most) {
+  FILE *f = fopen(path, "rb");
+  size_t n = f ? fread(data, 1, most - 1, f) : 0;
+  data[n] = 0;
+  if (f) fclose(f);
+  return n;
+}
+static bool exists(const char *path) { return !access(path, F_OK); }
+static long size_of(const char *path) {
+  struct stat st;
+  return stat(path, &st) ? -1 : (long)st.st_size;
+}
+
+/* Runs optc with the words of `line`; output and errors through files outside the working directory. */
+static int run_with(const How *how, const char *line) {
+  char words[4096], *argv[64] = {optc}, *rest = NULL, out[64], err[64], in[64];
+  int n = 1;
+  snprintf(words, sizeof words, "%s", line);
+  for (char *w = strtok_r(words, " ", &rest); w && n < 63; w = strtok_r(NULL, " ", &rest)) argv[n++] = strcmp(w, "''") ? w : "";
+  snprintf(out, sizeof out, "%s.out", folder);
+  snprintf(err, sizeof err, "%s.err", folder);
+  snprintf(in, sizeof in, "%s.in", folder);
+  write_file(in, how->input ? how->input : "", how->input_size);
+  fflush(NULL);
+  pid_t child = fork();
+  if (!child) {
+    int pipes[2];
+    if (!freopen(in, "r", stdin) || !freopen(err, "w", stderr)) _exit(120);
+    if (how->closed_pipe) {
+      if (pipe(pipes) || dup2(pipes[1], 1) < 0) _exit(120);
+      close(pipes[0]);
+      close(pipes[1]);
+    } else if (!freopen(how->stdout_path ? how->stdout_path : out, "w", stdout)) _exit(120);
+    if (how->file_limit) setrlimit(RLIMIT_FSIZE, &(struct rlimit){how->file_limit, how->file_limit});
+    execv(optc, argv);
+    _exit(121);
+  }
+  int status;
+  waitpid(child, &status, 0);
+  result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+  result.out_size = slurp(out, result.out, sizeof result.out);
+  result.err_size = slurp(err, result.err, sizeof result.err);
+  return result.code;
+}
+static int run(const char *line) { return run_with(&(How){0}, line); }
+
+/* The working directory holds nothing but these sources and `others` more files; those are removed. */
+static const char *const sources[] = {"sgd.opt", "two.opt", "warned.opt", "wrong.opt", "used.opt", "part.opt", "no_default.opt"};
+static int others(void) {
+  int n = 0;
+  DIR *d = opendir(".");
+  for (struct dirent *e; d && (e = readdir(d));) {
+    bool known = e->d_name[0] == '.' && (!e->d_name[1] || e->d_name[1] == '.');
+    for (size_t i = 0; i < sizeof sources/sizeof *sources; i++) known |= !strcmp(e->d_name, sources[i]);
+    if (known) continue;
+    n++;
+    unlink(e->d_name);
+  }
+  if (d) closedir(d);
+  return n;
+}
+
+#define EXPECT(code, line) do { int got_ = run(line); if (got_ != (code)) fprintf(stderr, "optc %s: exit code %d, expected %d\n%s", line, got_, code, result.err); \
+    CU_ASSERT_EQUAL(got_, code); } while (0)
+#define SAYS(text) do { if (!strstr(result.err, text)) fprintf(stderr, "no '%s' in:\n%s", text, result.err); CU_ASSERT(strstr(result.err, text) != NULL); } while (0)
+#define PRINTS(text) do { if (!strstr(result.out, text)) fprintf(stderr, "no '%s' in:\n%.2000s", text, result.out); CU_ASSERT(strstr(result.out, text) != NULL); } while (0)
+
+/* --- outputs ------------------------------------------------------------------------------------------------------------------------- */
+static void object_and_header_are_written(void) {
+  EXPECT(0, "sgd.opt -o sgd.o --header sgd.h");
+  CU_ASSERT_EQUAL(result.err_size, 0);
+  CU_ASSERT_EQUAL(result.out_size, 0);
+  char head[8];
+  slurp("sgd.o", head, sizeof head);
+  CU_ASSERT(!memcmp(head, "\177ELF", 4));
+  CU_ASSERT(size_of("sgd.h") > 100);
+  CU_ASSERT_EQUAL(others(), 2);
+  EXPECT(0, "compile -c sgd.opt");
+  CU_ASSERT(exists("sgd.o"));
+  CU_ASSERT_EQUAL(others(), 1);
+}
+
+static void the_same_input_gives_the_same_bytes(void) {
+  EXPECT(0, "sgd.opt -o a.o --header a.h");
+  EXPECT(0, "sgd.opt -o b.o --header b.h");
+  CU_ASSERT_EQUAL(system("cmp a.o b.o && cmp a.h b.h"), 0);
+  others();
+}
+
+static void text_goes_to_standard_output(void) {
+  static const struct { const char *line, *has; } kinds[] = {
+    {"--emit=graph sgd.opt", "graph step"}, {"--emit=kernels sgd.opt", "program step"}, {"--emit=llvm-ir sgd.opt", "define"}, {"--emit=asm sgd.opt", ".text"},
+    {"--emit=header sgd.opt", "sgd_step"}, {"--emit=ptx --gpu=sm_80 sgd.opt", ".target sm_80"}, {"--gpu=sm_90 sgd.opt", ".target sm_90"}};
+  for (size_t i = 0; i < sizeof kinds/sizeof *kinds; i++) {
+    EXPECT(0, kinds[i].line);
+    PRINTS(kinds[i].has);
+  }
+  CU_ASSERT_EQUAL(others(), 0);
+  EXPECT(0, "sgd.opt -o -");
+  CU_ASSERT(!memcmp(result.out, "\177ELF", 4));
+}
+
+static void several_kinds_take_the_output_name(void) {
+  EXPECT(0, "--emit=obj,asm,llvm-ir,bc,graph,kernels,header,ptx sgd.opt -o out.o");
+  static const char *const names[] = {"out.o", "out.s", "out.ll", "out.bc", "out.graph", "out.kernels", "out.h", "out.ptx"};
+  for (int i = 0; i < 8; i++) CU_ASSERT(size_of(names[i]) > 0);
+  CU_ASSERT_EQUAL(others(), 8);
+}
+
+static void dependencies_name_every_file_read(void) {
+  EXPECT(0, "used.opt -o u.o -MD");
+  char text[256];
+  slurp("u.d", text, sizeof text);
+  CU_ASSERT_STRING_EQUAL(text, "u.o: used.opt part.opt\npart.opt:\n");
+  CU_ASSERT_EQUAL(others(), 2);
+  EXPECT(0, "used.opt -o u.o -MD -MF other.dep");
+  slurp("other.dep", text, sizeof text);
+  CU_ASSERT(!strncmp(text, "u.o: used.opt part.opt\n", 23));
+  CU_ASSERT_EQUAL(others(), 2);
+}
+
+static void standard_input_is_a_rule_file(void) {
+  CU_ASSERT_EQUAL(run_with(&(How){.input = sgd, .input_size = strlen(sgd)}, "- -o in.o"), 0);
+  CU_ASSERT(size_of("in.o") > 0);
+  CU_ASSERT_EQUAL(run_with(&(How){.input = wrong, .input_size = strlen(wrong)}, "- -o in2.o"), 1);
+  SAYS("<stdin>:4:8: error:");
+  CU_ASSERT_EQUAL(others(), 1);
+  CU_ASSERT_EQUAL(run_with(&(How){0}, "- -o empty.o"), 1);
+  CU_ASSERT(result.err_size > 0);
+  CU_ASSERT_EQUAL(others(), 0);
+}
+
+static void a_rule_can_be_chosen(void) {
+  EXPECT(0, "two.opt --emit=graph");
+  PRINTS("module \"second\"");
+  EXPECT(0, "two.opt --rule first --emit=graph");
+  PRINTS("module \"first\"");
+  EXPECT(1, "two.opt --rule third --emit=graph");
+  SAYS("third");
+}
+
+static void passes_can_be_chosen_and_seen(void) {
+  EXPECT(0, "sgd.opt -o s.o -O0");
+  EXPECT(0, "sgd.opt -o s.o -O1 --verify-each");
+  EXPECT(0, "sgd.opt -o s.o --print-after=all --time-passes");
+  SAYS("== step after lower ==");
+  SAYS("CPU time");
+  SAYS("codegen");
+  EXPECT(0, "sgd.opt -o s.o --print-after=lower");
+  CU_ASSERT(strstr(result.err, "after dce") == NULL);
+  EXPECT(1, "sgd.opt -o s.o --passes=expand,lowe");
+  SAYS("lowe");
+  EXPECT(1, "sgd.opt -o s.o --print-after=lowe");
+  SAYS("lowe");
+  EXPECT(0, "sgd.opt --emit=kernels --passes=expand,lower");
+  PRINTS("program step");
+  others();
+}
+
+static void targets_are_checked(void) {
+  EXPECT(0, "sgd.opt -o v.o --cpu-target=x86-64-v2,x86-64-v3,x86-64-v4");
+  EXPECT(0, "sgd.opt -o a.o --target=aarch64-unknown-linux-gnu");
+  EXPECT(0, "sgd.opt -o a.o -mcpu=x86-64-v3");
+  EXPECT(0, "sgd.opt -o a.o --mcpu=x86-64-v3");
+  others();
+  EXPECT(1, "sgd.opt -o x.o --target=pdp11");
+  SAYS("pdp11");
+  EXPECT(1, "sgd.opt -o x.o -mcpu=no-such-cpu");
+  SAYS("no-such-cpu");
+  EXPECT(1, "sgd.opt --gpu=sm_1");
+  SAYS("sm_1");
+  EXPECT(0, "--print-targets");
+  PRINTS("x86-64-v3");
+  CU_ASSERT_EQUAL(others(), 0);
+}
+
+/* --- diagnostics ------------------------------------------------------------------------------------------------------------------------ */
+static void errors_have_places_and_suggestions(void) {
+  EXPECT(1, "wrong.opt -o x.o");
+  SAYS("wrong.opt:4:8: error: unknown name 'beta'");
+  SAYS("beta1");
+  SAYS("wrong.opt:5:8: error:");
+  SAYS("p -= beta*g");
+  SAYS("^");
+  CU_ASSERT(strstr(result.err, "\033[") == NULL);
+  EXPECT(1, "wrong.opt -o x.o --color=always");
+  SAYS("\033[");
+  EXPECT(1, "wrong.opt -o x.o --diagnostics-format=json");
+  CU_ASSERT_EQUAL(result.err[0], '[');
+  SAYS("unknown name 'beta'");
+  EXPECT(0, "sgd.opt -o x.o --diagnostics-format=json");
+  CU_ASSERT_EQUAL(result.err_size, 0);
+  others();
+}
+
+static void warnings_do_not_fail_unless_asked(void) {
+  EXPECT(0, "warned.opt -o w.o");
+  SAYS("warning:");
+  CU_ASSERT_EQUAL(others(), 1);
+  EXPECT(1, "warned.opt -o w.o -Werror");
+  SAYS("warning");
+  CU_ASSERT_EQUAL(others(), 0);
+  EXPECT(0, "sgd.opt -o w.o -Werror");
+  others();
+}
+
+static void usage_errors_are_told_with_suggestions(void) {
+  static const struct { const char *line, *says; } cases[] = {
+    {"", "no rule file"}, {"sgd.opt --emitt=obj", "did you mean '--emit'?"}, {"sgd.opt --headr x.h", "did you mean '--header'?"}, {"sgd.opt -Q", "unknown option '-Q'"},
+    {"sgd.opt --emit=objj", "did you mean 'obj'?"}, {"sgd.opt -o", "wants a value"}, {"sgd.opt -O7", "-O7"}, {"sgd.opt two.opt", "one rule file at a time"},
+    {"sgd.opt --verify-each=3", "takes no value"}, {"sgd.opt -Wall", "-Wall"}, {"sgd.opt -MX", "-MX"}, {"sgd.opt -MF", "wants a file"}, {"sgd.opt --color=sometimes", "sometimes"},
+    {"sgd.opt --diagnostics-format=xml", "xml"}, {"sgd.opt --compute f16", "f16"}, {"sgd.opt --emit=asm,graph -o a.o --header a.graph", "two outputs"},
+    {"run sgd.opt --elements many", "many"}, {"run sgd.opt --steps 0", "--steps"}, {"run sgd.opt --set lr", "NAME=NUMBER"}, {"run sgd.opt --set lrr=1", "did you mean 'lr'?"},
+    {"run sgd.opt --backend=vm", "vm"}, {"run sgd.opt --entry hessian", "hessian"}, {"run no_default.opt", "'lr' has no default"}, {"run", "one rule file"},
+    {"run sgd.opt --header x.h", "unknown option"}, {"explain", "one rule file"}, {"explain sgd.opt --format=xml", "xml"}, {"explain sgd.opt --elements 3", "unknown option"}};
+  for (size_t i = 0; i < sizeof cases/sizeof *cases; i++) {
+    EXPECT(2, cases[i].line);
+    SAYS(cases[i].says);
+  }
+  CU_ASSERT_EQUAL(others(), 0);
+}
+
+/* Every row of the option table stands in the help of each of its commands. */
+static void help_covers_every_option(void) {
+  enum { C = 1, R = 2, E = 4 };
+  static const struct { int mask; const char *spelling; } rows[] = {
+#define OPTION(id, mask, letter, name, value, spelling, help) {mask, spelling},
+#include "runtime/command.def"
+#undef OPTION
+  };
+  static const struct { int mask; const char *line; } commands[] = {{C, "--help"}, {C, "compile -h"}, {R, "run --help"}, {E, "explain --help"}, {C, "help"}};
+  for (size_t i = 0; i < sizeof commands/sizeof *commands; i++) {
+    EXPECT(0, commands[i].line);
+    CU_ASSERT_EQUAL(result.err_size, 0);
+    for (size_t k = 0; k < sizeof rows/sizeof *rows; k++)
+      if (rows[k].mask & commands[i].mask) PRINTS(rows[k].spelling);
+  }
+  EXPECT(0, "--version");
+  PRINTS("optc 0.");
+  PRINTS("LLVM 19");
+}
+
+/* --- bad input and bad places ------------------------------------------------------------------------------------------------------------- */
+static void missing_and_strange_files_are_errors(void) {
+  EXPECT(1, "missing.opt -o x.o");
+  SAYS("missing.opt");
+  EXPECT(1, ". -o x.o");
+  EXPECT(1, "sgd.opt/x -o x.o");
+  EXPECT(1, "'' -o x.o");
+  EXPECT(1, "run missing.opt");
+  EXPECT(1, "explain missing.opt");
+  static const char lost[] = "use \"nowhere.opt\"\nrule r { param p; p += 1 }\n";
+  write_file("lost.opt", lost, strlen(lost));
+  EXPECT(1, "lost.opt -o x.o");
+  SAYS("nowhere.opt");
+  CU_ASSERT_EQUAL(others(), 1);
+}
+
+static void random_bytes_are_an_error(void) {
+  enum { SIZE = 1 << 20 };
+  static char bytes[SIZE];
+  uint64_t x = 88172645463325252u;
+  for (int kind = 0; kind < 3; kind++) {
+    for (size_t i = 0; i < SIZE; i++) {
+      x ^= x << 13; x ^= x >> 7; x ^= x << 17;
+      bytes[i] = kind == 0 ? (char)x : kind == 1 ? (char)(' ' + x % 95) : "(){}[]+-*/^=<>.,:;'\"#\n abr01"[x % 28];
+    }
+    CU_ASSERT_EQUAL(run_with(&(How){.input = bytes, .input_size = SIZE}, "- -o x.o"), 1);
+    SAYS("error:");
+    CU_ASSERT(result.err_size < 60000);
+  }
+  memset(bytes, '(', SIZE);
+  CU_ASSERT_EQUAL(run_with(&(How){.input = bytes, .input_size = SIZE}, "- -o x.o"), 1);
+  SAYS("error:");
+  CU_ASSERT_EQUAL(others(), 0);
+}
+
+static void outputs_that_cannot_be_written_are_errors(void) {
+  EXPECT(1, "sgd.opt -o nowhere/x.o");
+  SAYS("nowhere/x.o");
+  EXPECT(1, "sgd.opt -o /dev/full");
+  SAYS("/dev/full");
+  SAYS("No space left");
+  EXPECT(1, "sgd.opt -o /");
+  EXPECT(1, "sgd.opt -o x.o --header nowhere/x.h");
+  CU_ASSERT(!exists("x.o"));
+  EXPECT(1, "sgd.opt -o x.o --header /dev/full");
+  CU_ASSERT(!exists("x.o"));
+  EXPECT(0, "sgd.opt -o /dev/null");
+  struct stat st;
+  CU_ASSERT(!stat("/dev/null", &st) && S_ISCHR(st.st_mode));
+  static const char *const lines[] = {"--emit=asm sgd.opt", "explain sgd.opt", "--help", "--print-targets", "run sgd.opt -n 1000 -s 1"};
+  for (size_t i = 0; i < sizeof lines/sizeof *lines; i++) {
+    CU_ASSERT_EQUAL(run_with(&(How){.stdout_path = "/dev/full"}, lines[i]), 1);
+    SAYS("No space left");
+    CU_ASSERT_EQUAL(run_with(&(How){.closed_pipe = true}, lines[i]), 1);
+  }
+  CU_ASSERT_EQUAL(others(), 0);
+}
+
+static void a_limit_on_file_sizes_leaves_nothing_partial(void) {
+  CU_ASSERT_EQUAL(run_with(&(How){.file_limit = 512}, "sgd.opt -o x.o --header x.h"), 1);
+  SAYS("File too large");
+  CU_ASSERT_EQUAL(others(), 0);
+  write_file("x.o", "old", 3);
+  CU_ASSERT_EQUAL(run_with(&(How){.file_limit = 512}, "sgd.opt -o x.o"), 1);
+  CU_ASSERT_EQUAL(size_of("x.o"), 3);
+  CU_ASSERT_EQUAL(others(), 1);
+}
+
+static void a_failed_compilation_keeps_the_old_output(void) {
+  write_file("x.o", "old", 3);
+  EXPECT(1, "wrong.opt -o x.o");
+  CU_ASSERT_EQUAL(size_of("x.o"), 3);
+  EXPECT(0, "sgd.opt -o x.o");
+  CU_ASSERT(size_of("x.o") > 3);
+  CU_ASSERT_EQUAL(others(), 1);
+}
+
+static void links_are_followed_and_modes_are_usual(void) {
+  write_file("real.o", "old", 3);
+  CU_ASSERT_EQUAL(symlink("real.o", "link.o"), 0);
+  mode_t mask = umask(022);
+  EXPECT(0, "sgd.opt -o link.o");
+  EXPECT(0, "sgd.opt -o new.o");
+  umask(mask);
+  struct stat st;
+  CU_ASSERT(!lstat("link.o", &st) && S_ISLNK(st.st_mode));
+  CU_ASSERT(size_of("real.o") > 3);
+  CU_ASSERT(!stat("new.o", &st) && (st.st_mode & 0777) == 0644);
+  CU_ASSERT_EQUAL(others(), 3);
+}
+
+/* --- run and explain -------------------------------------------------------------------------------------------------------------------- */
+static double number_after(const char *key) {
+  const char *at = strstr(result.out, key);
+  return at ? strtod(at + strlen(key), NULL) : -1;
+}
+
+static void run_measures(void) {
+  static const char *const backends[] = {"jit", "graph", "kernel"};
+  for (int i = 0; i < 3; i++) {
+    char line[128];
+    snprintf(line, sizeof line, "run sgd.opt -n 3000 --steps 3 --threads 2 --set lr=0.5 --format=json --cache-dir= --backend=%s", backends[i]);
+    EXPECT(0, line);
+    CU_ASSERT_EQUAL(number_after("\"elements\": "), 3000);
+    CU_ASSERT_EQUAL(number_after("\"bytes_read\": "), 8);
+    CU_ASSERT_EQUAL(number_after("\"bytes_written\": "), 4);
+    CU_ASSERT(number_after("\"step_ms\": ") > 0);
+    CU_ASSERT(number_after("\"share\": ") > 0);
+  }
+  EXPECT(0, "run sgd.opt -n 64Ki --steps 2");
+  PRINTS("GB/s");
+  PRINTS("of the probe");
+  EXPECT(1, "run no_default.opt --set lr=-1 -n 10");
+  SAYS("lr > 0");
+  EXPECT(0, "run no_default.opt --set lr=1 -n 10 --steps 1");
+  CU_ASSERT_EQUAL(others(), 0);
+}
+
+static void explain_counts_bytes(void) {
+  EXPECT(0, "explain sgd.opt");
+  PRINTS("bytes an element: 12 (8 read, 4 written); least possible 12 (8 read, 4 written): 1.00 times");
+  EXPECT(0, "explain sgd.opt --format=json");
+  PRINTS("\"bytes\": {\"read\": 8, \"written\": 4, \"least_read\": 8, \"least_written\": 4}");
+  EXPECT(0, "explain sgd.opt -O0");
+  PRINTS("not fused");
+}
+
+static int enter(void) {
+  static const struct { const char *name, *text; } files[] = {{"sgd.opt", sgd}, {"two.opt", two}, {"warned.opt", warned}, {"wrong.opt", wrong}, {"used.opt", used},
+                                                              {"part.opt", part}, {"no_default.opt", no_default}};
+  const char *given = getenv("OPTC");
+  if (!realpath(given ? given : "build/optc", optc) || !mkdtemp(folder) || chdir(folder)) return 1;
+  setenv("OPTC_CACHE_DIR", "", 1);
+  for (size_t i = 0; i < sizeof files/sizeof *files; i++)
+    if (!put(files[i].name, files[i].text, strlen(files[i].text))) return 1;
+  return 0;
+}
+
+static int leave(void) {
+  char command[256];
+  snprintf(command, sizeof command, "rm -rf %s %s.in %s.out %s.err", folder, folder, folder, folder);
+  return chdir("/") || system(command);
+}
+
+int main(void) {
+  static const struct { const char *name; CU_TestFunc run; } tests[] = {
+#define TEST(f) {#f, f}
+    TEST(object_and_header_are_written), TEST(the_same_input_gives_the_same_bytes), TEST(text_goes_to_standard_output), TEST(several_kinds_take_the_output_name),
+    TEST(dependencies_name_every_file_read), TEST(standard_input_is_a_rule_file), TEST(a_rule_can_be_chosen), TEST(passes_can_be_chosen_and_seen), TEST(targets_are_checked),
+    TEST(errors_have_places_and_suggestions), TEST(warnings_do_not_fail_unless_asked), TEST(usage_errors_are_told_with_suggestions), TEST(help_covers_every_option),
+    TEST(missing_and_strange_files_are_errors), TEST(random_bytes_are_an_error), TEST(outputs_that_cannot_be_written_are_errors),
+    TEST(a_limit_on_file_sizes_leaves_nothing_partial), TEST(a_failed_compilation_keeps_the_old_output), TEST(links_are_followed_and_modes_are_usual),
+    TEST(run_measures), TEST(explain_counts_bytes),
+  };
+  CU_initialize_registry();
+  CU_pSuite suite = CU_add_suite("optc command", enter, leave);
+  for (size_t i = 0; i < sizeof tests/sizeof *tests; i++) CU_add_test(suite, tests[i].name, tests[i].run);
+  CU_basic_set_mode(CU_BRM_VERBOSE);
+  CU_basic_run_tests();
+  unsigned failures = CU_get_number_of_failures() + CU_get_number_of_tests_failed() + CU_get_number_of_suites_failed();
+  CU_cleanup_registry();
+  return failures != 0;
+}

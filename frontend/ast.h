@@ -101,7 +101,7 @@ struct Stmt {
 typedef struct HyperDecl { bool is_const; Name name; Storage storage; const Expr *value; const char *external; Range where; const char *doc; } HyperDecl;
 typedef struct HyperList { HyperDecl *at; unsigned n; size_t capacity; } HyperList;
 typedef struct Rule { Name name; HyperList hypers; StmtList body; const char *doc; Range where; } Rule;
-typedef struct Const { Name name; const Shape *shape; Storage storage; const Expr *value; ExprList values; bool is_table; Range where; } Const;
+typedef struct Const { Name name; const Shape *shape; Storage storage; const Expr *value; ExprList values; bool is_table; const char *doc; Range where; } Const;
 typedef struct Use { const char *path; Range where; } Use;
 
 typedef struct File {

@@ -431,6 +431,7 @@ void build_const(Parser *p, Token k, Token name, Shape *shape, Storage *storage,
   if (storage) c->storage = *storage;
   c->value = value;
   c->is_table = table != NULL;
+  c->doc = k.doc;
   if (table) c->values = *table;
   c->where = from(p, k.begin);
   PUSH_FILE(p, consts, n_consts, c);

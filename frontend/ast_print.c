@@ -297,6 +297,7 @@ static void print_hypers(const HyperList *l, Text *out) {
 }
 
 static void print_const(const Const *c, Text *out) {
+  print_doc(c->doc, 0, out);
   text_add(out, "const %s", c->name.text);
   if (c->shape) print_shape(c->shape, out);
   print_storage(&c->storage, out);

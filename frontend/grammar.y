@@ -1,4 +1,5 @@
-/* grammar.y: the grammar of the language (language reference, section 1). Actions call one builder each (ast_build.c). */
+/* grammar.y: the grammar of the language (language reference, section 1). Actions call one builder each (ast_build.c).
+ * `error` stands where a statement may, and behind one that the grammar took for complete before it met the mistake. */
 %name Grammar
 %token_prefix T_
 %token_type {Token}
@@ -68,15 +69,16 @@ void grammar_recovered(void *parser) { ((yyParser *)parser)->yyerrcnt = -1; }
 %type fn {Fn *}
 %type hyper {HyperDecl *}
 %type hypers {HyperList *}
-%type hypers_opt {HyperList *}
 
 file ::= .
 file ::= items.
 items ::= item.
 items ::= items SEP item.
+items ::= items error.
 item ::= USE(k) STRING(s).  { build_use(p, k, s); }
 item ::= fn(f).  { build_file_fn(p, f); }
-item ::= RULE(k) NAME(n) LPAREN hypers_opt(h) RPAREN LBRACE ritems(b) RBRACE.  { build_rule(p, k, n, h, b); }
+item ::= RULE(k) NAME(n) LPAREN RPAREN LBRACE ritems(b) RBRACE.  { build_rule(p, k, n, NULL, b); }
+item ::= RULE(k) NAME(n) LPAREN hypers(h) RPAREN LBRACE ritems(b) RBRACE.  { build_rule(p, k, n, h, b); }
 item ::= CONST(k) NAME(n) shape_opt(s) storage_opt(t) ASSIGN expr(e).  { build_const(p, k, n, s, t, e, NULL); }
 item ::= CONST(k) NAME(n) shape_opt(s) storage_opt(t) ASSIGN LBRACKET exprs(l) RBRACKET.  { build_const(p, k, n, s, t, NULL, l); }
 item ::= error.
@@ -87,11 +89,11 @@ fn(r) ::= FN(k) NAME(n) LPAREN names_opt(a) RPAREN LBRACE fn_stmts(b) RBRACE.  {
 fn(r) ::= FN(k) NAME(n) LPAREN names_opt(a) RPAREN LBRACE fn_stmts(b) stmt(s) RBRACE.  { r = build_fn_without_return(p, k, n, a, build_stmts(p, b, s)); }
 fn_stmts(r) ::= .  { r = NULL; }
 fn_stmts(r) ::= fn_stmts(l) stmt(s) SEP.  { r = build_stmts(p, l, s); }
+fn_stmts(r) ::= fn_stmts(l) stmt(s) error SEP.  { r = build_stmts(p, l, s); }
 
-hypers_opt(r) ::= .  { r = NULL; }
-hypers_opt(r) ::= hypers(h).  { r = h; }
 hypers(r) ::= hyper(h).  { r = build_hypers(p, NULL, h); }
 hypers(r) ::= hypers(l) COMMA hyper(h).  { r = build_hypers(p, l, h); }
+hypers(r) ::= hypers(l) error.  { r = l; }
 hyper(r) ::= NAME(n) storage_opt(t) value_opt(v) as_opt(a).  { r = build_hyper(p, NULL, n, t, v, a); }
 hyper(r) ::= error.  { r = NULL; }
 hyper(r) ::= CONST(c) NAME(n) storage_opt(t) value_opt(v) as_opt(a).  { r = build_hyper(p, &c, n, t, v, a); }
@@ -110,6 +112,7 @@ storage(r) ::= TYPE(t) FLUSH.  { r = build_storage_flush(p, t); }
 
 ritems(r) ::= ritem(s).  { r = build_stmts(p, NULL, s); }
 ritems(r) ::= ritems(l) SEP ritem(s).  { r = build_stmts(p, l, s); }
+ritems(r) ::= ritems(l) error.  { r = l; }
 ritem(r) ::= stmt(s).  { r = s; }
 ritem(r) ::= fn(f).  { r = build_fn_stmt(p, f); }
 ritem(r) ::= ENTRY(k) NAME(n) block(b).  { r = build_entry(p, k, n, b); }
@@ -118,6 +121,7 @@ ritem(r) ::= BACKWARD(k) WRT names(w) SAVING names(s).  { r = build_backward(p, 
 
 stmts(r) ::= stmt(s).  { r = build_stmts(p, NULL, s); }
 stmts(r) ::= stmts(l) SEP stmt(s).  { r = build_stmts(p, l, s); }
+stmts(r) ::= stmts(l) error.  { r = l; }
 block(r) ::= LBRACE RBRACE.  { r = build_stmts(p, NULL, NULL); }
 block(r) ::= LBRACE stmts(l) RBRACE.  { r = l; }
 

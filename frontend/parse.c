@@ -11,7 +11,7 @@ void Grammar(void *, int, Token, Parser *);
 
 /* --- what a token may do at the end and at the beginning of a line --------------------------------------------------------- */
 
-static bool can_end(int kind) {
+bool parse_can_end(int kind) {
   switch (kind) {
     case T_NAME: case T_NUMBER: case T_WORD: case T_STRING: case T_TYPE: case T_RPAREN: case T_RBRACKET: case T_RBRACE: case T_PRIME:
     case T_OPTIONAL: case T_REVERSE: case T_STOCHASTIC: case T_FLUSH: case T_RETURN: case T_BAD: return true;
@@ -62,19 +62,19 @@ static void give(Parser *p, Token t) {
     p->first = t;
     if (t.kind == T_FN) p->unsound = false;
   }
+  if (t.after_newline) p->before_line = p->last, p->line = t;
   p->failed = false;
   Grammar(p->grammar, t.kind, t, p);
   p->before_last = p->last;
   p->last = t;
   if (!p->failed) return;
   p->unsound = true;
-  if (p->resend) {
-    p->resend = false;
-    Token sep = {.kind = T_SEP, .begin = t.begin, .end = t.begin};
+  if (p->reread) {
+    p->reread = false;
+    p->last = (Token){.kind = T_SEP, .begin = p->reread_at, .end = p->reread_at};
     grammar_recovered(p->grammar);
-    Grammar(p->grammar, T_SEP, sep, p);
-    p->last = sep;
-    give(p, t);
+    Grammar(p->grammar, T_SEP, p->last, p);
+    p->lexer.cursor = p->lexer.begin + p->reread_at;
     return;
   }
   p->skip_hyper = in_rule_header(p);
@@ -137,7 +137,7 @@ static void parse_tokens(Parser *p) {
     if (t.doc) doc = t.doc;
     if (t.kind == T_SEMICOLON && !inside_bracket(p)) { pending = true; continue; }
     if (t.kind == T_LBRACE || t.kind == 0) drop_brackets(p, t);
-    bool new_line = t.after_newline && !inside_bracket(p) && can_end(p->last.kind) && !continues(t.kind);
+    bool new_line = t.after_newline && !inside_bracket(p) && (p->skip || parse_can_end(p->last.kind)) && !continues(t.kind);
     if (new_line && t.kind == T_LBRACE && !p->skip) syntax_brace_on_next_line(p, t), new_line = false;
     if (is_closer(t.kind) && !track_closer(p, t)) continue;
     bool empty = p->last.kind == 0 || p->last.kind == T_SEP || p->last.kind == T_LBRACE;

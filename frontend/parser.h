@@ -31,7 +31,8 @@ typedef struct Parser {
   Token first;                           /* of the statement or item that `last` belongs to */
   Token open[FRONTEND_MAX_DEPTH]; unsigned n_open;
   bool failed;                           /* the grammar has just refused a token */
-  bool resend;                           /* the refused token begins a statement: a bracket before it was never closed */
+  Token line, before_line;               /* the first token of its line, and the one before it */
+  bool reread; uint32_t reread_at;       /* what was refused belongs to a statement that begins here: read it again as one */
   bool skip, skip_hyper; unsigned skip_open;        /* tokens are dropped until the statement ends at this many open brackets */
   bool unsound;                          /* an error was reported inside the fn that is open */
   bool stop;                             /* given up: nested too deep */
@@ -44,6 +45,7 @@ void lexer_next(Lexer *, Token *);       /* never fails: what is no token is a T
 
 void parse_refused(Parser *, Token);     /* syntax error at this token */
 void parse_too_deep(Parser *);
+bool parse_can_end(int kind);            /* whether a statement can end with this token */
 void parse_too_deep_at(Parser *, Token);
 
 Range parse_range(const Parser *, uint32_t begin, uint32_t end);

@@ -85,6 +85,25 @@ static Range place_of(const Parser *p, Token t) {
   return parse_token_range(p, t);
 }
 
+/* --- what must follow a token ------------------------------------------------------------------------------------------------- */
+
+typedef struct Needs { int kind; const char *what; } Needs;
+static const Needs needs[] = {
+  {T_ASSIGN, "an expression"}, {T_ADD_ASSIGN, "an expression"}, {T_SUB_ASSIGN, "an expression"}, {T_MUL_ASSIGN, "an expression"}, {T_DIV_ASSIGN, "an expression"},
+  {T_REQUIRE, "a condition"}, {T_IF, "a condition"}, {T_REPEAT, "a number of rounds"}, {T_RETURN, "an expression"}, {T_SCAN, "an index"},
+  {T_PLUS, "an operand"}, {T_MINUS, "an operand"}, {T_STAR, "an operand"}, {T_SLASH, "an operand"}, {T_IDIV, "an operand"}, {T_PERCENT, "an operand"},
+  {T_AT, "an operand"}, {T_CARET, "an operand"}, {T_SHL, "an operand"}, {T_SHR, "an operand"}, {T_BAND, "an operand"}, {T_BOR, "an operand"},
+  {T_LT, "an operand"}, {T_LE, "an operand"}, {T_GT, "an operand"}, {T_GE, "an operand"}, {T_EQ, "an operand"}, {T_NE, "an operand"},
+  {T_AND, "an operand"}, {T_OR, "an operand"}, {T_NOT, "an operand"}, {T_LPAREN, "an expression"}, {T_LBRACKET, "an index"}, {T_COMMA, "an expression"},
+  {T_SEMICOLON, "'seq' or 'lanes'"}, {T_COLON, "a type"}, {T_AS, "a name in quotes"}, {T_USE, "a file name in quotes"}, {T_IS, "a shape in '[ ]'"},
+  {T_SKIP, "'if'"}, {T_BACKWARD, "'wrt'"}, {T_ELSE, "'{' or 'if'"}, {T_REVERSE, "'{'"},
+};
+
+static const char *needs_of(int kind) {
+  for (size_t i = 0; i < COUNT(needs); i++) if (needs[i].kind == kind) return needs[i].what;
+  return NULL;
+}
+
 /* --- brackets ---------------------------------------------------------------------------------------------------------------- */
 
 void syntax_never_closed(Parser *p, Token open) {
@@ -112,6 +131,11 @@ static bool end_of_file(Parser *p, Token t) {
   return true;
 }
 
+static void reread_from(Parser *p, Token t) {
+  p->reread = true;
+  p->reread_at = t.begin;
+}
+
 /* A line that begins a statement while a bracket is open: the bracket is the mistake. Hyper-parameters and bindings look like assignments. */
 static bool bracket_left_open(Parser *p, Token t) {
   if (!inside_bracket(p) || !t.after_newline || !ends_operand(p->last.kind)) return false;
@@ -126,7 +150,24 @@ static bool bracket_left_open(Parser *p, Token t) {
   if (!begins) return false;
   syntax_never_closed(p, p->open[p->n_open - 1]);
   while (inside_bracket(p)) p->n_open--;
-  p->resend = true;
+  reread_from(p, t);
+  return true;
+}
+
+/* `x =` and on the next line another statement: the mistake is where the first line ends. */
+static bool line_left_open(Parser *p, Token t) {
+  int before = p->before_line.kind;
+  bool open = before && before != T_SEP && before != T_LBRACE && !parse_can_end(before);
+  if (!open || inside_bracket(p) || p->line.kind != T_NAME || !is_assign(t.kind) || t.after_newline || p->first.begin == p->line.begin) return false;
+  const char *what = needs_of(before);
+  diag_error(p->diag, parse_range(p, p->before_line.end, p->before_line.end), "expected %s after '%s'", what ? what : "more", token_text(p, p->before_line));
+  reread_from(p, p->line);
+  return true;
+}
+
+static bool else_without_if(Parser *p, Token t) {
+  if (t.kind != T_ELSE) return false;
+  diag_error(p->diag, parse_token_range(p, t), "'else' has no 'if' before it");
   return true;
 }
 
@@ -147,6 +188,7 @@ static bool double_star(Parser *p, Token t) {
 typedef struct Foreigner { const char *word, *message; } Foreigner;
 static const Foreigner foreigners[] = {
   {"for", "there is no 'for': an index runs over its axis; a recurrence is 'scan i { }'"},
+  {"elif", "'elif' is written 'else if'"},
   {"while", "there is no 'while': a fixed number of rounds is 'repeat n { }'"},
   {"def", "a function is written 'fn name(x) = ...'"},
   {"function", "a function is written 'fn name(x) = ...'"},
@@ -159,7 +201,7 @@ static const Foreigner foreigners[] = {
 };
 
 static bool foreign_word(Parser *p, Token t) {
-  if (t.kind == T_NAME && !strcmp(t.text, "elif") && (p->last.kind == T_RBRACE || at_statement_start(p))) {
+  if (t.kind == T_NAME && !strcmp(t.text, "elif") && p->last.kind == T_RBRACE) {
     diag_error(p->diag, parse_token_range(p, t), "'elif' is written 'else if'");
     diag_fix(p->diag, "else if");
     return true;
@@ -206,7 +248,7 @@ static const Alias aliases[] = {
 };
 
 static bool unknown_type(Parser *p, Token t) {
-  if (p->last.kind != T_COLON || t.kind != T_NAME) return false;
+  if (p->last.kind != T_COLON || t.kind != T_NAME || t.after_newline) return false;
   static const char *const types[] = {"f64", "f32", "bf16", "f16", "i32", "i8", "u8", "q8", "q8u", "q4", "q4u", "int", "bool"};
   const char *near = NULL;
   for (size_t i = 0; i < COUNT(aliases) && !near; i++) if (!strcmp(aliases[i].word, t.text)) near = aliases[i].type;
@@ -226,7 +268,6 @@ static bool second_bracket(Parser *p, Token t) {
 
 typedef struct Misplaced { int kind; const char *message; } Misplaced;
 static const Misplaced misplaced[] = {
-  {T_ELSE, "'else' has no 'if' before it"},
   {T_RETURN, "'return' stands only at the end of a fn with a block"},
   {T_ENTRY, "'entry' stands only directly in a rule"},
   {T_BACKWARD, "'backward' stands only directly in a rule"},
@@ -234,10 +275,11 @@ static const Misplaced misplaced[] = {
   {T_CONST, "a 'const' table stands in the file, outside rules"},
 };
 
-static bool wants_name(const Parser *p) {
+static bool wants_name(const Parser *p, Token t) {
   int k = p->last.kind;
   return is_role(k) || k == T_SCALAR || k == T_GLOBAL || k == T_FN || k == T_RULE || k == T_ENTRY || k == T_APPLY || k == T_WRT || k == T_SAVING || k == T_FLAT
-    || (k == T_CONST && !at_statement_start(p)) || (k == T_COMMA && !inside_bracket(p)) || (in_rule_header(p) && (k == T_LPAREN || k == T_COMMA));
+    || (k == T_CONST && !at_statement_start(p)) || (k == T_COMMA && !inside_bracket(p) && t.kind != T_RPAREN && t.kind != T_RBRACKET)
+    || (in_rule_header(p) && (k == T_LPAREN || k == T_COMMA)) || (p->first.kind == T_RULE && !p->n_open && t.kind == T_RPAREN);
 }
 
 static bool keyword_as_name(Parser *p, Token t) {
@@ -250,36 +292,25 @@ static bool keyword_as_name(Parser *p, Token t) {
   Token name = t;
   if (is_assign(t.kind) && (is_keyword(p->last.kind) || p->last.kind == T_TYPE)) name = p->last, word = true, what = "keyword";
   else if (!word || (t.after_newline && !at_statement_start(p))) return false;
-  else if (!at_statement_start(p) && !wants_name(p) && (ends_operand(p->last.kind) || is_keyword(p->last.kind) || p->last.kind == T_COLON)) return false;
+  else if (!at_statement_start(p) && !wants_name(p, t) && (ends_operand(p->last.kind) || is_keyword(p->last.kind) || p->last.kind == T_COLON)) return false;
   diag_error(p->diag, parse_token_range(p, name), "'%s' is a %s and cannot be a name", token_text(p, name), what);
   return true;
 }
 
 /* --- explanations: what the token before needs ---------------------------------------------------------------------------------------- */
 
-typedef struct Needs { int kind; const char *what; } Needs;
-static const Needs needs[] = {
-  {T_ASSIGN, "an expression"}, {T_ADD_ASSIGN, "an expression"}, {T_SUB_ASSIGN, "an expression"}, {T_MUL_ASSIGN, "an expression"}, {T_DIV_ASSIGN, "an expression"},
-  {T_REQUIRE, "a condition"}, {T_IF, "a condition"}, {T_REPEAT, "a number of rounds"}, {T_RETURN, "an expression"}, {T_SCAN, "an index"},
-  {T_PLUS, "an operand"}, {T_MINUS, "an operand"}, {T_STAR, "an operand"}, {T_SLASH, "an operand"}, {T_IDIV, "an operand"}, {T_PERCENT, "an operand"},
-  {T_AT, "an operand"}, {T_CARET, "an operand"}, {T_SHL, "an operand"}, {T_SHR, "an operand"}, {T_BAND, "an operand"}, {T_BOR, "an operand"},
-  {T_LT, "an operand"}, {T_LE, "an operand"}, {T_GT, "an operand"}, {T_GE, "an operand"}, {T_EQ, "an operand"}, {T_NE, "an operand"},
-  {T_AND, "an operand"}, {T_OR, "an operand"}, {T_NOT, "an operand"}, {T_LPAREN, "an expression"}, {T_LBRACKET, "an index"}, {T_COMMA, "an expression"},
-  {T_SEMICOLON, "'seq' or 'lanes'"}, {T_COLON, "a type"}, {T_AS, "a name in quotes"}, {T_USE, "a file name in quotes"}, {T_IS, "a shape in '[ ]'"},
-  {T_SKIP, "'if'"}, {T_BACKWARD, "'wrt'"}, {T_ELSE, "'{' or 'if'"}, {T_REVERSE, "'{'"},
-};
-
 static bool needed_after(Parser *p, Token t) {
   const char *what = NULL;
-  if (wants_name(p)) what = "a name";
+  if (wants_name(p, t)) what = "a name";
   if (p->last.kind == T_LBRACE && t.kind == T_RBRACE) {
     diag_error(p->diag, parse_token_range(p, t), "a rule without statements does nothing");
     return true;
   }
-  for (size_t i = 0; i < COUNT(needs) && !what; i++) if (needs[i].kind == p->last.kind) what = needs[i].what;
+  if (!what) what = needs_of(p->last.kind);
   if (p->last.kind == T_TYPE && t.kind != T_LPAREN && p->before_last.kind != T_COLON) what = "'('";
   if (!what || (p->last.kind == T_CONST && in_rule_header(p) && t.kind == T_NAME)) return false;
   diag_error(p->diag, place_of(p, t), "expected %s after '%s'", what, token_text(p, p->last));
+  if (t.after_newline && !inside_bracket(p) && (t.kind == T_NAME || starts_statement(t.kind))) reread_from(p, t);
   return true;
 }
 
@@ -347,7 +378,7 @@ static bool unexpected(Parser *p, Token t) {
 }
 
 static bool (*const explanations[])(Parser *, Token) = {
-  end_of_file, bracket_left_open, rule_inside_rule, double_star, foreign_word, misspelt_keyword, unknown_type, second_bracket, assignment_as_condition,
+  end_of_file, bracket_left_open, line_left_open, else_without_if, rule_inside_rule, double_star, foreign_word, misspelt_keyword, unknown_type, second_bracket, assignment_as_condition,
   keyword_as_name, list_of_declarations, two_operands, needed_after, statement_needs, unexpected,
 };
 

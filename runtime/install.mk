@@ -9,7 +9,7 @@ install: all
 	install -m 644 $(BUILD)/liboptc.a $(DESTDIR)$(LIBDIR)/liboptc.a
 	install -m 755 $(BUILD)/liboptc.so $(DESTDIR)$(LIBDIR)/liboptc.so.0
 	ln -sf liboptc.so.0 $(DESTDIR)$(LIBDIR)/liboptc.so
-	printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'includedir=$${prefix}/include' 'rulesdir=$(DATADIR)/rules' '' 'Name: optc' \
+	printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(patsubst $(PREFIX)/%,$${prefix}/%,$(LIBDIR))' 'includedir=$${prefix}/include' 'rulesdir=$(patsubst $(PREFIX)/%,$${prefix}/%,$(DATADIR))/rules' '' 'Name: optc' \
 	  'Description: compiler for optimizer update rules' 'Version: $(VERSION)' 'Libs: -L$${libdir} -loptc' \
 	  'Libs.private: $(LLVM_STATIC) -lstdc++ -ljansson -lgomp -lm' 'Cflags: -I$${includedir}' > $(DESTDIR)$(LIBDIR)/pkgconfig/optc.pc
 	for f in rules/*.opt; do [ ! -f "$$f" ] || install -m 644 "$$f" $(DESTDIR)$(DATADIR)/rules || exit 1; done

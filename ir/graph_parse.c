@@ -4,7 +4,7 @@
 #include <string.h>
 
 typedef enum Kind { T_END, T_WORD, T_STRING, T_NODE, T_SIGN } Kind;            /* SIGN: one character of = , [ ] { } ( ) @ */
-typedef struct Token { Kind kind; uint32_t begin, end; const char *text; } Token;    /* text: of words and strings, unescaped */
+typedef struct Token { Kind kind; uint32_t begin, end; const char *text; bool first; } Token;    /* text: unescaped; first: of its line */
 
 typedef struct Named { uint64_t number; const Node *node; } Named;
 
@@ -63,7 +63,7 @@ static void read_string(Parser *p) {
     }
     if (c) *out++ = c;
   }
-  p->now = (Token){T_STRING, begin, p->at, to};
+  p->now = (Token){T_STRING, begin, p->at, to, false};
   if (p->at < end && s[p->at] == '"') p->now.end = ++p->at;
   else fail(p, "this string is never closed");
 }
@@ -71,24 +71,26 @@ static void read_string(Parser *p) {
 static void next(Parser *p) {
   const char *s = p->source->text;
   uint32_t end = (uint32_t)p->source->length;
+  bool first = false;
   while (p->at < end) {
+    first |= s[p->at] == '\n';
     if (s[p->at] == '#') while (p->at < end && s[p->at] != '\n') p->at++;
     else if (s[p->at] == ' ' || s[p->at] == '\n' || s[p->at] == '\t' || s[p->at] == '\r') p->at++;
     else break;
   }
   uint32_t begin = p->at;
-  p->now = (Token){T_END, begin, begin, ""};
+  p->now = (Token){T_END, begin, begin, "", true};
   if (begin == end) return;
   if (s[begin] == '"') { read_string(p); return; }
   bool node = s[begin] == '%';
   if (node || word_char((unsigned char)s[begin])) {
     p->at++;
     while (p->at < end && word_char((unsigned char)s[p->at])) p->at++;
-    p->now = (Token){node ? T_NODE : T_WORD, begin, p->at, arena_strndup(p->arena, s + begin + node, p->at - begin - node)};
+    p->now = (Token){node ? T_NODE : T_WORD, begin, p->at, arena_strndup(p->arena, s + begin + node, p->at - begin - node), first};
     return;
   }
   p->at++;
-  p->now = (Token){T_SIGN, begin, p->at, arena_strndup(p->arena, s + begin, 1)};
+  p->now = (Token){T_SIGN, begin, p->at, arena_strndup(p->arena, s + begin, 1), first};
 }
 
 static bool is(const Parser *p, Kind kind, const char *text) { return p->now.kind == kind && !strcmp(p->now.text, text); }
@@ -140,7 +142,7 @@ static bool parse_exponent(const char *s, int *out) {
   return true;
 }
 
-/* Hexadecimal of up to 16 digits, or a decimal that one rounding gets right (15 digits, a power of ten up to 22). */
+/* Hexadecimal of up to 16 digits, or a decimal that one rounding gets right (digits up to 2^53, a power of ten up to 22). */
 static bool parse_real(const char *s, double *out) {
   bool minus = *s == '-';
   if (minus) s++;
@@ -148,18 +150,18 @@ static bool parse_real(const char *s, double *out) {
   bool hex = s[0] == '0' && s[1] == 'x';
   if (hex) s += 2;
   uint64_t mantissa = 0;
-  int digits = 0, significant = 0, after = 0, exponent = 0;
+  int digits = 0, after = 0, exponent = 0;
   bool point = false;
   for (; *s; s++) {
     if (*s == '.') { if (point) return false; point = true; continue; }
     unsigned d = hex_digit((unsigned char)*s);
     if (d >= (hex ? 16 : 10)) break;
     digits++;
-    if (significant || d) significant++;
-    if (significant > (hex ? 16 : 15)) return false;
+    if (mantissa > (hex ? UINT64_MAX >> 4 : UINT64_C(1) << 53)) return false;
     mantissa = mantissa * (hex ? 16 : 10) + d;
     after += point;
   }
+  if (!hex && mantissa > UINT64_C(1) << 53) return false;
   if (!digits || (*s && *s != (hex ? 'p' : 'e')) || (*s && !parse_exponent(s + 1, &exponent))) return false;
   double x;
   if (hex) x = ldexp((double)mantissa, exponent - 4 * after);
@@ -244,10 +246,10 @@ static void push(Parser *p, const Node *n) {
   p->list[p->n_list++] = n;
 }
 
-/* Appends %a, %b, ... to the list and returns how many. */
+/* Appends %a, %b, ... to the list and returns how many. On a new line a node is the next definition. */
 static unsigned take_nodes(Parser *p) {
   unsigned n = 0;
-  if (p->now.kind != T_NODE) return 0;
+  if (p->now.kind != T_NODE || p->now.first) return 0;
   do { push(p, take_node(p)); n++; } while (accept(p, T_SIGN, ",") && !p->failed);
   return n;
 }
@@ -268,7 +270,7 @@ static unsigned take_choice(Parser *p, const char *const *names, const char *wha
 
 /* key=value and single words after the operand. */
 static void take_attributes(Parser *p, OpForm form, int64_t *imm, int32_t *aux) {
-  while (!p->failed && p->now.kind == T_WORD) {
+  while (!p->failed && p->now.kind == T_WORD && !p->now.first) {
     const char *key = p->now.text;
     if (form.aux == AUX_GUARDED && accept(p, T_WORD, "guarded")) { *aux = 1; continue; }
     if (form.aux == AUX_ADD && accept(p, T_WORD, "add")) { *aux = 1; continue; }
@@ -436,13 +438,11 @@ static void parse_operand(Parser *p) {
 static const Node *parse_extent(Parser *p, Graph *g, unsigned depth) {
   int64_t v;
   if (p->now.kind == T_WORD && parse_integer(p->now.text, &v)) { next(p); return graph_i64(g, v); }
-  Token token = p->now;
-  const char *word = take(p, T_WORD, "an extent"), *colon = strchr(word, ':');
+  if (p->failed || p->now.kind != T_WORD) { fail(p, "expected an extent"); return NULL; }
+  const char *word = p->now.text, *colon = strchr(word, ':');
   Op op = OP_CONST;
   Type type = TYPE_I64;
-  if (p->failed) return NULL;
   const char *name = colon ? arena_strndup(p->arena, word, (size_t)(colon - word)) : word;
-  p->now = token;
   if ((colon && !type_parse(colon + 1, &type)) || !op_parse(name, &op)) { fail(p, "'%s' is no extent", word); return NULL; }
   if (depth > 64) { fail(p, "an extent this deep is not supported"); return NULL; }
   OpForm form = op_form(op);

@@ -15,7 +15,7 @@
  *     exists m when %3
  *   }
  *
- * A comment runs from # to the end of the line. Nodes are numbered in order; those that nothing needs are left out.
+ * A comment runs from # to the end of the line; every node and statement begins a line. Nodes are numbered in order; those that nothing needs are left out.
  * Floats that are no integers stand in hexadecimal, so they read back to the same bits; the decimal is a comment. */
 #include "ir/graph_text.h"
 #include <math.h>

@@ -88,7 +88,6 @@ static void backends_agree_in_every_bit(void) {
   static const struct { int backend, level; } way[] = {{OPTC_BACKEND_GRAPH, 2}, {OPTC_BACKEND_KERNEL, 0}, {OPTC_BACKEND_KERNEL, 2}, {OPTC_BACKEND_JIT, 0}, {OPTC_BACKEND_JIT, 2}};
   optc_context *cx = context_without_cache();
   List reference;
-  list_make(&reference);
   for (int i = 0; i < 5; i++) {
     optc_rule *rule = compile(cx, adamw, way[i].backend, way[i].level);
     List own;

@@ -9,6 +9,7 @@
  *   lower_call.c  functions of the language and of the file
  *   lower_stmt.c  statements, `if` as selection
  *   lower_apply.c another rule inserted
+ *   tables.c      const values and tables
  *   transfer.c    nodes of one graph in another (conditions and first values of states); values known while compiling
  *   unsupported.c what parses and is refused */
 #ifndef OPTC_FRONTEND_LOWER_H
@@ -16,6 +17,7 @@
 #include "frontend/frontend.h"
 
 #define LOWER_MAX_NAMES 2048             /* in one scope */
+#define LOWER_MAX_REPEATS 64             /* of a repeat that is written out */
 #define LOWER_MAX_CALLS 64               /* fn within fn, apply within apply */
 #define LOWER_MAX_DEPTH 2000             /* of the walk, calls included */
 #define LOWER_MAX_STEPS 2000000          /* expressions evaluated: fns that call each other twice grow as 2^n */
@@ -162,6 +164,10 @@ void lower_apply(Lower *, const Stmt *);
 bool apply_declare(Lower *, const Stmt *, const Decl *);                 /* a declaration of the applied rule; false: declare it as usual */
 void poison_assigned(Lower *, const StmtList *);                         /* names that a refused block would have set */
 const char *apply_state_name(Lower *, const char *name, bool collides);
+
+/* tables.c */
+Value const_value(Lower *, const Const *, Range use);
+Value const_index(Lower *, const Const *, const Expr *);                 /* c[i] */
 
 /* transfer.c */
 const Node *node_transfer(Lower *, const Graph *from, const Node *, Graph *to);

@@ -52,6 +52,12 @@ static Value unary(Lower *l, const Expr *e) {
   return value_like(graph_op1(l->graph, OP_NOT, v.node), v, v);
 }
 
+/* x[i]: of a table of the file; tensors come with indexed statements. */
+static Value element_of(Lower *l, const Expr *e) {
+  const Const *table = scope_find(l->scope, e->name) ? NULL : file_const(l, e->name);
+  return table ? const_index(l, table, e) : lower_unsupported(l, e->where, lower_text(l, e->where));
+}
+
 static Value single(Lower *l, const Expr *e) {
   switch (e->kind) {
     case EXPR_INT: return (Value){.node = graph_i64(l->graph, e->value), .literal = true};
@@ -65,7 +71,7 @@ static Value single(Lower *l, const Expr *e) {
     case EXPR_CALL: return lower_call(l, e);
     case EXPR_IS: return lower_unsupported(l, e->op_where, "is");
     case EXPR_TRANSPOSE: return lower_unsupported(l, e->op_where, "'");
-    case EXPR_INDEX: return lower_unsupported(l, e->where, lower_text(l, e->where));
+    case EXPR_INDEX: return element_of(l, e);
   }
   return (Value){0};
 }

@@ -236,6 +236,20 @@ static void refuse_block(Lower *l, const Stmt *s, const char *word) {
   poison_assigned(l, &s->body);
 }
 
+/* A count known while compiling is written out; nothing depends on how often that is done, only on the order. */
+static void lower_repeat(Lower *l, const Stmt *s) {
+  Value count = lower_expr(l, s->cond);
+  Bits n;
+  if (!count.node) { poison_assigned(l, &s->body); return; }
+  if (!value_is(&count, KIND_INT) || count.tensor) {
+    lower_error(l, s->cond->where, "'repeat' needs a number of times, an integer");
+    poison_assigned(l, &s->body);
+    return;
+  }
+  if (!node_constant(l->graph, count.node, &n) || (int64_t)n > LOWER_MAX_REPEATS) { refuse_block(l, s, "repeat"); return; }
+  for (int64_t i = 0; i < (int64_t)n; i++) lower_block(l, &s->body);
+}
+
 void lower_stmt(Lower *l, const Stmt *s) {
   if (l->exhausted) return;
   if (l->depth >= LOWER_MAX_DEPTH) {
@@ -250,7 +264,7 @@ void lower_stmt(Lower *l, const Stmt *s) {
     case STMT_REQUIRE: lower_require(l, s); break;
     case STMT_ASSIGN: assign(l, s); break;
     case STMT_IF: lower_if(l, s); break;
-    case STMT_REPEAT: refuse_block(l, s, "repeat"); break;
+    case STMT_REPEAT: lower_repeat(l, s); break;
     case STMT_SCAN: refuse_block(l, s, "scan"); break;
     case STMT_SKIP: refuse_block(l, s, "skip"); break;
     case STMT_APPLY: lower_apply(l, s); break;

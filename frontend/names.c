@@ -138,26 +138,6 @@ static Value step_value(Lower *l, Range where) {
   return value_of(graph_node(l->graph, OP_STEP, TYPE_I64, graph_scalar_space(l->graph), 0, 0, 0, NULL));
 }
 
-static Value const_value(Lower *l, const Const *c, Range where) {
-  if (c->is_table || (c->shape && c->shape->n)) return lower_unsupported(l, where, c->name.text);
-  Names *scope = l->scope;
-  Call call = {c->name.text, c, where, l->calls};
-  for (const Call *outer = l->calls; outer; outer = outer->outer)
-    if (outer->what == c) { lower_error(l, where, "const '%s' needs its own value", c->name.text); return (Value){0}; }
-  l->scope = scope_new(l, NULL);
-  l->calls = &call;
-  Value value = lower_expr(l, c->value);
-  l->calls = call.outer;
-  l->scope = scope;
-  Bits bits;
-  if (!value.node) return value;
-  if (value.tensor || !node_constant(l->graph, value.node, &bits)) {
-    lower_error(l, c->value->where, "the value of a const is not known while compiling");
-    return (Value){0};
-  }
-  return (Value){.node = graph_const(l->graph, (Type)value.node->type, bits)};
-}
-
 Value name_value(Lower *l, const char *name, Range where, bool as_function) {
   Binding *binding = scope_find(l->scope, name);
   if (binding) return binding_value(l, binding, where);

@@ -99,7 +99,7 @@ static void check_rows(const Row *rows, size_t n, const char *head, const char *
     arena_free(a);
   }
 }
-#define HEAD "fn sq(x) = x^2\nfn twice(f, x) = f(f(x))\nfn power(x, n) = x^n\nconst half = 1/2\n" \
+#define HEAD "fn sq(x) = x^2\nfn twice(f, x) = f(f(x))\nfn power(x, n) = x^n\nconst half = 1/2\nconst two = 2\nconst tab[3] = [0.5, 2, half^2]\nconst ints[2]: i8 = [3, 300]\n" \
   "rule r(lr = 1e-3, n: int = 2, b: bool = false, const c: int = 7) { param p; grad g; state m = 0\n"
 #define CHECK(rows, entry) check_rows(rows, sizeof rows/sizeof *rows, HEAD, entry, (FrontendOptions){0})
 
@@ -168,6 +168,20 @@ static void test_functions_are_rows_of_the_tables(void) {
     {"p = max(n, 3)*g", "p = mul(f32(max(n, 3i)), g)"},
     {"p = twice(sq, g)", "p = mul(mul(g, g), mul(g, g))"},
     {"p = twice(exp, g)", "p = exp(exp(g))"},
+  };
+  CHECK(rows, "step");
+}
+
+static void test_consts_and_counts_are_known_while_compiling(void) {
+  static const Row rows[] = {
+    {"p = two//2*g", "p = mul(f32(idiv(2i, 2i)), g)"},
+    {"p = tab[0]*g + tab[two]", "p = add(mul(0.5f, g), 0.25f)"},
+    {"p = tab[3]*g", "p = mul(0f, g)"},
+    {"p = tab[n]*g", "p = mul(f32(select(eq(n, 2i), 0.25, select(eq(n, 1i), 2, select(eq(n, 0i), 0.5, 0)))), g)"},
+    {"p = ints[1]//2*g", "p = mul(f32(idiv(44i, 2i)), g)"},
+    {"repeat 3 { p = p*g }", "p = mul(mul(mul(p, g), g), g)"},
+    {"repeat two { y = p; p = y + y }\n p = y", "p = add(p, p)"},
+    {"repeat -1 { p = 0 }", ""},
   };
   CHECK(rows, "step");
 }
@@ -449,6 +463,10 @@ static void test_headers_that_are_wrong_are_reported_at_their_place(void) {
     {"fn f(x) = x\nfn `f`(x) = x\nrule r() { param p; p = f(p)", "'f' is declared twice"},
     {"rule r() { param p; p = 1 }\nrule `r`() { param p; p = 1", "'r' is declared twice"},
     {"const a = `b`\nrule r() { param p; p = a", "unknown name 'b'"},
+    {"const a`[3]` = [1, 2]\nrule r() { param p; p = a[0]", "'a' has 3 elements by its shape, 2 are given"},
+    {"const a[2] = [1, 2]\nrule r() { param p; p = `a`", "'a' is a table; read it at an index: a[i]"},
+    {"const a[2] = [1, 2]\nrule r() { param p; p = a[`0.5`]", "an index is an integer, this is real"},
+    {"const a = b\nconst b = `a`\nrule r() { param p; p = a", "const 'a' needs its own value"},
     {"rule i() { param p; out o; p = 1 }\nrule r() { param p; apply `i`()", "applying a rule with 'out' is not supported yet"},
     {"rule i(a) { param p; p = a }\nrule r() { param p; apply `i`()", "apply i: 'a' needs a value"},
     {"rule i() { param p; p = 1 }\nrule r() { param p; apply i(`a` = 1)", "rule 'i' has no hyper-parameter or operand 'a'"},
@@ -468,7 +486,7 @@ static void test_what_is_not_supported_yet_says_so_at_its_place(void) {
     {"p = g `@` g", "'@' is not supported yet"},
     {"p = g`'`", "''' is not supported yet"},
     {"`scan` i { w = 1 }\np = w", "'scan' is not supported yet"},
-    {"`repeat` 3 { w = 1 }\np = w", "'repeat' is not supported yet"},
+    {"`repeat` n { w = 1 }\np = w", "'repeat' is not supported yet"},
     {"`skip` if b { w = 1 }", "'skip' is not supported yet"},
     {"if p `is` [R, C] { p = R }", "'is' is not supported yet"},
     {"state w`[3]`", "'[3]' is not supported yet"},
@@ -553,6 +571,7 @@ int main(void) {
   CU_add_test(s, "operators happen in their type and order", test_operators_happen_in_their_type_and_order);
   CU_add_test(s, "powers follow the page", test_powers_follow_the_page);
   CU_add_test(s, "functions are rows of the tables", test_functions_are_rows_of_the_tables);
+  CU_add_test(s, "consts and counts are known while compiling", test_consts_and_counts_are_known_while_compiling);
   CU_add_test(s, "fns are substituted without capture", test_fns_are_substituted_without_capture);
   CU_add_test(s, "if becomes selection and guards its states", test_if_becomes_selection_and_guards_its_states);
   CU_add_test(s, "scalars and globals stay f64 and are written", test_scalars_and_globals_stay_f64_and_are_written);

@@ -12,9 +12,9 @@ install: all
 	printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(patsubst $(PREFIX)/%,$${prefix}/%,$(LIBDIR))' 'includedir=$${prefix}/include' 'rulesdir=$(patsubst $(PREFIX)/%,$${prefix}/%,$(DATADIR))/rules' '' 'Name: optc' \
 	  'Description: compiler for optimizer update rules' 'Version: $(VERSION)' 'Libs: -L$${libdir} -loptc' \
 	  'Libs.private: $(LLVM_STATIC) -lstdc++ -ljansson -lgomp -lm' 'Cflags: -I$${includedir}' > $(DESTDIR)$(LIBDIR)/pkgconfig/optc.pc
-	for f in rules/*.opt; do [ ! -f "$$f" ] || install -m 644 "$$f" $(DESTDIR)$(DATADIR)/rules || exit 1; done
+	for f in rules/*.opt rules/index; do [ ! -f "$$f" ] || install -m 644 "$$f" $(DESTDIR)$(DATADIR)/rules || exit 1; done
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/optc $(DESTDIR)$(PREFIX)/include/optc.h $(DESTDIR)$(PREFIX)/include/optc_abi.h
 	rm -f $(DESTDIR)$(LIBDIR)/liboptc.a $(DESTDIR)$(LIBDIR)/liboptc.so $(DESTDIR)$(LIBDIR)/liboptc.so.0 $(DESTDIR)$(LIBDIR)/pkgconfig/optc.pc
-	for f in rules/*.opt; do rm -f "$(DESTDIR)$(DATADIR)/$$f"; done
+	for f in rules/*.opt rules/index; do rm -f "$(DESTDIR)$(DATADIR)/$$f"; done
 	-rmdir $(DESTDIR)$(DATADIR)/rules $(DESTDIR)$(DATADIR) 2>/dev/null

@@ -259,6 +259,7 @@ int main(void) {
   command[n] = 0;
   for (int up = 0; up < 2; up++) *strrchr(command, '/') = 0;
   strcat(command, "/optc");
+  if (getenv("OPTC")) snprintf(command, sizeof command, "%s", getenv("OPTC"));
   if (access(command, X_OK)) return fprintf(stderr, "%s is not built\n", command), 1;
   CU_TestInfo right[] = {{"the interpreter of graphs at -O0 agrees with every recorded file", test_interp_O0}, {"at -O2", test_interp_O2},
     {"the interpreter of kernels at -O0 agrees", test_kernels_O0}, {"at -O2", test_kernels_O2}, {"machine code at -O0 agrees", test_jit_O0}, {"at -O1", test_jit_O1},

@@ -92,6 +92,33 @@ static Lane lane_of(const Runner *r, const Inst *inst) {
   return r->strip[inst->id] ? (Lane){r->strip[inst->id], 1} : (Lane){&r->value[inst->id], 0};
 }
 
+/* Elements in a row: one loop a width, for the interpreter's time is spent here. */
+static void load_row(const Runner *r, int64_t buffer, int64_t first, size_t n, Bits *out) {
+  Type type = program_buffer_type(r->program, (unsigned)buffer);
+  const char *data = r->frame->data[buffer];
+  if (!data || type == TYPE_BOOL) { for (size_t i = 0; i < n; i++) out[i] = load(r, buffer, first + (int64_t)i); return; }
+  data += first * type_bytes(type);
+  switch (type_bytes(type)) {
+    case 1: for (size_t i = 0; i < n; i++) out[i] = ((const uint8_t *)data)[i]; return;
+    case 2: for (size_t i = 0; i < n; i++) out[i] = ((const uint16_t *)data)[i]; return;
+    case 4: for (size_t i = 0; i < n; i++) out[i] = ((const uint32_t *)data)[i]; return;
+    default: for (size_t i = 0; i < n; i++) out[i] = ((const uint64_t *)data)[i]; return;
+  }
+}
+
+static void store_row(const Runner *r, int64_t buffer, int64_t first, size_t n, Lane x) {
+  unsigned bytes = type_bytes(program_buffer_type(r->program, (unsigned)buffer));
+  char *data = r->frame->data[buffer];
+  if (!data) return;
+  data += first * bytes;
+  switch (bytes) {
+    case 1: for (size_t i = 0; i < n; i++) ((uint8_t *)data)[i] = (uint8_t)x.at[i * x.step]; return;
+    case 2: for (size_t i = 0; i < n; i++) ((uint16_t *)data)[i] = (uint16_t)x.at[i * x.step]; return;
+    case 4: for (size_t i = 0; i < n; i++) ((uint32_t *)data)[i] = (uint32_t)x.at[i * x.step]; return;
+    default: for (size_t i = 0; i < n; i++) ((uint64_t *)data)[i] = x.at[i * x.step]; return;
+  }
+}
+
 static void run_strip(Runner *r, const Inst *loop, int64_t first, size_t n) {
   Bits *index = r->strip[loop->id];
   for (size_t i = 0; i < n; i++) index[i] = (Bits)first + i;
@@ -103,9 +130,11 @@ static void run_strip(Runner *r, const Inst *loop, int64_t first, size_t n) {
     if (inst->op < ELEMENT_COUNT) {
       element_run((Element)inst->op, (Type)inst->type, operand_type(inst), n, out, (const Bits *const[]){x[0].at, x[1].at, x[2].at}, (const size_t[]){x[0].step, x[1].step, x[2].step});
     } else if (inst->op == KOP_E_LOAD) {
-      for (size_t i = 0; i < n; i++) out[i] = inst->n_args > 1 && !x[1].at[i * x[1].step] ? 0 : load(r, inst->imm, first + (int64_t)i);
+      if (inst->n_args < 2 || (!x[1].step && *x[1].at)) load_row(r, inst->imm, first, n, out);
+      else for (size_t i = 0; i < n; i++) out[i] = x[1].at[i * x[1].step] ? load(r, inst->imm, first + (int64_t)i) : 0;
     } else if (inst->op == KOP_E_STORE) {
-      for (size_t i = 0; i < n; i++) if (inst->n_args < 3 || x[2].at[i * x[2].step]) store(r, inst->imm, first + (int64_t)i, x[1].at[i * x[1].step]);
+      if (inst->n_args < 3 || (!x[2].step && *x[2].at)) store_row(r, inst->imm, first, n, x[1]);
+      else for (size_t i = 0; i < n; i++) if (x[2].at[i * x[2].step]) store(r, inst->imm, first + (int64_t)i, x[1].at[i * x[1].step]);
     } else if (out) {
       Bits b = leaf(r, inst);
       for (size_t i = 0; i < n; i++) out[i] = b;

@@ -51,6 +51,9 @@ static bool ends_statement(const Parser *p, Token t) {
   return t.kind == 0 || (t.kind == T_SEP && p->n_open <= p->skip_open) || (t.kind == T_RBRACE && p->n_open < p->skip_open);
 }
 
+/* After so many errors in one source the rest is not read: nobody looks at them, and each costs memory. */
+enum { MOST_ERRORS = 1000 };
+
 static void give(Parser *p, Token t) {
   if (p->stop) return;
   if (p->skip) {
@@ -69,6 +72,7 @@ static void give(Parser *p, Token t) {
   p->last = t;
   if (!p->failed) return;
   p->unsound = true;
+  if (++p->n_failed >= MOST_ERRORS) p->stop = true;
   if (p->reread) {
     p->reread = false;
     p->last = (Token){.kind = T_SEP, .begin = p->reread_at, .end = p->reread_at};

@@ -30,7 +30,7 @@ typedef struct Parser {
   Token before_last, last;               /* given to the grammar before the token it looks at: each reduction ends where `last` ends */
   Token first;                           /* of the statement or item that `last` belongs to */
   Token open[FRONTEND_MAX_DEPTH]; unsigned n_open;
-  bool failed;                           /* the grammar has just refused a token */
+  bool failed; unsigned n_failed;        /* the grammar has just refused a token; how many it has refused */
   Token line, before_line;               /* the first token of its line, and the one before it */
   bool reread; uint32_t reread_at;       /* what was refused belongs to a statement that begins here: read it again as one */
   bool skip, skip_hyper; unsigned skip_open;        /* tokens are dropped until the statement ends at this many open brackets */

@@ -74,7 +74,8 @@ bool check_is_tensors(const json_t *value) {
 static bool read_shape(Check *c, CheckItem *item, int i) {
   json_t *shape = json_object_get(item->json, "shape");
   if (!json_is_array(shape)) return check_bad(c, 1, "tensors[%d].shape is not a list", i);
-  if (json_array_size(shape) > 16) return check_bad(c, 1, "tensors[%d].shape has %zu axes; at most 16 are allowed", i, json_array_size(shape));
+  if (json_array_size(shape) > 16)
+    return check_bad(c, 1, "tensors[%d].shape has %zu axes; at most 16 are allowed", i, json_array_size(shape));
   item->rank = (int)json_array_size(shape);
   item->shape = check_alloc(c, (size_t)item->rank + 1, sizeof *item->shape);
   item->count = 1;
@@ -92,12 +93,14 @@ static bool read_shape(Check *c, CheckItem *item, int i) {
 bool check_tensors(Check *c) {
   json_t *steps = json_object_get(c->data, "steps"), *tensors = json_object_get(c->data, "tensors"), *params = json_object_get(c->data, "params");
   if (!json_is_array(tensors)) return check_bad(c, 1, "no list 'tensors': this is not data of an optimizer");
-  if (!json_is_integer(steps) || json_integer_value(steps) < 1 || json_integer_value(steps) > 1 << 20) return check_bad(c, 1, "'steps' is not a number of steps");
+  if (!json_is_integer(steps) || json_integer_value(steps) < 1 || json_integer_value(steps) > 1 << 20)
+    return check_bad(c, 1, "'steps' is not a number of steps");
   c->steps = (int)json_integer_value(steps);
   json_t *first = json_object_get(c->data, "t_first");
   if (first && json_integer_value(first) != 1) return check_bad(c, 1, "'t_first' is not 1");
   if (!json_is_array(params)) return check_bad(c, 1, "no list 'params'");
-  if (json_array_size(params) != (size_t)c->steps) return check_bad(c, 1, "'params' has %zu steps, 'steps' is %d", json_array_size(params), c->steps);
+  if (json_array_size(params) != (size_t)c->steps)
+    return check_bad(c, 1, "'params' has %zu steps, 'steps' is %d", json_array_size(params), c->steps);
   if (json_array_size(tensors) < 1 || json_array_size(tensors) > 1 << 20) return check_bad(c, 1, "'tensors' is empty");
   c->n_items = (int)json_array_size(tensors);
   c->items = check_alloc(c, (size_t)c->n_items, sizeof *c->items);

@@ -22,7 +22,8 @@ static bool index_line(Check *c, char *line, int number) {
   snprintf(c->index.file, sizeof c->index.file, "%s/%s", c->options->rules, file);
   snprintf(c->index.rule, sizeof c->index.rule, "%s", rule ? rule : "");
   for (const char *entry; (entry = strtok_r(NULL, " \t\r\n", &rest));) {
-    if (c->index.n_entries == CHECK_ENTRIES) return check_bad(c, 1, "%s/index:%d: more than %d entries", c->options->rules, number, CHECK_ENTRIES), true;
+    if (c->index.n_entries == CHECK_ENTRIES)
+      return check_bad(c, 1, "%s/index:%d: more than %d entries", c->options->rules, number, CHECK_ENTRIES), true;
     snprintf(c->index.entries[c->index.n_entries++], sizeof c->index.entries[0], "%s", entry);
   }
   return true;
@@ -65,9 +66,11 @@ static bool link_object(Check *c, const char *object, const char *library) {
   char *arguments[] = {(char *)(uintptr_t)cc, "-shared", "-o", (char *)(uintptr_t)library, (char *)(uintptr_t)object, NULL};
   pid_t child;
   int code = posix_spawnp(&child, cc, NULL, NULL, arguments, environ), status = 0;
-  if (code) return check_bad(c, 1, "--backend=aot links the object with a C compiler, and '%s' cannot be run: %s (set CC)", cc, strerror(code));
+  if (code)
+    return check_bad(c, 1, "--backend=aot links the object with a C compiler, and '%s' cannot be run: %s (set CC)", cc, strerror(code));
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 127) return check_bad(c, 1, "--backend=aot links the object with a C compiler, and '%s' cannot be run (set CC)", cc);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+    return check_bad(c, 1, "--backend=aot links the object with a C compiler, and '%s' cannot be run (set CC)", cc);
   return (WIFEXITED(status) && !WEXITSTATUS(status)) || check_bad(c, 70, "'%s -shared' cannot link the object of %s", cc, c->index.file);
 }
 
@@ -108,7 +111,8 @@ static bool look_at_rule(Check *c) {
 
 /* rule: which of the file; NULL: the last. */
 static int compile(Check *c, const char *rule, optc_emission **emission) {
-  static const int backends[] = {[CHECK_INTERP] = OPTC_BACKEND_GRAPH, [CHECK_KERNELS] = OPTC_BACKEND_KERNEL, [CHECK_JIT] = OPTC_BACKEND_JIT}, kinds[] = {OPTC_EMIT_OBJECT};
+  static const int backends[] = {[CHECK_INTERP] = OPTC_BACKEND_GRAPH, [CHECK_KERNELS] = OPTC_BACKEND_KERNEL, [CHECK_JIT] = OPTC_BACKEND_JIT};
+  static const int kinds[] = {OPTC_EMIT_OBJECT};
   if (c->options->backend == CHECK_AOT) {
     optc_emit_options options = {.size = sizeof options, .kinds = kinds, .n_kinds = 1, .level = c->options->level, .rule = rule};
     return optc_emit_file(c->context, c->index.file, &options, emission);

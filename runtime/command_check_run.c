@@ -48,7 +48,8 @@ static bool fill_hypers(Run *r) {
     values[i] = h->value;
     json_t *list = value ? NULL : hyper_list(hyper, h->external);
     if (list && !json_is_array(list)) return check_bad(c, 1, "hyper.%s: that is not a list", h->external);
-    if (list && !h->has_default && (size_t)atoi(strchr(h->external, '[') + 1) >= json_array_size(list)) return check_bad(c, 1, "hyper.%s: the list has %zu numbers", h->external, json_array_size(list));
+    if (list && !h->has_default && (size_t)atoi(strchr(h->external, '[') + 1) >= json_array_size(list))
+      return check_bad(c, 1, "hyper.%s: the list has %zu numbers", h->external, json_array_size(list));
     if (!value && !h->has_default) return check_bad(c, 1, "hyper.%s is missing, and the rule has no default", h->external);
     if (!value) continue;
     bool fits = check_number(value, &values[i]) && (h->type == 2 ? values[i] == 0 || values[i] == 1 : !json_is_boolean(value));
@@ -74,10 +75,12 @@ static bool make_tensors(Run *r) {
     const optc_operand_info *o = &c->operands[k];
     DLDataType type;
     if (c->host && o->scope != CALL) return check_bad(c, 1, "'%s' of the rule belongs to a tensor, and the data has none", o->name);
-    if (o->role == PARAM && r->param >= 0) return check_bad(c, 1, "the rule has several params: the data does not say which tensors belong together");
+    if (o->role == PARAM && r->param >= 0)
+      return check_bad(c, 1, "the rule has several params: the data does not say which tensors belong together");
     if (o->role == PARAM) r->param = k;
     if (o->role == INOUT) return check_bad(c, 1, "'%s' of the rule is inout, which data of an optimizer does not have", o->name);
-    if (o->scope == TENSOR && !check_element_type(o->type, &type)) return check_bad(c, 1, "'%s' of the rule is stored as %s, which check cannot fill", o->name, o->type);
+    if (o->scope == TENSOR && !check_element_type(o->type, &type))
+      return check_bad(c, 1, "'%s' of the rule is stored as %s, which check cannot fill", o->name, o->type);
   }
   if (!c->host && r->param < 0) return check_bad(c, 1, "the rule has no param");
   for (int i = 0; i < c->n_items; i++) {
@@ -166,7 +169,8 @@ static Bound bind(Run *r, int entry, int step) {
     Bound bound = o->scope == TENSOR ? bind_tensors(r, k, step) : bind_numbers(r, k, step);
     if (bound == READY) continue;
     const char *name = optc_rule_entry_name(c->rule, entry);
-    if (bound == LEFT_OUT && !strcmp(name, "step")) return check_bad(c, 1, "step %d: the rule needs '%s', which the data does not have", step + 1, recorded_name(o)), BAD;
+    if (bound == LEFT_OUT && !strcmp(name, "step"))
+      return check_bad(c, 1, "step %d: the rule needs '%s', which the data does not have", step + 1, recorded_name(o)), BAD;
     if (bound == LEFT_OUT && !recorded(c, o)) check_note(c, "entry %s", name);
     return bound;
   }
@@ -218,7 +222,8 @@ static bool exists(Run *r, int item, int operand) {
 static bool compare_tensors(Run *r, const char *key, int step, bool scaled, int operand, json_t *lists) {
   Check *c = r->c;
   if (json_is_null(lists) && operand != r->param) return true;
-  if (json_array_size(lists) != (size_t)c->n_items) return check_bad(c, 1, "%s has %zu tensors at step %d, 'tensors' has %d", key, json_array_size(lists), step + 1, c->n_items);
+  if (json_array_size(lists) != (size_t)c->n_items)
+    return check_bad(c, 1, "%s has %zu tensors at step %d, 'tensors' has %d", key, json_array_size(lists), step + 1, c->n_items);
   for (int i = 0; i < c->n_items; i++) {
     json_t *list = json_array_get(lists, (size_t)i);
     Want want = {.key = key, .tensor = c->items[i].name, .step = step, .scaled = scaled};
@@ -252,7 +257,8 @@ static bool compare_numbers(Run *r, const char *key, int step, int operand, json
 /* The operand that is kept or written under a name. -1: none. */
 static int result_named(const Check *c, const char *name, size_t length) {
   for (int k = 0; k < c->n_operands; k++)
-    if ((c->operands[k].role == STATE || c->operands[k].role == OUT) && strlen(c->operands[k].external) == length && !memcmp(c->operands[k].external, name, length)) return k;
+    if ((c->operands[k].role == STATE || c->operands[k].role == OUT) && strlen(c->operands[k].external) == length && !memcmp(c->operands[k].external, name, length))
+      return k;
   return -1;
 }
 
@@ -315,7 +321,8 @@ static bool compare_states(Run *r) {
     int k = result_named(c, key, strlen(key));
     if (k < 0) return check_bad(c, 1, "state.%s: the rule has nothing of that name", key);
     if (c->operands[k].role == OUT) continue;
-    if (c->operands[k].scope != TENSOR ? !compare_numbers(r, key, c->steps - 1, k, value) : !compare_tensors(r, key, c->steps - 1, true, k, value)) return false;
+    if (c->operands[k].scope != TENSOR ? !compare_numbers(r, key, c->steps - 1, k, value) : !compare_tensors(r, key, c->steps - 1, true, k, value))
+      return false;
   }
   return true;
 }
@@ -340,7 +347,8 @@ static bool order_entries(Run *r) {
   Check *c = r->c;
   for (int i = 0; i < c->index.n_entries; i++) {
     r->entries[i] = optc_rule_entry(c->rule, c->index.entries[i]);
-    if (r->entries[i] < 0) return check_bad(c, 1, "%s/index: rule '%s' has no entry '%s'", c->options->rules, optc_rule_name(c->rule), c->index.entries[i]);
+    if (r->entries[i] < 0)
+      return check_bad(c, 1, "%s/index: rule '%s' has no entry '%s'", c->options->rules, optc_rule_name(c->rule), c->index.entries[i]);
   }
   r->n_entries = c->index.n_entries;
   for (int e = 0; !c->index.n_entries && e < optc_rule_entries(c->rule); e++) {

@@ -77,6 +77,7 @@ static void equal_expressions_are_one_node(void) {
   const Node *a = graph_f64(g, 1.5), *b = graph_f64(g, 1.5), *c = graph_f32(g, 1.5f);
   CU_ASSERT_PTR_EQUAL(a, b);
   CU_ASSERT_PTR_NOT_EQUAL(a, c);
+  CU_ASSERT_PTR_NOT_EQUAL(graph_const(g, TYPE_I64, 1), graph_const(g, TYPE_I32, 1));
   CU_ASSERT_PTR_NOT_EQUAL(graph_f64(g, 0.0), graph_f64(g, -0.0));
   CU_ASSERT_PTR_EQUAL(graph_op2(g, OP_ADD, a, graph_f64(g, 2)), graph_op2(g, OP_ADD, b, graph_f64(g, 2)));
   CU_ASSERT_PTR_NOT_EQUAL(graph_op2(g, OP_SUB, a, graph_f64(g, 2)), graph_op2(g, OP_SUB, graph_f64(g, 2), a));
@@ -331,8 +332,8 @@ static void ill_formed_graphs_are_refused(void) {
   }
 }
 
-/* A node of another graph, and one that stands after its user. */
-static void foreign_nodes_are_refused(void) {
+/* A node of another graph, a level that does not follow, and a node that is its own operand. */
+static void foreign_and_circular_nodes_are_refused(void) {
   GUARD();
   Module *m = small_module(arena);
   Graph *g = graph_new(m, "step"), *other = graph_new(m, "other");
@@ -341,6 +342,14 @@ static void foreign_nodes_are_refused(void) {
   Graph *h = graph_new(m, "step");
   graph_write(h, 2, graph_f64(other, 2), NULL);
   CU_ASSERT(!graph_verify(h, diag_new(arena, 0)));
+  Graph *k = graph_new(m, "step");
+  const Node *root = graph_op1(k, OP_SQRT, graph_f64(k, 2));
+  CU_ASSERT(graph_verify(k, diag_new(arena, 0)));
+  ((Node *)(uintptr_t)root)->level = LEVEL_ITEM;
+  CU_ASSERT(!graph_verify(k, diag_new(arena, 0)));
+  ((Node *)(uintptr_t)root)->level = LEVEL_CONST;
+  ((const Node **)(uintptr_t)root->args)[0] = root;                              /* a circle */
+  CU_ASSERT(!graph_verify(k, diag_new(arena, 0)));
 }
 
 /* --- interpreter --------------------------------------------------------------------------------------------------------------------- */
@@ -479,6 +488,16 @@ static void scans_carry_numbers_and_tensors(void) {
   c->hyper[0] = (uint64_t)-2;
   call(c, LAUNCH_ITEM);
   CU_ASSERT(item_number(c, 1) == 1 && item_integer(c, 2) == 0 && p[1] == 40);
+}
+
+static void scans_run_in_their_direction(void) {
+  GUARD();
+  for (int reverse = 0; reverse < 2; reverse++) {
+    Call *c = call_new(arena_printf(arena, "module \"r\"\noperand y out scalar i64\ngraph forward {\n%%0 = const i64 3\n%%1 = const i64 0\n%%2 = carry i64 which=0 depth=0 level=const\n%%3 = carry i64 which=-1 depth=0 level=const\n"
+                                    "%%4 = const i64 10\n%%5 = mul i64 %%2, %%4\n%%6 = add i64 %%5, %%3\n%%7 = scan bool depth=0%s %%0, %%1 {%%6}\n%%8 = result i64 which=0 %%7\nwrite y = %%8\n}\n", reverse ? " reverse" : ""), 0);
+    call(c, LAUNCH_ITEM);
+    CU_ASSERT_EQUAL(item_integer(c, 0), reverse ? 210 : 12);
+  }
 }
 
 static void gathers_scatters_and_orders(void) {
@@ -665,7 +684,7 @@ int main(void) {
   };
   static CU_TestInfo verifying[] = {
     {"ill-formed graphs are refused", ill_formed_graphs_are_refused},
-    {"foreign nodes are refused", foreign_nodes_are_refused},
+    {"foreign and circular nodes are refused", foreign_and_circular_nodes_are_refused},
     CU_TEST_INFO_NULL,
   };
   static CU_TestInfo interpreting[] = {
@@ -673,6 +692,7 @@ int main(void) {
     {"rows are reduced apart", rows_are_reduced_apart},
     {"extremes see NaN and signed zero", extremes_see_nan_and_signed_zero},
     {"scans carry numbers and tensors", scans_carry_numbers_and_tensors},
+    {"scans run in their direction", scans_run_in_their_direction},
     {"gathers, scatters and orders", gathers_scatters_and_orders},
     {"later writes win and additions come in order", later_writes_win_and_additions_come_in_order},
     {"writes happen at the exit", writes_happen_at_the_exit},

@@ -9,6 +9,10 @@ PREFIX   ?= /usr/local
 LIBDIR   ?= $(PREFIX)/lib
 VERSION  := 0.1.0
 
+V        ?= 0
+Q        := $(if $(filter 0,$(V)),@,)
+say       = $(if $(filter 0,$(V)),@echo '  $(1)  $(2)';)
+
 MODE     ?= release
 WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter -Werror
 STRICT   := -ffp-contract=off -fno-fast-math -fexcess-precision=standard
@@ -58,16 +62,18 @@ $(foreach r,$(ROOMS),$(eval $(call ROOM_RULE,$(r))))
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(if $(filter backends/% runtime/%,$<),$(LLVM_CFLAGS)) -c $< -o $@
+	$(call say,CC  ,$<)
+	$(Q)$(CC) $(CFLAGS) $(if $(filter backends/% runtime/%,$<),$(LLVM_CFLAGS)) -c $< -o $@
 $(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -Wno-unused-variable -Wno-unused-function -Wno-missing-prototypes -Wno-shadow -c $< -o $@
+	$(call say,CC  ,$<)
+	$(Q)$(CC) $(CFLAGS) -Wno-unused-variable -Wno-unused-function -Wno-missing-prototypes -Wno-shadow -c $< -o $@
 $(BUILD)/gen/frontend/lexer.c: frontend/lexer.re $(BUILD)/gen/frontend/grammar.h
 	@mkdir -p $(@D)
-	$(RE2C) -W --no-debug-info -o $@ $<
+	$(Q)$(RE2C) -W --no-debug-info -o $@ $<
 $(BUILD)/gen/frontend/grammar.c $(BUILD)/gen/frontend/grammar.h &: frontend/grammar.y
 	@mkdir -p $(@D)
-	$(LEMON) -q -l -d$(@D) $<
+	$(Q)$(LEMON) -q -l -d$(@D) $<
 $(OBJ_frontend): | $(BUILD)/gen/frontend/grammar.h
 
 # --- the driver, once for each architecture, as machine code that every object carries --------------------------------------
@@ -79,7 +85,8 @@ DRIVER_FLAGS_aarch64 := -mcmodel=tiny -mno-outline -mno-outline-atomics
 LLVM_TOOL = $(shell $(LLVM) --bindir)/llvm-
 $(BUILD)/gen/backends/driver_%.s: backends/driver.c ir/frame.h ir/optc_abi.h backends/driver.awk
 	@mkdir -p $(@D)
-	$(CLANG) --target=$*-unknown-linux-gnu $(DRIVER_FLAGS) $(DRIVER_FLAGS_$*) -S $< -o $(@:.s=.code.s)
+	$(call say,CC  ,$< for $*)
+	$(Q)$(CLANG) --target=$*-unknown-linux-gnu $(DRIVER_FLAGS) $(DRIVER_FLAGS_$*) -S $< -o $(@:.s=.code.s)
 	@sed 's/^[[:space:]]*\.section[[:space:]]*\.rodata.*/\t.text/' $(@:.s=.code.s) > $(@:.s=.one.s)
 	@$(CLANG) --target=$*-unknown-linux-gnu -c $(@:.s=.one.s) -o $(@:.s=.o)
 	@if $(LLVM_TOOL)readelf -r $(@:.s=.o) | grep R_ ; then echo "the driver has relocations"; exit 1; fi
@@ -87,7 +94,7 @@ $(BUILD)/gen/backends/driver_%.s: backends/driver.c ir/frame.h ir/optc_abi.h bac
 	@($(LLVM_TOOL)nm --defined-only $(@:.s=.o) | grep ' T '; od -An -v -tx8 $(@:.s=.bin)) | awk -f backends/driver.awk > $@.new && mv $@.new $@
 $(BUILD)/obj/backends/embed.o: backends/embed.S $(BUILD)/gen/backends/driver_x86_64.s $(BUILD)/gen/backends/driver_aarch64.s ir/optc_abi.h
 	@mkdir -p $(@D)
-	$(CC) -I. -I$(BUILD)/gen -c $< -o $@
+	$(Q)$(CC) -I. -I$(BUILD)/gen -c $< -o $@
 
 # --- what the cache of compiled rules is keyed by beside the rule itself: everything that makes code ------------------------
 $(BUILD)/gen/runtime/build_id.h: $(wildcard ir/* frontend/* passes/* backends/*) runtime/build.c runtime/compile.c
@@ -100,9 +107,11 @@ $(BUILD)/obj/runtime/parallel_openmp.o: CFLAGS += -fopenmp
 $(BUILD)/liboptc.a: $(LIB)
 	@rm -f $@; for l in $^; do echo "ADDLIB $$l"; done | (echo "CREATE $@"; cat; echo SAVE; echo END) | ar -M
 $(BUILD)/optc: $(OBJ_command) $(LIB)
-	g++ -no-pie $(LDFLAGS) $(OBJ_command) -Wl,--start-group $(LIB) -Wl,--end-group -static-libstdc++ -static-libgcc $(LLVM_STATIC) -ljansson -fopenmp -lm -Wl,--gc-sections -o $@
+	$(call say,LINK,$@)
+	$(Q)g++ -no-pie $(LDFLAGS) $(OBJ_command) -Wl,--start-group $(LIB) -Wl,--end-group -static-libstdc++ -static-libgcc $(LLVM_STATIC) -ljansson -fopenmp -lm -Wl,--gc-sections -o $@
 $(BUILD)/liboptc.so: $(LIB) runtime/liboptc.map
-	g++ -shared $(LDFLAGS) -Wl,--whole-archive $(LIB) -Wl,--no-whole-archive -static-libstdc++ -static-libgcc $(LLVM_STATIC) -ljansson -fopenmp -lm \
+	$(call say,LINK,$@)
+	$(Q)g++ -shared $(LDFLAGS) -Wl,--whole-archive $(LIB) -Wl,--no-whole-archive -static-libstdc++ -static-libgcc $(LLVM_STATIC) -ljansson -fopenmp -lm \
 	  -Wl,--version-script=runtime/liboptc.map -Wl,-soname,liboptc.so.0 -Wl,--gc-sections -o $@
 
 # --- tests: tests/<room>_<what>_test.c links that room and the rooms below it ----------------------------------------------
@@ -118,12 +127,13 @@ TEST_SUPPORT := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
 .SECONDEXPANSION:
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TEST_SUPPORT) $$(foreach r,$$(needs_$$(call room_of,$$*)),$(BUILD)/lib$$r.a)
 	@mkdir -p $(@D)
-	g++ $(LDFLAGS) $< $(TEST_SUPPORT) -Wl,--start-group $(foreach r,$(needs_$(call room_of,$*)),$(BUILD)/lib$r.a) -Wl,--end-group -lcunit -ljansson \
+	$(call say,LINK,$@)
+	$(Q)g++ $(LDFLAGS) $< $(TEST_SUPPORT) -Wl,--start-group $(foreach r,$(needs_$(call room_of,$*)),$(BUILD)/lib$r.a) -Wl,--end-group -lcunit -ljansson \
 	  $(if $(filter backends runtime,$(call room_of,$*)),$(LLVM_SHARED) -fopenmp) -lm -ldl -lpthread -o $@
 .PRECIOUS: $(BUILD)/obj/tests/%.o
 tests: $(TEST_BIN)
 
-include tests/check.mk tests/bench/bench.mk runtime/demo/demo.mk runtime/install.mk fuzz/fuzz.mk
+include tests/check.mk tests/accuracy/accuracy.mk tests/bench/bench.mk runtime/demo/demo.mk runtime/install.mk fuzz/fuzz.mk
 
 .PHONY: help clean tests
 help:

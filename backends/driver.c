@@ -461,6 +461,7 @@ int optc_drive_layout(const optc_rule_desc *rule, const optc_call *call, int64_t
     info->rank = o->scope == SCOPE_TENSOR ? v.rank : 0;
     info->count = o->scope == SCOPE_TENSOR ? v.count : 1;
     info->bytes = o->scope == SCOPE_TENSOR ? v.count*o->bytes : 8;
+    info->offset = o->offset;
   }
   return fail(call, OPTC_OK, "", -1);
 }

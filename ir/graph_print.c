@@ -3,7 +3,7 @@
  *   module "adamw" step                                     step: the rule has `t`
  *   doc "..."
  *   source "adamw.opt"
- *   hyper lr f64 = 0x1.0624dd2f1a9fcp-10 as "lr" doc "..."  `const` after the type: fixed when compiled
+ *   hyper lr f64 = 0x1.0624dd2f1a9fcp-10 as "lr" doc "..."  # 0.001     `const` after the type: fixed when compiled
  *   operand p param tensor f32 item                         item: the shape of the first param
  *   operand q in global f32 [256, size(p, 0)] entry hessian flush optional as "..." doc "..."
  *   graph step advances {
@@ -239,7 +239,6 @@ static void print_extent(Text *out, const Module *m, const Node *n, unsigned dep
 static void print_tail(Text *out, const char *external, const char *doc) {
   if (external) { text_add(out, " as "); print_string(out, external); }
   if (doc) { text_add(out, " doc "); print_string(out, doc); }
-  text_add(out, "\n");
 }
 
 void module_print(const Module *m, Text *out) {
@@ -253,8 +252,11 @@ void module_print(const Module *m, Text *out) {
     text_add(out, "hyper ");
     print_name(out, h->name);
     text_add(out, " %s%s", type_name(h->type), h->is_const ? " const" : "");
-    if (h->has_default || h->is_const) { text_add(out, h->has_default ? " = " : " : "); print_bits(out, h->value, h->type); }
+    bool decimal = false;
+    if (h->has_default || h->is_const) { text_add(out, h->has_default ? " = " : " : "); decimal = print_bits(out, h->value, h->type); }
     print_tail(out, h->external, h->doc);
+    if (decimal) print_decimal(out, bits_to_f64(h->value, h->type));
+    text_add(out, "\n");
   }
   for (unsigned i = 0; i < m->n_operands; i++) {
     const Operand *o = &m->operands[i];
@@ -274,6 +276,7 @@ void module_print(const Module *m, Text *out) {
     if (o->optional) text_add(out, " optional");
     if (o->entry) { text_add(out, " entry "); print_name(out, o->entry); }
     print_tail(out, o->external, o->doc);
+    text_add(out, "\n");
   }
   for (unsigned i = 0; i < m->n_graphs; i++) {
     text_add(out, "\n");

@@ -2,7 +2,7 @@
 #include "tests/support/sample.h"
 #include <string.h>
 
-const char *const sample_names[SAMPLE_COUNT] = {"adamw", "momentum", "scalars", "swap", "branches"};
+const char *const sample_names[SAMPLE_COUNT] = {"adamw", "momentum", "scalars", "swap", "branches", "scans"};
 
 static unsigned add_operand(Module *m, const char *name, Role role, Scope scope, Type storage) {
   Operand *all = arena_array(m->arena, m->n_operands + 1, sizeof *all);
@@ -130,8 +130,44 @@ static void branches(Builder *b) {
   graph_write(b->g, r, graph_select(b->g, op(b, OP_GT, pv, graph_f32(b->g, 0)), qv, op(b, OP_ADD, rv, graph_i64(b->g, 200))), both);
 }
 
+static N carry(Builder *b, Type type, const Space *space, int64_t which, int depth, Level level) {
+  return graph_node(b->g, OP_CARRY, type, space, which, depth | (int)level << 8, 0, NULL);
+}
+
+static N scan(Builder *b, int depth, bool reverse, N trips, unsigned n, const N *start, const N *next) {
+  N args[4] = {trips};
+  for (unsigned k = 0; k < n; k++) args[k + 1] = start[k];
+  N results[3];
+  for (unsigned k = 0; k < n; k++) results[k] = next[k];
+  return graph_region_node(b->g, OP_SCAN, TYPE_BOOL, graph_scalar_space(b->g), depth, reverse, n + 1, args, &(Region){n, results});
+}
+
+static N result(Builder *b, N of, Type type, const Space *space, int64_t which) { return graph_node(b->g, OP_RESULT, type, space, which, 0, 1, &of); }
+
+static void scans(Builder *b) {
+  Module *m = b->m;
+  unsigned n = add_hyper(m, "n", TYPE_I64, 3), lr = add_hyper(m, "lr", TYPE_F64, 0.1);
+  unsigned p = add_operand(m, "p", ROLE_PARAM, SCOPE_TENSOR, TYPE_F32), q = add_operand(m, "q", ROLE_STATE, SCOPE_TENSOR, TYPE_F32), s = add_operand(m, "s", ROLE_STATE, SCOPE_SCALAR, TYPE_F64);
+  open_graph(b);
+  const Space *none = graph_scalar_space(b->g);
+  N nv = hyper(b, n), half = graph_f64(b->g, 0.5), lrv = hyper(b, lr), pv = read(b, p, NULL);
+  /* a = a/2 + k, k downwards; c += the sum of a*j over j < k */
+  N k = carry(b, TYPE_I64, none, -1, 0, LEVEL_GLOBAL), a = carry(b, TYPE_F64, none, 0, 0, LEVEL_GLOBAL), c = carry(b, TYPE_F64, none, 1, 0, LEVEL_GLOBAL);
+  N j = carry(b, TYPE_I64, none, -1, 1, LEVEL_GLOBAL), d = carry(b, TYPE_F64, none, 0, 1, LEVEL_GLOBAL);
+  N inner = scan(b, 1, false, k, 1, &c, (N[]){op(b, OP_ADD, d, op(b, OP_MUL, a, graph_cast(b->g, TYPE_F64, j)))});
+  N next[2] = {op(b, OP_ADD, op(b, OP_MUL, a, half), graph_cast(b->g, TYPE_F64, k)), result(b, inner, TYPE_F64, none, 0)};
+  N outer = scan(b, 0, true, nv, 2, (N[]){lrv, half}, next);
+  N x = result(b, outer, TYPE_F64, none, 0), y = result(b, outer, TYPE_F64, none, 1);
+  /* an element: e = e*p + k, k downwards */
+  N e = carry(b, TYPE_F32, b->space, 0, 0, LEVEL_ELEMENT);
+  N poly = scan(b, 0, true, nv, 1, &pv, (N[]){op(b, OP_ADD, op(b, OP_MUL, e, pv), f32(b, k))});
+  graph_write(b->g, p, op(b, OP_MUL, result(b, poly, TYPE_F32, b->space, 0), f32(b, x)), NULL);
+  graph_write(b->g, q, op(b, OP_ADD, read(b, q, NULL), f32(b, y)), op(b, OP_OR, op(b, OP_LT, lrv, y), op(b, OP_LT, y, graph_f64(b->g, 0))));
+  graph_write(b->g, s, op(b, OP_SUB, y, x), NULL);
+}
+
 Module *sample_module(Arena *arena, Diag *diag, Sample which) {
-  static void (*const make[SAMPLE_COUNT])(Builder *) = {adamw, momentum, scalars, swap, branches};
+  static void (*const make[SAMPLE_COUNT])(Builder *) = {adamw, momentum, scalars, swap, branches, scans};
   Builder b = begin(arena, diag, sample_names[which]);
   make[which](&b);
   return b.m;

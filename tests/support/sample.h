@@ -8,7 +8,8 @@ typedef enum Sample {
   SAMPLE_MOMENTUM,                       /* state under a condition, bool hyper, select, bf16 state */
   SAMPLE_SCALARS,                        /* item scalars and global states that read each other, optional input, output that may be absent, flush */
   SAMPLE_SWAP,                           /* two tensors exchanged: reads see entry values */
-  SAMPLE_BRANCHES,                       /* writes under different conditions, integers, an element-wise scan */
+  SAMPLE_BRANCHES,                       /* writes under different conditions, integers, a power an element */
+  SAMPLE_SCANS,                          /* scans: reverse, nested, of numbers and of elements */
   SAMPLE_COUNT
 } Sample;
 Module *sample_module(Arena *, Diag *, Sample);

@@ -7,6 +7,7 @@
  *   typing.c      conversions, operators, powers
  *   lower_expr.c  expressions
  *   lower_call.c  functions of the language and of the file
+ *   lower_reduce.c whole tensors and all items reduced
  *   lower_stmt.c  statements, `if` as selection
  *   lower_apply.c another rule inserted
  *   tables.c      const values and tables
@@ -164,6 +165,10 @@ void lower_apply(Lower *, const Stmt *);
 bool apply_declare(Lower *, const Stmt *, const Decl *);                 /* a declaration of the applied rule; false: declare it as usual */
 void poison_assigned(Lower *, const StmtList *);                         /* names that a refused block would have set */
 const char *apply_state_name(Lower *, const char *name, bool collides);
+
+/* lower_reduce.c */
+bool is_reduction(const Expr *);                                         /* a call that reduces: max(x), not max(x, y) */
+Value lower_reduction(Lower *, const Expr *);
 
 /* tables.c */
 Value const_value(Lower *, const Const *, Range use);

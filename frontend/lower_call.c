@@ -106,6 +106,8 @@ static Value make_present(Lower *l, const Expr *e, const Builtin *f, Value *args
 
 static Value make_refused(Lower *l, const Expr *e, const Builtin *f, Value *args) { return lower_unsupported(l, e->op_where, f->name); }
 
+static Value make_reduction(Lower *l, const Expr *e, const Builtin *f, Value *args) { return lower_reduction(l, e); }
+
 /* --- the table --------------------------------------------------------------------------------------------------------------------- */
 
 static const Builtin builtins[] = {
@@ -124,10 +126,10 @@ static const Builtin builtins[] = {
   {"size", 1, 1, 0, 0, make_extent},
   {"rank", 1, 1, 1, 0, make_extent},
   {"present", 1, 1, 0, 0, make_present},
-  {"sum", 0, 255, 0, 0, make_refused}, {"prod", 0, 255, 0, 0, make_refused}, {"mean", 0, 255, 0, 0, make_refused},
-  {"var", 0, 255, 0, 0, make_refused}, {"norm", 0, 255, 0, 0, make_refused}, {"rms", 0, 255, 0, 0, make_refused},
-  {"any", 0, 255, 0, 0, make_refused}, {"every", 0, 255, 0, 0, make_refused}, {"logsumexp", 0, 255, 0, 0, make_refused},
-  {"argmax", 0, 255, 0, 0, make_refused}, {"argmin", 0, 255, 0, 0, make_refused}, {"total", 0, 255, 0, 0, make_refused},
+  {"sum", 1, 1, 0, 0, make_reduction}, {"prod", 1, 1, 0, 0, make_reduction}, {"mean", 1, 1, 0, 0, make_reduction},
+  {"var", 1, 1, 0, 0, make_reduction}, {"norm", 1, 1, 0, 0, make_reduction}, {"rms", 1, 1, 0, 0, make_reduction},
+  {"any", 1, 1, 0, 0, make_reduction}, {"every", 1, 1, 0, 0, make_reduction}, {"logsumexp", 1, 1, 0, 0, make_reduction},
+  {"argmax", 1, 1, 0, 0, make_reduction}, {"argmin", 1, 1, 0, 0, make_reduction}, {"total", 1, 1, 0, 0, make_reduction},
   {"softmax", 0, 255, 0, 0, make_refused}, {"cumsum", 0, 255, 0, 0, make_refused}, {"cumprod", 0, 255, 0, 0, make_refused},
   {"cummax", 0, 255, 0, 0, make_refused}, {"order", 0, 255, 0, 0, make_refused}, {"eigvec", 0, 255, 0, 0, make_refused},
   {"qr", 0, 255, 0, 0, make_refused}, {"uniform", 0, 255, 0, 0, make_refused}, {"normal", 0, 255, 0, 0, make_refused},
@@ -158,8 +160,8 @@ static bool arity_good(Lower *l, const Expr *e, const char *name, unsigned min, 
 }
 
 static Value call_builtin(Lower *l, const Expr *e, const Builtin *f) {
-  bool reduces = (f->op == OP_MAX || f->op == OP_MIN) && f->make == make_element && e->args.n == 1;      /* over a whole tensor */
-  if (e->has_subs || e->order || reduces || f->make == make_refused) return lower_unsupported(l, e->op_where, f->name);
+  if (is_reduction(e)) return lower_reduction(l, e);
+  if (e->has_subs || e->order || f->make == make_refused) return lower_unsupported(l, e->op_where, f->name);
   if (!arity_good(l, e, f->name, f->min, f->max)) {
     for (unsigned i = 0; i < e->args.n; i++) lower_expr(l, e->args.at[i]);
     return (Value){0};

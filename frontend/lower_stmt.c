@@ -209,9 +209,15 @@ static void numbers_of(Lower *l, const Expr *e, Numbers *out) {
   }
 }
 
+static bool leaf_of_tensor(const Module *m, const Node *n) { return n->op == OP_READ; }
+
 void lower_require(Lower *l, const Stmt *s) {
   Value c = lower_condition(l, s->cond, "require");
   if (!c.node) return;
+  if (node_uses(l->graph, c.node, leaf_of_tensor, l->module)) {
+    lower_error(l, s->cond->where, "'require' is checked before anything is read: it may not depend on tensors");
+    return;
+  }
   Numbers numbers = {0};
   numbers_of(l, s->cond, &numbers);
   const Node *cond = c.node;

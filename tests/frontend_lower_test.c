@@ -65,6 +65,13 @@ static void formula(const Module *m, const Node *n, Text *out) {
       text_add(out, "%s", m->operands[n->imm].name);
       if (n->n_args) { text_add(out, "?{"); formula(m, n->args[0], out); text_add(out, "}"); }
       return;
+    case OP_REDUCE: case OP_TOTAL: {
+      static const char *const kinds[] = {"sum", "prod", "max", "min", "any", "every", "argmax", "argmin", "logsumexp"};
+      text_add(out, "%s%s{", n->op == OP_TOTAL ? "all " : "", kinds[n->aux & 255]);
+      formula(m, n->args[0], out);
+      text_add(out, "}");
+      return;
+    }
     default: text_add(out, "%s(", n->op == OP_CAST ? type_name((Type)n->type) : op_name((Op)n->op));
   }
   for (unsigned i = 0; i < n->n_args; i++) { if (i) text_add(out, ", "); formula(m, n->args[i], out); }
@@ -168,6 +175,27 @@ static void test_functions_are_rows_of_the_tables(void) {
     {"p = max(n, 3)*g", "p = mul(f32(max(n, 3i)), g)"},
     {"p = twice(sq, g)", "p = mul(mul(g, g), mul(g, g))"},
     {"p = twice(exp, g)", "p = exp(exp(g))"},
+  };
+  CHECK(rows, "step");
+}
+
+static void test_whole_tensors_reduce_to_f64_scalars(void) {
+  static const Row rows[] = {
+    {"p = sum(g)*g", "p = mul(f32(f64(sum{g})), g)"},
+    {"p = norm(g)*g", "p = mul(f32(sqrt(f64(sum{mul(g, g)}))), g)"},
+    {"p = mean(g)*g", "p = mul(f32(div(f64(sum{g}), f64(size))), g)"},
+    {"p = rms(g)*g", "p = mul(f32(sqrt(div(f64(sum{mul(g, g)}), f64(size)))), g)"},
+    {"p = var(g)*g", "p = mul(f32(div(f64(sum{mul(sub(g, f32(div(f64(sum{g}), f64(size)))), sub(g, f32(div(f64(sum{g}), f64(size)))))}), f64(size))), g)"},
+    {"p = max(g)*min(g)*prod(g)*g", "p = mul(f32(mul(mul(f64(max{g}), f64(min{g})), f64(prod{g}))), g)"},
+    {"if any(g > 0) and every(finite(g)) { p = g }", "p = select(and(any{gt(g, 0f)}, every{finite(g)}), g, p)"},
+    {"p = sum(g > 0)*g", "p = mul(f32(sum{select(gt(g, 0f), 1i, 0i)}), g)"},
+    {"p = argmax(g)*logsumexp(g)*g", "p = mul(f32(mul(f64(argmax{g}), f64(logsumexp{g}))), g)"},
+    {"state global q; q = total(g^2) + sum[all](g)/2", "q = add(all sum{mul(g, g)}, div(all sum{g}, 2))"},
+    {"state global q; if any[all](not finite(g)) { q += 1 }", "q = select(all any{not(finite(g))}, add(q, 1), q)"},
+    {"state global q; q = mean[all](g)", "q = div(all sum{g}, f64(all sum{map(1i)}))"},
+    {"m = 3; p = sum(m)*g", "p = mul(f32(f64(sum{map(3f)})), g); m = 3f"},
+    {"p = sum(where(m > 0, 1, 0)*g)*g", "p = mul(f32(f64(sum{select(eq(f32(select(gt(m, 0f), 1i, 0i)), 0f), 0f, mul(f32(select(gt(m, 0f), 1i, 0i)), g))})), g)"},
+    {"p = sum(g*exp(m))*g", "p = mul(f32(f64(sum{select(eq(exp(m), 0f), 0f, mul(g, exp(m)))})), g)"},      /* a zero weight leaves its term out */
   };
   CHECK(rows, "step");
 }
@@ -433,6 +461,13 @@ static void test_values_of_the_wrong_kind_are_reported_at_their_place(void) {
     {"m = `b`", "'m' is real, this is a bool; write where(c, 1, 0)"},
     {"b = `g`", "'b' is a bool, this is a number"},
     {"state global k: int = 0; k = `lr`", "'k' is int, this is real; write int(...)"},
+    {"state global d = 1; d = `norm(p)`", "'d' is global, norm(p) differs from item to item; use [all]"},
+    {"p = sum(`lr`)*g", "'sum' is taken of a tensor, this is one number"},
+    {"p = norm(`g > 0`)*g", "'norm' of a bool; write where(c, 1, 0)"},
+    {"if any(`g`) { p = 1 }", "'any' takes a condition, this is a number; compare it"},
+    {"p = `sum`(g, g)*g", "sum takes 1 argument, 2 are given"},
+    {"require `norm(p) > 0`", "'require' is checked before anything is read: it may not depend on tensors"},
+    {"if norm(p) > 0 { state `z` }", "whether state 'z' exists may depend on sizes, hyper-parameters and 'in scalar' only"},
     {"state global d = 1; d = `rank(p)`", "'d' is global, rank(p) differs from item to item; use [all]"},
     {"state global d = 1; d = `g*lr`", "'d' is global, g*lr differs from element to element; use [all]"},
     {"state global d = 1; if rank(p) > 1 { `d` = 2 }", "'d' is global, the condition at line 2 differs from item to item"},
@@ -479,8 +514,10 @@ static void test_what_is_not_supported_yet_says_so_at_its_place(void) {
   static const Mistake rows[] = {
     {"`m[i]` = g[i]", "'m[i]' is not supported yet"},
     {"p = `g[i]`", "'g[i]' is not supported yet"},
-    {"p = `norm`(g)*g", "'norm' is not supported yet"},
-    {"p = `max`(g)*g", "'max' is not supported yet"},
+    {"p = `norm`[i](g[i])*g", "'norm' is not supported yet"},
+    {"p = `softmax`(g)*g", "'softmax' is not supported yet"},
+    {"p = `rms`[all](g)*g", "'rms[all]' is not supported yet"},
+    {"if rank(p) > 1 { p = `sum`[all](g)*g }", "'[all] under a condition that differs from item to item' is not supported yet"},
     {"p = `sum`[i](g[i])*g", "'sum' is not supported yet"},
     {"p = `normal`(3)", "'normal' is not supported yet"},
     {"p = g `@` g", "'@' is not supported yet"},
@@ -571,6 +608,7 @@ int main(void) {
   CU_add_test(s, "operators happen in their type and order", test_operators_happen_in_their_type_and_order);
   CU_add_test(s, "powers follow the page", test_powers_follow_the_page);
   CU_add_test(s, "functions are rows of the tables", test_functions_are_rows_of_the_tables);
+  CU_add_test(s, "whole tensors reduce to f64 scalars", test_whole_tensors_reduce_to_f64_scalars);
   CU_add_test(s, "consts and counts are known while compiling", test_consts_and_counts_are_known_while_compiling);
   CU_add_test(s, "fns are substituted without capture", test_fns_are_substituted_without_capture);
   CU_add_test(s, "if becomes selection and guards its states", test_if_becomes_selection_and_guards_its_states);

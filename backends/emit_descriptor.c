@@ -29,13 +29,12 @@ static LLVMValueRef text(Emitter *e, const char *s) {
 }
 static void add_text(Table *t, const char *s) { add(t, text(t->e, s)); }
 
-static LLVMValueRef finish_as(Table *t, const char *name, bool local) {
+static LLVMValueRef finish(Table *t) {
   if (!t->n) return null(t->e);
-  LLVMValueRef g = constant(t->e, name, LLVMConstStructInContext(t->e->context, t->field, (unsigned)t->n, 0), local);
+  LLVMValueRef g = constant(t->e, "", LLVMConstStructInContext(t->e->context, t->field, (unsigned)t->n, 0), true);
   LLVMSetAlignment(g, 8);
   return g;
 }
-static LLVMValueRef finish(Table *t) { return finish_as(t, "", true); }
 
 /* --- what an entry does with its operands ------------------------------------------------------------------------------------ */
 
@@ -229,6 +228,8 @@ void emit_descriptor(Emitter *e, Program *const *programs, unsigned n, LLVMValue
   const int64_t numbers[] = {l->hyper_size, l->item_size, l->global_size, l->item_group, l->item_rank, l->item_shape, l->item_first, l->item_count, n_variants};
   for (unsigned i = 0; i < sizeof numbers/sizeof *numbers; i++) add_number(&t, numbers[i]);
   add(&t, finish(&needs));
-  Interface made = {.e = e, .rule = finish_as(&t, arena_printf(e->arena, "%s_rule", e->module->name), false)};
+  /* Our own functions use the table itself: the public name is another one for it, so that they need no global offset table. */
+  Interface made = {.e = e, .rule = finish(&t)};
+  LLVMAddAlias2(e->llvm, LLVMGlobalGetValueType(made.rule), 0, made.rule, arena_printf(e->arena, "%s_rule", e->module->name));
   if (e->target->with_driver) interface(&made, programs, n);
 }

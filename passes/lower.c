@@ -95,10 +95,9 @@ static bool supported(Lowering *l, const Node *n) {
     diag_error(l->unit->diag, n->where, "function '%s' is left in the graph: the pass 'expand' must run before 'lower'", op_name(n->op));
     return false;
   }
-  if (op_is_element(n->op)) what = NULL;
-  else switch ((Op)n->op) {
+  if (!op_is_element(n->op)) switch ((Op)n->op) {
     case OP_CONST: case OP_HYPER: case OP_STEP: case OP_SEED: case OP_ITEM: case OP_INDEX: case OP_SCALAR: case OP_CARRY: case OP_RESULT: case OP_PRESENT: break;
-    case OP_SIZE: if (!operand(l, n->imm)->item_shape) what = "the size of a tensor that has not the item's shape"; break;
+    case OP_SIZE: what = operand(l, n->imm)->item_shape ? NULL : "the size of a tensor that has not the item's shape"; break;
     case OP_READ: what = refuse_read(l, n); break;
     case OP_SCAN: if (n->imm < 0 || n->imm > 63) what = "a scan nested so deeply"; break;
     default: what = arena_printf(l->arena, "'%s'", op_name(n->op));
@@ -404,7 +403,9 @@ static bool levels_ok(Lowering *l) {
     }
     if (o->scope == SCOPE_TENSOR) continue;
     good &= is_scalar(l, w->value, "a value of a scalar");
-    if (o->scope == SCOPE_GLOBAL) good &= is_global(l, w->value, true, "a global value") & is_global(l, w->when, true, "a global condition");
+    if (o->scope != SCOPE_GLOBAL) continue;
+    good &= is_global(l, w->value, true, "a global value");
+    good &= is_global(l, w->when, true, "a global condition");
   }
   return good;
 }

@@ -110,7 +110,7 @@ static Value log_edges(Graph *g, Value x, Value y) {
 /* log(1 + f) = 2s + s w R(w), s = f/(f + 2), w = s^2 */
 static Value log_poly(Graph *g, Value f) {
   Value s = DIV(f, ADD(f, D(2))), w = MUL(s, s);
-  return ADD(ADD(s, s), MUL(MUL(s, w), HORNER(w, log_r32)));
+  return ADD(ADD(s, s), MUL(MUL(s, w), HORNER(w, log_r)));
 }
 
 Value expand_f32_log(Graph *g, Value x) {
@@ -124,15 +124,15 @@ Value expand_f32_log2(Graph *g, Value x) {
   return log_edges(g, x, ROUND(ADD(MUL(log_poly(g, p.f), D(LOG2E)), p.k)));
 }
 
-/* log(1 + f) = f - (h - s (h + w R)), h = f^2/2; without reduction f is x itself. 1 + x is exact where that matters. */
+/* As log; without reduction f is x itself, and log(1 + f) = f - (h - s (h + w R)), h = f^2/2. 1 + x is exact where that matters. */
 Value expand_f32_log1p(Graph *g, Value x) {
   Value w = WIDE(x);
   Parts p = take_apart(g, ADD(w, D(1)));
   Value whole = EQ(p.k, D(0)), f = SELECT(whole, w, p.f);
   Value s = DIV(f, ADD(f, D(2))), ss = MUL(s, s), h = MUL(MUL(f, f), D(0.5));
-  Value tail = SUB(MUL(s, ADD(h, MUL(ss, HORNER(ss, log_r32)))), h);
+  Value q = MUL(ss, HORNER(ss, log_r)), tail = SUB(MUL(s, ADD(h, q)), h);
   Value big = SELECT(whole, f, MUL(p.k, D(LN2_HEAD)));
-  Value small = SELECT(whole, tail, ADD(MUL(p.k, D(LN2_TAIL)), ADD(f, tail)));
+  Value small = SELECT(whole, tail, ADD(MUL(p.k, D(LN2_TAIL)), ADD(ADD(s, s), MUL(s, q))));
   Value inside = AND(GT(x, S(-1)), LT(x, S(__builtin_inff())));
   Value edge = SELECT(EQ(x, S(-1)), S(-__builtin_inff()), SELECT(GT(x, S(0)), x, S(__builtin_nanf(""))));
   return SELECT(inside, ROUND(odd_sum(g, big, small)), edge);
@@ -247,5 +247,5 @@ Value expand_fast_log(Graph *g, Value x) {
   Value p = S(log_p_short[8]);
   for (unsigned i = 8; i-- > 0;) p = FMA(p, f, S(log_p_short[i]));
   Value y = FMA(u, S(-0.5f), FMA(MUL(u, f), p, MUL(k, S(-MINUS_LN2_TAIL32))));
-  return log_edges(g, x, ADD(FMA(k, S(-MINUS_LN2_HEAD32), f), y));
+  return log_edges(g, x, FMA(k, S(-MINUS_LN2_HEAD32), ADD(f, y)));
 }

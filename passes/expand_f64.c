@@ -32,6 +32,11 @@ static Pair two_product(Graph *g, Value a, Value b) {                      /* to
   return (Pair){p, ADD(e, MUL(x.lo, y.lo))};
 }
 
+static Pair pair_product(Graph *g, Pair a, Pair b) {                       /* to about 2^-102 */
+  Pair p = two_product(g, a.hi, b.hi);
+  return (Pair){p.hi, ADD(p.lo, ADD(MUL(a.hi, b.lo), MUL(a.lo, b.hi)))};
+}
+
 /* --- exponentials ----------------------------------------------------------------------------------------------------------------- */
 
 typedef struct Reduced { Value n, hi, lo; } Reduced;       /* x = n ln2 + hi + lo; n as i64, hi exact */
@@ -57,7 +62,7 @@ static Value exp_tail(Graph *g, Value hi, Value lo) {
 
 static Pair exp_pair(Graph *g, Value hi, Value lo) {
   Pair y = fast_two_sum(g, D(1), hi);
-  return (Pair){y.hi, ADD(y.lo, exp_tail(g, hi, lo))};
+  return fast_two_sum(g, y.hi, ADD(y.lo, exp_tail(g, hi, lo)));
 }
 
 static Value power_of_2(Graph *g, Value n) { return FLOAT(SHL(ADD(n, I(1023)), I(52))); }      /* -1022 <= n <= 1023 */
@@ -68,11 +73,9 @@ static Value scale(Graph *g, Value y, Value n) {
   return MUL(MUL(y, power_of_2(g, half)), power_of_2(g, SUB(n, half)));
 }
 
-static Value join(Graph *g, Pair p) { return ADD(p.hi, p.lo); }
-
 Value expand_f64_exp(Graph *g, Value x) {
   Reduced r = reduce(g, clamp(g, x, -800, 800), NULL);
-  return scale(g, join(g, exp_pair(g, r.hi, r.lo)), r.n);
+  return scale(g, exp_pair(g, r.hi, r.lo).hi, r.n);
 }
 
 Value expand_f64_exp2(Graph *g, Value x) {
@@ -80,15 +83,15 @@ Value expand_f64_exp2(Graph *g, Value x) {
   Value z = ADD(x, D(SHIFTER)), f = SUB(x, SUB(z, D(SHIFTER)));            /* |f| <= 1/2, exact */
   Pair p = split(g, f);
   Value hi = MUL(p.hi, D(LN2_26)), lo = ADD(MUL(p.lo, D(LN2)), MUL(p.hi, D(LN2_AFTER_26)));
-  return scale(g, join(g, exp_pair(g, hi, lo)), integer_of(g, z));
+  return scale(g, exp_pair(g, hi, lo).hi, integer_of(g, z));
 }
 
-/* 2^n ((1 - 2^-n) + hi + tail); 2^-n is nothing beside 1 from n = 60 on. */
+/* 2^n ((1 - 2^-n) + hi + tail), all sums exact but the last; 2^-n is nothing beside 1 from n = 60 on. */
 Value expand_f64_expm1(Graph *g, Value x) {
   Reduced r = reduce(g, clamp(g, x, -40, 800), NULL);
   Value small = SELECT(GT(r.n, I(60)), D(0), power_of_2(g, SUB(I(0), r.n)));
-  Pair y = two_sum(g, SUB(D(1), small), r.hi);
-  Value sum = ADD(y.hi, ADD(y.lo, exp_tail(g, r.hi, r.lo)));
+  Pair one = two_sum(g, D(1), NEG(small)), y = two_sum(g, one.hi, r.hi);
+  Value sum = ADD(y.hi, ADD(ADD(y.lo, one.lo), exp_tail(g, r.hi, r.lo)));
   return SELECT(EQ(x, D(0)), x, scale(g, sum, r.n));                       /* -0 stays */
 }
 
@@ -129,19 +132,25 @@ Value expand_f64_tanh(Graph *g, Value x) {
   return SELECT(LT(ABS(x), D(0.55)), near, copy_sign(g, ADD(far.hi, SUB(far.lo, y.lo)), x));
 }
 
-/* x + x P(x^2) up to 1; else 1 - e^(-x^2) Q((x - 2)/(x + 2)), 1 from 6 on. */
+/* x (c0 + c1 u + u^2 P(u)), u = x^2, up to 1: heads of c0, c1 and u are so short that their part is exact. Else
+ * 1 - e^(-x^2) Q((x - 2)/(x + 2)), 1 from 6 on. */
 Value expand_f64_erf(Graph *g, Value x) {
-  Value u = MUL(x, x), near = ADD(x, MUL(x, HORNER(u, erf_p)));
-  Value a = clamp(g, ABS(x), 0, 6);
-  Reduced r = reduce(g, NEG(MUL(a, a)), NULL);
-  Value e = MUL(join(g, exp_pair(g, r.hi, r.lo)), power_of_2(g, r.n));
-  Value q = HORNER(DIV(SUB(a, D(2)), ADD(a, D(2))), erfc_q);
-  return SELECT(LT(ABS(x), D(1)), near, copy_sign(g, SUB(D(1), MUL(e, q)), x));
+  x = clamp(g, x, -6, 6);
+  Pair u = two_product(g, x, x);
+  Value head = SUB(ADD(u.hi, D(0x1.8p28)), D(0x1.8p28));                   /* in 2^-24 */
+  Value tail = ADD(SUB(u.hi, head), u.lo);
+  Value rest = ADD(MUL(MUL(u.hi, u.hi), HORNER(u.hi, erf_p)), ADD(D(ERF_0_AFTER), ADD(MUL(tail, D(ERF_1_HEAD)), MUL(u.hi, D(ERF_1_AFTER)))));
+  Pair first = two_product(g, x, ADD(MUL(head, D(ERF_1_HEAD)), D(ERF_0_HEAD)));
+  Value near = ADD(first.hi, ADD(first.lo, MUL(x, rest)));
+  Reduced r = reduce(g, NEG(u.hi), NEG(u.lo));
+  Pair e = exp_pair(g, r.hi, r.lo);
+  Value a = ABS(x), q = MUL(HORNER(DIV(SUB(a, D(2)), ADD(a, D(2))), erfc_q), power_of_2(g, r.n));
+  return SELECT(LT(a, D(1)), near, copy_sign(g, SUB(D(1), ADD(MUL(e.hi, q), MUL(e.lo, q))), x));
 }
 
 /* h + 1/(4h) with h = e^|x|/2. */
 Value expand_f64_cosh(Graph *g, Value x) {
-  Reduced r = reduce(g, clamp(g, ABS(x), 0, 800), NULL);
+  Reduced r = reduce(g, clamp(g, ABS(x), 0, 720), NULL);
   Pair e = exp_pair(g, r.hi, r.lo);
   Value n = SUB(r.n, I(1)), hi = scale(g, e.hi, n), lo = scale(g, e.lo, n), other = DIV(D(0.25), hi);
   return ADD(hi, ADD(other, MUL(lo, SUB(D(1), DIV(other, hi)))));
@@ -180,11 +189,15 @@ Value expand_f64_log(Graph *g, Value x) {
   return log_edges(g, x, ADD(a.hi, ADD(a.lo, ADD(log_tail(g, p.f), MUL(p.k, D(LN2_TAIL))))));
 }
 
+/* f - h as a pair, since the result has no larger term to hide errors behind. */
 Value expand_f64_log2(Graph *g, Value x) {
   Parts p = take_apart(g, x, true);
-  Pair l = two_product(g, p.f, D(LOG2E)), a = fast_two_sum(g, p.k, l.hi);
-  Value rest = ADD(ADD(l.lo, MUL(p.f, D(LOG2E_AFTER))), MUL(log_tail(g, p.f), D(LOG2E)));
-  return log_edges(g, x, ADD(a.hi, ADD(a.lo, rest)));
+  Value s = DIV(p.f, ADD(p.f, D(2))), w = MUL(s, s);
+  Pair square = two_product(g, p.f, p.f), l = fast_two_sum(g, p.f, MUL(square.hi, D(-0.5)));
+  Value rest = ADD(MUL(s, ADD(MUL(square.hi, D(0.5)), MUL(w, HORNER(w, log_r)))), SUB(l.lo, MUL(square.lo, D(0.5))));
+  Pair scaled = two_product(g, l.hi, D(LOG2E)), a = fast_two_sum(g, p.k, scaled.hi);
+  Value small = ADD(scaled.lo, ADD(MUL(l.hi, D(LOG2E_AFTER)), MUL(rest, D(LOG2E))));
+  return log_edges(g, x, ADD(a.hi, ADD(a.lo, small)));
 }
 
 /* u + c = 1 + x exactly; where u needs no reduction f is x itself, else c/u goes to the tail. */
@@ -199,7 +212,7 @@ Value expand_f64_log1p(Graph *g, Value x) {
 
 /* --- powers ----------------------------------------------------------------------------------------------------------------------------- */
 
-/* log x to 2^-64: 2 atanh(s) = 2s (1 + w/3 + w^2 R(w)) with s, w and w/3 as pairs. */
+/* log x to 2^-66: 2 atanh(s) = 2s (1 + w (1/3 + w (1/5 + w R(w)))) in pairs. */
 static Pair log_pair(Graph *g, Value x) {
   Parts p = take_apart(g, x, true);
   Pair d = fast_two_sum(g, D(2), p.f);
@@ -208,13 +221,12 @@ static Pair log_pair(Graph *g, Value x) {
   Value s_lo = DIV(SUB(SUB(SUB(p.f, back.hi), back.lo), MUL(s, d.lo)), d.hi);
   Pair w = two_product(g, s, s);
   w.lo = ADD(w.lo, MUL(MUL(D(2), s), s_lo));
-  Pair third = two_product(g, w.hi, D(THIRD));
-  third.lo = ADD(third.lo, ADD(MUL(w.lo, D(THIRD)), MUL(w.hi, D(THIRD_AFTER))));
-  Pair t = fast_two_sum(g, third.hi, MUL(MUL(w.hi, w.hi), HORNER(w.hi, atanh_r)));
-  t.lo = ADD(t.lo, third.lo);
-  Pair st = two_product(g, s, t.hi);
-  st.lo = ADD(st.lo, ADD(MUL(s, t.lo), MUL(s_lo, t.hi)));
-  Pair a = fast_two_sum(g, s, st.hi);
+  Pair fifth = fast_two_sum(g, D(FIFTH), MUL(w.hi, HORNER(w.hi, atanh_r)));
+  fifth.lo = ADD(fifth.lo, D(FIFTH_AFTER));
+  Pair b = pair_product(g, fifth, w), third = fast_two_sum(g, D(THIRD), b.hi);
+  third.lo = ADD(third.lo, ADD(b.lo, D(THIRD_AFTER)));
+  Pair t = pair_product(g, third, w);
+  Pair st = pair_product(g, (Pair){s, s_lo}, t), a = fast_two_sum(g, s, st.hi);
   a.lo = ADD(a.lo, ADD(st.lo, s_lo));
   Pair l = fast_two_sum(g, MUL(p.k, D(LN2_42)), MUL(D(2), a.hi));
   l.lo = ADD(l.lo, ADD(MUL(D(2), a.lo), MUL(p.k, D(LN2_AFTER_42))));
@@ -230,7 +242,7 @@ Value expand_f64_pow(Graph *g, Value x, Value y) {
   Pair e = two_product(g, yc, l.hi);
   Value fits = LE(ABS(e.hi), D(800));
   Reduced r = reduce(g, clamp(g, e.hi, -800, 800), SELECT(fits, ADD(e.lo, MUL(yc, l.lo)), D(0)));
-  Value v = scale(g, join(g, exp_pair(g, r.hi, r.lo)), r.n);
+  Value v = scale(g, exp_pair(g, r.hi, r.lo).hi, r.n);
 
   Value extreme = OR(OR(EQ(ax, D(0)), EQ(ax, D(inf))), AND(EQ(ay, D(inf)), NE(ax, D(1))));
   v = SELECT(extreme, SELECT(EQ(GT(ax, D(1)), GT(y, D(0))), D(inf), D(0)), v);

@@ -18,10 +18,16 @@
 #define LOG2E_AFTER 0x1.777d0ffda0d24p-56
 #define THIRD 0x1.5555555555555p-2
 #define THIRD_AFTER 0x1.5555555555555p-56
+#define FIFTH 0x1.999999999999ap-3
+#define FIFTH_AFTER -0x1.999999999999ap-57
 #define HALF_PI 0x1.921fb54442d18p0
 #define HALF_PI_AFTER 0x1.1a62633145c07p-54
 #define HALF_PI_26 0x1.921fb50000000p0   /* 26 bits, and what follows */
 #define HALF_PI_AFTER_26 0x1.110b4611a6263p-26
+#define ERF_0_HEAD 0x1.20dd750000000p+0     /* 2/sqrt(pi) and -2/(3 sqrt(pi)), 26 bits and what follows */
+#define ERF_0_AFTER 0x1.0a6db446b8ea4p-30
+#define ERF_1_HEAD -0x1.8127468000000p-2
+#define ERF_1_AFTER -0x1.81bcf3611ed1bp-29
 #define SQRT_HALF_BITS INT64_C(0x3fe6a09e667f3bcd)
 #define ONE_BITS INT64_C(0x3ff0000000000000)
 
@@ -35,9 +41,9 @@ static const double log_r[] = {
   0x1.5555555555555p-1, 0x1.9999999999a38p-2, 0x1.2492492476c87p-2, 0x1.c71c720160b47p-3, 0x1.745cf901605f5p-3, 0x1.3b1c360763bddp-3,
   0x1.0fbe83c2cb59ep-3, 0x1.0c04595976d29p-3,
 };
-/* (atanh(s)/s - 1 - w/3)/w^2 in w = s^2 on [0, 0.02944], error 2^-67 */
+/* (atanh(s)/s - 1 - w/3 - w^2/5)/w^3 in w = s^2 on [0, 0.02944], error 2^-67 */
 static const double atanh_r[] = {
-  0x1.999999999999ap-3, 0x1.2492492492491p-3, 0x1.c71c71c71cfd9p-4, 0x1.745d174513593p-4, 0x1.3b13b1bc75cd8p-4, 0x1.1110dfad0f7cfp-4,
+  0x1.2492492492491p-3, 0x1.c71c71c71cfd9p-4, 0x1.745d174513593p-4, 0x1.3b13b1bc75cd8p-4, 0x1.1110dfad0f7cfp-4,
   0x1.e1f7fa754c241p-5, 0x1.ac4a89c902aa4p-5, 0x1.b8d433144b7dcp-5,
 };
 /* (sin(r)/r - 1)/u and (cos(r) - 1 + u/2)/u^2 in u = r^2 on [0, (pi/4)^2], errors 2^-66 and 2^-70 */
@@ -61,9 +67,9 @@ static const double tanh_t[] = {
   -0x1.5555555555555p-2, 0x1.1111111110ff9p-3, -0x1.ba1ba1b9f8362p-5, 0x1.664f4874c2a51p-6, -0x1.226e32869b47bp-7, 0x1.d6d323beffc1ep-9,
   -0x1.7d967d0ca5dd9p-10, 0x1.34b8c5cab15b0p-11, -0x1.eb796375b91ccp-13, 0x1.6313f62fb99ccp-14, -0x1.546807a684778p-16,
 };
-/* erf(x)/x - 1 in u = x^2 on [0, 1], error 2^-69 */
+/* (erf(x)/x - 2/sqrt(pi) (1 - u/3))/u^2 in u = x^2 on [0, 1], error 2^-69 */
 static const double erf_p[] = {
-  0x1.06eba8214db69p-3, -0x1.812746b0379e7p-2, 0x1.ce2f21a042bdep-4, -0x1.b82ce312889bap-6, 0x1.565bcd0e6502dp-8,
+  0x1.ce2f21a042bdep-4, -0x1.b82ce312889bap-6, 0x1.565bcd0e6502dp-8,
   -0x1.c02db3feeb579p-11, 0x1.f9a326c233145p-14, -0x1.f4d2561aeafc0p-17, 0x1.b9e6509b98553p-20, -0x1.5f6d925a0b07cp-23,
   0x1.fc43564981ae1p-27, -0x1.4e607b41767c9p-30, 0x1.7f072187e2f91p-34, -0x1.29b9f1b1842a2p-38,
 };
@@ -75,14 +81,10 @@ static const double erfc_q[] = {
   -0x1.b9d050540568fp-22, -0x1.1427f7c358348p-21, -0x1.24c5e7ac70a0ap-23, 0x1.9cc5fdff14adap-24, 0x1.d9806a08fbe77p-25,
 };
 
-/* For f32 results (reference: Sollya's fpminimax; errors 2^-55.6 and 2^-56 of the function). */
+/* exp_q for f32 results, one degree less (Sollya's fpminimax): error 2^-55.6 of the function */
 static const double exp_q32[] = {
   .5000000000000001, .16666666666666674, .041666666666622561, .0083333333333225068, .0013888888917858438, 1.9841269885974920e-4,
   2.4801520387325322e-5, 2.7557242839618735e-6, 2.7620495602468966e-7, 2.5109908603514364e-8,
-};
-static const double log_r32[] = {
-  .66666666666666663, .4000000000000532, .2857142856917198, .22222222655841817, .18181773694348344, .15387216083921693,
-  .13246652407214931, .13287079508285396,
 };
 /* erf(x)/x in x^2/8 - 1 for |x| <= 3.9375, error 2^-57.6 */
 static const double erf_p32[] = {

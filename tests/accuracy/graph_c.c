@@ -5,23 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include "passes/passes.h"
+#include "tests/support/function_graph.h"
 
 Graph *graph_of_function(Arena *a, Op op, Type type) {
-  Module *m = arena_alloc(a, sizeof *m);
-  m->arena = a;
-  m->diag = diag_new(a, 0);
-  m->name = "accuracy";
-  m->operands = arena_array(a, 3, sizeof *m->operands);
-  m->n_operands = 3;
-  for (unsigned i = 0; i < 3; i++)
-    m->operands[i] = (Operand){.name = (const char *[]){"a", "b", "y"}[i], .role = i < 2 ? ROLE_IN : ROLE_OUT, .storage = type, .item_shape = true};
-  m->operands[0].role = ROLE_PARAM;
-  Graph *g = graph_new(m, "forward");
-  const Node *extent = graph_node(g, OP_SIZE, TYPE_I64, graph_scalar_space(g), 0, -1, 0, NULL), *args[2];
-  const Space *space = graph_space(g, 1, &extent);
-  for (unsigned i = 0; i < 2; i++) args[i] = graph_node(g, OP_READ, type, space, i, 0, 0, NULL);
-  graph_write(g, 2, graph_element(g, op, type, op == OP_POW ? 2 : 1, args), NULL);
-  Unit unit = {.module = m, .arena = a, .diag = m->diag, .graph = g};
+  Graph *g = function_graph(a, op, type);
+  Unit unit = {.module = g->module, .arena = a, .diag = g->module->diag, .graph = g};
   PassArgs none = {0};
   pass_expand(&unit, &none);
   pass_canon(&unit, &none);

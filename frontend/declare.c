@@ -96,6 +96,7 @@ static void find_param(Lower *l, const StmtList *list, unsigned *position, bool 
         l->has_param = true;
         l->param = *position;
         l->param_name = s->decls.at[k].name;
+        l->param_shape = s->decls.at[k].shape;
       }
       if (s->role == ROLE_PARAM || s->role == ROLE_STATE) l->has_step = true;
       if (main) ++*position;
@@ -146,7 +147,7 @@ Value operand_fit(Lower *l, const Operand *o, Value v, const Expr *e) {
   Type type = type_arithmetic(o->storage), have = (Type)v.node->type;
   if (o->scope != SCOPE_TENSOR && v.tensor) {
     if (o->scope == SCOPE_GLOBAL) lower_error(l, e->where, "'%s' is global, %s differs from element to element; use [all]", o->name, lower_text(l, e->where));
-    else lower_error(l, e->where, "'%s' is one number an item, %s has the shape of %s", o->name, lower_text(l, e->where), l->param_name);
+    else lower_error(l, e->where, "'%s' is one number an item, %s has %s", o->name, lower_text(l, e->where), shape_of_item(l));
     return bad;
   }
   if (o->scope == SCOPE_GLOBAL && v.node->level > LEVEL_GLOBAL) {
@@ -222,7 +223,11 @@ static void declare_one(Lower *l, const Stmt *s, const Decl *d) {
   bool tensor = s->scope == SCOPE_TENSOR;
   if (!name_is_free(l, d->name, d->where)) return;
   Type type;
-  if (!declaration_good(l, s, d) || !storage_type(l, &d->storage, tensor ? TYPE_F32 : TYPE_F64, &type)) { name_poison(l, d->name, d->where); return; }
+  if (!declaration_good(l, s, d) || !storage_type(l, &d->storage, tensor ? TYPE_F32 : TYPE_F64, &type)) {
+    name_poison(l, d->name, d->where);
+    scope_find(l->scope, d->name)->symbol->shape = d->shape;
+    return;
+  }
   const char *name = d->name, *external = d->external;
   if (l->insert) {
     name = apply_state_name(l, name, name_taken(m, name));

@@ -4,6 +4,7 @@
  *   lower.c       the rule chosen, entries, the graphs of a module
  *   names.c       scopes, what a name means, suggestions, names that are never used
  *   declare.c     hyper-parameters and operands
+ *   shapes.c      which shapes disagree
  *   typing.c      conversions, operators, powers
  *   lower_expr.c  expressions
  *   lower_call.c  functions of the language and of the file
@@ -36,6 +37,7 @@ typedef struct Value {
   unsigned operand;                      /* 1 + the operand that the expression names, or 0 */
   const Fn *fn; Names *home;             /* a fn and the scope it sees; home NULL: the file's */
   const Builtin *builtin;                /* a function of the language */
+  const Shape *shape; const char *name;  /* for messages: the shape as written, also of poison; the name that it is */
 } Value;
 
 typedef enum SymbolKind { SYMBOL_LOCAL, SYMBOL_HYPER, SYMBOL_OPERAND, SYMBOL_PARAMETER, SYMBOL_BOUND, SYMBOL_FN } SymbolKind;
@@ -47,6 +49,7 @@ typedef struct Symbol {
   Range where;
   const Node *guard;                     /* operand declared inside `if`: the condition, in the entry's graph */
   bool used, poisoned;
+  const Shape *shape;                    /* as declared */
   const char *bound;                     /* in an applied rule: the name of the param it stands for, outside */
 } Symbol;
 
@@ -89,6 +92,7 @@ struct Lower {
   bool has_param, has_step;
   unsigned param;                        /* operand: the first param */
   const char *param_name;
+  const Shape *param_shape;              /* as declared, or NULL */
   Value step;                            /* t, where `apply` gives another */
   Final *finals; unsigned n_finals; size_t finals_capacity;
   First *firsts; unsigned n_firsts; size_t firsts_capacity;
@@ -165,6 +169,12 @@ void lower_apply(Lower *, const Stmt *);
 bool apply_declare(Lower *, const Stmt *, const Decl *);                 /* a declaration of the applied rule; false: declare it as usual */
 void poison_assigned(Lower *, const StmtList *);                         /* names that a refused block would have set */
 const char *apply_state_name(Lower *, const char *name, bool collides);
+
+/* shapes.c */
+const char *shape_of_item(Lower *);                                      /* "shape [R, C]" or "the shape of p" */
+const char *shape_text(Lower *, const Shape *);
+bool shapes_agree(Lower *, Oper, Range op_where, const Value *a, const Value *b);
+bool indices_match(Lower *, const char *name, const Shape *, const SubList *, Range bracket);
 
 /* lower_reduce.c */
 bool is_reduction(const Expr *);                                         /* a call that reduces: max(x), not max(x, y) */

@@ -51,7 +51,7 @@ static void bind_hyper(Lower *l, const HyperDecl *d) {
   Type type = !strcmp(want, "int") ? TYPE_I64 : !strcmp(want, "bool") ? TYPE_BOOL : TYPE_F64;
   if (v.node) {
     bool is_bool = value_is(&v, KIND_BOOL);
-    if (v.tensor) { lower_error(l, e->where, "'%s' is one scalar, this has the shape of %s", d->name.text, l->param_name); v = (Value){0}; }
+    if (v.tensor) { lower_error(l, e->where, "'%s' is one scalar, this has %s", d->name.text, shape_of_item(l)); v = (Value){0}; }
     else if (is_bool != (type == TYPE_BOOL)) { lower_error(l, e->where, "'%s' is %s, this is a %s", d->name.text, is_bool ? "a number" : "bool", is_bool ? "bool" : "number"); v = (Value){0}; }
     else if (type == TYPE_I64 && !value_is(&v, KIND_INT)) { lower_error(l, e->where, "'%s' is int, this is real", d->name.text); v = (Value){0}; }
     else v = value_convert(l, v, type);

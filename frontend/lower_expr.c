@@ -55,7 +55,17 @@ static Value unary(Lower *l, const Expr *e) {
 /* x[i]: of a table of the file; tensors come with indexed statements. */
 static Value element_of(Lower *l, const Expr *e) {
   const Const *table = scope_find(l->scope, e->name) ? NULL : file_const(l, e->name);
-  return table ? const_index(l, table, e) : lower_unsupported(l, e->where, lower_text(l, e->where));
+  if (table) return const_index(l, table, e);
+  const Binding *binding = scope_find(l->scope, e->name);
+  const Shape *shape = NULL;
+  if (binding) {
+    const Symbol *symbol = binding->symbol;
+    binding->symbol->used = true;
+    bool of_item = symbol->kind == SYMBOL_OPERAND && l->module->operands[symbol->index].item_shape;
+    shape = symbol->shape ? symbol->shape : of_item ? l->param_shape : NULL;
+  }
+  if (!indices_match(l, e->name, shape, &e->subs, e->op_where)) return (Value){0};
+  return lower_unsupported(l, e->where, lower_text(l, e->where));
 }
 
 static Value single(Lower *l, const Expr *e) {
@@ -101,7 +111,7 @@ Value lower_condition(Lower *l, const Expr *e, const char *who) {
   Value v = lower_expr(l, e);
   if (!v.node) return v;
   if (!value_is(&v, KIND_BOOL)) lower_error(l, e->where, "'%s' needs a condition, this is a number; compare it", who);
-  else if (v.tensor) lower_error(l, e->where, "'%s' needs one scalar, this has the shape of %s; use where", who, l->param_name);
+  else if (v.tensor) lower_error(l, e->where, "'%s' needs one scalar, this has %s; use where", who, shape_of_item(l));
   else return v;
   return (Value){0};
 }

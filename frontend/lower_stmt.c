@@ -63,6 +63,7 @@ static void assign(Lower *l, const Stmt *s) {
   }
   v.literal = false;
   v.operand = 0;
+  v.name = name;
   if (!binding) {
     bool is_free = l->in_fn ? !builtin_find(name) && strcmp(name, "t") : name_is_free(l, name, s->name.where);
     if (!is_free && l->in_fn) lower_error(l, s->name.where, "'%s' is predeclared and cannot be assigned", name);
@@ -88,6 +89,7 @@ static void assign(Lower *l, const Stmt *s) {
   binding->set = true;
   binding->poison = !v.node;
   binding->partial = false;
+  if (!v.node) binding->symbol->shape = v.shape;        /* messages still compare it */
   if (!v.node) binding->symbol->used = true;            /* whether it is used cannot be said */
 }
 

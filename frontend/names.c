@@ -112,13 +112,14 @@ Value binding_current(Lower *l, const Binding *binding) {
                                      : graph_node(l->graph, OP_HYPER, hyper->type, graph_scalar_space(l->graph), symbol->index, 0, 0, NULL));
   }
   if (symbol->kind == SYMBOL_OPERAND) value.operand = symbol->index + 1;
+  if (value.tensor && symbol->kind == SYMBOL_OPERAND) { value.shape = l->param_shape; value.name = symbol->name; }
   return value;
 }
 
 Value binding_value(Lower *l, Binding *binding, Range use) {
   Symbol *symbol = binding->symbol;
   symbol->used = true;
-  if (binding->poison) return (Value){0};
+  if (binding->poison) return (Value){.shape = symbol->shape, .name = symbol->name};
   if (binding->partial) {
     if (lower_error(l, use, "'%s' has no value when the condition at line %u is %s", symbol->name, lower_line(binding->partial_cond),
                     binding->partial_when ? "true" : "false"))

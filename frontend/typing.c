@@ -116,10 +116,8 @@ static Value power(Lower *l, Value a, Value b) {
   return value_like(graph_op2(g, OP_POW, v[0].node, v[1].node), v[0], v[1]);
 }
 
-Value value_operate(Lower *l, Oper oper, Range op_where, Value a, Value b) {
+static Value operate(Lower *l, Oper oper, Range op_where, Value a, Value b) {
   const struct OperRow *row = oper_row(oper);
-  if (oper == OPER_MATMUL) return lower_unsupported(l, op_where, "@");
-  if (!a.node || !b.node) return poison();
   bool both_bool = value_is(&a, KIND_BOOL) && value_is(&b, KIND_BOOL);
   if ((oper == OPER_EQ || oper == OPER_NE) && both_bool) return value_like(graph_op2(l->graph, row->op, a.node, b.node), a, b);
   if (!takes(l, row, op_where, &a) || !takes(l, row, op_where, &b)) return poison();
@@ -129,6 +127,15 @@ Value value_operate(Lower *l, Oper oper, Range op_where, Value a, Value b) {
   value_join(l, v, 2);
   if (row->takes == REALS) for (int i = 0; i < 2; i++) v[i] = value_real(l, v[i]);
   return value_like(graph_op2(l->graph, row->op, v[0].node, v[1].node), v[0], v[1]);
+}
+
+Value value_operate(Lower *l, Oper oper, Range op_where, Value a, Value b) {
+  if (oper == OPER_MATMUL) return lower_unsupported(l, op_where, "@");
+  if (!shapes_agree(l, oper, op_where, &a, &b)) return poison();
+  Value v = a.node && b.node ? operate(l, oper, op_where, a, b) : poison();
+  v.shape = a.shape ? a.shape : b.shape;
+  v.name = NULL;
+  return v;
 }
 
 Value value_negate(Lower *l, Range op_where, Value v) {

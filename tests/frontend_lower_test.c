@@ -535,6 +535,30 @@ static void test_what_is_not_supported_yet_says_so_at_its_place(void) {
   MISTAKES(rows, DIAG_ERROR);
 }
 
+static void test_shapes_that_differ_are_shown_with_both_declarations(void) {
+  Arena *a = arena_new(NULL, 0);
+  Lowered r = lower_text_of(a, "rule r() { param p[R, C]; grad g; state b[R]\n p = g - b\n p = g + 2*b\n if g > 0 { p = 1 }\n p = g[i] }");
+  static const struct { const char *text, *at; DiagLevel level; } want[] = {
+    {"'[R, C]' is not supported yet", "[R, C]", DIAG_ERROR}, {"'[R]' is not supported yet", "[R]", DIAG_ERROR},
+    {"shapes differ: g is [R, C], b is [R]; write g[i, j] - b[i]", "-", DIAG_ERROR},
+    {"g has this shape", "[R, C]", DIAG_NOTE}, {"b has this shape", "[R]", DIAG_NOTE},
+    {"shapes differ: g is [R, C], the right side is [R]", "+", DIAG_ERROR},
+    {"g has this shape", "[R, C]", DIAG_NOTE}, {"the right side has this shape", "[R]", DIAG_NOTE},
+    {"'if' needs one scalar, this has shape [R, C]; use where", "g > 0", DIAG_ERROR},
+    {"'g' has 2 axes, 1 index is given", "[", DIAG_ERROR}, {"g has this shape", "[R, C]", DIAG_NOTE},
+  };
+  size_t n = sizeof want/sizeof *want;
+  CU_ASSERT_EQUAL(diag_count(r.diag), n);
+  for (size_t i = 0; i < n && i < diag_count(r.diag); i++) {
+    const DiagMessage *m = diag_get(r.diag, i);
+    CU_ASSERT_STRING_EQUAL(m->text, want[i].text);
+    CU_ASSERT_EQUAL(m->level, want[i].level);
+    CU_ASSERT_TRUE(m->where.end - m->where.begin == strlen(want[i].at) && !strncmp(r.source->text + m->where.begin, want[i].at, strlen(want[i].at)));
+  }
+  if (diag_count(r.diag) != n) show(a, &r);
+  arena_free(a);
+}
+
 static void test_names_that_are_never_used_are_warned_about(void) {
   static const Mistake rows[] = {
     {"state v as \"exp_avg_sq\"; `vv_never` = g", "'vv_never' is never used"},
@@ -624,6 +648,7 @@ int main(void) {
   CU_add_test(s, "values of the wrong kind are reported at their place", test_values_of_the_wrong_kind_are_reported_at_their_place);
   CU_add_test(s, "headers that are wrong are reported at their place", test_headers_that_are_wrong_are_reported_at_their_place);
   CU_add_test(s, "what is not supported yet says so at its place", test_what_is_not_supported_yet_says_so_at_its_place);
+  CU_add_test(s, "shapes that differ are shown with both declarations", test_shapes_that_differ_are_shown_with_both_declarations);
   CU_add_test(s, "names that are never used are warned about", test_names_that_are_never_used_are_warned_about);
   CU_add_test(s, "several errors are told in one run, without cascades", test_several_errors_are_told_in_one_run_without_cascades);
   CU_add_test(s, "texts that grow or nest without end are refused", test_texts_that_grow_or_nest_without_end_are_refused);

@@ -67,9 +67,9 @@ Block *block_new(Arena *);
 Inst *block_add(Arena *, Block *, KOp, Type, int64_t imm, unsigned n_args, Inst *const *args);   /* appended */
 void block_push(Arena *, Block *, Inst *);
 void kernel_number(Kernel *);                                            /* ids dense in order of print */
-Kernel *kernel_clone(Program *to, const Kernel *);
+Kernel *kernel_clone(Program *to, const Kernel *);                       /* in to's arena, not appended; numbered kernels only */
 
 void program_print(const Program *, Text *);
 Program *program_parse(const Module *, Arena *, Diag *, const Source *);
-bool program_verify(const Program *, Diag *);                            /* dominance, types, buffers, launches, bindings */
+bool program_verify(const Program *, Diag *);                            /* numbering, dominance, types, buffers, launches, bindings */
 #endif

@@ -56,7 +56,7 @@ static bool names_ok(Emitter *e, Program *const *programs, unsigned n) {
   return good;
 }
 
-static bool emit_module(Emitter *e, Program *const *programs, unsigned n, unsigned n_variants, Emit emit) {
+static bool emit_module(Emitter *e, Program *const *programs, unsigned n, unsigned n_variants) {
   size_t total = 0, at = 0;
   for (unsigned i = 0; i < n; i++) total += programs[i]->n_kernels;
   LLVMValueRef *fns = arena_array(e->arena, total*n_variants + 1, sizeof *fns);
@@ -77,10 +77,7 @@ static bool emit_in_context(Emitter *e, Program *const *programs, unsigned n, un
   e->b = LLVMCreateBuilderInContext(e->context);
   e->entry = LLVMCreateBuilderInContext(e->context);
   open_types(e);
-  LLVMTargetMachineRef machine = object_machine(e);
-  bool good = machine && emit_module(e, programs, n, n_variants, emit) && object_write(e, machine, emit, out);
-  if (machine) LLVMDisposeTargetMachine(machine);
-  return good;
+  return object_open(e) && emit_module(e, programs, n, n_variants) && object_write(e, emit, out);
 }
 
 bool backend_emit(Arena *arena, Diag *diag, const Module *module, Program *const *programs, unsigned n, const Target *target, Emit emit, Output *out) {
@@ -105,6 +102,9 @@ bool backend_emit(Arena *arena, Diag *diag, const Module *module, Program *const
   if (!setjmp(*arena_guard(arena))) good = emit_in_context(e, programs, n, n_variants, emit, out);
   else memory_out = true;
   memcpy(*arena_guard(arena), owner, sizeof owner);
+  if (e->printed) LLVMDisposeMessage(e->printed);
+  if (e->written) LLVMDisposeMemoryBuffer(e->written);
+  if (e->code_generator) LLVMDisposeTargetMachine(e->code_generator);
   if (e->b) LLVMDisposeBuilder(e->b);
   if (e->entry) LLVMDisposeBuilder(e->entry);
   if (e->llvm) LLVMDisposeModule(e->llvm);

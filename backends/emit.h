@@ -20,8 +20,11 @@ typedef struct Emitter {
   const Machine *machine;                /* one a variant */
   bool failed;
 
-  LLVMContextRef context;
+  LLVMContextRef context;                /* these are not the arena's memory: backend_emit frees them, also when the arena's runs out */
   LLVMModuleRef llvm;
+  LLVMTargetMachineRef code_generator;
+  LLVMMemoryBufferRef written;
+  char *printed;
   LLVMBuilderRef b;                      /* where code goes */
   LLVMBuilderRef entry;                  /* the first block: fields of the frame, read once */
   LLVMTypeRef type[TYPE_COUNT];          /* of values: bool is i1, storage floats are i16 */
@@ -70,6 +73,6 @@ LLVMBasicBlockRef emit_new_block(const Emitter *);
 void emit_descriptor(Emitter *, Program *const *programs, unsigned n_programs, LLVMValueRef *fns);
 
 /* object.c: from a module to bytes. */
-LLVMTargetMachineRef object_machine(Emitter *);          /* NULL after an error */
-bool object_write(Emitter *, LLVMTargetMachineRef, Emit, Output *);
+bool object_open(Emitter *);                              /* e->code_generator and the module's data layout */
+bool object_write(Emitter *, Emit, Output *);
 #endif

@@ -36,23 +36,30 @@ static void start_target(Arch arch) {
   pthread_once(&once[arch], start[arch]);
 }
 
-LLVMTargetMachineRef object_machine(Emitter *e) {
+/* Reports LLVM's message, which is freed before the arena is asked for memory. */
+static void report(Emitter *e, const char *what, char *message) {
+  char text[512] = "";
+  if (message) strncpy(text, message, sizeof text - 1);
+  if (message) LLVMDisposeMessage(message);
+  diag_error(e->diag, nowhere, "internal error: %s: %s", what, text);
+}
+
+bool object_open(Emitter *e) {
   const Machine *m = e->machine;
   start_target(m->arch);
   LLVMTargetRef target;
   char *message = NULL;
   if (LLVMGetTargetFromTriple(m->triple, &target, &message)) {
-    diag_error(e->diag, nowhere, "%s", message);
-    LLVMDisposeMessage(message);
-    return NULL;
+    report(e, "the code generator is missing", message);
+    return false;
   }
-  LLVMTargetMachineRef machine = LLVMCreateTargetMachine(target, m->triple, m->cpu, m->features,
+  e->code_generator = LLVMCreateTargetMachine(target, m->triple, m->cpu, m->features,
     e->target->level ? LLVMCodeGenLevelDefault : LLVMCodeGenLevelNone, LLVMRelocPIC, LLVMCodeModelDefault);
-  LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);
+  LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(e->code_generator);
   LLVMSetModuleDataLayout(e->llvm, layout);
   LLVMDisposeTargetData(layout);
   LLVMSetTarget(e->llvm, m->triple);
-  return machine;
+  return true;
 }
 
 /* Errors that LLVM reports while it writes; emission "succeeds" all the same. */
@@ -68,55 +75,58 @@ static void on_report(LLVMDiagnosticInfoRef info, void *context) {
   }
 }
 
-static void keep(Emitter *e, Output *out, const char *bytes, size_t size) {
+static bool keep(Emitter *e, Output *out, const char *bytes, size_t size) {
   uint8_t *copy = arena_alloc(e->arena, size + 1);                     /* texts are also C strings */
   memcpy(copy, bytes, size);
   *out = (Output){copy, size};
+  return true;
 }
 
-static bool verified(Emitter *e) {
-  char *message = NULL;
-  bool bad = LLVMVerifyModule(e->llvm, LLVMReturnStatusAction, &message);
-  if (bad) diag_error(e->diag, nowhere, "internal error: the module is not valid: %s", message);
-  LLVMDisposeMessage(message);
-  return !bad;
-}
+static bool keep_written(Emitter *e, Output *out) { return keep(e, out, LLVMGetBufferStart(e->written), LLVMGetBufferSize(e->written)); }
 
-bool object_write(Emitter *e, LLVMTargetMachineRef machine, Emit emit, Output *out) {
-  if (!verified(e)) return false;
-  if (emit == EMIT_LLVM_IR) {
-    char *text = LLVMPrintModuleToString(e->llvm);
-    size_t size = strlen(text);
-    if (size) keep(e, out, text, size);
-    LLVMDisposeMessage(text);
-    return true;
-  }
-  if (emit == EMIT_BITCODE) {
-    LLVMMemoryBufferRef buffer = LLVMWriteBitcodeToMemoryBuffer(e->llvm);
-    keep(e, out, LLVMGetBufferStart(buffer), LLVMGetBufferSize(buffer));
-    LLVMDisposeMemoryBuffer(buffer);
-    return true;
-  }
+static bool generate(Emitter *e, Emit emit, Output *out) {
   Reports reports = {0};
   LLVMContextSetDiagnosticHandler(e->context, on_report, &reports);
   jmp_buf exit;
-  fatal_exit = &exit;
-  LLVMMemoryBufferRef buffer = NULL;
+  LLVMMemoryBufferRef written = NULL;
   char *message = NULL;
-  volatile bool good = false;
-  if (setjmp(exit)) diag_error(e->diag, nowhere, "internal error: the code generator gave up: %s", fatal_text);
-  else if (LLVMTargetMachineEmitToMemoryBuffer(machine, e->llvm, emit == EMIT_OBJECT ? LLVMObjectFile : LLVMAssemblyFile, &message, &buffer)) {
-    diag_error(e->diag, nowhere, "internal error: the code generator failed: %s", message);
-    LLVMDisposeMessage(message);
-  } else if (reports.errors) {
-    diag_error(e->diag, nowhere, "internal error: the code generator reports: %s", reports.text);
-    LLVMDisposeMemoryBuffer(buffer);
-  } else {
-    good = true;
-  }
+  volatile bool gave_up = false;
+  bool failed = false;
+  fatal_exit = &exit;
+  if (setjmp(exit)) gave_up = true;
+  else failed = LLVMTargetMachineEmitToMemoryBuffer(e->code_generator, e->llvm, emit == EMIT_OBJECT ? LLVMObjectFile : LLVMAssemblyFile, &message, &written);
   fatal_exit = NULL;
-  if (!good) return false;
-  keep(e, out, LLVMGetBufferStart(buffer), LLVMGetBufferSize(buffer));
-  LLVMDisposeMemoryBuffer(buffer);
-  return true;
+  if (gave_up) {
+    e->code_generator = NULL;                                          /* in pieces: better lost than touched again */
+    diag_error(e->diag, nowhere, "internal error: the code generator gave up: %s", fatal_text);
+    return false;
+  }
+  if (failed) {
+    report(e, "the code generator failed", message);
+    return false;
+  }
+  e->written = written;
+  if (reports.errors) {
+    diag_error(e->diag, nowhere, "internal error: the code generator reports: %s", reports.text);
+    return false;
+  }
+  return keep_written(e, out);
+}
+
+bool object_write(Emitter *e, Emit emit, Output *out) {
+  char *message = NULL;
+  if (LLVMVerifyModule(e->llvm, LLVMReturnStatusAction, &message)) {
+    report(e, "the module is not valid", message);
+    return false;
+  }
+  LLVMDisposeMessage(message);
+  switch (emit) {
+    case EMIT_LLVM_IR:
+      e->printed = LLVMPrintModuleToString(e->llvm);
+      return keep(e, out, e->printed, strlen(e->printed));
+    case EMIT_BITCODE:
+      e->written = LLVMWriteBitcodeToMemoryBuffer(e->llvm);
+      return keep_written(e, out);
+    default: return generate(e, emit, out);
+  }
 }

@@ -43,10 +43,12 @@ enum { N_FEATURES = sizeof features/sizeof *features };
 
 static const Range nowhere = {0};
 
+/* LLVM's text in the arena; its own memory is freed first, since an arena call may not return. */
 static char *copied(Arena *a, char *message) {
-  char *text = arena_strndup(a, message, strlen(message));
+  char text[8192] = "";
+  strncpy(text, message, sizeof text - 1);
   LLVMDisposeMessage(message);
-  return text;
+  return arena_strndup(a, text, strlen(text));
 }
 
 const char *backend_host_cpu(Arena *a) { return copied(a, LLVMGetHostCPUName()); }

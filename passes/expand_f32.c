@@ -74,10 +74,11 @@ Value expand_f32_sigmoid(Graph *g, Value x) {
   return ROUND(odd_sum(g, SELECT(left, D(0), D(0.5)), t));
 }
 
-/* x P(x^2/8 - 1) up to 3.9375, where the result is 1. */
+/* x C + x u P(u/8 - 1), u = x^2, up to 3.9375, where the result is 1. The head of C = 2/sqrt(pi) times x is exact. */
 Value expand_f32_erf(Graph *g, Value x) {
-  Value w = WIDE(clamp(g, x, -3.9375f, 3.9375f)), t = SUB(MUL(MUL(w, w), D(0.125)), D(1));
-  return ROUND(MUL(w, HORNER(t, erf_p32)));
+  Value w = WIDE(clamp(g, x, -3.9375f, 3.9375f)), u = MUL(w, w), t = SUB(MUL(u, D(0.125)), D(1));
+  Value small = MUL(w, ADD(MUL(u, HORNER(t, erf_p32)), D(ERF32_TAIL)));
+  return ROUND(odd_sum(g, MUL(w, D(ERF32_HEAD)), small));
 }
 
 /* e^r = C + S: cosh x = (2^n + 2^-n)/2 C + (2^n - 2^-n)/2 S. */

@@ -129,7 +129,7 @@ Value expand_f64_tanh(Graph *g, Value x) {
   Pair y = two_product(g, MUL(t_hi, D(2)), q.hi);                          /* 2t/(1 + t) */
   y.lo = ADD(y.lo, MUL(q.hi, ADD(MUL(MUL(t_hi, D(2)), q.lo), MUL(t_lo, D(2)))));
   Pair far = fast_two_sum(g, D(1), NEG(y.hi));
-  return SELECT(LT(ABS(x), D(0.55)), near, copy_sign(g, ADD(far.hi, SUB(far.lo, y.lo)), x));
+  return SELECT(LT(ABS(x), D(0.55)), SELECT(EQ(x, D(0)), x, near), copy_sign(g, ADD(far.hi, SUB(far.lo, y.lo)), x));
 }
 
 /* x (c0 + c1 u + u^2 P(u)), u = x^2, up to 1: heads of c0, c1 and u are so short that their part is exact. Else
@@ -145,7 +145,7 @@ Value expand_f64_erf(Graph *g, Value x) {
   Reduced r = reduce(g, NEG(u.hi), NEG(u.lo));
   Pair e = exp_pair(g, r.hi, r.lo);
   Value a = ABS(x), q = MUL(HORNER(DIV(SUB(a, D(2)), ADD(a, D(2))), erfc_q), power_of_2(g, r.n));
-  return SELECT(LT(a, D(1)), near, copy_sign(g, SUB(D(1), ADD(MUL(e.hi, q), MUL(e.lo, q))), x));
+  return SELECT(LT(a, D(1)), SELECT(EQ(a, D(0)), x, near), copy_sign(g, SUB(D(1), ADD(MUL(e.hi, q), MUL(e.lo, q))), x));
 }
 
 /* h + 1/(4h) with h = e^|x|/2. */

@@ -326,9 +326,10 @@ static void parse_node(Parser *p) {
   }
   if (p->failed) return;
   const Space *space = graph_space(p->graph, rank, p->list);
-  Region body = {n_results, p->list + rank + n_args};
+  const Node **args = p->list ? p->list + rank : NULL;                         /* a leaf may come before any list */
+  Region body = {n_results, args ? args + n_args : NULL};
   graph_at(p->graph, range(p, begin, p->now.begin));
-  const Node *node = graph_region_node(p->graph, op, type, space, imm, aux, n_args, p->list + rank, region ? &body : NULL);
+  const Node *node = graph_region_node(p->graph, op, type, space, imm, aux, n_args, args, region ? &body : NULL);
   p->named = arena_grow(p->arena, p->named, &p->named_capacity, p->n_named + 1, sizeof *p->named);
   p->named[p->n_named++] = (Named){number, node};
 }
@@ -496,6 +497,7 @@ Module *module_parse(Arena *arena, Diag *diag, const Source *source) {
   m->arena = arena;
   m->diag = diag;
   Parser parser = {.arena = arena, .diag = diag, .source = source, .module = m}, *p = &parser;
+  p->list = arena_grow(arena, NULL, &p->list_capacity, 16, sizeof *p->list);
   if (source->length >= UINT32_MAX) { fail(p, "the text is too long"); return NULL; }
   next(p);
   if (!accept(p, T_WORD, "module")) fail(p, "expected 'module'");

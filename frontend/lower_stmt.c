@@ -148,6 +148,7 @@ static void lower_if(Lower *l, const Stmt *s) {
   const Node *guard = l->guard;
   Range guard_where = l->guard_where;
   Names base = snapshot(l, l->scope);
+  l->steps += 4*base.n;                                 /* a branch costs as much as there are names */
   if (c.node) { l->guard = bool_and(l, guard, c.node); l->guard_where = s->cond->where; }
   lower_block(l, &s->body);
   scope_finish(l, l->scope, base.n);

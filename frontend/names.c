@@ -174,17 +174,19 @@ bool name_is_free(Lower *l, const char *name, Range where) {
 }
 
 void names_warn_unused(Lower *l) {
-  if (!l->options->warnings) return;
+  if (!l->options->warnings || l->n_symbols > 4*LOWER_MAX_NAMES) return;
+  const char **names = arena_array(l->arena, l->n_symbols, sizeof *names);
   for (unsigned i = 0; i < l->n_symbols; i++) {
     Symbol *symbol = l->symbols[i];
     if (symbol->used || symbol->poisoned || (symbol->kind != SYMBOL_LOCAL && symbol->kind != SYMBOL_HYPER)) continue;
     bool elsewhere = false;                            /* both branches of an `if` may make a value that is used after it */
-    for (unsigned k = 0; k < l->n_symbols && !elsewhere; k++) elsewhere = l->symbols[k]->used && !strcmp(l->symbols[k]->name, symbol->name);
-    if (elsewhere) continue;
     unsigned n = 0;
-    const char **names = arena_array(l->arena, l->n_symbols, sizeof *names);
-    for (unsigned k = 0; k < l->n_symbols; k++)
-      if (strcmp(l->symbols[k]->name, symbol->name)) names[n++] = l->symbols[k]->name;
+    for (unsigned k = 0; k < l->n_symbols; k++) {
+      bool same = !strcmp(l->symbols[k]->name, symbol->name);
+      elsewhere |= same && l->symbols[k]->used;
+      if (!same) names[n++] = l->symbols[k]->name;
+    }
+    if (elsewhere) continue;
     const char *nearest = symbol->kind == SYMBOL_LOCAL ? diag_suggest(symbol->name, names, n) : NULL;
     const Symbol *meant = NULL;
     for (unsigned k = 0; nearest && k < l->n_symbols && !meant; k++) if (!strcmp(l->symbols[k]->name, nearest)) meant = l->symbols[k];

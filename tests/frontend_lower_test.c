@@ -587,6 +587,16 @@ static void test_texts_that_grow_or_nest_without_end_are_refused(void) {
   for (int i = 0; i < 900; i++) text_add(&sum, " + g");
   text_add(&sum, " }");
   CU_ASSERT_PTR_NOT_NULL(lower_text_of(a, sum.data).module);
+  Text branches = {.arena = a}, unknown = {.arena = a};
+  text_add(&branches, "rule r(b: bool) { param p\n");
+  for (int i = 0; i < 1000; i++) text_add(&branches, "v%d = 1\n", i);
+  for (int i = 0; i < 20000; i++) text_add(&branches, "if b { p = 1 }\n");
+  text_add(&branches, "}");
+  CU_ASSERT_PTR_NULL(lower_text_of(a, branches.data).module);
+  text_add(&unknown, "rule r() { param p\n");
+  for (int i = 0; i < 50000; i++) text_add(&unknown, "p = u%d\n", i);
+  text_add(&unknown, "}");
+  CU_ASSERT_PTR_NULL(lower_text_of(a, unknown.data).module);
   text_add(&names, "rule r() { param p\n");
   for (int i = 0; i < 3000; i++) text_add(&names, "v%d = 1\n", i);
   text_add(&names, "}");

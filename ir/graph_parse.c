@@ -326,10 +326,9 @@ static void parse_node(Parser *p) {
   }
   if (p->failed) return;
   const Space *space = graph_space(p->graph, rank, p->list);
-  const Node **args = p->list ? p->list + rank : NULL;                         /* a leaf may come before any list */
-  Region body = {n_results, args ? args + n_args : NULL};
+  Region body = {n_results, p->list + rank + n_args};
   graph_at(p->graph, range(p, begin, p->now.begin));
-  const Node *node = graph_region_node(p->graph, op, type, space, imm, aux, n_args, args, region ? &body : NULL);
+  const Node *node = graph_region_node(p->graph, op, type, space, imm, aux, n_args, p->list + rank, region ? &body : NULL);
   p->named = arena_grow(p->arena, p->named, &p->named_capacity, p->n_named + 1, sizeof *p->named);
   p->named[p->n_named++] = (Named){number, node};
 }

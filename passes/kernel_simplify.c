@@ -61,13 +61,13 @@ Inst *inst_clone(Arena *arena, Block *into, const Inst *old, Inst **map) {
 
 typedef struct Entry { Inst *inst; uint64_t epoch; struct Entry *next; unsigned bucket; } Entry;
 typedef struct Fact { const Inst *inst; bool value; } Fact;
-enum { BUCKETS = 256, TRUTH_DEPTH = 16 };
+enum { TRUTH_DEPTH = 16 };
 
 typedef struct Simplifier {
   Program *program;
   Arena *arena;
   Inst **stands_for;                     /* by id: what replaces the instruction */
-  Entry *table[BUCKETS];
+  Entry **table; unsigned mask;          /* buckets: a power of two */
   Entry **added; size_t n_added, added_capacity;           /* in order, so that a block's entries can be taken back */
   Fact *facts; size_t n_facts, facts_capacity;             /* conditions known where the walk is */
   uint64_t *stored;                      /* by buffer: how many stores so far */
@@ -101,12 +101,12 @@ static void assume(Simplifier *s, const Inst *c, bool value, unsigned depth) {
   }
 }
 
-static unsigned bucket_of(const Inst *inst, uint64_t epoch) {
+static unsigned bucket_of(const Simplifier *s, const Inst *inst, uint64_t epoch) {
   uint64_t h = inst->op * 31u + inst->type;
   h = h * 0x9e3779b97f4a7c15u + (uint64_t)inst->imm;
   h = h * 0x9e3779b97f4a7c15u + (uint32_t)inst->aux + epoch;
   for (unsigned a = 0; a < inst->n_args; a++) h = h * 0x9e3779b97f4a7c15u + inst->args[a]->id;
-  return (unsigned)(h >> 56) % BUCKETS;
+  return (unsigned)(h >> 32) & s->mask;
 }
 
 static bool same_blocks(const Block *, const Block *, const Inst **pair);
@@ -133,7 +133,7 @@ static bool same_blocks(const Block *a, const Block *b, const Inst **pair) {
 
 /* The earlier instruction that has this one's value, or NULL after noting this one. */
 static Inst *find_equal(Simplifier *s, Inst *inst, uint64_t epoch, size_t n_ids) {
-  unsigned bucket = bucket_of(inst, epoch);
+  unsigned bucket = bucket_of(s, inst, epoch);
   for (Entry *e = s->table[bucket]; e; e = e->next) {
     if (e->epoch != epoch) continue;
     const Inst **pair = inst->body ? arena_array(s->arena, n_ids, sizeof *pair) : NULL;
@@ -302,6 +302,8 @@ void kernel_simplify(Program *p, Kernel *k) {
   kernel_number(k);
   Simplifier s = {.program = p, .arena = p->arena};
   size_t n_ids = (size_t)k->n_insts + 1;
+  for (s.mask = 63; s.mask < n_ids; ) s.mask = s.mask * 2 + 1;
+  s.table = arena_array(p->arena, (size_t)s.mask + 1, sizeof(Entry *));
   s.stands_for = arena_array(p->arena, n_ids, sizeof *s.stands_for);
   s.stored = arena_array(p->arena, (size_t)p->module->n_operands + p->n_temps + 1, sizeof *s.stored);
   s.sets_scalars = block_has(k->body, KOP_E_SET_SCALAR);

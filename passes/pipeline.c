@@ -47,7 +47,16 @@ static char *word(Reader *r) {
   return arena_strndup(r->arena, from, (size_t)(r->at - from));
 }
 
-static bool read_args(Reader *r, PassArgs *args) {
+/* Which pass takes what. */
+static const struct { const char *pass, *argument; } taken[] = {{"vectorise", "lanes"}, {"vectorise", "unroll"}, {"unswitch", "limit"}};
+
+static bool takes(const Pass *pass, const char *argument) {
+  for (unsigned k = 0; k < sizeof taken / sizeof taken[0]; k++)
+    if (!strcmp(taken[k].pass, pass->name) && !strcmp(taken[k].argument, argument)) return true;
+  return false;
+}
+
+static bool read_args(Reader *r, const Pass *pass, PassArgs *args) {
   const struct { const char *name; int64_t *value, limit; } known[] = {{"lanes", &args->lanes, 64}, {"unroll", &args->unroll, 16}, {"limit", &args->limit, 64}};
   do {
     r->at++;                             /* the bracket or comma */
@@ -57,6 +66,7 @@ static bool read_args(Reader *r, PassArgs *args) {
     unsigned k = 0;
     while (k < 3 && strcmp(known[k].name, name)) k++;
     if (k == 3) { diag_error(r->diag, place(r, from), "a pass takes lanes, unroll or limit, not '%s'", name); return false; }
+    if (!takes(pass, name)) { diag_error(r->diag, place(r, from), "pass '%s' takes no '%s'", pass->name, name); return false; }
     skip_spaces(r);
     if (*r->at != '=') { diag_error(r->diag, place(r, r->at), "expected '=' after '%s'", name); return false; }
     r->at++;
@@ -94,7 +104,7 @@ bool pipeline_parse(Arena *arena, Diag *diag, const char *text, Pipeline *out) {
     }
     PassArgs args = {0};
     skip_spaces(&r);
-    if (*r.at == '(' && !read_args(&r, &args)) return false;
+    if (*r.at == '(' && !read_args(&r, pass, &args)) return false;
     if (out->n == STEP_LIMIT) { diag_error(diag, place(&r, from), "a pipeline has at most %d passes", STEP_LIMIT); return false; }
     add_step(arena, out, pass, args);
     skip_spaces(&r);

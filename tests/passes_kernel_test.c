@@ -219,7 +219,7 @@ static void passes_turn_before_into_after(void) {
 static void pipeline_errors_are_told(void) {
   static const struct { const char *text, *says; } bad[] = {
     {"fusse", "did you mean 'fuse'"}, {"fuse,", "unknown pass ''"}, {"fuse vectorise", "expected ','"}, {"vectorise(width=3)", "lanes, unroll or limit"},
-    {"vectorise(lanes=3)", "power of 2"}, {"vectorise(lanes=9999999999999999999)", "1 to 64"}, {"vectorise(lanes=4", "expected ',' or ')'"}, {"vectorise(lanes)", "expected '='"},
+    {"fuse(lanes=4)", "pass 'fuse' takes no 'lanes'"}, {"vectorise(lanes=3)", "power of 2"}, {"vectorise(lanes=9999999999999999999)", "1 to 64"}, {"vectorise(lanes=4", "expected ',' or ')'"}, {"vectorise(lanes)", "expected '='"},
     {"fuse", "'lower' must run before"}, {"expand,lower,lower", "has run before"}, {"expand,lower,canon", "must run before 'lower'"}, {"lower", "'expand' must run"},
   };
   for (size_t k = 0; k < sizeof bad / sizeof bad[0]; k++) {

@@ -31,6 +31,8 @@ static Interval hull(const int64_t *x, unsigned n) {
   return r;
 }
 
+static bool fits(Interval r) { return r.low >= INT32_MIN && r.high <= INT32_MAX; }
+
 static Interval range(Narrow *p, const Graph *g, const Node *n);
 
 /* ADD, SUB, MUL: the corners, unless one wraps. */
@@ -53,11 +55,14 @@ static int64_t fill(int64_t x) {                           /* the least 2^k - 1 
 
 static Interval range_of(Narrow *p, const Graph *g, const Node *n) {
   const Node *const *x = n->args;
-  if (n->op == OP_CONST) return between((int64_t)n->imm, (int64_t)n->imm);
+  if (n->op == OP_CONST) {
+    int64_t c = n->type == TYPE_I32 ? (int32_t)n->imm : n->imm;
+    return between(c, c);
+  }
   if (n->op == OP_SIZE || n->op == OP_INDEX) return between(0, INT64_C(1) << 62);
   if (n->op == OP_READ) return type_interval(g->module->operands[n->imm].storage);     /* 0 outside is in every one */
   if (n->op == OP_PHILOX) return between(0, UINT32_MAX);
-  if (n->op == OP_CAST) return type_kind((Type)x[0]->type) == KIND_FLOAT ? everything : x[0]->type == TYPE_I64 ? range(p, g, x[0]) : type_interval((Type)x[0]->type);
+  if (n->op == OP_CAST) return type_kind((Type)x[0]->type) == KIND_FLOAT ? everything : range(p, g, x[0]);
   if (!op_is_element((Op)n->op) || n->op == OP_BITCAST) return everything;
   Interval a = range(p, g, x[n->op == OP_SELECT ? 1 : 0]), b = n->n_args > 1 ? range(p, g, x[n->n_args - 1]) : a;
   bool shift = b.low == b.high && b.low >= 0 && b.low < 64;
@@ -79,19 +84,17 @@ static Interval range_of(Narrow *p, const Graph *g, const Node *n) {
 }
 
 static Interval range(Narrow *p, const Graph *g, const Node *n) {
-  if (n->type != TYPE_I64) return type_interval((Type)n->type);
+  if (n->type != TYPE_I64 && n->type != TYPE_I32) return type_interval((Type)n->type);
   if (n->id >= p->n) {
     p->of = arena_grow(g->arena, p->of, &p->capacity, n->id + 1, sizeof *p->of);
     while (p->n <= n->id) p->of[p->n++] = (Interval){0};
   }
   if (!p->of[n->id].known) {
     Interval r = range_of(p, g, n);
-    p->of[n->id] = r;
+    p->of[n->id] = n->type == TYPE_I64 || fits(r) ? r : type_interval(TYPE_I32);       /* i32 wraps where it does not fit */
   }
   return p->of[n->id];
 }
-
-static bool fits(Interval r) { return r.low >= INT32_MIN && r.high <= INT32_MAX; }
 
 /* x in 32 bits, where that costs nothing; else NULL. */
 static const Node *narrow(Narrow *p, Graph *g, const Node *x) {

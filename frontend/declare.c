@@ -254,6 +254,10 @@ static void declare_one(Lower *l, const Stmt *s, const Decl *d) {
     first = value_convert(l, first, type_arithmetic(type));
   }
   scope_add(l, symbol);
+  if (s->role == ROLE_IN && first.node) {
+    m->operands[index].has_default = node_constant(l->graph, first.node, &m->operands[index].value);
+    if (!m->operands[index].has_default) lower_error(l, d->value->where, "a default that is computed from other values is not supported yet");
+  }
   if (s->role != ROLE_STATE) return;
   l->firsts = arena_grow(l->arena, l->firsts, &l->firsts_capacity, l->n_firsts + 1, sizeof *l->firsts);
   l->firsts[l->n_firsts++] = (First){index, l->graph, first.node, l->guard, d->value ? d->value->where : d->where, l->guard_where};

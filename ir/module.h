@@ -35,6 +35,7 @@ typedef struct Operand {
   const char *entry;                     /* NULL: all entries; else the only entry that has it */
   bool item_shape;                       /* has the item's shape (the shape of the first param) */
   const Space *shape;                    /* if not item_shape: extents */
+  bool has_default; Bits value;          /* `in scalar x = 1`: what tools give where their data has none */
   Range where;
 } Operand;
 

@@ -345,6 +345,17 @@ static void test_hyper_parameters_have_types_and_defaults(void) {
   arena_free(a);
 }
 
+static void test_in_scalar_keeps_its_default(void) {
+  Arena *a = arena_new(NULL, 0);
+  Lowered r = lower_text_of(a, "rule r() { param p; in scalar x: int, y: bool = true, z = 1/4; p = where(y, x, z) }");
+  CU_ASSERT_PTR_NOT_NULL_FATAL(r.module);
+  const Operand *o = r.module->operands;
+  CU_ASSERT_FALSE(o[1].has_default);
+  CU_ASSERT_TRUE(o[2].has_default && o[2].value == 1);
+  CU_ASSERT_TRUE(o[3].has_default && bits_to_f64(o[3].value, TYPE_F64) == 0.25);
+  arena_free(a);
+}
+
 static void test_apply_inserts_a_rule(void) {
   static const Row rows[] = {
     {"apply inner(a = lr)", "p = sub(p, mul(f32(lr), g)); k = add(k, 1f)"},
@@ -478,6 +489,8 @@ static void test_values_of_the_wrong_kind_are_reported_at_their_place(void) {
     {"if t > 1 { state `z` }", "whether state 'z' exists may depend on sizes, hyper-parameters and 'in scalar' only"},
     {"param `q` optional", "only a tensor that is read (grad, in) can be optional"},
     {"in q = `3`", "only 'state' and 'in scalar' have a value here"},
+    {"in scalar q = `lr`", "a default that is computed from other values is not supported yet"},
+    {"in scalar q: int = `0.5`", "'q' is int, this is real; write int(...)"},
     {"grad scalar `q`", "a grad is a tensor; 'scalar' and 'global' go with state, in and out"},
     {"state q: `bf16 flush`", "'flush' goes with f32"},
   };
@@ -652,6 +665,7 @@ int main(void) {
   CU_add_test(s, "entries have operands and writes of their own", test_entries_have_operands_and_writes_of_their_own);
   CU_add_test(s, "require carries its text and numbers", test_require_carries_its_text_and_numbers);
   CU_add_test(s, "hyper-parameters have types and defaults", test_hyper_parameters_have_types_and_defaults);
+  CU_add_test(s, "in scalar keeps its default", test_in_scalar_keeps_its_default);
   CU_add_test(s, "apply inserts a rule", test_apply_inserts_a_rule);
   CU_add_test(s, "use brings fns and rules of other files", test_use_brings_fns_and_rules_of_other_files);
   CU_add_test(s, "names that are wrong are reported once, with a suggestion", test_names_that_are_wrong_are_reported_once_with_a_suggestion);

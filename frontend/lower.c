@@ -199,6 +199,7 @@ static void check_file_names(Lower *l) {
     for (unsigned i = 0; i < file->n_fns; i++) {
       const Fn *fn = file->fns[i], *first = file_fn(l, fn->name.text);
       if (first != fn) twice(l, &first->name, &fn->name);
+      names_check_parameters(l, fn);
       if (builtin_find(fn->name.text)) lower_error(l, fn->name.where, "'%s' is a function of the language and cannot be a name", fn->name.text);
     }
     for (unsigned i = 0; i < file->n_consts; i++) {

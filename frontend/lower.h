@@ -123,6 +123,7 @@ Value name_value(Lower *, const char *name, Range, bool as_function);    /* what
 Value binding_current(Lower *, const Binding *);                         /* the same, as no use of the name */
 Value binding_value(Lower *, Binding *, Range use);
 bool name_is_free(Lower *, const char *name, Range);                     /* reports a name that cannot be declared again */
+void names_check_parameters(Lower *, const Fn *);
 void names_warn_unused(Lower *);
 const Fn *file_fn(Lower *, const char *name);
 const Rule *file_rule(Lower *, const char *name);

@@ -129,6 +129,11 @@ static void hand_back(Lower *l, const Names *inner, Names *outer, const Stmt *s)
   }
 }
 
+static bool given_before(const Stmt *s, unsigned i) {
+  for (unsigned k = 0; k < i; k++) if (!strcmp(s->binds.at[k].name.text, s->binds.at[i].name.text)) return true;
+  return false;
+}
+
 void lower_apply(Lower *l, const Stmt *s) {
   const Rule *rule = file_rule(l, s->name.text);
   if (!rule) {
@@ -174,7 +179,8 @@ void lower_apply(Lower *l, const Stmt *s) {
   l->step = step;
   l->entry = entry;
   for (unsigned i = 0; i < s->binds.n; i++)
-    if (!insert.taken[i]) lower_error(l, s->binds.at[i].name.where, "rule '%s' has no hyper-parameter or operand '%s'", rule->name.text, s->binds.at[i].name.text);
+    if (given_before(s, i)) lower_error(l, s->binds.at[i].name.where, "'%s' is given twice", s->binds.at[i].name.text);
+    else if (!insert.taken[i]) lower_error(l, s->binds.at[i].name.where, "rule '%s' has no hyper-parameter or operand '%s'", rule->name.text, s->binds.at[i].name.text);
   scope_finish(l, inner, 0);
   hand_back(l, inner, outer, s);
   l->insert = insert.enclosing;

@@ -234,6 +234,7 @@ void lower_register_fns(Lower *l, const StmtList *list) {
   for (unsigned i = 0; i < list->n; i++) {
     const Stmt *s = list->at[i];
     if (s->kind != STMT_FN || !name_is_free(l, s->fn->name.text, s->fn->name.where)) continue;
+    names_check_parameters(l, s->fn);
     Binding *binding = scope_add(l, symbol_new(l, s->fn->name.text, SYMBOL_FN, 0, s->fn->name.where));
     binding->value = (Value){.fn = s->fn, .home = l->scope};
     binding->set = true;

@@ -173,6 +173,15 @@ bool name_is_free(Lower *l, const char *name, Range where) {
   return true;
 }
 
+/* Parameters are a scope of their own, with each name once. */
+void names_check_parameters(Lower *l, const Fn *fn) {
+  for (unsigned i = 0; i < fn->params.n; i++)
+    for (unsigned k = 0; k < i; k++) {
+      if (strcmp(fn->params.at[i].text, fn->params.at[k].text)) continue;
+      if (lower_error(l, fn->params.at[i].where, "'%s' is declared twice", fn->params.at[i].text)) diag_note(l->diag, fn->params.at[k].where, "first declared here");
+    }
+}
+
 void names_warn_unused(Lower *l) {
   if (!l->options->warnings || l->n_symbols > 4*LOWER_MAX_NAMES) return;
   const char **names = arena_array(l->arena, l->n_symbols, sizeof *names);

@@ -56,18 +56,50 @@ static bool names_ok(Emitter *e, Program *const *programs, unsigned n) {
   return good;
 }
 
+/* Equal kernels of one rule are one function: entries repeat each other's requirements. Ids are dense, so arguments compare by id. */
+static bool same_block(const Program *p, const Block *x, const Program *q, const Block *y) {
+  if (!x || !y || x->n != y->n) return x == y;
+  for (unsigned i = 0; i < x->n; i++) {
+    const Inst *a = x->insts[i], *b = y->insts[i];
+    if (a->op != b->op || a->type != b->type || a->imm != b->imm || a->aux != b->aux || a->n_args != b->n_args) return false;
+    if (a->binding != b->binding || a->lanes != b->lanes || a->unroll != b->unroll) return false;
+    for (unsigned k = 0; k < a->n_args; k++) if (a->args[k]->id != b->args[k]->id) return false;
+    bool memory = a->op == KOP_E_LOAD || a->op == KOP_E_STORE;
+    if (memory && program_buffer_type(p, (unsigned)a->imm) != program_buffer_type(q, (unsigned)b->imm)) return false;
+    if (!same_block(p, a->body, q, b->body) || !same_block(p, a->otherwise, q, b->otherwise)) return false;
+  }
+  return true;
+}
+
+static bool has_loop_over_vectors(const Block *block) {
+  for (unsigned i = 0; i < block->n; i++)
+    if (block->insts[i]->op == KOP_E_FOR && block->insts[i]->binding == BIND_VECTOR) return true;
+  return false;
+}
+
+typedef struct Made { const Program *program; const Kernel *kernel; LLVMValueRef *fns; } Made;
+
 static bool emit_module(Emitter *e, Program *const *programs, unsigned n, unsigned n_variants) {
+  bool gpu = e->machine->arch == ARCH_NVPTX;
   size_t total = 0, at = 0;
   for (unsigned i = 0; i < n; i++) total += programs[i]->n_kernels;
   LLVMValueRef *fns = arena_array(e->arena, total*n_variants + 1, sizeof *fns);
+  Made *made = arena_array(e->arena, total + 1, sizeof *made);
   for (unsigned i = 0; i < n; i++)
-    for (unsigned k = 0; k < programs[i]->n_kernels; k++)
+    for (unsigned k = 0; k < programs[i]->n_kernels; k++, at++) {
+      const Kernel *kernel = programs[i]->kernels[k];
+      made[at] = (Made){programs[i], kernel, fns + at*n_variants};
+      size_t old = 0;
+      while (gpu || !same_block(made[old].program, made[old].kernel->body, programs[i], kernel->body)) if (++old >= at) break;
+      unsigned own = has_loop_over_vectors(kernel->body) ? n_variants : 1;         /* scalar work gains nothing from an instruction set */
       for (unsigned v = 0; v < n_variants; v++) {
-        const Kernel *kernel = programs[i]->kernels[k];
-        fns[at++] = emit_kernel(e, programs[i], kernel, &e->machine[v], kernel_name(e, programs[i], kernel, &e->machine[v]));
-        if (e->failed) return false;
+        if (old < at) made[at].fns[v] = made[old].fns[v];
+        else made[at].fns[v] = v < own ? emit_kernel(e, programs[i], kernel, &e->machine[v], kernel_name(e, programs[i], kernel, &e->machine[v])) : made[at].fns[0];
       }
-  if (e->machine->arch != ARCH_NVPTX) emit_descriptor(e, programs, n, fns);
+      if (e->failed) return false;
+    }
+  if (!gpu) emit_descriptor(e, programs, n, fns);
+  if (e->target->with_driver && !gpu) emit_interface(e, programs, n);
   return !e->failed;
 }
 

@@ -69,8 +69,11 @@ LLVMValueRef emit_to_memory(const Emitter *, Type, LLVMValueRef, unsigned lanes)
 LLVMTypeRef emit_memory_type(const Emitter *, Type);
 LLVMBasicBlockRef emit_new_block(const Emitter *);
 
-/* emit_descriptor.c: the table `<rule>_rule` and the functions of the C interface. fns: kernels in order of programs and kernels, variants innermost. */
+/* emit_descriptor.c: the table `<rule>_rule`. fns: kernels in order of programs and kernels, variants innermost. */
 void emit_descriptor(Emitter *, Program *const *programs, unsigned n_programs, LLVMValueRef *fns);
+
+/* emit_interface.c: the driver and the functions of the C interface. */
+void emit_interface(Emitter *, Program *const *programs, unsigned n_programs);
 
 /* object.c: from a module to bytes. */
 bool object_open(Emitter *);                              /* e->code_generator and the module's data layout */

@@ -1,4 +1,4 @@
-/* emit_descriptor.c: the table `<rule>_rule` of ir/frame.h as constant data, and the functions of the C interface, which call the driver. */
+/* emit_descriptor.c: the table `<rule>_rule` of ir/frame.h as constant data. */
 #include <string.h>
 #include "backends/emit.h"
 
@@ -133,84 +133,6 @@ static LLVMValueRef entries(Emitter *e, Program *const *programs, unsigned n, LL
   return finish(&t);
 }
 
-/* --- the C interface -------------------------------------------------------------------------------------------------------------- */
-
-typedef struct Interface { Emitter *e; LLVMValueRef rule, chosen; } Interface;
-
-/* A declaration of a function of the driver. */
-static LLVMValueRef driver(Emitter *e, const char *name, LLVMTypeRef type) {
-  LLVMValueRef f = LLVMGetNamedFunction(e->llvm, name);
-  if (f) return f;
-  f = LLVMAddFunction(e->llvm, name, type);
-  LLVMSetVisibility(f, LLVMHiddenVisibility);
-  return f;
-}
-
-static LLVMValueRef open_function(Emitter *e, const char *name, LLVMTypeRef result, LLVMTypeRef *params, unsigned n) {
-  LLVMValueRef f = LLVMAddFunction(e->llvm, arena_printf(e->arena, "%s_%s", e->module->name, name), LLVMFunctionType(result, params, n, 0));
-  LLVMAddAttributeAtIndex(f, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(e->context, LLVMGetEnumAttributeKindForName("nounwind", 8), 0));
-  e->fn = f;
-  LLVMPositionBuilderAtEnd(e->b, emit_new_block(e));
-  return f;
-}
-
-/* result name(params) { return callee(args); } */
-static void forward(Interface *t, const char *name, LLVMTypeRef result, LLVMTypeRef *params, unsigned n_params, const char *callee, LLVMValueRef *args, unsigned n) {
-  Emitter *e = t->e;
-  LLVMTypeRef types[5];
-  for (unsigned k = 0; k < n; k++) types[k] = args[k] ? LLVMTypeOf(args[k]) : params[0];
-  LLVMValueRef f = open_function(e, name, result, params, n_params);
-  for (unsigned k = 0, p = 0; k < n; k++) if (!args[k]) args[k] = LLVMGetParam(f, p++);
-  LLVMTypeRef type = LLVMFunctionType(result, types, n, 0);
-  LLVMValueRef call = LLVMBuildCall2(e->b, type, driver(e, callee, type), args, n, "");
-  LLVMSetTailCall(call, 1);
-  LLVMBuildRet(e->b, call);
-}
-
-static void phases(Interface *t, unsigned main_entry) {
-  Emitter *e = t->e;
-  constant(e, arena_printf(e->arena, "%s_phases", e->module->name), LLVMConstInt(e->i32, 1, 0), false);
-  LLVMTypeRef params[2] = {e->i32, e->pointer}, types[4] = {e->pointer, e->i64, e->pointer, e->pointer};
-  LLVMValueRef f = open_function(e, "phase", e->i32, params, 2);
-  LLVMBasicBlockRef first = emit_new_block(e), other = emit_new_block(e);
-  LLVMBuildCondBr(e->b, LLVMBuildIsNull(e->b, LLVMGetParam(f, 0), ""), first, other);
-  LLVMPositionBuilderAtEnd(e->b, first);
-  LLVMTypeRef type = LLVMFunctionType(e->i32, types, 4, 0);
-  LLVMValueRef args[4] = {t->rule, LLVMConstInt(e->i64, main_entry, 0), LLVMGetParam(f, 1), t->chosen};
-  LLVMBuildRet(e->b, LLVMBuildCall2(e->b, type, driver(e, "optc_drive", type), args, 4, ""));
-  LLVMPositionBuilderAtEnd(e->b, other);
-  LLVMBuildRet(e->b, LLVMConstInt(e->i32, OPTC_E_SHAPE, 0));
-}
-
-extern const char backend_driver_x86_64[], backend_driver_aarch64[];             /* embed.S */
-
-static void interface(Interface *t, Program *const *programs, unsigned n) {
-  Emitter *e = t->e;
-  const char *code = e->machine->arch == ARCH_X86_64 ? backend_driver_x86_64 : backend_driver_aarch64;
-  LLVMSetModuleInlineAsm2(e->llvm, code, strlen(code));
-  t->chosen = LLVMAddGlobal(e->llvm, e->i32, arena_printf(e->arena, "%s_chosen", e->module->name));
-  LLVMSetInitializer(t->chosen, LLVMConstInt(e->i32, 0, 0));
-  LLVMSetLinkage(t->chosen, LLVMInternalLinkage);
-  LLVMTypeRef call[3] = {e->pointer, e->i64, e->pointer};
-  unsigned main_entry = 0;
-  for (unsigned i = 0; i < n; i++) {
-    const char *name = programs[i]->entry;
-    if (!strcmp(name, "layout")) continue;
-    if (!strcmp(name, "step") || !strcmp(name, "forward")) main_entry = i;
-    LLVMValueRef args[4] = {t->rule, LLVMConstInt(e->i64, i, 0), NULL, t->chosen};
-    forward(t, name, e->i32, call, 1, "optc_drive", args, 4);
-  }
-  forward(t, "workspace_size", e->i64, call, 1, "optc_drive_workspace", (LLVMValueRef[]){t->rule, NULL}, 2);
-  forward(t, "check", e->i32, call, 1, "optc_drive_check", (LLVMValueRef[]){t->rule, NULL}, 2);
-  /* Parameters keep their order: rule, call, item, out, chosen. */
-  LLVMTypeRef types[5] = {e->pointer, e->pointer, e->i64, e->pointer, e->pointer}, type = LLVMFunctionType(e->i32, types, 5, 0);
-  LLVMValueRef f = open_function(e, "layout", e->i32, call, 3);
-  LLVMValueRef args[5] = {t->rule, LLVMGetParam(f, 0), LLVMGetParam(f, 1), LLVMGetParam(f, 2), t->chosen};
-  LLVMBuildRet(e->b, LLVMBuildCall2(e->b, type, driver(e, "optc_drive_layout", type), args, 5, ""));
-  phases(t, main_entry);
-  constant(e, arena_printf(e->arena, "%s_abi_%016llx", e->module->name, (unsigned long long)backend_abi_hash(e->module)), LLVMConstInt(e->i8, 1, 0), false);
-}
-
 void emit_descriptor(Emitter *e, Program *const *programs, unsigned n, LLVMValueRef *fns) {
   unsigned n_variants = e->target->n_cpus ? e->target->n_cpus : 1;
   const Layout *l = e->layout;
@@ -228,8 +150,9 @@ void emit_descriptor(Emitter *e, Program *const *programs, unsigned n, LLVMValue
   const int64_t numbers[] = {l->hyper_size, l->item_size, l->global_size, l->item_group, l->item_rank, l->item_shape, l->item_first, l->item_count, n_variants};
   for (unsigned i = 0; i < sizeof numbers/sizeof *numbers; i++) add_number(&t, numbers[i]);
   add(&t, finish(&needs));
-  /* Our own functions use the table itself: the public name is another one for it, so that they need no global offset table. */
-  Interface made = {.e = e, .rule = finish(&t)};
-  LLVMAddAlias2(e->llvm, LLVMGlobalGetValueType(made.rule), 0, made.rule, arena_printf(e->arena, "%s_rule", e->module->name));
-  if (e->target->with_driver) interface(&made, programs, n);
+  /* Our own functions use the table by a local name; the public one is an alias, so that they need no global offset table. */
+  LLVMValueRef table = constant(e, arena_printf(e->arena, "%s_table", e->module->name), LLVMConstStructInContext(e->context, t.field, (unsigned)t.n, 0), true);
+  LLVMSetLinkage(table, LLVMInternalLinkage);
+  LLVMSetAlignment(table, 8);
+  LLVMAddAlias2(e->llvm, LLVMGlobalGetValueType(table), 0, table, arena_printf(e->arena, "%s_rule", e->module->name));
 }

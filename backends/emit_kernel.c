@@ -1,6 +1,7 @@
 /* emit_kernel.c: one kernel becomes one function `void f(optc_frame *)`: frame fields, memory, control flow. */
 #include "backends/emit.h"
 #include <stddef.h>
+#include <string.h>
 
 #define FRAME(name) (offsetof(optc_frame, name))
 
@@ -235,13 +236,21 @@ void emit_block(Emitter *e, const Block *block) {
 
 /* --- the function ---------------------------------------------------------------------------------------------------------------- */
 
-static void attribute(Emitter *e, LLVMAttributeRef a) { LLVMAddAttributeAtIndex(e->fn, LLVMAttributeFunctionIndex, a); }
+static void enum_attribute(Emitter *e, const char *name) {
+  LLVMAddAttributeAtIndex(e->fn, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(e->context, LLVMGetEnumAttributeKindForName(name, strlen(name)), 0));
+}
 static void text_attribute(Emitter *e, const char *key, const char *value) {
-  unsigned n = 0;
-  while (value[n]) n++;
-  unsigned k = 0;
-  while (key[k]) k++;
-  attribute(e, LLVMCreateStringAttribute(e->context, key, k, value, n));
+  LLVMAttributeRef a = LLVMCreateStringAttribute(e->context, key, (unsigned)strlen(key), value, (unsigned)strlen(value));
+  LLVMAddAttributeAtIndex(e->fn, LLVMAttributeFunctionIndex, a);
+}
+
+static bool touches_data(const Block *block) {
+  for (unsigned i = 0; i < block->n; i++) {
+    const Inst *inst = block->insts[i];
+    if (inst->op == KOP_E_LOAD || inst->op == KOP_E_STORE) return true;
+    if ((inst->body && touches_data(inst->body)) || (inst->otherwise && touches_data(inst->otherwise))) return true;
+  }
+  return false;
 }
 
 LLVMValueRef emit_kernel(Emitter *e, const Program *p, const Kernel *k, const Machine *variant, const char *name) {
@@ -252,11 +261,15 @@ LLVMValueRef emit_kernel(Emitter *e, const Program *p, const Kernel *k, const Ma
   e->frame = LLVMGetParam(e->fn, 0);
   if (gpu) LLVMSetFunctionCallConv(e->fn, 71);                         /* PTX kernel */
   else LLVMSetLinkage(e->fn, LLVMInternalLinkage);
-  attribute(e, LLVMCreateEnumAttribute(e->context, LLVMGetEnumAttributeKindForName("nounwind", 8), 0));
+  enum_attribute(e, "nounwind");
   text_attribute(e, "no-builtins", "");
   text_attribute(e, "target-cpu", variant->cpu);
   if (variant->features[0]) text_attribute(e, "target-features", variant->features);
   if (variant->wide) text_attribute(e, "prefer-vector-width", "512");
+  if (!gpu && !touches_data(k->body)) {  /* a few scalars, seldom run: the quickest code generation is good enough */
+    enum_attribute(e, "noinline");
+    enum_attribute(e, "optnone");
+  }
   for (unsigned i = 0; i < FIELD_COUNT; i++) e->field[i] = NULL;
   e->data = arena_array(e->arena, p->module->n_operands + p->n_temps + 1, sizeof *e->data);
   e->value = arena_array(e->arena, (size_t)k->n_insts + 1, sizeof *e->value);

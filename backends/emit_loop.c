@@ -2,7 +2,7 @@
  *
  * for i in low..high, lanes L, unroll U becomes
  *     i = low;  while (i + L*U <= high) { U vectors side by side; i += L*U }
- *               while (i < high)        { one vector under the mask lane < high - i; i += L }     or one element at a time
+ *               while (i < high)        { one register under the mask lane < high - i; i += its lanes }     or one element at a time
  * What does not depend on i is computed once before. The second loop needs masked loads and stores; where a machine has none for the
  * element sizes of the loop, single elements are quicker to compile and give the same bits. Side by side: an instruction is written for
  * every copy before the next one, so all loads of an iteration come before its stores. */
@@ -198,12 +198,13 @@ void emit_vector_loop(Emitter *e, const Inst *loop) {
   unsigned unroll = loop->unroll < MAX_COPIES ? loop->unroll : MAX_COPIES;
   LLVMValueRef low = e->value[loop->args[0]->id], high = e->value[loop->args[1]->id];
   hoist(e, loop);
-  Width wide = {loop->lanes, unroll, NULL}, one = {1, 1, NULL}, vector = {loop->lanes, 1, NULL};
+  unsigned whole = e->variant->wide ? 16 : 8, narrow = loop->lanes < whole ? loop->lanes : whole;         /* one register of f32 */
+  Width wide = {loop->lanes, unroll, NULL}, one = {1, 1, NULL}, vector = {narrow, 1, NULL};
   uint64_t step = (uint64_t)loop->lanes*unroll;
   LLVMValueRef limit = LLVMBuildSub(e->b, high, number(e, step - 1), "");
   LLVMValueRef rest = counted_loop(e, loop, &wide, false, low, limit, high, number(e, step));
   bool masked = loop->lanes > 1 && can_mask(e, loop);
-  counted_loop(e, loop, masked ? &vector : &one, masked, rest, high, high, number(e, masked ? loop->lanes : 1));
+  counted_loop(e, loop, masked ? &vector : &one, masked, rest, high, high, number(e, masked ? narrow : 1));
 }
 
 /* --- GPU ------------------------------------------------------------------------------------------------------------------------ */

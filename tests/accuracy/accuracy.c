@@ -1,6 +1,6 @@
-/* accuracy.c: every f32 operand of every elementary function, expanded by the compiler's own pass, against a reference.
+/* accuracy.c: every f32 operand of every elementary function, as the compiler's own machine code, against a reference.
  *
- *   accuracy FOLDER [--step=N] [--hard=DIR] [--table=FILE] [function ...]
+ *   accuracy FOLDER [--route=machine|gcc] [--step=N] [--hard=DIR] [--table=FILE] [function ...]
  *
  * The reference is the double of libm where an interval of 2^-47 around it rounds to one f32 (libm's worst is below 2^-50), else
  * MPFR with 200 bits. Reported: results that are not the nearest f32, and the largest error in units of the last place. Operands for
@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "tests/accuracy/graph_c.h"
+#include "tests/accuracy/route.h"
 
 enum { PIECE = 1 << 20, THREADS = 2, HARD = 4096, BITS_OF_REFERENCE = 200 };
 
@@ -43,7 +43,7 @@ static const Function functions[] = {
   {OP_LOG, "rounded", log, mpfr_log, 0},          {OP_LOG2, "rounded", log2, mpfr_log2, 0},    {OP_LOG1P, "rounded", log1p, mpfr_log1p, 0},
   {OP_TANH, "rounded", tanh, mpfr_tanh, 0},       {OP_SIGMOID, "rounded", sigmoid, precise_sigmoid, 0},
   {OP_ERF, "rounded", erf, mpfr_erf, 0},          {OP_RSQRT, "rounded", rsqrt, precise_rsqrt, 0},
-  {OP_SIN, "fixed", sin, mpfr_sin, 0},            {OP_COS, "fixed", cos, mpfr_cos, 0},         {OP_COSH, "fixed", cosh, mpfr_cosh, 0},
+  {OP_SIN, "rounded", sin, mpfr_sin, 0},            {OP_COS, "rounded", cos, mpfr_cos, 0},         {OP_COSH, "rounded", cosh, mpfr_cosh, 0},
   {OP_SEXP, "fixed", exp, mpfr_exp, 0x1p-126f},   {OP_FAST_EXP, "fixed", exp, mpfr_exp, 0},
   {OP_FAST_LOG, "fixed", log, mpfr_log, 0},       {OP_FAST_TANH, "fixed", tanh, mpfr_tanh, 0},
 };
@@ -51,7 +51,7 @@ enum { FUNCTIONS = sizeof functions / sizeof *functions };
 
 typedef struct Job {
   const Function *f;
-  GraphFn fn;
+  Route route;
   uint64_t next, step;
   pthread_mutex_t lock;
   uint64_t tested, wrong;
@@ -92,7 +92,7 @@ static void *work(void *self) {
     if (begin > UINT32_MAX) break;
     long n = 0;
     for (uint64_t u = begin; n < PIECE && u <= UINT32_MAX; u += job->step) x[n++] = f32_of((uint32_t)u);
-    job->fn(x, x, y, n);
+    job->route.run(&job->route, x, x, y, n);
     uint64_t wrong = 0;
     double worst = 0;
     uint32_t at = 0;
@@ -149,16 +149,14 @@ static bool write_hard(const Job *job, const char *folder) {
   return !fclose(out);
 }
 
-/* One function over all operands; false when its graph cannot be compiled. */
-static bool measure(Job *job, const char *folder) {
+/* One function over all operands; false when it cannot be compiled. */
+static bool measure(Job *job, const char *folder, bool gcc) {
   Arena *arena = arena_new(NULL, 0);
   if (!arena) return false;
   if (setjmp(*arena_guard(arena))) { arena_free(arena); return false; }
-  char name[64];
-  snprintf(name, sizeof name, "f32_%s", op_name(job->f->op));
-  job->fn = graph_compile_c(graph_of_function(arena, job->f->op, TYPE_F32), name, folder, arena);
+  bool good = (gcc ? route_gcc : route_machine)(&job->route, job->f->op, TYPE_F32, folder, arena);
   arena_free(arena);
-  if (!job->fn) return false;
+  if (!good) return false;
   pthread_mutex_init(&job->lock, NULL);
   pthread_t thread[THREADS];
   for (unsigned i = 0; i < THREADS; i++) pthread_create(&thread[i], NULL, work, job);
@@ -177,9 +175,10 @@ static void print_row(FILE *out, const Job *job) {
 int main(int argc, char **argv) {
   const char *folder = NULL, *hard = NULL, *table = NULL;
   uint64_t step = 1;
-  bool chosen[FUNCTIONS] = {0}, any = false, failed = false;
+  bool chosen[FUNCTIONS] = {0}, any = false, failed = false, gcc = false;
   for (int i = 1; i < argc; i++) {
     if (!strncmp(argv[i], "--step=", 7)) step = strtoull(argv[i] + 7, NULL, 10);
+    else if (!strncmp(argv[i], "--route=", 8)) gcc = !strcmp(argv[i] + 8, "gcc");
     else if (!strncmp(argv[i], "--hard=", 7)) hard = argv[i] + 7;
     else if (!strncmp(argv[i], "--table=", 8)) table = argv[i] + 8;
     else if (!folder) folder = argv[i];
@@ -190,7 +189,7 @@ int main(int argc, char **argv) {
       chosen[k] = any = true;
     }
   }
-  if (!folder || !step) { fprintf(stderr, "usage: accuracy FOLDER [--step=N] [--hard=DIR] [--table=FILE] [function ...]\n"); return 2; }
+  if (!folder || !step) { fprintf(stderr, "usage: accuracy FOLDER [--route=machine|gcc] [--step=N] [--hard=DIR] [--table=FILE] [function ...]\n"); return 2; }
   FILE *out = table ? fopen(table, "w") : NULL;
   if (table && !out) { perror(table); return 2; }
   static const char head[] = "| function | claim | operands | not nearest | largest error, ulp | at | undecided by f64 |\n| --- | --- | --- | --- | --- | --- | --- |\n";
@@ -200,7 +199,7 @@ int main(int argc, char **argv) {
     if (any && !chosen[k]) continue;
     static Job job;
     job = (Job){.f = &functions[k], .step = step};
-    if (!measure(&job, folder)) { fprintf(stderr, "accuracy: %s does not compile\n", op_name(functions[k].op)); return 2; }
+    if (!measure(&job, folder, gcc)) { fprintf(stderr, "accuracy: %s does not compile\n", op_name(functions[k].op)); return 2; }
     print_row(stdout, &job);
     if (out) print_row(out, &job);
     bool claimed = !strcmp(job.f->claim, "rounded");

@@ -1,5 +1,5 @@
-/* graph_c.c: graphs of element operations printed as C and compiled with gcc. */
-#include "tests/accuracy/graph_c.h"
+/* route_gcc.c: graphs of element operations printed as C and compiled with gcc: shares nothing with the back ends. */
+#include "tests/accuracy/route.h"
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 #include "passes/passes.h"
 #include "tests/support/function_graph.h"
 
-Graph *graph_of_function(Arena *a, Op op, Type type) {
+static Graph *graph_of(Arena *a, Op op, Type type) {
   Graph *g = function_graph(a, op, type);
   Unit unit = {.module = g->module, .arena = a, .diag = g->module->diag, .graph = g};
   PassArgs none = {0};
@@ -91,7 +91,8 @@ static void print_node(const Node *n, Text *t) {
   text_add(t, ";\n");
 }
 
-void graph_print_c(const Graph *g, const char *name, Text *t) {
+/* One write, of element operations. */
+static void print_c(const Graph *g, const char *name, Text *t) {
   const Write *w = &g->writes[0];
   text_add(t, "%s", prelude);
   const char *type = c_type((Type)w->value->type);
@@ -100,16 +101,22 @@ void graph_print_c(const Graph *g, const char *name, Text *t) {
   text_add(t, "    out[i] = v%u;\n  }\n}\n", w->value->id);
 }
 
-GraphFn graph_compile_c(const Graph *g, const char *name, const char *folder, Arena *a) {
+static void run(const Route *r, const void *in0, const void *in1, void *out, long n) { r->c(in0, in1, out, n); }
+
+bool route_gcc(Route *route, Op op, Type type, const char *folder, Arena *a) {
   Text text = {.arena = a};
-  graph_print_c(g, name, &text);
+  char *name = arena_printf(a, "%s_%s", op_name(op), type_name(type));
+  print_c(graph_of(a, op, type), name, &text);
   char *source = arena_printf(a, "%s/%s.c", folder, name), *object = arena_printf(a, "%s/%s.so", folder, name);
   FILE *f = fopen(source, "w");
-  if (!f) return NULL;
+  if (!f) return false;
   fwrite(text.data, 1, text.length, f);
-  if (fclose(f)) return NULL;
+  if (fclose(f)) return false;
   const char *flags = "-O3 -march=native -mprefer-vector-width=512 -ffp-contract=off -fno-math-errno -fno-trapping-math -shared -fPIC";
-  if (system(arena_printf(a, "gcc -std=gnu11 %s -o %s %s -lm", flags, object, source))) return NULL;
+  if (system(arena_printf(a, "gcc -std=gnu11 %s -o %s %s -lm", flags, object, source))) return false;
   void *library = dlopen(object, RTLD_NOW);
-  return library ? (GraphFn)(uintptr_t)dlsym(library, name) : NULL;
+  if (!library) return false;
+  route->run = run;
+  *(void **)&route->c = dlsym(library, name);
+  return route->c != NULL;
 }

@@ -25,6 +25,23 @@ static void start(void) {
 /* The session's own reporter writes to stderr; what matters comes back from lookup as well. */
 static void quiet(void *self, LLVMErrorRef error) { LLVMConsumeError(error); }
 
+/* LLJIT would look this machine's features up again and set a code generator up for them; nothing is generated here, so a plain one does. */
+static LLVMOrcLLJITBuilderRef plain_builder(void) {
+  char *triple = LLVMGetDefaultTargetTriple(), *message = NULL;
+  LLVMTargetRef target;
+  LLVMOrcLLJITBuilderRef builder = NULL;
+  if (!LLVMGetTargetFromTriple(triple, &target, &message)) {
+    LLVMTargetMachineRef machine = LLVMCreateTargetMachine(target, triple, "", "", LLVMCodeGenLevelNone, LLVMRelocDefault, LLVMCodeModelJITDefault);
+    if (machine) {
+      builder = LLVMOrcCreateLLJITBuilder();
+      LLVMOrcLLJITBuilderSetJITTargetMachineBuilder(builder, LLVMOrcJITTargetMachineBuilderCreateFromTargetMachine(machine));
+    }
+  }
+  LLVMDisposeMessage(message);
+  LLVMDisposeMessage(triple);
+  return builder;
+}
+
 static bool failed(LLVMErrorRef error, char *why, size_t why_size) {
   if (!error) return false;
   char *message = LLVMGetErrorMessage(error);
@@ -37,7 +54,7 @@ Jit *jit_link(const void *object, size_t size, const char *symbol, const void **
   pthread_once(&started, start);
   Jit *jit = calloc(1, sizeof *jit);
   if (!jit) { snprintf(why, why_size, "out of memory"); return NULL; }
-  if (failed(LLVMOrcCreateLLJIT(&jit->lljit, NULL), why, why_size)) { free(jit); return NULL; }
+  if (failed(LLVMOrcCreateLLJIT(&jit->lljit, plain_builder()), why, why_size)) { free(jit); return NULL; }
   LLVMOrcExecutionSessionSetErrorReporter(LLVMOrcLLJITGetExecutionSession(jit->lljit), quiet, NULL);
   LLVMMemoryBufferRef buffer = LLVMCreateMemoryBufferWithMemoryRangeCopy(object, size, symbol);
   LLVMOrcExecutorAddress found = 0;

@@ -248,6 +248,25 @@ static void formulas_on_special_values(void) {
   }
 }
 
+static void integers_have_the_formulas_too(void) {
+  static const int32_t x[] = {0, 1, -1, 7, -7, INT32_MAX, INT32_MIN, 100}, y[] = {3, -3, 0, 7, 8, -1, 1, 5}, z[] = {2, -5, 1, 7, 6, 0, -2, 50};
+  enum { N = sizeof x / sizeof *x };
+  int32_t hi[N], lo[N], in[N], sign[N], cube[N];
+  run(OP_MAX, TYPE_I32, x, y, NULL, hi, N);
+  run(OP_MIN, TYPE_I32, x, y, NULL, lo, N);
+  run(OP_CLAMP, TYPE_I32, x, y, z, in, N);
+  run(OP_SIGN, TYPE_I32, x, NULL, NULL, sign, N);
+  run(OP_POWI, TYPE_I32, x, (const int32_t[N]){3, 3, 3, 3, 3, 3, 3, 3}, NULL, cube, N);
+  for (unsigned i = 0; i < N; i++) {
+    int32_t most = x[i] > y[i] ? x[i] : y[i], least = x[i] < y[i] ? x[i] : y[i];
+    CU_ASSERT_EQUAL(hi[i], most);
+    CU_ASSERT_EQUAL(lo[i], least);
+    CU_ASSERT_EQUAL(in[i], most < z[i] ? most : z[i]);
+    CU_ASSERT_EQUAL(sign[i], (x[i] > 0) - (x[i] < 0));
+    CU_ASSERT_EQUAL((uint32_t)cube[i], (uint32_t)x[i] * (uint32_t)x[i] * (uint32_t)x[i]);
+  }
+}
+
 /* max(x, c) with a constant takes a shorter form: the same bits, on either side. */
 static void constants_in_max_and_min_change_no_bit(void) {
   double want[SPECIAL], y[SPECIAL], constant[SPECIAL];
@@ -360,6 +379,7 @@ int main(void) {
   CU_ADD_TEST(s, edges_are_those_of_annex_f);
   CU_ADD_TEST(s, pow_edges_are_those_of_annex_f);
   CU_ADD_TEST(s, formulas_on_special_values);
+  CU_ADD_TEST(s, integers_have_the_formulas_too);
   CU_ADD_TEST(s, constants_in_max_and_min_change_no_bit);
   CU_ADD_TEST(s, composed_formulas_round_each_operation);
   CU_ADD_TEST(s, integer_powers_are_binary_powering_in_every_form);

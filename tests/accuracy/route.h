@@ -13,4 +13,13 @@ struct Route { RouteRun run; void (*c)(const void *, const void *, void *, long)
 bool route_gcc(Route *, Op, Type, const char *folder, Arena *);
 /* The product's own way: default pipeline, LLVM, for this machine's processor. */
 bool route_machine(Route *, Op, Type, const char *folder, Arena *);
+
+/* One of them, in memory of its own. */
+static inline bool route_compile(Route *route, Op op, Type type, const char *folder, bool gcc) {
+  Arena *arena = arena_new(NULL, 0);
+  if (!arena) return false;
+  bool good = !setjmp(*arena_guard(arena)) && (gcc ? route_gcc : route_machine)(route, op, type, folder, arena);
+  arena_free(arena);
+  return good;
+}
 #endif

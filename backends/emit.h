@@ -9,7 +9,7 @@
 /* What a value is inside a loop over vectors: the same for all lanes; the loop's own index; one value a lane. */
 typedef enum Shape { SHAPE_UNIFORM, SHAPE_INDEX, SHAPE_VARYING } Shape;
 
-enum { MAX_COPIES = 16, FIELD_COUNT = 16 };
+enum { MAX_COPIES = 16, FIELD_COUNT = 32 };
 
 typedef struct Emitter {
   Arena *arena;

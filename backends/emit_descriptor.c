@@ -1,6 +1,7 @@
 /* emit_descriptor.c: the table `<rule>_rule` of ir/frame.h as constant data. */
 #include <string.h>
 #include "backends/emit.h"
+#include "ir/graph.h"
 
 /* A row or list of tables: every field is a pointer or eight bytes. */
 typedef struct Table { Emitter *e; LLVMValueRef *field; size_t n, capacity; } Table;
@@ -93,6 +94,9 @@ static LLVMValueRef operands(Emitter *e) {
     add_number(&t, o->item_shape);
     add_number(&t, e->layout->operand[i]);
     add_text(&t, o->entry);
+    add_number(&t, operand_is_tensor(o));
+    add_number(&t, operand_is_shaped(o));
+    add_number(&t, o->shape ? o->shape->rank : 0);
   }
   return finish(&t);
 }
@@ -112,12 +116,15 @@ static LLVMValueRef entries(Emitter *e, Program *const *programs, unsigned n, LL
   Table t = {.e = e};
   for (unsigned i = 0; i < n; i++) {
     const Program *p = programs[i];
-    Table texts = {.e = e}, reads = {.e = e}, temps = {.e = e};
+    Table texts = {.e = e}, reads = {.e = e}, temps = {.e = e}, kinds = {.e = e};
     for (unsigned k = 0; k < p->n_texts; k++) add_text(&texts, p->texts[k]);
     int64_t *uses = arena_array(e->arena, (size_t)e->module->n_operands + 1, sizeof *uses);
     backend_uses(p, uses);
     for (unsigned k = 0; k < e->module->n_operands; k++) add_number(&reads, uses[k]);
-    for (unsigned k = 0; k < p->n_temps; k++) add_number(&temps, type_bytes(p->temps[k].type));
+    for (unsigned k = 0; k < p->n_temps; k++) {
+      add_number(&temps, type_bytes(p->temps[k].type));
+      add_number(&kinds, p->temps[k].sized | p->temps[k].call << 1);
+    }
     add_text(&t, p->entry);
     add(&t, kernels(e, p, &fns, n_variants));
     add_number(&t, p->n_kernels);
@@ -129,6 +136,8 @@ static LLVMValueRef entries(Emitter *e, Program *const *programs, unsigned n, LL
     add_number(&t, (int64_t)p->equal_hypers);
     add_number(&t, p->n_uniforms);
     add_number(&t, p->advances);
+    add_number(&t, p->n_slots);
+    add(&t, finish(&kinds));
   }
   return finish(&t);
 }

@@ -9,6 +9,8 @@
 #define OPTC_MAX_VARIANTS 4              /* instruction sets in one object */
 #define OPTC_MAX_UNIFORMS 512            /* slots: every worker keeps its own on its stack */
 #define OPTC_MAX_BUFFERS 256             /* operands and temporaries of one entry */
+#define OPTC_MAX_RANK 8                  /* logical axes of a tensor; tensors of a caller may have up to 64 in memory */
+#define OPTC_MAX_SLOTS 256               /* values that are combined over the items of a call */
 
 typedef struct optc_frame {
   const void *hyper;                     /* R_hyper of the group: 8-byte fields */
@@ -24,6 +26,13 @@ typedef struct optc_frame {
   const int64_t *shape;
   int64_t rank;
   uint8_t *exists;                       /* layout: one byte an operand */
+  const int64_t *const *shapes;          /* by operand: axes of a tensor whose shape the caller chooses (optc_shaped), in memory's order */
+  const int64_t *ranks;                  /* by operand: how many */
+  int64_t *counts;                       /* sizes: by buffer: elements of a state with its own shape, of a temporary */
+  int64_t *extents;                      /* sizes: 8 an operand: axes of a state with its own shape */
+  uint64_t *slots;                       /* slot k of the item at `position`: slots[k*n_items + position]; 8 bytes as a field of R_global holds them */
+  uint64_t *totals;                      /* by slot: combined over the items of the call */
+  int64_t n_items, position;             /* items of the call, and which one this is of them */
   int64_t failed;                        /* check: 1 + number of the text of the first requirement not met, or 0 */
   int64_t n_values;
   double value[4];
@@ -45,6 +54,8 @@ typedef struct optc_operand_desc {
   int64_t role, scope, type, bytes, optional, item_shape;       /* enums of ir/module.h; bytes an element */
   int64_t offset;                                               /* in R_item or R_global */
   const char *entry;                                            /* the only entry that has it, or NULL */
+  int64_t tensor, shaped;                                       /* has elements in memory; is an optc_shaped: the caller chooses its shape */
+  int64_t rank;                                                 /* logical axes where it has a shape of its own */
 } optc_operand_desc;
 
 typedef struct optc_entry_desc {
@@ -55,6 +66,9 @@ typedef struct optc_entry_desc {
   const int64_t *temp_bytes; int64_t n_temps;                   /* bytes an element of each temporary */
   uint64_t equal_hypers;
   int64_t n_uniforms, advances;
+  int64_t n_slots;
+  const int64_t *temp_kind;              /* one a temporary: bit 0: a sizes kernel tells its elements (else the item's); bit 1: one for the call (else one an
+                                            item). NULL: none has a bit */
 } optc_entry_desc;
 
 typedef struct optc_rule_desc {
@@ -68,7 +82,7 @@ typedef struct optc_rule_desc {
   int64_t n_variants;
   const int64_t *variant_features;       /* one a variant: OPTC_ISA_* it needs; the last that the machine has is used */
 } optc_rule_desc;
-#define OPTC_DESC_VERSION 1
+#define OPTC_DESC_VERSION 2
 
 enum { OPTC_ISA_BASE = 0, OPTC_ISA_X86_64_V2 = 1, OPTC_ISA_X86_64_V3 = 2, OPTC_ISA_X86_64_V4 = 3 };
 

@@ -475,7 +475,7 @@ static void parse_shapes(Parser *p) {
   uint32_t at = p->at;
   for (unsigned i = 0; i < p->module->n_operands && !p->failed; i++) {
     if (!p->shape_at[i]) continue;
-    if (!g) g = graph_new(p->module, "shapes");
+    if (!g) g = p->module->shapes = graph_new(p->module, "shapes");
     p->at = p->shape_at[i];
     next(p);
     expect(p, "[");

@@ -33,8 +33,8 @@ bool kop_parse(const char *text, size_t length, KOp *op) {
 }
 
 const char *launch_name(Launch launch) {
-  static const char *const names[] = {"check", "group", "item", "chunk", "finish"};
-  return (unsigned)launch < 5 ? names[launch] : "?";
+  static const char *const names[LAUNCH_COUNT] = {"check", "group", "item", "chunk", "finish", "sizes", "call_sizes", "total"};
+  return (unsigned)launch < LAUNCH_COUNT ? names[launch] : "?";
 }
 
 Program *program_new(const Module *module, Arena *arena, const char *entry) {
@@ -64,7 +64,7 @@ Kernel *program_kernel(Program *p, const char *name, Launch launch) {
 
 unsigned program_temp(Program *p, const char *name, Type type) {
   p->temps = one_more(p->arena, p->temps, p->n_temps, sizeof *p->temps);
-  p->temps[p->n_temps] = (Buffer){name, type};
+  p->temps[p->n_temps] = (Buffer){name, type, false, false};
   return p->module->n_operands + p->n_temps++;
 }
 

@@ -15,10 +15,13 @@ typedef enum KOp {
   KOP_COUNT
 } KOp;                                   /* the first ELEMENT_COUNT are the Elements; the others are KOP_E_LOAD and so on */
 
-/* Where a kernel runs: once a call before anything is written (CHECK: once a parameter group in use); once a parameter group
+/* Where a kernel runs: once an item before anything is written (CHECK); once a parameter group
  * (GROUP, fills uniforms; the driver runs it again whenever a worker meets another group); once an item; once a chunk of
- * 65,536 elements aligned in its tensor (CHUNK, in parallel); once at the end of the call (FINISH, writes global scalars). */
-typedef enum Launch { LAUNCH_CHECK, LAUNCH_GROUP, LAUNCH_ITEM, LAUNCH_CHUNK, LAUNCH_FINISH } Launch;
+ * 65,536 elements aligned in its tensor (CHUNK, in parallel); once at the end of the call (FINISH, writes global operands); once an item
+ * wherever its sizes are needed (SIZES: elements of temporaries and of states with their own shape; no loads), once a call (CALL_SIZES: the same for
+ * temporaries of the call); once a call between the item kernels before and after it (TOTAL: combines the slots that items have set). */
+typedef enum Launch { LAUNCH_CHECK, LAUNCH_GROUP, LAUNCH_ITEM, LAUNCH_CHUNK, LAUNCH_FINISH, LAUNCH_SIZES, LAUNCH_CALL_SIZES, LAUNCH_TOTAL } Launch;
+enum { LAUNCH_COUNT = LAUNCH_TOTAL + 1 };
 typedef enum Binding { BIND_SEQ, BIND_VECTOR, BIND_THREAD } Binding;       /* THREAD: GPU grid-stride */
 
 typedef struct Inst Inst;
@@ -37,7 +40,8 @@ struct Inst {
   Block *body, *otherwise;               /* FOR, IF */
 };
 
-typedef struct Buffer { const char *name; Type type; } Buffer;            /* temporary: one element for each element of the item, in the workspace */
+/* A temporary, in the workspace: one element for each element of the item, or as many as a sizes kernel says; `call`: one for the call, not one an item. */
+typedef struct Buffer { const char *name; Type type; bool sized, call; } Buffer;
 
 typedef struct Kernel { const char *name; Launch launch; Block *body; unsigned n_insts; } Kernel;
 
@@ -47,7 +51,7 @@ typedef struct Program {                 /* one entry */
   const char *entry;
   Kernel **kernels; unsigned n_kernels;
   Buffer *temps; unsigned n_temps;       /* buffer numbers continue after the operands */
-  unsigned n_uniforms;
+  unsigned n_uniforms, n_slots;
   const char **texts; unsigned n_texts;  /* of REQUIRE */
   uint64_t equal_hypers;                 /* bit k: hyper k stands in a global expression, so all groups must agree on it */
   bool advances;

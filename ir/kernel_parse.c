@@ -286,8 +286,8 @@ static void parse_block(Parser *p, Block *block) {
 static void parse_kernel(Parser *p) {
   char *name = take_name(p);
   unsigned launch = 0;
-  while (launch < 5 && !is_word(p, launch_name((Launch)launch))) launch++;
-  if (launch == 5) { fail(p, "'check', 'group', 'item', 'chunk' or 'finish'"); return; }
+  while (launch < LAUNCH_COUNT && !is_word(p, launch_name((Launch)launch))) launch++;
+  if (launch == LAUNCH_COUNT) { fail(p, "'check', 'group', 'item', 'chunk' or 'finish'"); return; }
   next(p);
   Kernel *k = program_kernel(p->program, name, (Launch)launch);
   if (p->n_values) memset(p->values, 0, p->n_values * sizeof *p->values);

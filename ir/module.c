@@ -26,6 +26,10 @@ const Graph *module_graph(const Module *m, const char *entry) {
   return NULL;
 }
 
+/* A rank of 0 (`loss[]`) is a tensor of one element. */
+bool operand_is_tensor(const Operand *o) { return o->scope == SCOPE_TENSOR || (o->scope == SCOPE_GLOBAL && o->shape); }
+bool operand_is_shaped(const Operand *o) { return operand_is_tensor(o) && o->shape && o->role != ROLE_STATE; }
+
 /* R_item:   tensors {data, stride} and item scalars in order of declaration, then group, rank, shape, first, count.
  * R_global: t, seed, then the global operands: 8 bytes a number, {data, stride} where it has axes. */
 const Layout *layout_in(const Module *m, Arena *arena) {
@@ -34,10 +38,9 @@ const Layout *layout_in(const Module *m, Arena *arena) {
   unsigned item = 0, global = 16;
   for (unsigned i = 0; i < m->n_operands; i++) {
     const Operand *o = &m->operands[i];
-    bool tensor = o->scope == SCOPE_TENSOR || (o->scope == SCOPE_GLOBAL && o->shape && o->shape->rank);
     unsigned *end = o->scope == SCOPE_GLOBAL ? &global : &item;
     l->operand[i] = *end;
-    *end += tensor ? 16 : 8;
+    *end += operand_is_shaped(o) ? 32 : operand_is_tensor(o) ? 16 : 8;
   }
   l->item_group = item;
   l->item_rank = item + 8;

@@ -47,16 +47,20 @@ typedef struct Module {
   Operand *operands; unsigned n_operands;
   Graph **graphs; unsigned n_graphs;     /* init (writes the states), layout (which states exist), then step or forward, then the other entries */
   const char *const *sources; unsigned n_sources;       /* files read, for -MD and the cache key */
+  Graph *shapes;                         /* holds the extents of Operand.shape: scalars only (module, not an entry); NULL where there are none */
   bool has_step;                         /* `t` exists (rules with param or state) */
 } Module;
 
 Type type_arithmetic(Type storage);      /* the type a value has once read: f32, f64, i64 or bool */
+bool operand_is_tensor(const Operand *); /* has elements in memory (else one number, in the call struct) */
+bool operand_is_shaped(const Operand *); /* an optc_shaped: its shape is the caller's choice; states with their own shape are not */
 const char *role_name(Role);
 const char *scope_name(Scope);
 const Graph *module_graph(const Module *, const char *entry);           /* NULL if there is none */
 
 /* Where each thing lies in the call structs of the C interface (design, section 7): one computation for header, kernels, driver and host.
- * Offsets in bytes; hyper k is at 8*k of R_hyper; tensors take 16 bytes {data, stride}, scalars 8. */
+ * Offsets in bytes; hyper k is at 8*k of R_hyper; tensors take 16 bytes (optc_tensor), those whose shape
+ * the caller chooses 32 (optc_shaped), scalars 8. */
 typedef struct Layout {
   unsigned hyper_size, item_size, global_size;
   unsigned *operand;                     /* operand k's offset: in R_item, or in R_global if its scope is global */

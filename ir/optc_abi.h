@@ -38,6 +38,9 @@ typedef struct optc_error {
 /* A tensor of an item. stride: one an axis, in elements; NULL: dense row-major. */
 typedef struct optc_tensor { void *data; const int64_t *stride; } optc_tensor;
 
+/* A tensor whose shape the caller chooses: the rule's sizes are found in it. `shape` may be NULL where rank is 0 (one number). */
+typedef struct optc_shaped { void *data; const int64_t *stride; const int64_t *shape; int64_t rank; } optc_shaped;
+
 /* Runs chunk(context, 0..n-1), in any order, on any threads, and returns when all are done. The bits do not depend on it. */
 typedef struct optc_parallel {
   void (*run)(void *self, int64_t n, void (*chunk)(void *context, int64_t index), void *context);
@@ -54,6 +57,7 @@ typedef struct optc_state_info {
   int64_t rank;            /* of the tensor */
   int64_t count;           /* elements */
   int64_t bytes;
+  int64_t shape[8];        /* extents, where rank <= 8 */
   int64_t offset;          /* of its field in R_item (scope 2: in R_global), in bytes: a host can allocate states without knowing their names */
 } optc_state_info;
 #endif

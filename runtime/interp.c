@@ -94,9 +94,14 @@ static void describe_program(Arena *arena, optc_rule *rule, const Program *p, op
   entry->texts = p->texts;
   entry->n_texts = p->n_texts;
   entry->reads = interp_program_use(p);
-  int64_t *bytes = arena_array(arena, p->n_temps + 1, sizeof *bytes);
-  for (unsigned i = 0; i < p->n_temps; i++) bytes[i] = type_bytes(p->temps[i].type);
+  int64_t *bytes = arena_array(arena, p->n_temps + 1, sizeof *bytes), *kind = arena_array(arena, p->n_temps + 1, sizeof *kind);
+  for (unsigned i = 0; i < p->n_temps; i++) {
+    bytes[i] = type_bytes(p->temps[i].type);
+    kind[i] = p->temps[i].sized | p->temps[i].call << 1;
+  }
   entry->temp_bytes = bytes;
+  entry->temp_kind = kind;
+  entry->n_slots = p->n_slots;
   entry->n_temps = p->n_temps;
   entry->n_uniforms = p->n_uniforms;
   entry->equal_hypers = p->equal_hypers;
@@ -115,7 +120,8 @@ const optc_rule_desc *interp_describe(optc_rule *rule, const Module *m, Program 
   for (unsigned i = 0; i < m->n_operands; i++) {
     const Operand *o = &m->operands[i];
     operands[i] = (optc_operand_desc){.name = o->name, .external = o->external, .doc = o->doc, .type_name = type_name(o->storage), .role = o->role, .scope = o->scope,
-      .type = o->storage, .bytes = type_bytes(o->storage), .optional = o->optional, .item_shape = o->item_shape, .offset = layout->operand[i], .entry = o->entry};
+      .type = o->storage, .bytes = type_bytes(o->storage), .optional = o->optional, .item_shape = o->item_shape, .offset = layout->operand[i], .entry = o->entry,
+      .tensor = operand_is_tensor(o), .shaped = operand_is_shaped(o), .rank = o->shape ? o->shape->rank : 0};
   }
   optc_entry_desc *entries = arena_array(arena, m->n_graphs + 1, sizeof *entries);
   for (unsigned i = 0; i < m->n_graphs; i++) {

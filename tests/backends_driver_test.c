@@ -86,10 +86,10 @@ static void init_kernel(optc_frame *f) { ((Item *)f->item)->s = 0; }
 static void wrong_kernel(optc_frame *f) { seen.bad_order++; }
 
 static const optc_hyper_desc hypers[] = {{"a", NULL, NULL, TYPE_F64, 0, 0}, {"keep", NULL, NULL, TYPE_BOOL, 0, 0}};
-#define OPERAND(name, role, scope, type, optional, field, of) {name, NULL, NULL, #type, role, scope, TYPE_##type, sizeof(float)*(TYPE_##type != TYPE_F64) + 8*(TYPE_##type == TYPE_F64), optional, 1, offsetof(of, field), NULL}
+#define OPERAND(name, role, scope, type, optional, field, of) {name, NULL, NULL, #type, role, scope, TYPE_##type, sizeof(float)*(TYPE_##type != TYPE_F64) + 8*(TYPE_##type == TYPE_F64), optional, 1, offsetof(of, field), NULL, scope == SCOPE_TENSOR, 0, 0}
 static const optc_operand_desc operands[] = {
   OPERAND("p", ROLE_PARAM, SCOPE_TENSOR, F32, 0, p, Item), OPERAND("g", ROLE_GRAD, SCOPE_TENSOR, F32, 0, g, Item), OPERAND("m", ROLE_STATE, SCOPE_TENSOR, F32, 0, m, Item),
-  OPERAND("q", ROLE_IN, SCOPE_TENSOR, F32, 1, q, Item), {"s", "count", NULL, "f64", ROLE_STATE, SCOPE_SCALAR, TYPE_F64, 8, 0, 0, offsetof(Item, s), NULL},
+  OPERAND("q", ROLE_IN, SCOPE_TENSOR, F32, 1, q, Item), {"s", "count", NULL, "f64", ROLE_STATE, SCOPE_SCALAR, TYPE_F64, 8, 0, 0, offsetof(Item, s), NULL, 0, 0, 0},
 };
 enum { N = sizeof operands/sizeof *operands };
 static const optc_kernel_desc step_kernels[] = {
@@ -99,8 +99,8 @@ static const optc_kernel_desc layout_kernels[] = {{"layout", LAUNCH_ITEM, {layou
 static const char *const requirement[] = {"never", "a >= 0"};
 static const int64_t none[N] = {0}, step_reads[N] = {3, 1, 2 | 4, 1 | 4, 3}, temp_bytes[] = {8, 4};
 static const optc_entry_desc entries[] = {
-  {"init", init_kernels, 1, NULL, 0, none, NULL, 0, 0, 0, 0}, {"layout", layout_kernels, 1, NULL, 0, none, NULL, 0, 0, 0, 0},
-  {"step", step_kernels, 5, requirement, 2, step_reads, temp_bytes, 2, 2, 4, 1}};
+  {"init", init_kernels, 1, NULL, 0, none, NULL, 0, 0, 0, 0, 0, NULL}, {"layout", layout_kernels, 1, NULL, 0, none, NULL, 0, 0, 0, 0, 0, NULL},
+  {"step", step_kernels, 5, requirement, 2, step_reads, temp_bytes, 2, 2, 4, 1, 0, NULL}};
 static const int64_t features[] = {0};
 static const optc_rule_desc rule = {OPTC_DESC_VERSION, "toy", NULL, hypers, 2, operands, N, entries, 3, sizeof(Hyper2), sizeof(Item), sizeof(Global),
                                     offsetof(Item, group), offsetof(Item, rank), offsetof(Item, shape), offsetof(Item, first), offsetof(Item, count), 1, features};

@@ -1,6 +1,7 @@
 /* context.c: contexts: options, diagnostics of the last compilation, and the guard that turns lack of memory into an error value. */
 #define _GNU_SOURCE
 #include "runtime/context.h"
+#include <fenv.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,11 +104,16 @@ static void render(Compilation *c) {
   if (!c->context->text || !c->context->json) c->context->out_of_memory = true;
 }
 
+/* Numbers are read and constants folded in the floating-point environment of the language, whatever the caller's is. */
 int context_compile(optc_context *cx, CompilationBody body, void *self) {
   forget(cx);
   Compilation c = {.context = cx, .arena = arena_new(NULL, 0)};
   if (!c.arena) { cx->out_of_memory = true; return OPTC_E_MEMORY; }
+  fenv_t callers;
+  fegetenv(&callers);
+  fesetenv(FE_DFL_ENV);
   if (setjmp(*arena_guard(c.arena))) {
+    fesetenv(&callers);
     arena_free(c.arena);
     forget(cx);
     cx->out_of_memory = true;
@@ -116,6 +122,7 @@ int context_compile(optc_context *cx, CompilationBody body, void *self) {
   c.diag = diag_new(c.arena, 0);
   int status = body(&c, self);
   render(&c);
+  fesetenv(&callers);
   if (!c.keep) arena_free(c.arena);
   return status;
 }

@@ -1,0 +1,16 @@
+/* drill_rules.h: the rules that ship, and their drills through the public interface. */
+#ifndef OPTC_TESTS_DRILL_RULES_H
+#define OPTC_TESTS_DRILL_RULES_H
+#include "tests/support/drill.h"
+
+typedef struct ShippedRule { char path[128], name[64]; } ShippedRule;
+/* Every `rule` of every rules/NAME.opt, files in alphabetical order; *n is 0 if there are none. */
+const ShippedRule *shipped_rules(int *n);
+
+/* A compiled rule as drills want it. Here and not in a .c file because suites of lower rooms link all of those. */
+#ifdef OPTC_RUNTIME_RULE_H
+static inline int drill_call(void *rule, int64_t entry, const optc_call *call) { return optc_rule_call_raw(rule, (int)entry, call); }
+static inline size_t drill_workspace(void *rule, const optc_call *call) { return optc_rule_workspace_size(rule, call); }
+static inline DrillRule drill_rule(optc_rule *rule) { return (DrillRule){rule->desc, drill_call, drill_workspace, rule}; }
+#endif
+#endif

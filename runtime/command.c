@@ -3,6 +3,7 @@
 #include "runtime/command.h"
 #include <errno.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -267,7 +268,15 @@ static void set_signals(void) {
 #endif
 }
 
+/* A compilation takes and gives back a few MB many times over: kept in the process, they are zeroed and mapped once. */
+static void set_memory(void) {
+  mallopt(M_MMAP_THRESHOLD, 64 << 20);
+  mallopt(M_TRIM_THRESHOLD, 512 << 20);
+  mallopt(M_TOP_PAD, 8 << 20);
+}
+
 int main(int argc, char **argv) {
+  set_memory();
   set_signals();
   int which = 0, skip = 0, code;
   for (int i = 0; i < COMMANDS && argc > 1; i++)

@@ -29,11 +29,24 @@ STARTER(x86_64, X86) LLVMInitializeX86AsmParser(); }
 STARTER(aarch64, AArch64) LLVMInitializeAArch64AsmParser(); }
 STARTER(nvptx, NVPTX) }
 
+/* LLVM's list of targets is one for the process and has no lock of its own. */
 static void start_target(Arch arch) {
-  static pthread_once_t process = PTHREAD_ONCE_INIT, once[] = {PTHREAD_ONCE_INIT, PTHREAD_ONCE_INIT, PTHREAD_ONCE_INIT};
+  static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+  static bool process, started[3];
   static void (*const start[])(void) = {start_x86_64, start_aarch64, start_nvptx};
-  pthread_once(&process, start_process);
-  pthread_once(&once[arch], start[arch]);
+  pthread_mutex_lock(&lock);
+  if (!process) start_process();
+  if (!started[arch]) start[arch]();
+  process = started[arch] = true;
+  pthread_mutex_unlock(&lock);
+}
+
+void backend_start_host(void) {
+#if defined(__aarch64__)
+  start_target(ARCH_AARCH64);
+#else
+  start_target(ARCH_X86_64);
+#endif
 }
 
 /* Reports LLVM's message, which is freed before the arena is asked for memory. */

@@ -3,7 +3,6 @@
  * A rule outlives its context and is freed alone, so it owns its session; making one costs about 0.3 ms (see tests/bench). Objects are
  * handed over as bytes: the same whether they were just generated or come from the cache. */
 #include "runtime/jit.h"
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,15 +11,9 @@
 #include <llvm-c/LLJIT.h>
 #include <llvm-c/Target.h>
 #include <llvm-c/TargetMachine.h>
+#include "backends/backend.h"
 
 struct Jit { LLVMOrcLLJITRef lljit; };
-
-/* LLVM's own table of targets is the process's; entering this machine's twice is harmless, at once from two threads is not. */
-static pthread_once_t started = PTHREAD_ONCE_INIT;
-static void start(void) {
-  LLVMInitializeNativeTarget();
-  LLVMInitializeNativeAsmPrinter();
-}
 
 /* The session's own reporter writes to stderr; what matters comes back from lookup as well. */
 static void quiet(void *self, LLVMErrorRef error) { LLVMConsumeError(error); }
@@ -51,7 +44,7 @@ static bool failed(LLVMErrorRef error, char *why, size_t why_size) {
 }
 
 Jit *jit_link(const void *object, size_t size, const char *symbol, const void **address, char *why, size_t why_size) {
-  pthread_once(&started, start);
+  backend_start_host();
   Jit *jit = calloc(1, sizeof *jit);
   if (!jit) { snprintf(why, why_size, "out of memory"); return NULL; }
   if (failed(LLVMOrcCreateLLJIT(&jit->lljit, plain_builder()), why, why_size)) { free(jit); return NULL; }

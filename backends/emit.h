@@ -33,6 +33,7 @@ typedef struct Emitter {
   /* one kernel in one variant */
   const Program *program;
   const Machine *variant;
+  bool cold;                             /* not worth the code generator's time */
   LLVMValueRef fn, frame;
   LLVMValueRef field[FIELD_COUNT];       /* by offset/8 */
   LLVMValueRef *data;                    /* by buffer */

@@ -266,7 +266,8 @@ LLVMValueRef emit_kernel(Emitter *e, const Program *p, const Kernel *k, const Ma
   text_attribute(e, "target-cpu", variant->cpu);
   if (variant->features[0]) text_attribute(e, "target-features", variant->features);
   if (variant->wide) text_attribute(e, "prefer-vector-width", "512");
-  if (!gpu && !touches_data(k->body)) {  /* a few scalars, seldom run: the quickest code generation is good enough */
+  e->cold = !gpu && (!touches_data(k->body) || !strcmp(p->entry, "init"));
+  if (e->cold) {                         /* a few scalars, or run once: the quickest code generation is good enough */
     enum_attribute(e, "noinline");
     enum_attribute(e, "optnone");
   }

@@ -195,7 +195,7 @@ static LLVMValueRef counted_loop(Emitter *e, const Inst *loop, const Width *w, b
 static LLVMValueRef number(const Emitter *e, uint64_t n) { return LLVMConstInt(e->i64, n, 0); }
 
 void emit_vector_loop(Emitter *e, const Inst *loop) {
-  unsigned unroll = loop->unroll < MAX_COPIES ? loop->unroll : MAX_COPIES;
+  unsigned unroll = e->cold ? 1 : loop->unroll < MAX_COPIES ? loop->unroll : MAX_COPIES;
   LLVMValueRef low = e->value[loop->args[0]->id], high = e->value[loop->args[1]->id];
   hoist(e, loop);
   unsigned whole = e->variant->wide ? 16 : 8, narrow = loop->lanes < whole ? loop->lanes : whole;         /* one register of f32 */

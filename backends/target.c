@@ -2,6 +2,7 @@
 #include "backends/target.h"
 #include <llvm-c/Core.h>
 #include <llvm-c/TargetMachine.h>
+#include <pthread.h>
 #include <string.h>
 
 typedef struct Cpu { const char *name; Arch arch; int isa; } Cpu;
@@ -43,16 +44,26 @@ enum { N_FEATURES = sizeof features/sizeof *features };
 
 static const Range nowhere = {0};
 
-/* LLVM's text in the arena; its own memory is freed first, since an arena call may not return. */
-static char *copied(Arena *a, char *message) {
-  char text[8192] = "";
-  strncpy(text, message, sizeof text - 1);
+/* This machine, asked once a process: each question takes the processor tens of microseconds in a virtual machine. */
+static struct { char cpu[64], triple[128], features[8192]; } host;
+
+static void keep(char *to, size_t size, char *message) {
+  if (!message) return;
+  strncpy(to, message, size - 1);
   LLVMDisposeMessage(message);
-  return arena_strndup(a, text, strlen(text));
+}
+static void find_host(void) {
+  keep(host.cpu, sizeof host.cpu, LLVMGetHostCPUName());
+  keep(host.triple, sizeof host.triple, LLVMGetDefaultTargetTriple());
+  keep(host.features, sizeof host.features, LLVMGetHostCPUFeatures());
+}
+static void need_host(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, find_host);
 }
 
-const char *backend_host_cpu(Arena *a) { return copied(a, LLVMGetHostCPUName()); }
-const char *backend_host_triple(Arena *a) { return copied(a, LLVMGetDefaultTargetTriple()); }
+const char *backend_host_cpu(Arena *a) { need_host(); return arena_strndup(a, host.cpu, strlen(host.cpu)); }
+const char *backend_host_triple(Arena *a) { need_host(); return arena_strndup(a, host.triple, strlen(host.triple)); }
 
 const char *backend_version(void) { return LLVM_VERSION_STRING; }
 
@@ -130,7 +141,7 @@ static bool native_machine(Arena *a, const Target *t, Arch arch, Diag *diag, Mac
     return false;
   }
   m->cpu = backend_host_cpu(a);
-  m->features = copied(a, LLVMGetHostCPUFeatures());
+  m->features = arena_strndup(a, host.features, strlen(host.features));
   m->isa = arch == ARCH_X86_64 ? isa_of_features(m->features) : 0;
   if (t->features && *t->features) m->features = arena_printf(a, "%s,%s", m->features, t->features);
   return true;

@@ -45,7 +45,7 @@ enum { N_FEATURES = sizeof features/sizeof *features };
 static const Range nowhere = {0};
 
 /* This machine, asked once a process: each question takes the processor tens of microseconds in a virtual machine. */
-static struct { char cpu[64], triple[128], features[8192]; } host;
+static struct { char cpu[64], triple[128], features[8192]; } this_host;
 
 static void keep(char *to, size_t size, char *message) {
   if (!message) return;
@@ -53,17 +53,17 @@ static void keep(char *to, size_t size, char *message) {
   LLVMDisposeMessage(message);
 }
 static void find_host(void) {
-  keep(host.cpu, sizeof host.cpu, LLVMGetHostCPUName());
-  keep(host.triple, sizeof host.triple, LLVMGetDefaultTargetTriple());
-  keep(host.features, sizeof host.features, LLVMGetHostCPUFeatures());
+  keep(this_host.cpu, sizeof this_host.cpu, LLVMGetHostCPUName());
+  keep(this_host.triple, sizeof this_host.triple, LLVMGetDefaultTargetTriple());
+  keep(this_host.features, sizeof this_host.features, LLVMGetHostCPUFeatures());
 }
 static void need_host(void) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, find_host);
 }
 
-const char *backend_host_cpu(Arena *a) { need_host(); return arena_strndup(a, host.cpu, strlen(host.cpu)); }
-const char *backend_host_triple(Arena *a) { need_host(); return arena_strndup(a, host.triple, strlen(host.triple)); }
+const char *backend_host_cpu(Arena *a) { need_host(); return arena_strndup(a, this_host.cpu, strlen(this_host.cpu)); }
+const char *backend_host_triple(Arena *a) { need_host(); return arena_strndup(a, this_host.triple, strlen(this_host.triple)); }
 
 const char *backend_version(void) { return LLVM_VERSION_STRING; }
 
@@ -141,7 +141,7 @@ static bool native_machine(Arena *a, const Target *t, Arch arch, Diag *diag, Mac
     return false;
   }
   m->cpu = backend_host_cpu(a);
-  m->features = arena_strndup(a, host.features, strlen(host.features));
+  m->features = arena_strndup(a, this_host.features, strlen(this_host.features));
   m->isa = arch == ARCH_X86_64 ? isa_of_features(m->features) : 0;
   if (t->features && *t->features) m->features = arena_printf(a, "%s,%s", m->features, t->features);
   return true;

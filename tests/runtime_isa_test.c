@@ -1,0 +1,293 @@
+/* runtime_isa_test.c: the bit contract between instruction sets: every rule that ships, and every function of the language as a rule of its own, compiled ahead of
+ * time for x86-64-v2, v3, v4, for all three with dispatch, and for aarch64, gives the bits of the interpreter; the objects need nothing from outside. */
+#define _GNU_SOURCE
+#include <CUnit/Basic.h>
+#include <stdlib.h>
+#include <string.h>
+#include "runtime/optc.h"
+#include "runtime/rule.h"
+#include "tests/support/drill_rules.h"
+#include "tests/support/object_file.h"
+
+#define COUNT(a) ((int)(sizeof (a)/sizeof *(a)))
+static const DrillWay plain = {0};
+
+/* --- what is compiled: rules of files, and functions ------------------------------------------------------------------------------------------ */
+typedef struct Function { const char *name, *value; bool f64; } Function;
+static const Function functions[] = {
+  {"max", "max(g, h)", true}, {"min", "min(g, h)", true}, {"sign", "sign(g)", true}, {"isnan", "where(isnan(g), 1, 2)", true}, {"finite", "where(finite(g), 1, 2)", true},
+  {"clamp", "clamp(g, -1, h)", true}, {"relu", "relu(g)", true}, {"powi", "g^n", true}, {"cube", "g^3", true}, {"abs", "abs(g)", true}, {"sqrt", "sqrt(g)", true},
+  {"floor", "floor(g)", true}, {"ceil", "ceil(g)", true}, {"round", "round(g)", true}, {"quotient", "g/h", true}, {"fma", "fma(g, h, p)", false}, {"lerp", "lerp(g, h, p)", true},
+  {"exp", "exp(g)", true}, {"exp2", "exp2(g)", true}, {"expm1", "expm1(g)", true}, {"log", "log(g)", true}, {"log2", "log2(g)", true}, {"log1p", "log1p(g)", true},
+  {"tanh", "tanh(g)", true}, {"sigmoid", "sigmoid(g)", true}, {"erf", "erf(g)", true}, {"rsqrt", "rsqrt(g)", true}, {"pow", "g^h", true}, {"sin", "sin(g)", true},
+  {"cos", "cos(g)", true}, {"cosh", "cosh(g)", true}, {"silu", "silu(g)", true}, {"gelu", "gelu(g)", true}, {"softplus", "softplus(g)", true}, {"logaddexp", "logaddexp(g, h)", true},
+  {"sexp", "sexp(g)", false}, {"fast_exp", "fast_exp(g)", false}, {"fast_log", "fast_log(g)", false}, {"fast_tanh", "fast_tanh(g)", false},
+  {"int", "g + int(h)", true}, {"bf16", "bf16(g)", false}, {"f16", "f16(g)", false},
+};
+
+typedef struct Subject { const char *path, *text, *name; } Subject;      /* a rule of a file, or a text of its own */
+enum { MOST = 400 };
+static Subject subjects[MOST];
+static int n_subjects, n_rules;
+
+static void find_subjects(void) {
+  if (n_subjects) return;
+  const ShippedRule *rules = shipped_rules(&n_rules);
+  CU_ASSERT_FATAL(n_rules >= 50 && n_rules + 2*COUNT(functions) <= MOST);
+  for (int i = 0; i < n_rules; i++) subjects[n_subjects++] = (Subject){.path = rules[i].path, .name = rules[i].name};
+  for (int i = 0; i < COUNT(functions); i++)
+    for (int wide = 0; wide <= functions[i].f64; wide++) {
+      const char *type = wide ? "f64" : "f32";
+      char *name, *text;                 /* as long as the process */
+      CU_ASSERT_FATAL(asprintf(&name, "%s_%s", functions[i].name, type) > 0);
+      CU_ASSERT_FATAL(asprintf(&text, "rule %s(%s) {\n  param p: %s\n  in g: %s, h: %s\n  p = %s\n}\n", name, strstr(functions[i].value, "^n") ? "n: int = 5" : "", type, type, type, functions[i].value) > 0);
+      subjects[n_subjects++] = (Subject){.text = text, .name = name};
+    }
+}
+
+static const int64_t rule_counts[] = {1, 15, 17, 0, 33, 1000, 65537}, function_counts[] = {100000, 3};
+static DrillPlan plan_of(const Subject *s) {
+  if (s->text) return (DrillPlan){.counts = function_counts, .n_items = COUNT(function_counts), .n_groups = 1, .steps = 1, .seed = 2, .any_bits = true};
+  return (DrillPlan){.counts = rule_counts, .n_items = COUNT(rule_counts), .n_groups = 2, .steps = 3};
+}
+
+static optc_context *context(void) { return optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = ""}); }
+
+static optc_rule *compile(const Subject *s, int backend, int level, const char *passes) {
+  optc_context *cx = context();
+  optc_compile_options options = {.size = sizeof options, .level = level, .backend = backend, .passes = passes, .rule = s->name};
+  optc_rule *rule;
+  if (s->path ? optc_compile_file(cx, s->path, &options, &rule) : optc_compile_memory(cx, s->name, s->text, strlen(s->text), &options, &rule)) {
+    printf("\n%s: %s", s->name, optc_context_diagnostics(cx));
+    CU_FAIL("a rule does not compile");
+  }
+  optc_context_free(cx);
+  return rule;
+}
+
+/* Every subject as an object NAME.o in the folder `set` of the scratch folder. */
+static void emit_all(const char *set, const char *target, const char *const *cpus, int n_cpus) {
+  static const int kind = OPTC_EMIT_OBJECT;
+  optc_context *cx = context();
+  CU_ASSERT_EQUAL_FATAL(scratch_run("mkdir -p %s", set), 0);
+  for (int i = 0; i < n_subjects; i++) {
+    const Subject *s = &subjects[i];
+    optc_emit_options options = {.size = sizeof options, .kinds = &kind, .n_kinds = 1, .level = 2, .rule = s->name, .target = target, .cpus = cpus, .n_cpus = n_cpus};
+    optc_emission *e;
+    if (s->path ? optc_emit_file(cx, s->path, &options, &e) : optc_emit_memory(cx, s->name, s->text, strlen(s->text), &options, &e)) {
+      printf("\n%s for %s: %s", s->name, set, optc_context_diagnostics(cx));
+      CU_FAIL("a rule does not compile");
+      continue;
+    }
+    char file[128];
+    size_t size;
+    const void *data = optc_emission_data(e, 0, &size);
+    snprintf(file, sizeof file, "%s/%s.o", set, s->name);
+    CU_ASSERT_FATAL(scratch_write(file, data, size));
+    optc_emission_free(e);
+  }
+  optc_context_free(cx);
+}
+
+static void needs_nothing(const char *set, const char *nm) {
+  if (scratch_run("test $(ls %s/*.o | wc -l) = %d && %s -u %s/*.o > undefined && ! grep -v ':$' undefined | grep .", set, n_subjects, nm, set)) {
+    printf("\n%s: an object is missing or refers to symbols outside\n", set);
+    CU_FAIL("undefined symbols");
+  }
+}
+
+/* --- on this machine ------------------------------------------------------------------------------------------------------------------------------ */
+static const char *const levels[] = {"x86-64-v2", "x86-64-v3", "x86-64-v4"};
+enum { N_LEVELS = 3 };
+
+static bool machine_has(int level) {
+#if defined(__x86_64__)
+  return level == 0 ? __builtin_cpu_supports("x86-64-v2") : level == 1 ? __builtin_cpu_supports("x86-64-v3") : __builtin_cpu_supports("x86-64-v4");
+#else
+  return false;
+#endif
+}
+
+/* A library with all subjects against their interpreters; `chosen`: the variant that has to run, from 1, or 0 where there is one only. */
+static void library_agrees(const char *set, int chosen) {
+  char file[64];
+  snprintf(file, sizeof file, "%s/all.so", set);
+  CU_ASSERT_EQUAL_FATAL(scratch_run("cc -shared -nostdlib -Wl,-z,text -o %s %s/*.o", file, set), 0);
+  optc_context *cx = context();
+  int good = 0;
+  for (int i = 0; i < n_subjects; i++) {
+    const Subject *s = &subjects[i];
+    optc_rule *kernel = compile(s, OPTC_BACKEND_KERNEL, 2, NULL), *rule;
+    if (!kernel) continue;
+    if (optc_load(cx, scratch_path(file), s->name, &rule)) {
+      printf("\n%s", optc_context_diagnostics(cx));
+      CU_FAIL("a rule cannot be loaded");
+      optc_rule_free(kernel);
+      continue;
+    }
+    DrillPlan plan = plan_of(s);
+    DrillRule interpreted = drill_rule(kernel), machine = drill_rule(rule);
+    Drill *d = drill_new(&interpreted, &plan);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(d);
+    drill_run(d, &interpreted, &plain);
+    drill_keep(d);
+    drill_run(d, &machine, &plain);
+    const char *difference = drill_difference(d);
+    if (difference) printf("\n%s as %s: %s\n", s->name, set, difference);
+    good += !difference;
+    CU_ASSERT_EQUAL(rule->chosen, chosen);
+    CU_ASSERT_EQUAL(rule->desc->n_variants, chosen ? N_LEVELS : 1);
+    drill_free(d);
+    optc_rule_free(kernel);
+    optc_rule_free(rule);
+  }
+  CU_ASSERT_EQUAL(good, n_subjects);
+  optc_context_free(cx);
+}
+
+static void check_level(int level) {
+  find_subjects();
+  emit_all(levels[level], "x86_64-unknown-linux-gnu", &levels[level], 1);
+  needs_nothing(levels[level], "nm");
+  if (machine_has(level)) library_agrees(levels[level], 0);
+  else printf("\nskipped: %s, this machine lacks it\n", levels[level]);
+}
+static void x86_64_v2_gives_the_bits_of_the_interpreter(void) { check_level(0); }
+static void x86_64_v3_gives_the_bits_of_the_interpreter(void) { check_level(1); }
+static void x86_64_v4_gives_the_bits_of_the_interpreter(void) { check_level(2); }
+
+static void an_object_with_three_variants_runs_the_best_that_the_machine_has(void) {
+  find_subjects();
+  emit_all("dispatch", "x86_64-unknown-linux-gnu", levels, N_LEVELS);
+  needs_nothing("dispatch", "nm");
+  int best = 0;
+  for (int k = 0; k < N_LEVELS; k++) if (machine_has(k)) best = k + 1;
+  if (best) library_agrees("dispatch", best);
+  else printf("\nskipped: x86-64 objects, this machine cannot run them\n");
+}
+
+/* --- functions in this process: forms, levels, widths ------------------------------------------------------------------------------------------------ */
+static void every_function_has_the_same_bits_in_every_form_and_width(void) {
+  static const struct { int backend, level; const char *lanes; } forms[] = {
+    {OPTC_BACKEND_KERNEL, 0, NULL}, {OPTC_BACKEND_KERNEL, 2, NULL}, {OPTC_BACKEND_JIT, 0, NULL}, {OPTC_BACKEND_JIT, 2, NULL}, {OPTC_BACKEND_JIT, 2, ""},
+    {OPTC_BACKEND_JIT, 2, ",vectorise(lanes=4,unroll=2)"}, {OPTC_BACKEND_JIT, 2, ",vectorise(lanes=8,unroll=1)"}, {OPTC_BACKEND_JIT, 2, ",vectorise(lanes=16,unroll=4)"},
+  };
+  find_subjects();
+  for (int i = n_rules; i < n_subjects; i++) {
+    optc_rule *graph = compile(&subjects[i], OPTC_BACKEND_GRAPH, 2, NULL);
+    if (!graph) continue;
+    DrillRule form = drill_rule(graph);
+    DrillPlan plan = plan_of(&subjects[i]);
+    Drill *d = drill_new(&form, &plan);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(d);
+    drill_run(d, &form, &plain);
+    drill_keep(d);
+    for (int k = 0; k < COUNT(forms); k++) {
+      char passes[256];
+      snprintf(passes, sizeof passes, "expand,canon,fold,algebra,fold,dce,narrow,dce,lower,fuse,cleanup,parallel,hoist,unswitch,cleanup%s", forms[k].lanes ? forms[k].lanes : "");
+      optc_rule *rule = compile(&subjects[i], forms[k].backend, forms[k].level, forms[k].lanes ? passes : NULL);
+      if (!rule) continue;
+      form = drill_rule(rule);
+      drill_run(d, &form, &plain);
+      const char *difference = drill_difference(d);
+      if (difference) printf("\n%s, %s -O%d %s: %s\n", subjects[i].name, forms[k].backend == OPTC_BACKEND_JIT ? "machine code" : "kernel interpreter", forms[k].level,
+                             forms[k].lanes ? forms[k].lanes : "", difference);
+      CU_ASSERT_PTR_NULL(difference);
+      optc_rule_free(rule);
+    }
+    drill_free(d);
+    optc_rule_free(graph);
+  }
+}
+
+/* --- aarch64 -------------------------------------------------------------------------------------------------------------------------------------------- */
+/* One static program with all subjects, that runs the same drills and writes what comes out. */
+static bool write_program(void) {
+  FILE *f = fopen(scratch_path("arm.c"), "w");
+  if (!f) return false;
+  fprintf(f, "#include \"tests/support/drill.h\"\n");
+  for (int i = 0; i < n_subjects; i++) {
+    const char *name = subjects[i].name;
+    optc_rule *rule = compile(&subjects[i], OPTC_BACKEND_GRAPH, 2, NULL);
+    if (!rule) continue;
+    fprintf(f, "extern const optc_rule_desc %s_rule; size_t %s_workspace_size(const optc_call *);\n", name, name);
+    fprintf(f, "static size_t size_%d(void *self, const optc_call *call) { return %s_workspace_size(call); }\n", i, name);
+    for (int e = 0; e < optc_rule_entries(rule); e++)
+      if (strcmp(optc_rule_entry_name(rule, e), "layout")) fprintf(f, "int %s_%s(const optc_call *);\n", name, optc_rule_entry_name(rule, e));
+    fprintf(f, "static int call_%d(void *self, int64_t entry, const optc_call *call) {\n  switch (entry) {\n", i);
+    for (int e = 0; e < optc_rule_entries(rule); e++)
+      if (strcmp(optc_rule_entry_name(rule, e), "layout")) fprintf(f, "  case %d: return %s_%s(call);\n", e, name, optc_rule_entry_name(rule, e));
+    fprintf(f, "  default: return OPTC_E_INTERNAL;\n  }\n}\n");
+    optc_rule_free(rule);
+  }
+  fprintf(f, "int main(void) {\n  FILE *out = fopen(\"arm.out\", \"wb\");\n  if (!out) return 1;\n");
+  for (int i = 0; i < n_subjects; i++) {
+    DrillPlan p = plan_of(&subjects[i]);
+    fprintf(f, "  {\n    static const int64_t counts[] = {");
+    for (int k = 0; k < p.n_items; k++) fprintf(f, "%lld, ", (long long)p.counts[k]);
+    fprintf(f, "};\n    DrillRule rule = {&%s_rule, call_%d, size_%d, 0};\n", subjects[i].name, i, i);
+    fprintf(f, "    DrillPlan plan = {counts, %d, %d, %d, %llu, %d};\n    Drill *d = drill_new(&rule, &plan);\n    if (!d) return 2;\n", p.n_items, p.n_groups, p.steps,
+            (unsigned long long)p.seed, p.any_bits);
+    fprintf(f, "    drill_run(d, &rule, &(DrillWay){.hostile = %d});\n    drill_write(d, out);\n    drill_free(d);\n  }\n", i%2);
+  }
+  fprintf(f, "  return fclose(out) != 0;\n}\n");
+  return fclose(f) == 0;
+}
+
+static void aarch64_gives_the_bits_of_the_interpreter(void) {
+  static const char *const cpu[] = {"generic"};
+  find_subjects();
+  emit_all("aarch64", "aarch64-unknown-linux-gnu", cpu, 1);
+  if (!command_exists("aarch64-linux-gnu-gcc") || !command_exists("qemu-aarch64")) { printf("\nskipped: running aarch64, no cross compiler or emulator\n"); return; }
+  needs_nothing("aarch64", "aarch64-linux-gnu-nm");
+  char here[4096];
+  CU_ASSERT_FATAL(realpath(".", here) && write_program());
+  if (scratch_run("aarch64-linux-gnu-gcc -O1 -ffp-contract=off -static -I%s -iquote %s/ir arm.c %s/tests/support/drill.c aarch64/*.o -o arm && qemu-aarch64 ./arm", here, here, here)) {
+    size_t size;
+    char *log = scratch_read("log", &size);
+    printf("\n%.2000s\n", log ? log : "");
+    free(log);
+    CU_FAIL("the program for aarch64 fails");
+    return;
+  }
+  FILE *out = fopen(scratch_path("arm.out"), "rb");
+  CU_ASSERT_PTR_NOT_NULL_FATAL(out);
+  int good = 0;
+  for (int i = 0; i < n_subjects; i++) {
+    optc_rule *kernel = compile(&subjects[i], OPTC_BACKEND_KERNEL, 2, NULL);
+    if (!kernel) break;
+    DrillRule form = drill_rule(kernel);
+    DrillPlan plan = plan_of(&subjects[i]);
+    Drill *d = drill_new(&form, &plan);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(d);
+    drill_run(d, &form, &plain);
+    drill_keep(d);
+    bool read = drill_read(d, out);
+    const char *difference = read ? drill_difference(d) : "the program's outcome is too short";
+    if (difference) printf("\n%s on aarch64: %s\n", subjects[i].name, difference);
+    good += !difference;
+    drill_free(d);
+    optc_rule_free(kernel);
+    if (!read) break;
+  }
+  CU_ASSERT_EQUAL(good, n_subjects);
+  CU_ASSERT_EQUAL(fgetc(out), EOF);
+  fclose(out);
+}
+
+int main(void) {
+  static const struct { const char *name; CU_TestFunc run; } tests[] = {
+#define TEST(f) {#f, f}
+    TEST(x86_64_v2_gives_the_bits_of_the_interpreter), TEST(x86_64_v3_gives_the_bits_of_the_interpreter), TEST(x86_64_v4_gives_the_bits_of_the_interpreter),
+    TEST(an_object_with_three_variants_runs_the_best_that_the_machine_has), TEST(every_function_has_the_same_bits_in_every_form_and_width),
+    TEST(aarch64_gives_the_bits_of_the_interpreter),
+  };
+  CU_initialize_registry();
+  CU_pSuite suite = CU_add_suite("instruction sets", NULL, NULL);
+  for (size_t i = 0; i < sizeof tests/sizeof *tests; i++) CU_add_test(suite, tests[i].name, tests[i].run);
+  CU_basic_set_mode(CU_BRM_VERBOSE);
+  CU_basic_run_tests();
+  unsigned failures = CU_get_number_of_failures() + CU_get_number_of_tests_failed();
+  CU_cleanup_registry();
+  return failures != 0;
+}

@@ -5,6 +5,7 @@
 #include "runtime/build.h"
 #include "runtime/cache.h"
 #include "runtime/interp.h"
+#include "runtime/profile.h"
 #include <runtime/build_id.h>
 
 typedef struct Compile { Build build; optc_compile_options options; optc_rule *rule; } Compile;
@@ -40,6 +41,7 @@ static int link_object(Compilation *c, Compile *k, const char *name, const void 
     return OPTC_E_INTERNAL;
   }
   int status = rule_adopt(k->rule, address) ? OPTC_OK : OPTC_E_MEMORY;
+  if (status == OPTC_OK) profile_publish(k->rule->desc);
   compilation_stage(c, "link");
   return status;
 }

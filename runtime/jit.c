@@ -8,7 +8,9 @@
 #include <string.h>
 #include <llvm-c/Core.h>
 #include <llvm-c/Error.h>
+#include <llvm-c/ExecutionEngine.h>
 #include <llvm-c/LLJIT.h>
+#include <llvm-c/OrcEE.h>
 #include <llvm-c/Target.h>
 #include <llvm-c/TargetMachine.h>
 #include "backends/backend.h"
@@ -17,6 +19,14 @@ struct Jit { LLVMOrcLLJITRef lljit; };
 
 /* The session's own reporter writes to stderr; what matters comes back from lookup as well. */
 static void quiet(void *self, LLVMErrorRef error) { LLVMConsumeError(error); }
+
+/* Objects are announced through the interface that gdb listens to, so their functions have names and lines there. */
+static LLVMOrcObjectLayerRef layer_with_debugger(void *self, LLVMOrcExecutionSessionRef session, const char *triple) {
+  LLVMOrcObjectLayerRef layer = LLVMOrcCreateRTDyldObjectLinkingLayerWithSectionMemoryManager(session);
+  LLVMJITEventListenerRef listener = LLVMCreateGDBRegistrationListener();
+  if (listener) LLVMOrcRTDyldObjectLinkingLayerRegisterJITEventListener(layer, listener);
+  return layer;
+}
 
 /* LLJIT would look this machine's features up again and set a code generator up for them; nothing is generated here, so a plain one does. */
 static LLVMOrcLLJITBuilderRef plain_builder(void) {
@@ -27,6 +37,7 @@ static LLVMOrcLLJITBuilderRef plain_builder(void) {
     LLVMTargetMachineRef machine = LLVMCreateTargetMachine(target, triple, "", "", LLVMCodeGenLevelNone, LLVMRelocDefault, LLVMCodeModelJITDefault);
     if (machine) {
       builder = LLVMOrcCreateLLJITBuilder();
+      LLVMOrcLLJITBuilderSetObjectLinkingLayerCreator(builder, layer_with_debugger, NULL);
       LLVMOrcLLJITBuilderSetJITTargetMachineBuilder(builder, LLVMOrcJITTargetMachineBuilderCreateFromTargetMachine(machine));
     }
   }

@@ -3,11 +3,13 @@
  *   optc_context *cx = optc_context_new(NULL);
  *   optc_rule *rule;
  *   if (optc_compile_file(cx, "adamw.opt", NULL, &rule)) puts(optc_context_diagnostics(cx));
- *   optc_call ... optc_rule_call(rule, optc_rule_entry(rule, "step"), &call);
+ *   optc_call_args call = {.size = sizeof call, .items = items, .n_items = n, .t = &t};
+ *   optc_rule_call(rule, optc_rule_entry(rule, "step"), &call);
  *
  * Ownership: what a function returns lives as long as the object it came from, unless it says otherwise. Errors are return
  * values (OPTC_OK or OPTC_E_*); the library never prints, exits, aborts on bad input or keeps global state. Thread safety: one context
- * belongs to one thread at a time; a compiled rule may be called from any number of threads at once and outlives its context. */
+ * belongs to one thread at a time; a compiled rule may be called from any number of threads at once and outlives its context.
+ * gdb knows the names of compiled kernels; perf does when OPTC_PERF_MAP=1 is in the environment (/tmp/perf-PID.map). */
 #ifndef OPTC_H
 #define OPTC_H
 #include "optc_abi.h"

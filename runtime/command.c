@@ -200,8 +200,6 @@ void command_help(unsigned mask) {
 }
 
 /* --- CPU time ----------------------------------------------------------------------------------------------------------------- */
-typedef struct TimingRow { char stage[24], entry[24], pass[32]; double seconds; unsigned times; } TimingRow;
-
 static double cpu(void) {
   struct timespec t;
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
@@ -212,7 +210,6 @@ void timing_add(void *self, const char *stage, const char *entry, const char *pa
   Timing *t = self;
   TimingRow row = {.seconds = seconds, .times = 1};
   snprintf(row.stage, sizeof row.stage, "%s", stage);
-  snprintf(row.entry, sizeof row.entry, "%s", pass && entry ? "" : entry ? entry : "");
   snprintf(row.pass, sizeof row.pass, "%s", pass ? pass : "");
   for (size_t i = 0; i < t->n; i++)
     if (!strcmp(t->row[i].stage, row.stage) && !strcmp(t->row[i].pass, row.pass)) {
@@ -220,20 +217,14 @@ void timing_add(void *self, const char *stage, const char *entry, const char *pa
       t->row[i].times++;
       return;
     }
-  if (t->n == t->capacity) {
-    size_t capacity = t->capacity ? 2*t->capacity : 32;
-    TimingRow *grown = realloc(t->row, capacity*sizeof *grown);
-    if (!grown) return;
-    t->row = grown;
-    t->capacity = capacity;
-  }
+  if (t->n == sizeof t->row/sizeof *t->row) return;
   t->row[t->n++] = row;
 }
 
 void timing_begin(Timing *t) { t->mark = cpu(); }
 void timing_end(Timing *t, const char *stage) { timing_add(t, stage, NULL, NULL, cpu() - t->mark); }
 
-void timing_print(Timing *t) {
+void timing_print(const Timing *t) {
   double sum = 0;
   fprintf(stderr, "CPU time, ms:\n");
   for (size_t i = 0; i < t->n; i++) {
@@ -245,15 +236,15 @@ void timing_print(Timing *t) {
         fprintf(stderr, "            %8.3f  %s (%u runs)\n", 1e3*t->row[k].seconds, t->row[k].pass, t->row[k].times);
   }
   fprintf(stderr, "  %8.3f  the whole process (%.3f in the stages above)\n", 1e3*cpu(), 1e3*sum);
-  free(t->row);
-  *t = (Timing){0};
 }
 
 /* --- the program ---------------------------------------------------------------------------------------------------------------- */
+#ifndef __SANITIZE_ADDRESS__             /* which has its own report of a crash */
 static void crashed(int signal_number) {
   how_to_report();
   _exit(COMMAND_INTERNAL);
 }
+#endif
 
 /* A limit on file sizes and a closed pipe are errors of write(), not the end of the program; a crash says how to report it. */
 static void set_signals(void) {

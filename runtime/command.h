@@ -47,11 +47,12 @@ void command_help(unsigned command);
 bool command_count(const char *text, long long *out);
 
 /* --- CPU time, by stage ----------------------------------------------------------------------------------------------------------- */
-typedef struct Timing { struct TimingRow *row; size_t n, capacity; double mark; } Timing;
+typedef struct TimingRow { char stage[24], pass[32]; double seconds; unsigned times; } TimingRow;
+typedef struct Timing { TimingRow row[96]; size_t n; double mark; } Timing;
 void timing_add(void *timing, const char *stage, const char *entry, const char *pass, double seconds);     /* an optc_timed */
 void timing_begin(Timing *);             /* a stage of the command itself begins */
 void timing_end(Timing *, const char *stage);
-void timing_print(Timing *);             /* to standard error; frees the rows */
+void timing_print(const Timing *);             /* to standard error */
 
 /* --- output files: whole or not at all ---------------------------------------------------------------------------------------- */
 /* Files are written under temporary names first and renamed together; devices and pipes (and "-") are written when the others are safe. */

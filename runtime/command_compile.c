@@ -222,6 +222,5 @@ int command_compile(int argc, char **argv) {
   }
   optc_context_free(cx);
   if (r.common.time) timing_print(&r.timing);
-  else free(r.timing.row);
   return code;
 }

@@ -46,6 +46,5 @@ int command_explain(int argc, char **argv) {
   code = explain(&c, argv[o.first], kind, &timing, cx);
   optc_context_free(cx);
   if (c.time) timing_print(&timing);
-  else free(timing.row);
   return code;
 }

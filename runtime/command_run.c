@@ -377,6 +377,5 @@ int command_run(int argc, char **argv) {
   code = run(&r, cx);
   optc_context_free(cx);
   if (r.common.time) timing_print(&r.timing);
-  else free(r.timing.row);
   return code;
 }

@@ -145,7 +145,8 @@ Value expand_f64_erf(Graph *g, Value x) {
   Reduced r = reduce(g, NEG(u.hi), NEG(u.lo));
   Pair e = exp_pair(g, r.hi, r.lo);
   Value a = ABS(x), q = MUL(HORNER(DIV(SUB(a, D(2)), ADD(a, D(2))), erfc_q), power_of_2(g, r.n));
-  return SELECT(LT(a, D(1)), SELECT(EQ(a, D(0)), x, near), copy_sign(g, SUB(D(1), ADD(MUL(e.hi, q), MUL(e.lo, q))), x));
+  near = SELECT(LT(a, D(0x1p-500)), MUL(x, D(ERF_0)), near);               /* products of tails underflow there */
+  return SELECT(LT(a, D(1)), near, copy_sign(g, SUB(D(1), ADD(MUL(e.hi, q), MUL(e.lo, q))), x));
 }
 
 /* h + 1/(4h) with h = e^|x|/2. */

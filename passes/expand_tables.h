@@ -24,6 +24,7 @@
 #define HALF_PI_AFTER 0x1.1a62633145c07p-54
 #define HALF_PI_26 0x1.921fb50000000p0   /* 26 bits, and what follows */
 #define HALF_PI_AFTER_26 0x1.110b4611a6263p-26
+#define ERF_0 0x1.20dd750429b6dp0
 #define ERF_0_HEAD 0x1.20dd750000000p+0     /* 2/sqrt(pi) and -2/(3 sqrt(pi)), 26 bits and what follows */
 #define ERF_0_AFTER 0x1.0a6db446b8ea4p-30
 #define ERF_1_HEAD -0x1.8127468000000p-2

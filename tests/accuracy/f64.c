@@ -1,6 +1,6 @@
 /* f64.c: f64 functions on random operands against MPFR: errors in units of the last place.
  *
- * A quarter of the operands are any bit pattern, a quarter lie near 0 (near 1 for logarithms) in all magnitudes, half where results are
+ * A quarter of the operands are any bit pattern, a quarter lie near 0 (near 1 for logarithms) in all magnitudes down to subnormal ones, half where results are
  * finite. For pow: bases near 1 with large exponents, results over the whole range, integer operands. */
 #include "tests/accuracy/f64.h"
 #include <math.h>
@@ -29,7 +29,7 @@ static double any_double(uint64_t *s) { uint64_t u = next_random(s); double x; m
 static double unit(uint64_t *s) { return (double)(next_random(s) >> 11) * 0x1p-53; }
 
 static void choose(const struct Function64 *f, long i, uint64_t *s, double *x, double *y) {
-  double u = unit(s) - 0.5, near = u * ldexp(1, -(int)(next_random(s) % 60));
+  double u = unit(s) - 0.5, near = u * ldexp(1, -(int)(i % 8 != 3 ? next_random(s) % 60 : 960 + next_random(s) % 115));
   *y = 0;
   if (f->op != OP_POW) {
     *x = i % 4 < 2 ? f->low + (f->high - f->low) * (u + 0.5) : i % 4 == 2 ? any_double(s) : near + (f->op == OP_LOG || f->op == OP_LOG2);

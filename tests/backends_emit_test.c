@@ -380,6 +380,26 @@ static void test_every_form_of_output_can_be_had(void) {
   }
 }
 
+static void test_equal_kernels_are_one_function_and_kernels_that_differ_in_a_number_are_not(void) {
+  static const char text[] =
+    "program init {\n  kernel one item {\n    %0 = const i64 0x7\n    set_scalar count@6, %0\n  }\n  kernel two item {\n    %0 = const i64 0x8\n    set_scalar count@6, %0\n  }\n"
+    "  kernel three item {\n    %0 = const i64 0x7\n    set_scalar count@6, %0\n  }\n}\n";
+  Built b;
+  CU_ASSERT_FATAL(build_in(&b, arena_new(NULL, 0), 16, 2));
+  b.programs[0] = parse(&b, text, 1, 1);
+  Target target = {.triple = "x86_64-linux-gnu", .level = 2};
+  Output out;
+  CU_ASSERT_FATAL(b.programs[0] && emit(&b, &target, EMIT_OBJECT, &out));
+  void *so = object_load(out.data, out.size, "equal");
+  CU_ASSERT_PTR_NOT_NULL_FATAL(so);
+  const optc_rule_desc *rule = dlsym(so, "flow_rule");
+  const optc_kernel_desc *k = rule->entries[0].kernels;
+  CU_ASSERT(k[0].fn[0] != k[1].fn[0] && k[0].fn[0] == k[2].fn[0]);
+  CU_ASSERT(rule->entries[2].kernels[0].fn[0] != k[0].fn[0]);
+  dlclose(so);
+  arena_free(b.arena);
+}
+
 static void test_two_emissions_of_one_rule_are_one_file(void) {
   Built x, y;
   Output a = emit_all_variants(&x), b = emit_all_variants(&y);
@@ -496,6 +516,7 @@ int main(void) {
     T(the_header_compiles_as_c99_and_cxx11_and_fits_its_object_only)
     T(the_hash_follows_the_interface)
     T(every_form_of_output_can_be_had)
+    T(equal_kernels_are_one_function_and_kernels_that_differ_in_a_number_are_not)
     T(two_emissions_of_one_rule_are_one_file)
     T(the_interface_works_on_aarch64_under_emulation)
     T(the_rule_becomes_ptx_for_each_gpu)

@@ -18,7 +18,7 @@ WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno
 STRICT   := -ffp-contract=off -fno-fast-math -fexcess-precision=standard
 OPT_release := -O2 -g1
 OPT_debug   := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DOPTC_DEBUG
-OPT_fuzz  := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DOPTC_DEBUG -Wno-unknown-warning-option
+OPT_fuzz  := -O2 -g1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DOPTC_DEBUG -Wno-unknown-warning-option
 CFLAGS   := -std=gnu11 $(OPT_$(MODE)) $(WARN) $(STRICT) -fPIC -fvisibility=hidden -MMD -MP -I. -iquote ir -I$(BUILD)/gen -DOPTC_VERSION='"$(VERSION)"' $(EXTRA)
 LDFLAGS_debug := -fsanitize=address,undefined
 LDFLAGS  := $(LDFLAGS_$(MODE))

@@ -21,6 +21,15 @@ fuzz-fault: $(BUILD)/fault/fuzz/optc-fuzz
 	@if $(BUILD)/fault/fuzz/optc-fuzz -seed=1 -max_total_time=120 -artifact_prefix=$(BUILD)/fault/finding- $(BUILD)/fault/corpus fuzz/seeds > $(BUILD)/fault/log 2>&1; \
 	then echo "fuzz-fault: the fault was not found"; exit 1; else grep -m1 'FINDING: algebra' $(BUILD)/fault/log || { tail -40 $(BUILD)/fault/log; exit 1; }; fi
 
+# Comparisons guide the search in the front end only; what the interpreters do with data is no feedback about passes.
+ifeq ($(MODE),fuzz)
+NO_CMP     := -fno-sanitize-coverage=trace-cmp
+NO_COUNTER := -fno-sanitize-coverage=trace-cmp,inline-8bit-counters,pc-table,indirect-calls,edge
+$(BUILD)/obj/ir/%.o $(BUILD)/obj/passes/%.o: CFLAGS += $(NO_CMP)
+$(BUILD)/obj/fuzz/%.o $(BUILD)/obj/tests/%.o: CFLAGS += $(NO_COUNTER)
+$(foreach f,graph_interpret kernel_interpret graph_reduce arena,$(BUILD)/obj/ir/$(f).o): CFLAGS += $(NO_COUNTER)
+endif
+
 # The rooms once more, instrumented, in a build folder of their own.
 $(FUZZ)/optc-fuzz: fuzz-objects
 	@$(MAKE) --no-print-directory BUILD=$(FUZZ)/rooms CC=$(CLANG) MODE=fuzz FUZZ_OUT=$@ fuzz-link

@@ -1,30 +1,27 @@
-/* genome.h: what a fuzz input says: a stream of decisions that makes a module with one graph, and a list of passes with arguments.
+/* genome.h: what a fuzz input says: a module with one graph, a list of passes with arguments, and which data.
  *
- * The first byte chooses the kind: even: graph and passes; odd: the rest is .opt text. Decisions are read front to back; past the end
- * every decision is 0, so any bytes are a genome, and a prefix of a genome is one too (reduction by cutting works). */
+ * The first byte chooses the kind. Odd: the rest is .opt text. Even: a head of GENOME_HEAD bytes (declarations, data, what is written),
+ * then records of GENOME_RECORD bytes, each of which is one operation of the graph or one pass. A record reads its own bytes only, past its end every
+ * decision is 0, and what it refers to is chosen among what there is. So any bytes are a genome, records can be cut out, moved, doubled and
+ * taken from another genome, and every graph is well formed by construction. */
 #ifndef OPTC_FUZZ_GENOME_H
 #define OPTC_FUZZ_GENOME_H
-#include "ir/graph.h"
-#include "passes/pass.h"
+#include "fuzz/oracle.h"
 
-typedef struct Decisions { const uint8_t *data; size_t size, at; } Decisions;
-unsigned decide(Decisions *, unsigned n);              /* 0..n-1; reads a byte, or two when n > 256 */
-Bits decide_value(Decisions *, Type);                  /* from the pool of special values, or raw bits */
+enum { GENOME_HEAD = 64, GENOME_RECORD = 8, GENOME_OPERATIONS = 64, GENOME_FUNCTIONS = 3, GENOME_PASSES = 12 };
 
-/* A module with the operands every optimizer has, and an entry `step` of up to ~60 operations. Always well formed. */
-Module *genome_module(Arena *, Diag *, Decisions *);
-/* Up to 12 steps: graph passes, `lower`, kernel passes, each with arguments, repetition allowed. */
-Pipeline genome_pipeline(Arena *, Decisions *);
+/* Module, pipeline and data of the case; arena and diag are given. */
+void genome_case(OracleCase *, const uint8_t *data, size_t size);
 
-/* Data of one item for the module: bits of every operand, hyper-parameters, t. */
-typedef struct Data {
-  int64_t count, t;
-  void **tensor;                                       /* one an operand, count elements of its storage type */
-  uint8_t *item, *global, *hyper;                      /* R_item, R_global, R_hyper */
-  size_t item_size, global_size, hyper_size;
-} Data;
-Data *data_make(Arena *, const Module *, Decisions *);
-Data *data_copy(Arena *, const Module *, const Data *);
-/* First difference as text, or NULL when equal (NaN as one value). */
-const char *data_difference(Arena *, const Module *, const Data *, const Data *);
+/* libFuzzer's two doors (mutate.c) use only their seed. */
+extern const char *const mutator_names[];
+enum { MUTATORS = 10 };
+
+/* How often each was made: `never` lists what no input made yet. Counting costs nothing. */
+typedef struct Statistics {
+  uint64_t inputs, graphs, well_formed, texts, texts_accepted;
+  uint64_t op[OP_COUNT], pass[64], mutator[MUTATORS];
+} Statistics;
+extern Statistics statistics;
+void statistics_print(void);
 #endif

@@ -143,9 +143,11 @@ static void run_strip(Runner *r, const Inst *loop, int64_t first, size_t n) {
 }
 
 static void open_strips(Runner *r, const Inst *loop) {
-  r->strip[loop->id] = arena_array(r->scratch, STRIP, sizeof(Bits));
+  bool launch = loop->args[0]->op == KOP_E_BEGIN && loop->args[1]->op == KOP_E_END;       /* never longer than now */
+  size_t n = launch && r->frame->end - r->frame->begin < STRIP ? (size_t)(r->frame->end - r->frame->begin) : STRIP;
+  r->strip[loop->id] = arena_array(r->scratch, n, sizeof(Bits));
   for (unsigned k = 0; k < loop->body->n; k++)
-    if (kop_has_result(loop->body->insts[k]->op)) r->strip[loop->body->insts[k]->id] = arena_array(r->scratch, STRIP, sizeof(Bits));
+    if (kop_has_result(loop->body->insts[k]->op)) r->strip[loop->body->insts[k]->id] = arena_array(r->scratch, n, sizeof(Bits));
 }
 
 /* --- one at a time ------------------------------------------------------------------------------------------------------ */

@@ -125,6 +125,18 @@ static bool all_supported(Lowering *l) {
 
 static void emit_level(Lowering *, Block *, const bool *need, int depth, bool element);
 
+/* What stands in the body: not what another scan of the same depth, which is done by then, has in its own. */
+static void close_region(const Lowering *l, bool *need, const Node *scan) {
+  for (unsigned id = scan->id; id-- > 0;) {
+    const Node *n = l->graph->nodes[id];
+    if (!need[id]) continue;
+    need[id] = l->carry[id] >> scan->imm & 1;
+    if (!need[id]) continue;
+    for (unsigned a = 0; a < n->n_args; a++) need[n->args[a]->id] = true;
+    for (unsigned r = 0; n->region && r < n->region->n_results; r++) need[n->region->results[r]->id] = true;
+  }
+}
+
 static Inst *emit_scan(Lowering *l, Block *b, const Node *n) {
   unsigned depth = (unsigned)n->imm, carried = n->n_args - 1;
   Inst **args = arena_array(l->arena, carried + 2, sizeof *args);
@@ -137,7 +149,7 @@ static Inst *emit_scan(Lowering *l, Block *b, const Node *n) {
   l->scan_node[depth] = n;
   bool *need = arena_array(l->arena, l->graph->n_nodes + 1, sizeof *need);
   for (unsigned r = 0; r < n->region->n_results; r++) need[n->region->results[r]->id] = true;
-  close_need(l->graph, need);
+  close_region(l, need, n);
   emit_level(l, loop->body, need, (int)depth, false);
   Inst **results = arena_array(l->arena, carried + 1, sizeof *results);
   for (unsigned r = 0; r < n->region->n_results && r < carried; r++) results[r] = l->map[n->region->results[r]->id];

@@ -2,6 +2,7 @@
  * time for x86-64-v2, v3, v4, for all three with dispatch, and for aarch64, gives the bits of the interpreter; the objects need nothing from outside. */
 #define _GNU_SOURCE
 #include <CUnit/Basic.h>
+#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 #include "runtime/optc.h"
@@ -108,6 +109,25 @@ static bool machine_has(int level) {
 #endif
 }
 
+/* The C functions of a rule in a library, which have a dispatch word of their own. */
+typedef struct Exported { int (*entry[16])(const optc_call *); size_t (*workspace)(const optc_call *); } Exported;
+static int call_exported(void *self, int64_t entry, const optc_call *call) { return ((Exported *)self)->entry[entry](call); }
+static size_t exported_workspace(void *self, const optc_call *call) { return ((Exported *)self)->workspace(call); }
+
+static bool find_exported(Exported *x, const optc_rule *rule) {
+  char symbol[128];
+  bool all = optc_rule_entries(rule) <= 16;
+  for (int e = 0; e < optc_rule_entries(rule) && all; e++) {
+    const char *entry = optc_rule_entry_name(rule, e);
+    snprintf(symbol, sizeof symbol, "%s_%s", optc_rule_name(rule), entry);
+    x->entry[e] = (int (*)(const optc_call *))dlsym(rule->library, symbol);
+    all = x->entry[e] != NULL;
+  }
+  snprintf(symbol, sizeof symbol, "%s_workspace_size", optc_rule_name(rule));
+  x->workspace = (size_t (*)(const optc_call *))dlsym(rule->library, symbol);
+  return all && x->workspace;
+}
+
 /* A library with all subjects against their interpreters; `chosen`: the variant that has to run, from 1, or 0 where there is one only. */
 static void library_agrees(const char *set, int chosen) {
   char file[64];
@@ -134,7 +154,13 @@ static void library_agrees(const char *set, int chosen) {
     drill_run(d, &machine, &plain);
     const char *difference = drill_difference(d);
     if (difference) printf("\n%s as %s: %s\n", s->name, set, difference);
-    good += !difference;
+    Exported exported;
+    CU_ASSERT_FATAL(find_exported(&exported, rule));
+    machine = (DrillRule){rule->desc, call_exported, exported_workspace, &exported};
+    drill_run(d, &machine, &plain);
+    const char *called = drill_difference(d);
+    if (called) printf("\n%s as %s, its C functions: %s\n", s->name, set, called);
+    good += !difference && !called;
     CU_ASSERT_EQUAL(rule->chosen, chosen);
     CU_ASSERT_EQUAL(rule->desc->n_variants, chosen ? N_LEVELS : 1);
     drill_free(d);

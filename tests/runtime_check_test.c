@@ -100,7 +100,7 @@ static void test_aot_O2(void) { all_files("--backend=aot", "-O2"); }
 static const struct { const char *data, *rule, *from, *to; } alterations[] = {
   {"sgd_nesterov", "sgd", "where(nesterov, g + momentum*b, b)", "where(nesterov, g + 0.5*momentum*b, b)"},
   {"sgd_momentum_dampening", "sgd", "t == 1", "t == 0"},
-  {"adamw", "adamw", "+ eps)", "+ 1.001*eps)"},
+  {"adamw", "adamw", "+ eps*c)", "+ 1.001*eps*c)"},
   {"adamw", "adamw", "1 - lr*decay", "1 - 1.0001*lr*decay"},
   {"adam_l2", "adam", "g += decay*p", "g += 1.001*decay*p"},
   {"nadam", "nadam", "0.5*0.96", "0.5*0.95"},

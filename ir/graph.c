@@ -122,13 +122,34 @@ const Space *graph_space(Graph *g, unsigned rank, const Node *const *extents) {
 const Space *graph_scalar_space(Graph *g) { return g->table->scalar; }
 void graph_at(Graph *g, Range where) { g->table->where = where; }
 
+static bool of_call(const Graph *g, int64_t operand) { return operand >= 0 && operand < g->module->n_operands && g->module->operands[operand].scope == SCOPE_GLOBAL; }
+
+static bool is_global(const Graph *g, const Node *n, bool *seen) {
+  if (seen[n->id]) return true;
+  seen[n->id] = true;
+  switch ((int)n->op) {
+    case OP_TOTAL: return true;
+    case OP_ITEM: return false;
+    case OP_SCALAR: case OP_SIZE: case OP_PRESENT: case OP_READ: if (!of_call(g, n->imm)) return false; break;
+    case OP_CARRY: return (n->aux >> 8 & 3) != LEVEL_ITEM;                   /* carried elements are found at the scan */
+    default: break;
+  }
+  for (unsigned i = 0; i < n->n_args; i++) if (!is_global(g, n->args[i], seen)) return false;
+  for (unsigned i = 0; i < n->space->rank; i++) if (!is_global(g, n->space->extent[i], seen)) return false;
+  for (unsigned i = 0; n->region && i < n->region->n_results; i++) if (!is_global(g, n->region->results[i], seen)) return false;
+  return true;
+}
+
+bool graph_is_global(const Graph *g, const Node *n) { return is_global(g, n, arena_array(g->arena, g->n_nodes + 1, sizeof(bool))); }
+
 /* A value that depends on an index, or has axes, is an element's; else the highest level of what it is made of. */
 Level graph_level(const Graph *g, const Node *n) {
   Level level = LEVEL_CONST;
   switch ((int)n->op) {
     case OP_HYPER: case OP_STEP: case OP_SEED: case OP_TOTAL: level = LEVEL_GLOBAL; break;
-    case OP_SCALAR: level = n->imm >= 0 && n->imm < g->module->n_operands && g->module->operands[n->imm].scope == SCOPE_GLOBAL ? LEVEL_GLOBAL : LEVEL_ITEM; break;
-    case OP_SIZE: case OP_PRESENT: case OP_ITEM: level = LEVEL_ITEM; break;
+    case OP_SCALAR: level = of_call(g, n->imm) ? LEVEL_GLOBAL : LEVEL_ITEM; break;
+    case OP_SIZE: case OP_PRESENT: level = of_call(g, n->imm) ? LEVEL_GLOBAL : LEVEL_ITEM; break;
+    case OP_ITEM: level = LEVEL_ITEM; break;
     case OP_READ: case OP_INDEX: level = LEVEL_ELEMENT; break;
     case OP_CARRY: level = (Level)(n->aux >> 8 & 3); break;
     default: break;
@@ -143,7 +164,7 @@ Level graph_level(const Graph *g, const Node *n) {
   bool reduces = n->op == OP_REDUCE || n->op == OP_CONTRACT || n->op == OP_ATTEND;   /* of a whole tensor: one number an item */
   for (unsigned i = 0; i < n->n_args; i++) {
     Level arg = (Level)n->args[i]->level;
-    if (reduces && arg > LEVEL_ITEM && n->args[i]->space->rank) arg = LEVEL_ITEM;
+    if (reduces && arg > LEVEL_ITEM && n->args[i]->space->rank) arg = graph_is_global(g, n->args[i]) ? LEVEL_GLOBAL : LEVEL_ITEM;
     if (arg > level) level = arg;
   }
   if (n->region)
@@ -259,6 +280,30 @@ void graph_mark_operands(const Graph *g, bool *live) {
   }
 }
 
+unsigned *graph_stages(const Graph *g, Arena *arena, unsigned *n_stages) {
+  unsigned *stage = arena_array(arena, g->n_nodes + 1, sizeof *stage);
+  *n_stages = 0;
+  for (unsigned i = 0; i < g->n_nodes; i++) {
+    const Node *n = g->nodes[i];
+    unsigned s = 0;
+    for (unsigned k = 0; k < n->n_args; k++) if (stage[n->args[k]->id] > s) s = stage[n->args[k]->id];
+    for (unsigned k = 0; k < n->space->rank; k++) if (stage[n->space->extent[k]->id] > s) s = stage[n->space->extent[k]->id];
+    for (unsigned k = 0; n->region && k < n->region->n_results; k++) if (stage[n->region->results[k]->id] > s) s = stage[n->region->results[k]->id];
+    stage[i] = s + (n->op == OP_TOTAL);
+  }
+  const bool *live = graph_reachable(g, arena);
+  for (unsigned i = 0; i < g->n_nodes; i++) if (live[i] && stage[i] > *n_stages) *n_stages = stage[i];
+  return stage;
+}
+
+int *graph_slots(const Graph *g, Arena *arena, unsigned *n_slots) {
+  int *slot = arena_array(arena, g->n_nodes + 1, sizeof *slot);
+  const bool *live = graph_reachable(g, arena);
+  *n_slots = 0;
+  for (unsigned i = 0; i < g->n_nodes; i++) slot[i] = live[i] && g->nodes[i]->op == OP_TOTAL ? (int)(*n_slots)++ : -1;
+  return slot;
+}
+
 bool *graph_reachable(const Graph *g, Arena *arena) {
   bool *live = arena_array(arena, g->n_nodes, sizeof *live);
   for (unsigned i = 0; i < g->n_writes; i++) {
@@ -277,6 +322,8 @@ bool *graph_reachable(const Graph *g, Arena *arena) {
 Graph *graph_rewrite(const Graph *from, GraphRule rule, void *context) {
   Graph *to = graph_new(from->module, from->name);
   to->advances = from->advances;
+  memcpy(to->exponential, from->exponential, sizeof to->exponential);
+  memcpy(to->logarithm, from->logarithm, sizeof to->logarithm);
   bool *live = graph_reachable(from, from->arena);
   const Node **now = arena_array(from->arena, from->n_nodes, sizeof *now);
   size_t capacity = 0, region_capacity = 0;

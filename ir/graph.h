@@ -49,6 +49,9 @@ typedef struct Write { unsigned operand; const Node *value; const Node *when; } 
 typedef struct Exists { unsigned operand; const Node *when; } Exists;                        /* layout graph */
 typedef struct Requirement { const char *text; const Node *cond; unsigned n; const Node *value[4]; const char *name[4]; } Requirement;
 
+/* A function of one number as element operations: what pass `expand` gives to operations that hold an exponential or a logarithm. */
+typedef struct Formula { const Graph *graph; const Node *argument, *result; } Formula;
+
 struct Graph {
   Module *module;
   Arena *arena;
@@ -57,6 +60,7 @@ struct Graph {
   Write *writes; unsigned n_writes;
   Exists *exists; unsigned n_exists;
   Requirement *requires; unsigned n_requires;
+  const Formula *exponential[2], *logarithm[2];        /* of f32 and f64; set by `expand` where a softmax or logsumexp needs them */
   bool advances;                         /* t becomes t + 1 at the end (entry step) */
   struct GraphTable *table;              /* interning, private to graph.c */
 };
@@ -96,6 +100,12 @@ typedef const Node *(*GraphRule)(Graph *to, const Node *node, void *context);
 Graph *graph_rewrite(const Graph *from, GraphRule, void *context);
 
 Level graph_level(const Graph *, const Node *);                          /* as derived from operation and operands */
+/* Whether a value is the same for all items: made of no operand, size or number of an item. */
+bool graph_is_global(const Graph *, const Node *);
+/* By id: how many totals stand one above the other below the node: item values of stage s wait for the totals of stage s. *n_stages: the highest number. */
+unsigned *graph_stages(const Graph *, Arena *, unsigned *n_stages);
+/* By id: the slot of a TOTAL that a write needs, numbered in order of id; -1 for other nodes. */
+int *graph_slots(const Graph *, Arena *, unsigned *n_slots);
 /* By id: whether a write, requirement or layout predicate needs the node (spaces and regions are followed too). */
 bool *graph_reachable(const Graph *, Arena *);
 

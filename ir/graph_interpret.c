@@ -1,4 +1,5 @@
-/* graph_interpret.c: the graph form evaluated, as the driver's kernels CHECK, ITEM and FINISH.
+/* graph_interpret.c: the graph form evaluated, as the driver's kernels SIZES, CHECK, ITEM, TOTAL and FINISH. Values over all items: before the
+ * writes, item kernels of stage 0, 1, ... fill the slots of the totals that depend on 0, 1, ... totals themselves, each followed by its TOTAL kernel.
  *
  * Nodes are visited in order of id, so operands are known. A number is kept as one value. Values with axes are of two kinds: what
  * is computed position by position is evaluated a piece of 1,024 positions at a time where somebody needs it (a write, a
@@ -6,7 +7,9 @@
  * The body of a scan is the list of its nodes that depend on carried values; it runs once a trip. */
 #include "ir/interpret.h"
 #include <string.h>
+#include "ir/graph_blocks.h"
 #include "ir/graph_reduce.h"
+#include "ir/matrix.h"
 
 enum { PIECE = 1024 };
 #define FIELD(base, offset, type) (*(type *)((char *)(uintptr_t)(base) + (offset)))
@@ -27,6 +30,7 @@ typedef struct Interp {
   Bits **piece;                                        /* values of the current piece */
   List **plan;                                         /* of streamed roots, and of scans: their bodies */
   Scan *scan;
+  int *slot; unsigned *stage;                          /* of totals */
   const Node *bound[64];                               /* the scan that runs at each depth */
   int64_t trip[64];
 } Interp;
@@ -48,7 +52,7 @@ static Bits hyper_value(const Interp *I, int64_t k, Type type) {
   return type == TYPE_BOOL ? x != 0 : x;
 }
 
-static bool is_tensor(const Operand *o) { return o->scope == SCOPE_TENSOR || (o->scope == SCOPE_GLOBAL && o->shape && o->shape->rank); }
+static bool is_tensor(const Operand *o) { return operand_is_tensor(o); }
 
 static void *number_at(const Interp *I, int64_t k) {
   const Operand *o = &I->g->module->operands[k];
@@ -93,19 +97,39 @@ static Bits extent_value(const Interp *I, const Node *n, unsigned depth) {
   return element_eval((Element)n->op, (Type)n->type, (Type)n->args[n->n_args - 1]->type, x);
 }
 
-/* Sizes of tensors with the item's shape are the frame's; of others what their shape says. */
+/* An axis of an operand's logical shape. */
+static int64_t extent_of(const Interp *I, int64_t k, unsigned axis, unsigned depth) {
+  const Operand *o = &I->g->module->operands[k];
+  if (!o->shape) return I->frame->count;
+  return axis < o->shape->rank ? (int64_t)extent_value(I, o->shape->extent[axis], depth + 1) : 1;
+}
+
+static int64_t elements_of(const Interp *I, int64_t k) {
+  const Operand *o = &I->g->module->operands[k];
+  if (!o->shape) return I->frame->count;
+  int64_t n = 1;
+  for (unsigned a = 0; a < o->shape->rank; a++) {
+    int64_t e = extent_of(I, k, a, 0);
+    n = (int64_t)((uint64_t)n * (uint64_t)(e < 0 ? 0 : e));
+  }
+  return n;
+}
+
+/* Sizes of tensors as they lie in memory: the item's, the caller's, or, of states, what the rule says. */
 static int64_t size_value(const Interp *I, int64_t k, int32_t axis, unsigned depth) {
   const Operand *o = &I->g->module->operands[k];
   const optc_frame *f = I->frame;
-  if (o->item_shape || !o->shape) return axis == -1 ? f->count : axis == -2 ? f->rank : f->shape && axis < f->rank ? f->shape[axis] : 0;
-  if (axis == -2) return o->shape->rank;
-  if (axis >= 0) {
-    const Node *e = axis < (int64_t)o->shape->rank ? o->shape->extent[axis] : NULL;
-    if (e && e->op == OP_SIZE && e->imm == k && e->aux == axis) return f->shape && axis < f->rank ? f->shape[axis] : 0;    /* the size that it names itself */
-    return e ? (int64_t)extent_value(I, e, depth + 1) : 0;
+  if (o->shape && !operand_is_shaped(o)) {
+    int64_t at = axis >= 0 ? axis : (int64_t)o->shape->rank + axis + 2;
+    if (axis == -2) return o->shape->rank;
+    return axis == -1 ? elements_of(I, k) : at >= 0 ? extent_of(I, k, (unsigned)at, depth) : 1;
   }
-  int64_t n = 1;
-  for (unsigned a = 0; a < o->shape->rank; a++) n = (int64_t)((uint64_t)n * (uint64_t)size_value(I, k, (int32_t)a, depth + 1));
+  const int64_t *shape = o->shape ? f->shapes ? f->shapes[k] : NULL : f->shape;
+  int64_t rank = o->shape ? f->ranks ? f->ranks[k] : 0 : f->rank, n = 1, at = axis >= 0 ? axis : rank + axis + 2;
+  if (axis == -2) return rank;
+  if (axis != -1) return shape && at >= 0 && at < rank ? shape[at] : 1;
+  if (!o->shape) return f->count;
+  for (int64_t a = 0; a < rank; a++) n = (int64_t)((uint64_t)n * (uint64_t)shape[a]);
   return n;
 }
 
@@ -194,7 +218,7 @@ static void eval_read(const Interp *I, const Node *n, int64_t from, int64_t coun
   if (none) { memset(out, 0, (size_t)count * sizeof *out); return; }
   if (!axes && !step) { load(out, data, from, count, o->storage); return; }
   int64_t extent[8] = {I->frame->count};
-  for (unsigned k = 0; k < axes && k < 8 && !o->item_shape; k++) extent[k] = size_value(I, n->imm, (int32_t)k, 0);
+  for (unsigned k = 0; k < axes && k < 8 && o->shape; k++) extent[k] = extent_of(I, n->imm, k, 0);
   for (int64_t i = 0; i < count; i++) {
     int64_t at = !(guard[(size_t)i * step] & 1) ? -1 : axes ? flat_position(I, n->args, axes, extent, from, i) : from + i;
     out[i] = at < 0 ? 0 : load_one(data, at, o->storage);
@@ -286,10 +310,16 @@ static List *plan_stream(Interp *I, unsigned n_roots, const Node *const *roots) 
   return list_of(I, in);
 }
 
+/* Positions that a piece of a value can have. Sizes that change from trip to trip may grow. */
+static size_t piece_of(const Interp *I, const Node *n) {
+  int64_t count = I->carries[n->id] ? PIECE : count_of(I, n->space);
+  return (size_t)(count < PIECE ? count : PIECE);
+}
+
 static void run_piece(Interp *I, const List *plan, int64_t from, int64_t count) {
   for (unsigned i = 0; i < plan->n; i++) {
     const Node *n = I->g->nodes[plan->id[i]];
-    if (!I->piece[n->id]) I->piece[n->id] = arena_array(I->arena, PIECE, sizeof(Bits));
+    if (!I->piece[n->id]) I->piece[n->id] = arena_array(I->arena, piece_of(I, n), sizeof(Bits));
     eval_points(I, n, from, count, I->piece[n->id]);
   }
 }
@@ -318,6 +348,55 @@ static void materialise(Interp *I, const Node *n) {
 
 /* --- reductions and other nodes that look at more than one position --------------------------------------------------------------------- */
 
+static int64_t trailing(const Interp *I, const Space *s, int64_t axes) {
+  int64_t n = 1;
+  for (int64_t k = s->rank - axes; k < s->rank; k++) {
+    int64_t e = (int64_t)I->number[s->extent[k]->id];
+    n = e <= 0 ? 0 : n * e;
+  }
+  return n;
+}
+
+/* What a reduction, a contraction or a weighted sum is fed with; one of the three. */
+typedef struct Fold { const Node *node; Type type; Reducer reducer; Contractor chain; Attender *attender; FormulaRun logarithm; Bits *product, *out; } Fold;
+
+static void fold_start(Fold *f) {
+  if (f->attender) attender_start(f->attender);
+  else if (f->node->op == OP_CONTRACT) contractor_start(&f->chain, f->type);
+  else reducer_start(&f->reducer, f->type, (ReduceKind)(f->node->aux & 255), (ReduceOrder)(f->node->aux >> 8));
+}
+
+static Bits fold_result(Fold *f) {
+  if (f->attender) attender_end(f->attender);
+  if (f->node->op == OP_ATTEND) return attender_result(f->attender);
+  if (f->attender) return attender_logsumexp(f->attender, &f->logarithm);
+  return f->node->op == OP_CONTRACT ? contractor_result(&f->chain) : reducer_result(&f->reducer);
+}
+
+/* The product of all factors but the last, and where a weight is 0, for a piece. x becomes the two factors of the chain. */
+static void contract_piece(const Interp *I, Fold *f, int64_t at, int64_t now, const Bits **x, size_t *step, const Bits *one) {
+  const Node *n = f->node;
+  x[0] = values(I, n->args[0], at, &step[0]);
+  for (unsigned k = 1; k + 1 < n->n_args; k++) {
+    const Bits *pair[2] = {x[0], values(I, n->args[k], at, &step[1])};
+    element_run(ELEMENT_MUL, f->type, f->type, (size_t)now, f->product, pair, step);
+    x[0] = f->product;
+    step[0] = 1;
+  }
+  step[1] = 0;
+  x[1] = n->n_args > 1 ? values(I, n->args[n->n_args - 1], at, &step[1]) : one;
+  if (!f->out) return;
+  memset(f->out, 0, (size_t)now * sizeof *f->out);
+  for (unsigned k = 0; k < n->n_args; k++) {
+    if (!(n->aux >> k & 1)) continue;
+    size_t s;
+    const Bits *w = values(I, n->args[k], at, &s);
+    for (int64_t i = 0; i < now; i++) f->out[i] |= element_eval(ELEMENT_EQ, TYPE_BOOL, f->type, (const Bits[3]){w[(size_t)i * s], 0});
+  }
+}
+
+static const Formula *formula_of(const Formula *const *by_type, Type type) { return by_type[type == TYPE_F64]; }
+
 /* Streams the arguments once; every `bound` consecutive positions are one result. */
 static void eval_fold(Interp *I, const Node *n, Bits *out, int64_t results) {
   List **plan = &I->plan[n->id];
@@ -325,49 +404,67 @@ static void eval_fold(Interp *I, const Node *n, Bits *out, int64_t results) {
   const Space *whole = NULL;
   for (unsigned i = 0; i < n->n_args; i++) if (n->args[i]->space->rank) whole = n->args[i]->space;
   if (!whole) return;
-  int64_t bound = 1;
-  for (int64_t k = whole->rank - n->imm; k < whole->rank; k++) {
-    int64_t e = (int64_t)I->number[whole->extent[k]->id];
-    bound = e <= 0 ? 0 : bound * e;
+  int64_t bound = trailing(I, whole, n->imm), total = results * bound, in_result = 0, result = 0;
+  Fold fold = {.node = n, .type = (Type)n->args[0]->type};
+  bool contract = n->op == OP_CONTRACT, attend = n->op == OP_ATTEND || (n->op == OP_REDUCE && (n->aux & 255) == REDUCE_LOGSUMEXP);
+  if (contract) {
+    if (!I->piece[n->id]) I->piece[n->id] = arena_array(I->arena, 2 * PIECE, sizeof(Bits));
+    fold.product = I->piece[n->id];
+    fold.out = n->aux ? fold.product + PIECE : NULL;
   }
-  bool contract = n->op == OP_CONTRACT;
-  Reducer reducer;
-  Contractor chain;
-  if (contract && !I->piece[n->id]) I->piece[n->id] = arena_array(I->arena, PIECE, sizeof(Bits));
-  Bits *product = I->piece[n->id];
-  Type type = (Type)n->args[0]->type;
-  ReduceKind kind = (ReduceKind)(n->aux & 255);
-  ReduceOrder order = (ReduceOrder)(n->aux >> 8);
-  int64_t total = results * bound, in_result = 0, result = 0;
-  if (contract) contractor_start(&chain, type); else reducer_start(&reducer, type, kind, order);
-  for (; bound == 0 && result < results; result++) out[result] = contract ? contractor_result(&chain) : reducer_result(&reducer);
+  if (attend) fold.attender = attender_new(I->arena, fold.type, formula_of(I->g->exponential, fold.type), n->n_args - 1);
+  if (attend && n->op == OP_REDUCE) fold.logarithm = formula_run_new(I->arena, formula_of(I->g->logarithm, fold.type), 1);
+  const Bits one = element_eval(ELEMENT_CAST, fold.type, TYPE_I64, (const Bits[]){1}), **x = arena_array(I->arena, n->n_args + 1, sizeof *x), **from = arena_array(I->arena, n->n_args + 1, sizeof *from);
+  size_t *step = arena_array(I->arena, n->n_args + 1, sizeof *step);
+  fold_start(&fold);
+  for (; bound == 0 && result < results; result++) out[result] = fold_result(&fold);
   for (int64_t at = 0; at < total; at += PIECE) {
     int64_t now = total - at < PIECE ? total - at : PIECE;
     run_piece(I, *plan, at, now);
-    size_t step[2] = {0, 0};
-    const Bits *x[2] = {values(I, n->args[0], at, &step[0]), NULL};
-    const Bits one = element_eval(ELEMENT_CAST, type, TYPE_I64, (const Bits[]){1});
-    if (contract) {                                                           /* all factors but the last in x[0] */
-      for (unsigned k = 1; k + 1 < n->n_args; k++) {
-        const Bits *f[2] = {x[0], values(I, n->args[k], at, &step[1])};
-        element_run(ELEMENT_MUL, type, type, (size_t)now, product, f, step);
-        x[0] = product;
-        step[0] = 1;
-      }
-      step[1] = 0;
-      x[1] = n->n_args > 1 ? values(I, n->args[n->n_args - 1], at, &step[1]) : &one;
-    }
+    if (contract) contract_piece(I, &fold, at, now, x, step, &one);
+    else for (unsigned k = 0; k < n->n_args; k++) x[k] = values(I, n->args[k], at, &step[k]);
     for (int64_t done = 0; done < now;) {
       int64_t take = bound - in_result < now - done ? bound - in_result : now - done;
-      if (contract) contractor_feed(&chain, x[0] + (size_t)done * step[0], step[0], x[1] + (size_t)done * step[1], step[1], (size_t)take);
-      else reducer_feed(&reducer, x[0] + (size_t)done * step[0], step[0], (size_t)take);
+      for (unsigned k = 0; k < (contract ? 2 : n->n_args); k++) from[k] = x[k] + (size_t)done * step[k];
+      if (attend) attender_feed(fold.attender, from[0], step[0], from + 1, step + 1, (size_t)take);
+      else if (contract) contractor_feed(&fold.chain, from[0], step[0], from[1], step[1], fold.out ? fold.out + done : NULL, (size_t)take);
+      else reducer_feed(&fold.reducer, from[0], step[0], (size_t)take);
       done += take;
       in_result += take;
       if (in_result < bound) continue;
-      out[result++] = contract ? contractor_result(&chain) : reducer_result(&reducer);
+      out[result++] = fold_result(&fold);
       in_result = 0;
-      if (contract) contractor_start(&chain, type); else reducer_start(&reducer, type, kind, order);
+      fold_start(&fold);
     }
+  }
+}
+
+static void eval_softmax(Interp *I, const Node *n, const Bits *x, Bits *out, int64_t count) {
+  Type type = (Type)n->type;
+  int64_t bound = trailing(I, n->space, n->imm);
+  Attender *a = attender_new(I->arena, type, formula_of(I->g->exponential, type), 0);
+  for (int64_t row = 0; row < count; row += bound) {
+    attender_start(a);
+    attender_feed(a, x + row, 1, NULL, NULL, (size_t)bound);
+    attender_end(a);
+    for (int64_t i = 0; i < bound; i += SOFTMAX_BLOCK) attender_softmax(a, x + row + i, (size_t)(bound - i < SOFTMAX_BLOCK ? bound - i : SOFTMAX_BLOCK), out + row + i);
+  }
+}
+
+/* Matrices on the last two axes, in f64 inside. */
+static void eval_matrix(Interp *I, const Node *n, const Bits *x, Bits *out, int64_t count) {
+  Type type = (Type)n->type;
+  int64_t rows = (int64_t)I->number[n->space->extent[n->space->rank - 2]->id], columns = (int64_t)I->number[n->space->extent[n->space->rank - 1]->id];
+  if (count <= 0) return;
+  int64_t size = rows * columns, least = rows < columns ? rows : columns;
+  bool square = rows == columns;
+  double *a = arena_array(I->arena, (size_t)size, 8), *v = arena_array(I->arena, (size_t)(rows * least), 8), *q = arena_array(I->arena, (size_t)size, 8);
+  for (int64_t at = 0; at < count; at += size) {
+    for (int64_t i = 0; i < size; i++) a[i] = bits_to_f64(x[at + i], type);
+    if (n->op == OP_QR) matrix_qr(rows, columns, a, v, q);
+    else if (square) matrix_eigvec(rows, a, v, q);
+    else memset(q, 0, (size_t)size * 8);                                      /* no square: 0 */
+    for (int64_t i = 0; i < size; i++) out[at + i] = bits_from_f64(q[i], type);
   }
 }
 
@@ -489,12 +586,14 @@ static void eval_whole(Interp *I, const Node *n) {
   int64_t count = count_of(I, n->space);
   Bits *out = &I->number[n->id];
   if (n->space->rank) { reserve(I, &I->array[n->id], count); out = I->array[n->id].data; }
-  if (n->op == OP_REDUCE || n->op == OP_CONTRACT) { eval_fold(I, n, out, count); return; }
+  if (n->op == OP_REDUCE || n->op == OP_CONTRACT || n->op == OP_ATTEND) { eval_fold(I, n, out, count); return; }
   if (n->op == OP_SCATTER) { eval_scatter(I, n, out, count); return; }
   size_t step;
   const Bits *x = values(I, n->args[0], 0, &step);
   int64_t length = (int64_t)I->number[n->space->extent[n->space->rank - 1]->id], rows = length > 0 ? count / length : 0;
-  if (n->op == OP_CUMULATE) eval_cumulate(n, x, out, rows, length);
+  if (n->op == OP_SOFTMAX) eval_softmax(I, n, x, out, count);
+  else if (n->op == OP_EIGVEC || n->op == OP_QR) eval_matrix(I, n, x, out, count);
+  else if (n->op == OP_CUMULATE) eval_cumulate(n, x, out, rows, length);
   else eval_order(I, (Type)n->args[0]->type, x, out, rows, length);
 }
 
@@ -516,7 +615,8 @@ static void eval_node(Interp *I, const Node *n) {
       if (n->imm < 0) *number = (Bits)I->trip[n->aux & 63];
       else take_carried(I, n, I->bound[n->aux & 63]);
       return;
-    case OP_REDUCE: case OP_CONTRACT: case OP_SCATTER: case OP_CUMULATE: case OP_ORDER: eval_whole(I, n); return;
+    case OP_REDUCE: case OP_CONTRACT: case OP_ATTEND: case OP_SOFTMAX: case OP_EIGVEC: case OP_QR: case OP_SCATTER: case OP_CUMULATE: case OP_ORDER: eval_whole(I, n); return;
+    case OP_TOTAL: *number = n->type == TYPE_BOOL ? f->totals[I->slot[n->id]] != 0 : f->totals[I->slot[n->id]]; return;
     default: break;
   }
   if (!n->space->rank) eval_points(I, n, 0, 1, number);
@@ -528,16 +628,31 @@ static const char *unknown(const Graph *g, const bool *live) {
     const Node *n = g->nodes[i];
     if (!live[i]) continue;
     bool too_deep = n->op == OP_SCAN && (n->imm < 0 || n->imm > 63), too_many = n->space->rank > 8 || (n->op == OP_READ && n->n_args > 9);
-    bool logsumexp = n->op == OP_REDUCE && (n->aux & 255) == REDUCE_LOGSUMEXP;
-    if (op_is_function((Op)n->op) || n->op == OP_TOTAL || n->op == OP_ATTEND || too_deep || too_many || logsumexp) return op_name((Op)n->op);
+    bool logsumexp = n->op == OP_REDUCE && (n->aux & 255) == REDUCE_LOGSUMEXP, softmax = n->op == OP_ATTEND || n->op == OP_SOFTMAX || logsumexp;
+    bool not_expanded = softmax && (!formula_of(g->exponential, (Type)n->type) || (logsumexp && !formula_of(g->logarithm, (Type)n->type)));
+    bool not_reduced = n->op == OP_TOTAL && n->args[0]->space->rank;
+    if (op_is_function((Op)n->op) || too_deep || too_many || not_expanded || not_reduced) return op_name((Op)n->op);
   }
   return NULL;
 }
 
 const char *graph_not_interpretable(const Graph *g, Arena *scratch) { return unknown(g, graph_reachable(g, scratch)); }
 
+/* What the marked nodes need; a total is a number that is there. */
+static void mark(const Graph *g, bool *live) {
+  for (unsigned i = g->n_nodes; i-- > 0;) {
+    const Node *n = g->nodes[i];
+    if (!live[i]) continue;
+    for (unsigned k = 0; k < n->n_args && n->op != OP_TOTAL; k++) live[n->args[k]->id] = true;
+    for (unsigned k = 0; k < n->space->rank; k++) live[n->space->extent[k]->id] = true;
+    for (unsigned k = 0; n->region && k < n->region->n_results; k++) live[n->region->results[k]->id] = true;
+  }
+}
+
+static bool fills_slot(const Interp *I, unsigned id, unsigned stage) { return I->slot[id] >= 0 && I->stage[id] == stage + 1; }
+
 /* What is needed for this launch, and which values with axes are kept whole. */
-static void prepare(Interp *I, Launch launch) {
+static void prepare(Interp *I, Launch launch, unsigned stage, bool writes) {
   const Graph *g = I->g;
   I->live = arena_array(I->arena, g->n_nodes, sizeof *I->live);
   I->stored = arena_array(I->arena, g->n_nodes, sizeof *I->stored);
@@ -549,21 +664,22 @@ static void prepare(Interp *I, Launch launch) {
   I->carries = graph_carries(g, I->arena);
   for (unsigned i = 0; i < g->n_writes; i++) {
     const Write *w = &g->writes[i];
-    if ((launch == LAUNCH_FINISH) != (g->module->operands[w->operand].scope == SCOPE_GLOBAL) || launch == LAUNCH_CHECK) continue;
+    if ((launch == LAUNCH_FINISH) != (g->module->operands[w->operand].scope == SCOPE_GLOBAL) || !writes) continue;
     I->live[w->value->id] = true;
     if (w->when) I->live[w->when->id] = true;
   }
-  for (unsigned i = 0; launch == LAUNCH_ITEM && i < g->n_exists; i++) if (g->exists[i].when) I->live[g->exists[i].when->id] = true;
+  for (unsigned i = 0; i < g->n_nodes; i++) if (launch == LAUNCH_ITEM && !writes && fills_slot(I, i, stage)) I->live[g->nodes[i]->args[0]->id] = true;
+  for (unsigned i = 0; launch == LAUNCH_ITEM && writes && i < g->n_exists; i++) if (g->exists[i].when) I->live[g->exists[i].when->id] = true;
   for (unsigned i = 0; launch == LAUNCH_CHECK && i < g->n_requires; i++) {
     I->live[g->requires[i].cond->id] = true;
     for (unsigned k = 0; k < g->requires[i].n; k++) I->live[g->requires[i].value[k]->id] = true;
   }
-  graph_mark_operands(g, I->live);
+  mark(g, I->live);
   for (unsigned i = 0; i < g->n_nodes; i++) {
     const Node *n = g->nodes[i];
     if (!I->live[i]) continue;
     if (!pointwise(n)) I->stored[i] = true;
-    bool all = n->op == OP_CUMULATE || n->op == OP_ORDER || n->op == OP_SCATTER || n->op == OP_SCAN;
+    bool all = n->op == OP_CUMULATE || n->op == OP_ORDER || n->op == OP_SCATTER || n->op == OP_SCAN || n->op == OP_SOFTMAX || n->op == OP_EIGVEC || n->op == OP_QR;
     for (unsigned k = 0; k < n->n_args && (all || (n->op == OP_MAP && k == 0)); k++) I->stored[n->args[k]->id] = true;
     for (unsigned k = 0; n->region && k < n->region->n_results; k++) I->stored[n->region->results[k]->id] = true;
   }
@@ -597,6 +713,7 @@ static void write_tensors(Interp *I) {
   for (unsigned i = 0; i < g->n_writes; i++) {
     const Write *w = &g->writes[i];
     if (!is_tensor(&g->module->operands[w->operand]) || g->module->operands[w->operand].scope == SCOPE_GLOBAL || !is_on(I, w) || !tensor_data(I, w->operand)) continue;
+    for (unsigned k = 0; k < n; k++) if (g->writes[which[k]].operand == w->operand) straight = false;      /* the later one stays */
     which[n] = i;
     value[n++] = w->value;
     if (!w->value->space->rank) continue;
@@ -628,7 +745,7 @@ static void write_tensors(Interp *I) {
     unsigned k = g->writes[which[i]].operand;
     size_t step;
     const Bits *x = values(I, value[i], 0, &step);
-    store(&g->module->operands[k], tensor_data(I, k), 0, value[i]->space->rank ? count_of(I, value[i]->space) : size_value(I, k, -1, 0), x, step, (Type)value[i]->type);
+    store(&g->module->operands[k], tensor_data(I, k), 0, value[i]->space->rank ? count_of(I, value[i]->space) : elements_of(I, k), x, step, (Type)value[i]->type);
   }
 }
 
@@ -645,7 +762,7 @@ static void write_globals(Interp *I) {
     if (o->scope != SCOPE_GLOBAL || !is_tensor(o) || !is_on(I, w) || !tensor_data(I, w->operand)) continue;
     size_t step;
     const Bits *x = values(I, w->value, 0, &step);
-    store(o, tensor_data(I, w->operand), 0, step ? count_of(I, w->value->space) : size_value(I, w->operand, -1, 0), x, step, (Type)w->value->type);
+    store(o, tensor_data(I, w->operand), 0, step ? count_of(I, w->value->space) : elements_of(I, w->operand), x, step, (Type)w->value->type);
   }
 }
 
@@ -658,14 +775,52 @@ static void write_numbers(Interp *I, Scope scope) {
   }
 }
 
-void graph_interpret(const Graph *g, Launch launch, optc_frame *frame, Arena *scratch) {
+/* Sizes of the states that have a shape of their own. */
+static void write_sizes(const Interp *I) {
+  const Module *m = I->g->module;
+  optc_frame *f = I->frame;
+  for (unsigned k = 0; k < m->n_operands; k++) {
+    const Operand *o = &m->operands[k];
+    if (!o->shape || operand_is_shaped(o)) continue;
+    f->counts[k] = elements_of(I, k);
+    for (unsigned a = 0; a < o->shape->rank && a < OPTC_MAX_RANK; a++) f->extents[OPTC_MAX_RANK * k + a] = extent_of(I, k, a, 0);
+  }
+}
+
+static void fill_slots(Interp *I, unsigned stage) {
+  optc_frame *f = I->frame;
+  for (unsigned i = 0; i < I->g->n_nodes; i++)
+    if (fills_slot(I, i, stage)) f->slots[I->slot[i] * f->n_items + f->position] = I->number[I->g->nodes[i]->args[0]->id];
+}
+
+/* In order of the list, from the identity. */
+static void combine_slots(Interp *I, unsigned stage) {
+  optc_frame *f = I->frame;
+  for (unsigned i = 0; i < I->g->n_nodes; i++) {
+    const Node *n = I->g->nodes[i];
+    if (!fills_slot(I, i, stage)) continue;
+    ReduceKind kind = (ReduceKind)(n->aux & 255);
+    Bits x = reduce_identity(kind, (Type)n->type);
+    for (int64_t k = 0; k < f->n_items; k++) x = reduce_pair(kind, (Type)n->type, x, f->slots[I->slot[i] * f->n_items + k]);
+    f->totals[I->slot[i]] = x;
+  }
+}
+
+void graph_interpret_stage(const Graph *g, Launch launch, unsigned stage, optc_frame *frame, Arena *scratch) {
   Interp interp = {.g = g, .frame = frame, .arena = scratch, .layout = layout_in(g->module, scratch)}, *I = &interp;
-  prepare(I, launch);
+  unsigned n_slots, n_stages;
+  if (launch == LAUNCH_SIZES) { write_sizes(I); return; }
+  I->slot = graph_slots(g, scratch, &n_slots);
+  I->stage = graph_stages(g, scratch, &n_stages);
+  if (launch == LAUNCH_TOTAL) { combine_slots(I, stage); return; }
+  bool writes = launch == LAUNCH_FINISH || (launch == LAUNCH_ITEM && stage >= n_stages);
+  prepare(I, launch, stage, writes);
   if (unknown(g, I->live)) return;
   for (unsigned i = 0; i < g->n_nodes; i++) if (I->live[i] && !I->carries[i]) eval_node(I, g->nodes[i]);
   switch (launch) {
     case LAUNCH_CHECK: check(I); return;
     case LAUNCH_ITEM:
+      if (!writes) { fill_slots(I, stage); return; }
       write_tensors(I);
       write_numbers(I, SCOPE_SCALAR);
       for (unsigned i = 0; frame->exists && i < g->n_exists; i++)
@@ -678,3 +833,5 @@ void graph_interpret(const Graph *g, Launch launch, optc_frame *frame, Arena *sc
     default: return;
   }
 }
+
+void graph_interpret(const Graph *g, Launch launch, optc_frame *frame, Arena *scratch) { graph_interpret_stage(g, launch, ~0u, frame, scratch); }

@@ -283,7 +283,7 @@ static void take_attributes(Parser *p, OpForm form, int64_t *imm, int32_t *aux) 
       else if (accept(p, T_WORD, "rank")) *aux = -2;
       else *aux = (int32_t)take_integer(p);
     } else if (form.imm == IMM_NUMBER && !strcmp(key, form.key)) *imm = take_integer(p);
-    else if (!strcmp(key, "aux")) *aux = (int32_t)take_integer(p);
+    else if (!strcmp(key, form.aux == AUX_WEIGHTS ? "weights" : "aux")) *aux = (int32_t)take_integer(p);
     else if ((form.aux == AUX_REDUCE || form.aux == AUX_KIND) && !strcmp(key, "kind")) *aux = (int32_t)((unsigned)*aux & ~255u) | (int32_t)take_choice(p, reduce_names, "kind of reduction");
     else if (form.aux == AUX_REDUCE && !strcmp(key, "order")) *aux = (*aux & 255) | (int32_t)take_choice(p, order_names, "order of reduction") << 8;
     else if (form.aux == AUX_CARRY && !strcmp(key, "depth")) *aux = (int32_t)((unsigned)*aux & ~255u) | (int32_t)(take_integer(p) & 255);

@@ -36,7 +36,8 @@ OpForm op_form(Op op) {
     case OP_READ: return (OpForm){.imm = IMM_OPERAND, .aux = AUX_GUARDED};
     case OP_REDUCE: return (OpForm){.key = "axes", .always = true, .aux = AUX_REDUCE};
     case OP_TOTAL: return (OpForm){.key = "imm", .aux = AUX_REDUCE};
-    case OP_CONTRACT: return (OpForm){.key = "axes", .always = true};
+    case OP_CONTRACT: return (OpForm){.key = "axes", .always = true, .aux = AUX_WEIGHTS};
+    case OP_ATTEND: case OP_SOFTMAX: return (OpForm){.key = "axes", .always = true};
     case OP_CUMULATE: return (OpForm){.key = "imm", .aux = AUX_KIND};
     case OP_SCATTER: return (OpForm){.key = "imm", .aux = AUX_ADD};
     case OP_SCAN: return (OpForm){.key = "depth", .always = true, .aux = AUX_REVERSE};
@@ -135,6 +136,7 @@ static void print_aux(Text *out, AuxForm form, int32_t aux) {
   if (form == AUX_AXIS && aux == -1) text_add(out, " axis=count");
   else if (form == AUX_AXIS && aux == -2) text_add(out, " axis=rank");
   else if (form == AUX_AXIS) text_add(out, " axis=%d", aux);
+  else if (form == AUX_WEIGHTS && aux) text_add(out, " weights=%d", aux);
   else if (form == AUX_GUARDED && aux == 1) text_add(out, " guarded");
   else if (form == AUX_ADD && aux == 1) text_add(out, " add");
   else if (form == AUX_REVERSE && aux == 1) text_add(out, " reverse");

@@ -24,6 +24,7 @@ Bits reducer_result(Reducer *);
 /* Contraction: chains of fma in blocks of 512, blocks added in increasing order, +0 at the end. */
 typedef struct Contractor { Type type; Bits acc, total; unsigned in_block; } Contractor;
 void contractor_start(Contractor *, Type);
-void contractor_feed(Contractor *, const Bits *a, size_t a_step, const Bits *b, size_t b_step, size_t n);
+/* `out`: where not NULL and not 0 at a position, its term is left out. */
+void contractor_feed(Contractor *, const Bits *a, size_t a_step, const Bits *b, size_t b_step, const Bits *out, size_t n);
 Bits contractor_result(Contractor *);
 #endif

@@ -4,7 +4,7 @@
 #include "ir/graph.h"
 
 typedef enum ImmForm { IMM_NUMBER, IMM_BITS, IMM_HYPER, IMM_OPERAND } ImmForm;
-typedef enum AuxForm { AUX_NUMBER, AUX_AXIS, AUX_GUARDED, AUX_ADD, AUX_REVERSE, AUX_REDUCE, AUX_KIND, AUX_CARRY } AuxForm;
+typedef enum AuxForm { AUX_NUMBER, AUX_AXIS, AUX_GUARDED, AUX_ADD, AUX_REVERSE, AUX_REDUCE, AUX_KIND, AUX_CARRY, AUX_WEIGHTS } AuxForm;
 
 /* `key`: what an IMM_NUMBER is called. Numbers that are 0 are not written where `always` is not set. */
 typedef struct OpForm { ImmForm imm; const char *key; bool always; AuxForm aux; } OpForm;

@@ -58,7 +58,7 @@ static const Operand *operand_of(Checker *c, int64_t k) {
   NEED(c, !o->entry || !strcmp(o->entry, c->g->name), "operand '%s' belongs to entry '%s'", o->name, o->entry);
   return o;
 }
-static bool is_tensor(const Operand *o) { return o->scope == SCOPE_TENSOR || (o->scope == SCOPE_GLOBAL && o->shape); }
+static bool is_tensor(const Operand *o) { return operand_is_tensor(o); }
 
 static void check_indices(Checker *c, unsigned from, unsigned n, const Space *s) {
   const Node *x = c->node;
@@ -153,9 +153,9 @@ static void check_structure(Checker *c, uint8_t *seen, unsigned *stack) {
     case OP_SIZE:
       if (!(o = operand_of(c, n->imm))) break;
       NEED(c, is_scalar(n, TYPE_I64) && is_tensor(o), "the size of a tensor, an i64 of rank 0");
-      NEED(c, n->aux >= -2 && (o->item_shape || !o->shape || n->aux < (int64_t)o->shape->rank), "operand '%s' has no axis %d", o->name, n->aux);
+      NEED(c, n->aux >= -2 - 64 && n->aux < 64, "no axis %d", n->aux);
       break;
-    case OP_PRESENT: if (operand_of(c, n->imm)) NEED(c, is_scalar(n, TYPE_BOOL), "gives a bool of rank 0"); break;
+    case OP_PRESENT: if ((o = operand_of(c, n->imm))) NEED(c, is_scalar(n, TYPE_BOOL) && is_tensor(o), "whether a tensor is there, a bool of rank 0"); break;
     case OP_INDEX: NEED(c, t == TYPE_I64 && n->imm >= 0 && n->imm < n->space->rank, "an axis of its own space, i64"); break;
     case OP_READ: check_read(c); break;
     case OP_SCALAR:
@@ -174,7 +174,9 @@ static void check_structure(Checker *c, uint8_t *seen, unsigned *stack) {
       break;
     case OP_TOTAL:
       NEED(c, !n->space->rank, "gives one number");
-      check_reduce(c, (Type)x->type, (ReduceKind)(n->aux & 255), (unsigned)n->aux >> 8);
+      if (x->space->rank) { check_reduce(c, (Type)x->type, (ReduceKind)(n->aux & 255), (unsigned)n->aux >> 8); break; }
+      NEED(c, n->aux >= 0 && n->aux <= REDUCE_EVERY, "no kind that can be combined over items");
+      NEED(c, t == x->type && (n->aux < REDUCE_ANY ? t == TYPE_F64 || t == TYPE_I64 : t == TYPE_BOOL), "takes and gives f64 or i64, any and every bool");
       break;
     case OP_CONTRACT: {
       const Space *whole = NULL;
@@ -184,13 +186,23 @@ static void check_structure(Checker *c, uint8_t *seen, unsigned *stack) {
         NEED(c, !whole || whole == n->args[i]->space, "factor %u has another space", i);
         whole = n->args[i]->space;
       }
-      NEED(c, t != TYPE_BOOL && arithmetic(t), "factors are numbers");
+      NEED(c, t != TYPE_BOOL && arithmetic(t) && n->n_args && n->n_args <= 30, "factors are numbers, 30 at most");
+      NEED(c, n->aux >= 0 && (uint64_t)n->aux >> n->n_args == 0, "a weight is one of the factors");
       NEED(c, whole && prefix(n->space, whole, n->imm), "the space is the factors' without %lld trailing axes", (long long)n->imm);
       break;
     }
     case OP_ATTEND:
-      NEED(c, type_kind(t) == KIND_FLOAT && x->type == t && n->args[1]->type == t, "scores and values have one float type");
-      NEED(c, x->space == n->args[1]->space && prefix(n->space, x->space, 1), "the space is that of scores and values without the last axis");
+      if (n->n_args < 2) { wrong(c, "takes scores and at least one factor"); break; }
+      NEED(c, arithmetic(t) && type_kind(t) == KIND_FLOAT && prefix(n->space, x->space, n->imm), "the space is the scores' without %lld trailing axes", (long long)n->imm);
+      for (unsigned i = 0; i < n->n_args; i++) NEED(c, n->args[i]->type == t && fits(n->args[i], x->space), "argument %u has another type or space", i);
+      break;
+    case OP_SOFTMAX:
+      NEED(c, arithmetic(t) && type_kind(t) == KIND_FLOAT && x->type == t, "takes and gives one float type");
+      NEED(c, n->space == x->space && n->imm >= 1 && n->imm <= x->space->rank, "the space is the argument's, which has %lld axes at least", (long long)n->imm);
+      break;
+    case OP_EIGVEC: case OP_QR:
+      NEED(c, arithmetic(t) && type_kind(t) == KIND_FLOAT && x->type == t, "takes and gives one float type");
+      NEED(c, n->space == x->space && x->space->rank >= 2, "the space is the argument's, of two axes at least");
       break;
     case OP_CUMULATE:
       NEED(c, n->aux == REDUCE_SUM || n->aux == REDUCE_PROD || n->aux == REDUCE_MAX || n->aux == REDUCE_MIN, "a running sum, product, max or min");
@@ -271,7 +283,8 @@ static void check_roots(Checker *c) {
     if (root(c, w->value, "the value of a write")) {
       NEED(c, w->value->type == type_arithmetic(o->storage), "the write of '%s' has type %s", o->name, type_name((Type)w->value->type));
       if (is_tensor(o)) NEED(c, !w->value->space->rank || operand_space(g->module, o, w->value->space), "the write of '%s' has another space", o->name);
-      else NEED(c, !w->value->space->rank && w->value->level <= most, "the write of '%s' is no number at its level", o->name);
+      if (o->scope == SCOPE_GLOBAL) NEED(c, graph_is_global(g, w->value), "the write of '%s' depends on an item", o->name);
+      if (!is_tensor(o)) NEED(c, !w->value->space->rank && w->value->level <= most, "the write of '%s' is no number at its level", o->name);
     }
     if (w->when) check_condition(c, w->when, "the predicate of a write", most);
     for (unsigned k = 0; k < i; k++)

@@ -1,7 +1,7 @@
 /* expand.c: pass `expand`: functions become primitive element operations. Here the formulas and the table; f64 and f32 elementary
  * functions in expand_f64.c and expand_f32.c.
  *
- * Needs nothing; afterwards the graph has no function node. Exact by definition: the expansion is the meaning, and the
+ * Needs nothing; afterwards the graph has no function node and no philox, and operations that hold an exponential or a logarithm find it in the graph. Exact by definition: the expansion is the meaning, and the
  * interpreters run it too. Required: lowering knows element operations only. */
 #include "passes/expand.h"
 #include "passes/passes.h"
@@ -168,12 +168,79 @@ const Node *expand_function(Graph *g, Op op, Type result, unsigned n_args, const
   }
 }
 
+/* --- random numbers, exponentials inside operations --------------------------------------------------------------------------------------- */
+
+/* Philox 4x32 with 10 rounds. Salmon et al., Parallel random numbers: as easy as 1, 2, 3 (2011). Words are i64 of which the low 32 bits count. */
+static Value philox(Graph *g, const Node *const *args, unsigned word) {
+  Value c[4], k[2], low = I(0xffffffff);
+  for (int i = 0; i < 6; i++) *(i < 4 ? &c[i] : &k[i - 4]) = AND(args[i], low);
+  for (int round = 0; round < 10; round++) {
+    Value a = MUL(c[0], I(0xD2511F53)), b = MUL(c[2], I(0xCD9E8D57));
+    c[0] = XOR(XOR(USHR(b, I(32)), c[1]), k[0]);
+    c[2] = XOR(XOR(USHR(a, I(32)), c[3]), k[1]);
+    c[1] = AND(b, low);
+    c[3] = AND(a, low);
+    k[0] = AND(ADD(k[0], I(0x9E3779B9)), low);
+    k[1] = AND(ADD(k[1], I(0xBB67AE85)), low);
+  }
+  return c[word & 3];
+}
+
+const Formula *expand_formula(Module *m, Op op, Type type) {
+  Graph *g = graph_new(m, op_name(op));
+  Formula *f = arena_alloc(m->arena, sizeof *f);
+  f->graph = g;
+  f->argument = graph_node(g, OP_CARRY, type, graph_scalar_space(g), 0, LEVEL_ELEMENT << 8, 0, NULL);
+  f->result = call(g, op, f->argument);
+  return f;
+}
+
+static void add_formulas(Graph *g) {
+  for (unsigned i = 0; i < g->n_nodes; i++) {
+    const Node *n = g->nodes[i];
+    bool wide = n->type == TYPE_F64, logarithm = n->op == OP_REDUCE && (n->aux & 255) == REDUCE_LOGSUMEXP;
+    if (n->op != OP_ATTEND && n->op != OP_SOFTMAX && !logarithm) continue;
+    if (!g->exponential[wide]) g->exponential[wide] = expand_formula(g->module, wide ? OP_EXP : OP_SEXP, (Type)n->type);
+    if (logarithm && !g->logarithm[wide]) g->logarithm[wide] = expand_formula(g->module, OP_LOG, (Type)n->type);
+  }
+}
+
 static const Node *expand_node(Graph *to, const Node *n, void *context) {
+  if (n->op == OP_PHILOX) {
+    Value word = philox(to, n->args, (unsigned)n->imm);
+    return word->space == n->space ? word : graph_node(to, OP_MAP, TYPE_I64, n->space, 0, 0, 1, &word);
+  }
   if (!op_is_function((Op)n->op)) return n;
   return expand_function(to, (Op)n->op, (Type)n->type, n->n_args, n->args);
 }
 
 /* The second rewrite leaves the function nodes behind, which nothing uses any more. */
-Graph *expand_graph(const Graph *g) { return graph_rewrite(graph_rewrite(g, expand_node, NULL), NULL, NULL); }
+Graph *expand_graph(const Graph *from) {
+  Graph *g = graph_rewrite(graph_rewrite(from, expand_node, NULL), NULL, NULL);
+  add_formulas(g);
+  return g;
+}
+
+/* Extents of operands too: in place, once. */
+void expand_shapes(Module *m) {
+  if (!m->shapes) return;
+  Graph *from = m->shapes, *to = graph_new(m, from->name);
+  const Node **now = arena_array(m->arena, from->n_nodes, sizeof *now);
+  for (unsigned i = 0; i < from->n_nodes; i++) {
+    const Node *n = from->nodes[i];
+    const Node *args[8];
+    for (unsigned k = 0; k < n->n_args && k < 8; k++) args[k] = now[n->args[k]->id];
+    now[i] = expand_node(to, graph_node(to, (Op)n->op, (Type)n->type, graph_scalar_space(to), n->imm, n->aux, n->n_args, args), NULL);
+  }
+  for (unsigned k = 0; k < m->n_operands; k++) {
+    Operand *o = &m->operands[k];
+    if (!o->shape) continue;
+    const Node *extent[64];
+    unsigned rank = o->shape->rank < 64 ? o->shape->rank : 64;
+    for (unsigned a = 0; a < rank; a++) extent[a] = now[o->shape->extent[a]->id];
+    o->shape = graph_space(to, rank, extent);
+  }
+  m->shapes = to;
+}
 
 void pass_expand(Unit *unit, const PassArgs *args) { unit->graph = expand_graph(unit->graph); }

@@ -51,4 +51,8 @@ bool pipeline_run(Unit *, const Pipeline *, const PassTrace *);
 const Node *expand_function(Graph *, Op, Type, unsigned n_args, const Node *const *args);
 /* A graph without function nodes. */
 Graph *expand_graph(const Graph *);
+/* A function of one number by itself, in the module's arena. */
+const Formula *expand_formula(Module *, Op, Type);
+/* The same expansion of the extents of operands, in place. */
+void expand_shapes(Module *);
 #endif

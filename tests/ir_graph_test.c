@@ -511,7 +511,10 @@ static void gathers_scatters_and_orders(void) {
   int32_t t[6] = {2, -1, 1, 3, 0, 1 << 30}, o[8], s[8];
   float y[8] = {3, NAN, 3, 5, -1, 0, -0.0f, 8}, u[8], sum = 0;
   void *table = t;
-  c->shape[0] = 3;                                                              /* the size that x names itself */
+  static const int64_t x_shape[2] = {3, 4}, ranks[6] = {2, 1};                  /* x names its first size itself */
+  static const int64_t *const shapes[6] = {x_shape};
+  c->frame.shapes = shapes;
+  c->frame.ranks = ranks;
   memcpy(c->global + c->layout->operand[1], &table, sizeof table);
   c->data[0] = x; c->data[2] = y; c->data[3] = o; c->data[4] = s; c->data[5] = u;
   call(c, LAUNCH_ITEM);

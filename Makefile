@@ -131,11 +131,12 @@ needs_backends := backends passes frontend ir
 needs_runtime  := runtime backends passes frontend ir
 room_of   = $(firstword $(subst _, ,$(notdir $(1))))
 TEST_SUPPORT := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
+include tests/evaluator/evaluator.mk
 .SECONDEXPANSION:
-$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TEST_SUPPORT) $$(foreach r,$$(needs_$$(call room_of,$$*)),$(BUILD)/lib$$r.a)
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TEST_SUPPORT) $$(extra_$$*) $$(foreach r,$$(needs_$$(call room_of,$$*)),$(BUILD)/lib$$r.a)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)g++ $(LDFLAGS) $< $(TEST_SUPPORT) -Wl,--start-group $(foreach r,$(needs_$(call room_of,$*)),$(BUILD)/lib$r.a) -Wl,--end-group -lcunit -ljansson \
+	$(Q)g++ $(LDFLAGS) $< $(TEST_SUPPORT) $(extra_$*) -Wl,--start-group $(foreach r,$(needs_$(call room_of,$*)),$(BUILD)/lib$r.a) -Wl,--end-group -lcunit -ljansson $(libs_$*) \
 	  $(if $(filter backends runtime,$(call room_of,$*)),$(LLVM_SHARED) $(GOMP)) -lm -ldl -lpthread -o $@
 .PRECIOUS: $(BUILD)/obj/tests/%.o
 tests: $(TEST_BIN)

@@ -1,0 +1,201 @@
+/* entry.c: the door: one entry of a rule for a list of items. */
+#include <stdarg.h>
+#include <stdio.h>
+#include "internal.h"
+
+_Noreturn void ev_fail(Ctx *c, Range where, const char *format, ...) {
+  va_list args;
+  char text[384];
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  unsigned line = 0, column = 0;
+  if (where.source) diag_place(where, &line, &column);
+  if (where.source) snprintf(c->call->message, sizeof c->call->message, "%.80s:%u:%u: %s", where.source->name ? where.source->name : "", line, column, text);
+  else snprintf(c->call->message, sizeof c->call->message, "%s", text);
+  longjmp(c->fail, 1);
+}
+
+EvalArray *eval_find(const EvalSet *s, const char *name) {
+  for (unsigned i = 0; i < s->n; i++)
+    if (!strcmp(s->at[i].name, name)) return &s->at[i];
+  return NULL;
+}
+
+EvalArray *eval_set(Arena *arena, EvalSet *s, const char *name, unsigned rank, const int64_t *shape, const double *data) {
+  EvalArray *a = eval_find(s, name);
+  if (!a) {
+    s->at = arena_grow(arena, s->at, &s->capacity, (size_t)s->n + 1, sizeof *s->at);
+    a = &s->at[s->n++];
+    a->name = arena_strndup(arena, name, strlen(name));
+    a->count = -1;
+  }
+  int64_t count = 1;
+  for (unsigned k = 0; k < rank; k++) count *= shape[k];
+  if (count != a->count) a->data = arena_array(arena, (size_t)count + 1, sizeof *a->data);
+  a->rank = rank;
+  a->count = count;
+  memset(a->shape, 0, sizeof a->shape);
+  if (rank) memcpy(a->shape, shape, rank * sizeof *shape);
+  if (data) memcpy(a->data, data, (size_t)count * sizeof *data);
+  else memset(a->data, 0, (size_t)count * sizeof *a->data);
+  return a;
+}
+
+EvalArray *eval_set_number(Arena *arena, EvalSet *s, const char *name, double value) { return eval_set(arena, s, name, 0, NULL, &value); }
+
+const Rule *eval_rule(const FileSet *files, const char *name) {
+  const File *first = files->files[0];
+  if (!name) return first->n_rules ? first->rules[first->n_rules - 1] : NULL;
+  for (unsigned k = 0; k < files->n; k++)
+    for (unsigned i = 0; i < files->files[k]->n_rules; i++)
+      if (!strcmp(files->files[k]->rules[i]->name.text, name)) return files->files[k]->rules[i];
+  return NULL;
+}
+
+static bool has_step(const StmtList *l) {
+  for (unsigned i = 0; i < l->n; i++)
+    if ((l->at[i]->kind == STMT_DECL && (l->at[i]->role == ROLE_PARAM || l->at[i]->role == ROLE_STATE)) || has_step(&l->at[i]->body) || has_step(&l->at[i]->otherwise)) return true;
+  return false;
+}
+
+static void constants(Ctx *c) {
+  c->consts = arena_alloc(c->arena, sizeof *c->consts);
+  for (unsigned k = 0; k < c->call->files->n; k++)
+    for (unsigned i = 0; i < c->call->files->files[k]->n_consts; i++) {
+      const Const *d = c->call->files->files[k]->consts[i];
+      const char *type = d->storage.type ? d->storage.type : "f64";
+      Binding *b = ev_own(c, c->consts, d->name.text);
+      if (!d->is_table) {
+        *b = (Binding){.name = d->name.text, .kind = BIND_LAZY, .expr = d->value, .scope = c->consts, .type = d->storage.type};
+        continue;
+      }
+      int64_t n = d->values.n;
+      b->kind = BIND_TENSOR;
+      b->tensor = ev_tensor(c, !strcmp(type, "int") || !strcmp(type, "i32") ? K_INT : !strcmp(type, "bool") ? K_BOOL : !strcmp(type, "f32") && !c->call->f64 ? K_F32 : K_WEAK, 1, &n);
+      for (int64_t j = 0; j < n; j++) ev_put(c, b->tensor, j, ev_eval(c, d->values.at[j], c->consts));
+    }
+}
+
+static void open_frames(Ctx *c) {
+  c->n_declared = 0;
+  c->cache = NULL;
+  c->skipped = c->again = false;
+  c->stochastic = 65535;
+  c->whole = NULL;
+  c->has_ell = false;
+  c->active = 0;
+  if (c->tape) c->tape->n = 0;
+  constants(c);
+  c->n_roots = c->call->n_items;
+  c->roots = arena_array(c->arena, c->n_roots + 1, sizeof *c->roots);
+  for (unsigned k = 0; k < c->n_roots; k++) {
+    Frame *f = c->roots[k] = arena_alloc(c->arena, sizeof *f);
+    f->item = k;
+    f->rule = c->rule;
+    f->lexical = c->consts;
+    ev_bind_hypers(c, f, NULL);
+  }
+  c->group = c->roots;
+  c->n_group = c->n_roots;
+}
+
+static const Stmt *find_entry(const Rule *r, const char *name) {
+  for (unsigned i = 0; i < r->body.n; i++)
+    if (r->body.at[i]->kind == STMT_ENTRY && !strcmp(r->body.at[i]->name.text, name)) return r->body.at[i];
+  return NULL;
+}
+
+static void run_entry(Ctx *c, const Stmt *entry) {
+  for (int rounds = 0; rounds < 4; rounds++) {             /* until the types of all names are known */
+    open_frames(c);
+    for (unsigned k = 0; k < c->n_roots; k++) {
+      ev_solve_sizes(c, &c->rule->body, c->roots[k]);
+      if (entry) ev_solve_sizes(c, &entry->body, c->roots[k]);
+    }
+    if (entry) {
+      c->mode = MODE_DECLARE;
+      ev_run(c, &c->rule->body, c->roots, c->n_roots);
+      c->mode = MODE_RUN;
+    }
+    ev_run(c, entry ? &entry->body : &c->rule->body, c->roots, c->n_roots);
+    if (!c->again) return;
+  }
+}
+
+static const Stmt *wrt(const Rule *r) {
+  for (unsigned i = 0; i < r->body.n; i++)
+    if (r->body.at[i]->kind == STMT_BACKWARD) return r->body.at[i];
+  return NULL;
+}
+
+/* What the outputs' gradients d<out> make of the tape becomes d<in>. */
+static void gradients(Ctx *c) {
+  Tape *t = c->tape;
+  double *adjoint = arena_array(c->arena, (size_t)t->n + 1, sizeof *adjoint);
+  for (unsigned k = 0; k < c->n_declared; k++) {
+    Binding *b = c->declared[k];
+    if (b->role != ROLE_OUT) continue;
+    const EvalArray *d = eval_find(&c->call->items[b->scope->item], arena_printf(c->arena, "d%s", b->name));
+    if (d && b->kind == BIND_NUMBER) adjoint[b->number.node] += d->data[0];
+    if (!d || b->kind != BIND_TENSOR || !b->tensor->node) continue;
+    if (d->count != b->tensor->count) ev_fail(c, b->decl->where, "d%s has %ld elements", b->name, (long)d->count);
+    for (int64_t i = 0; i < d->count; i++) adjoint[b->tensor->node[i]] += d->data[i];
+  }
+  for (uint32_t i = t->n; i-- > 1;) {
+    if (adjoint[i] == 0) continue;                         /* a zero adjoint stays zero, whatever the derivative */
+    struct TapeNode *n = &t->at[i];
+    if (n->a && n->da != 0) adjoint[n->a] += adjoint[i] * n->da;
+    if (n->b && n->db != 0) adjoint[n->b] += adjoint[i] * n->db;
+  }
+  const Stmt *s = wrt(c->rule);
+  for (unsigned k = 0; k < s->wrt.n; k++) {
+    Binding *b = ev_own(c, c->roots[0], s->wrt.at[k].text);
+    const char *name = arena_printf(c->arena, "d%s", b->name);
+    if (!b->entry.tensor) {
+      eval_set_number(c->call->arena, &c->call->items[0], name, adjoint[b->entry.number.node]);
+      continue;
+    }
+    EvalArray *d = eval_set(c->call->arena, &c->call->items[0], name, b->own_rank, b->own_shape, NULL);
+    for (int64_t i = 0; i < d->count; i++) d->data[i] = b->entry.tensor->node ? adjoint[b->entry.tensor->node[i]] : 0;
+  }
+}
+
+static bool call(EvalCall *call_, Mode mode) {
+  Ctx ctx = {.call = call_, .mode = mode}, *c = &ctx;
+  bool f64 = call_->f64;
+  volatile bool ok = true;
+  call_->message[0] = 0;
+  c->rule = eval_rule(call_->files, call_->rule);
+  if (!c->rule) { snprintf(call_->message, sizeof call_->message, "no such rule"); return false; }
+  c->arena = arena_new(NULL, 0);
+  c->has_t = has_step(&c->rule->body);
+  ev_forget(c);
+  if (setjmp(c->fail)) ok = false;
+  else {
+    const Stmt *entry = call_->entry ? find_entry(c->rule, call_->entry) : NULL;
+    bool main_body = !call_->entry || !strcmp(call_->entry, "step") || !strcmp(call_->entry, "forward");
+    if (mode == MODE_INIT) {
+      open_frames(c);
+      for (unsigned k = 0; k < c->n_roots; k++) ev_solve_sizes(c, &c->rule->body, c->roots[k]);
+      ev_run(c, &c->rule->body, c->roots, c->n_roots);
+    } else if (entry || main_body) {
+      run_entry(c, entry);
+      ev_write_back(c);
+    } else if (!strcmp(call_->entry, "backward") && wrt(c->rule)) {
+      Tape tape = {0};
+      c->tape = &tape;
+      call_->f64 = true;
+      run_entry(c, NULL);
+      gradients(c);
+    } else ev_fail(c, (Range){0}, "the rule has no entry '%s'", call_->entry);
+    call_->skipped = c->skipped;
+  }
+  call_->f64 = f64;
+  arena_free(c->scratch);
+  arena_free(c->arena);
+  return ok;
+}
+
+bool eval_init(EvalCall *c) { return call(c, MODE_INIT); }
+bool eval_run(EvalCall *c) { return call(c, MODE_RUN); }

@@ -15,9 +15,10 @@ static const int64_t short_list[] = {1, 15, 16, 17, 33, 0, 1000, 65537};
 static const DrillPlan long_plan = {.counts = long_list, .n_items = COUNT(long_list), .n_groups = 2, .steps = 3};
 static const DrillWay plain = {0};
 
-static optc_rule *compile(const ShippedRule *r, int backend, int level, const char *passes) {
+static optc_rule *compile_in(const ShippedRule *r, int backend, int level, const char *passes, bool f64) {
   optc_context *cx = optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = ""});
-  optc_compile_options options = {.size = sizeof options, .level = level, .backend = backend, .passes = passes, .rule = r->name};
+  optc_compile_options options = {.size = sizeof options, .level = level, .backend = backend, .passes = passes, .rule = r->name, .verify_each = true,
+                                  .compute_f64 = f64};
   optc_rule *rule;
   if (optc_compile_file(cx, r->path, &options, &rule)) {
     printf("\n%s: %s", r->name, optc_context_diagnostics(cx));
@@ -26,6 +27,8 @@ static optc_rule *compile(const ShippedRule *r, int backend, int level, const ch
   optc_context_free(cx);
   return rule;
 }
+
+static optc_rule *compile(const ShippedRule *r, int backend, int level, const char *passes) { return compile_in(r, backend, level, passes, false); }
 
 static bool same(Drill *d, const ShippedRule *r, optc_rule *rule, const DrillWay *way, const char *what) {
   DrillRule form = drill_rule(rule);
@@ -105,25 +108,27 @@ static void check_forms(const ShippedRule *r) {
 }
 static void graph_kernels_and_machine_code_agree_at_every_level(void) { for_all_rules(check_forms); }
 
-/* Other hyper-parameters, arbitrary bits, a late step: less data, more of these. */
+/* Other hyper-parameters, arbitrary bits, a late step, arithmetic in f64: less data, more of these. */
 static void check_settings(const ShippedRule *r) {
-  optc_rule *graph = compile(r, OPTC_BACKEND_GRAPH, 2, NULL), *plain_code = compile(r, OPTC_BACKEND_JIT, 0, NULL), *code = compile(r, OPTC_BACKEND_JIT, 2, NULL),
-            *kernel = compile(r, OPTC_BACKEND_KERNEL, 2, NULL);
+  static const struct { int backend, level; const char *what; } forms[] = {
+    {OPTC_BACKEND_KERNEL, 2, "other hyper-parameters, kernel interpreter"}, {OPTC_BACKEND_JIT, 0, "other hyper-parameters, machine code -O0"},
+    {OPTC_BACKEND_JIT, 2, "other hyper-parameters, machine code -O2"},
+  };
   static const int64_t counts[] = {1, 17, 333, 40, 5, 64};
-  for (uint64_t seed = 1; seed <= 12 && graph && plain_code && code && kernel; seed++) {
-    DrillPlan plan = {.counts = counts, .n_items = COUNT(counts), .n_groups = 3, .steps = 4, .seed = seed, .any_bits = seed%4 == 0};
-    Drill *d = drill_of(graph, &plan, &plain, r->name);
-    same(d, r, plain_code, &plain, "other hyper-parameters, machine code -O0");
-    same(d, r, code, &plain, "other hyper-parameters, machine code -O2");
-    same(d, r, kernel, &plain, "other hyper-parameters, kernel interpreter");
-    drill_free(d);
+  for (int f64 = 0; f64 < 2; f64++) {
+    optc_rule *graph = compile_in(r, OPTC_BACKEND_GRAPH, 2, NULL, f64), *rule[COUNT(forms)];
+    for (int i = 0; i < COUNT(forms); i++) rule[i] = compile_in(r, forms[i].backend, forms[i].level, NULL, f64);
+    for (uint64_t seed = 1; seed <= 10 && graph; seed++) {
+      DrillPlan plan = {.counts = counts, .n_items = COUNT(counts), .n_groups = 3, .steps = 4, .seed = seed, .any_bits = seed%4 == 0};
+      Drill *d = drill_of(graph, &plan, &plain, r->name);
+      for (int i = 0; i < COUNT(forms); i++) if (rule[i]) same(d, r, rule[i], &plain, forms[i].what);
+      drill_free(d);
+    }
+    optc_rule_free(graph);
+    for (int i = 0; i < COUNT(forms); i++) optc_rule_free(rule[i]);
   }
-  optc_rule_free(graph);
-  optc_rule_free(plain_code);
-  optc_rule_free(code);
-  optc_rule_free(kernel);
 }
-static void whatever_the_hyper_parameters_and_the_data(void) { for_all_rules(check_settings); }
+static void whatever_the_hyper_parameters_the_data_and_the_arithmetic(void) { for_all_rules(check_settings); }
 
 static void check_widths(const ShippedRule *r) {
   static const char usual[] = "expand,canon,fold,algebra,fold,dce,narrow,dce,lower,fuse,cleanup,parallel,hoist,unswitch,cleanup";
@@ -231,7 +236,7 @@ static void a_rule_compiled_while_flushing_and_rounding_upwards_is_the_same(void
 int main(void) {
   static const struct { const char *name; CU_TestFunc run; } tests[] = {
 #define TEST(f) {#f, f}
-    TEST(graph_kernels_and_machine_code_agree_at_every_level), TEST(whatever_the_hyper_parameters_and_the_data), TEST(scalar_code_and_every_vector_width_agree),
+    TEST(graph_kernels_and_machine_code_agree_at_every_level), TEST(whatever_the_hyper_parameters_the_data_and_the_arithmetic), TEST(scalar_code_and_every_vector_width_agree),
     TEST(every_number_of_threads_and_order_of_chunks_agree), TEST(parts_of_the_list_and_shards_equal_the_whole),
     TEST(flushing_and_upward_rounding_of_the_caller_change_nothing), TEST(a_rule_compiled_while_flushing_and_rounding_upwards_is_the_same),
   };

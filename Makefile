@@ -33,6 +33,9 @@ LLVM_STATIC = $(LLVM_ARCHIVES) \
 GOMP        = $(shell $(CC) -print-file-name=libgomp.so)
 GOMP_STATIC = $(shell $(CC) -print-file-name=libgomp.a)
 
+# LLVM's headers are in sight here and nowhere else.
+LLVM_WING := backends/% runtime/jit.c runtime/cache.c runtime/version.c
+
 # --- rooms: a static library each; arrows point one way -----------------------------------------------------------
 ROOMS    := ir frontend passes backends runtime
 SRC_ir       := $(wildcard ir/*.c)
@@ -50,11 +53,14 @@ OBJ_command  := $(call objects,$(wildcard runtime/command*.c))
 LIB          := $(foreach r,$(ROOMS),$(BUILD)/lib$(r).a)
 
 # --- what the build needs is looked for first, and installed where that is allowed ---------------------------------------
+.DEFAULT_GOAL := all
 NO_DEPS  := help clean
+TESTED   := $(filter check% fuzz% asan,$(MAKECMDGOALS))
+DEPS     := $(BUILD)/deps$(if $(TESTED),-tests).mk
 ifneq ($(filter-out $(NO_DEPS),$(or $(MAKECMDGOALS),all)),)
--include $(BUILD)/deps.mk
-$(BUILD)/deps.mk: .ci/install-deps
-	@.ci/install-deps $(if $(filter check% fuzz% asan,$(MAKECMDGOALS)),--tests) && mkdir -p $(@D) && touch $@
+-include $(DEPS)
+$(DEPS): .ci/install-deps
+	@.ci/install-deps $(if $(TESTED),--tests) && mkdir -p $(@D) && touch $@
 endif
 
 .PHONY: all
@@ -69,7 +75,7 @@ $(foreach r,$(ROOMS),$(eval $(call ROOM_RULE,$(r))))
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC  ,$<)
-	$(Q)$(CC) $(CFLAGS) $(if $(filter backends/% runtime/%,$<),$(LLVM_CFLAGS)) -c $< -o $@
+	$(Q)$(CC) $(CFLAGS) $(if $(filter $(LLVM_WING),$<),$(LLVM_CFLAGS)) -c $< -o $@
 $(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c
 	@mkdir -p $(@D)
 	$(call say,CC  ,$<)

@@ -123,8 +123,10 @@ static Whole assign_indexed(Ctx *c, const Stmt *s, Frame *f) {
         axis++;
       }
     }
-    if (b->extent < 0) b->extent = ev_range(c, b, s->value, f, -1);
-    if (b->extent < 0) b->extent = ev_range(c, b, &left, f, -1);
+    if (b != &c->ell && !x.limit[k]) {                     /* all bare places agree */
+      b->extent = ev_range(c, b, s->value, f, b->extent);
+      b->extent = ev_range(c, b, &left, f, b->extent);
+    }
     if (b->extent < 0) ev_fail(c, s->where, "the range of index '%s' is not known; write '%s < n' where it is introduced", b->name, b->name);
     count *= b->extent;
   }

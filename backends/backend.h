@@ -36,4 +36,5 @@ uint64_t backend_abi_hash(const Module *);
 
 /* What an entry does with each operand, as optc_entry_desc.reads says it: bit 0 read, bit 1 written, bit 2 under a predicate only. */
 void backend_uses(const Program *, int64_t *uses);
+bool backend_checks_items(const Program *);                              /* requirements depend on the item */
 #endif

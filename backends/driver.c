@@ -1,11 +1,14 @@
 /* driver.c: one call of a compiled rule: validates it, then runs its kernels over groups, items and chunks.
  *
+ * The workspace: slots and totals, the temporaries of the call, then item by item its temporaries and a dense copy of each of its strided tensors.
+ *
  * Freestanding: no library call, no allocation, no state but the dispatch word that the caller hands in. It is part of the host
  * library (where it also drives the interpreters) and, as machine code without relocations, of every object that the compiler writes. */
 #include "ir/frame.h"
 
-enum { LAUNCH_CHECK, LAUNCH_GROUP, LAUNCH_ITEM, LAUNCH_CHUNK, LAUNCH_FINISH };        /* as in ir/kernel.h */
-enum { ROLE_STATE = 5, SCOPE_TENSOR = 0, READ = 1, WRITTEN = 2, PREDICATE = 4, NO_GROUP = -1, MAX_RANK = 64, MAX_TASKS = 256 };
+enum { LAUNCH_CHECK, LAUNCH_GROUP, LAUNCH_ITEM, LAUNCH_CHUNK, LAUNCH_FINISH, LAUNCH_SIZES, LAUNCH_CALL_SIZES, LAUNCH_TOTAL };        /* as in ir/kernel.h */
+enum { ROLE_IN = 2, ROLE_OUT = 3, ROLE_INOUT = 4, ROLE_STATE = 5, SCOPE_TENSOR = 0, SCOPE_GLOBAL = 2 };                              /* as in ir/module.h */
+enum { READ = 1, WRITTEN = 2, PREDICATE = 4, SIZED = 8, OF_SIZES = 1, OF_CALL = 2, NO_GROUP = -1, MAX_RANK = 64, MAX_TASKS = 256 };
 
 /* An item after its shape and shard are checked. */
 typedef struct view { char *item; const int64_t *shape; int64_t rank, group, total, count; } view;
@@ -14,9 +17,12 @@ typedef struct view { char *item; const int64_t *shape; int64_t rank, group, tot
 typedef struct worker {
   optc_frame frame;
   int64_t group;                         /* whose uniforms these are */
-  char *temps;                           /* of the next item */
+  uintptr_t at;                          /* workspace of the next item */
+  int too_large;                         /* sizes met that no memory has */
   void *data[OPTC_MAX_BUFFERS];
   uint64_t uniform[OPTC_MAX_UNIFORMS];
+  const int64_t *shapes[OPTC_MAX_BUFFERS];
+  int64_t ranks[OPTC_MAX_BUFFERS], counts[OPTC_MAX_BUFFERS], extents[OPTC_MAX_RANK*OPTC_MAX_BUFFERS];
 } worker;
 
 typedef struct job {
@@ -25,7 +31,10 @@ typedef struct job {
   const optc_call *call;
   int64_t variant;
   const optc_kernel_desc *kernel;
+  const int64_t *reads;                  /* the entry's */
+  enum { RUN, PACK, UNPACK } mode;
   int64_t units, n_tasks;
+  int sized, call_sized, strided;        /* sizes kernels are there; some tensor is not dense */
 } job;
 
 #define FIELD(base, offset, type) (*(type *)((char *)(base) + (offset)))
@@ -112,24 +121,31 @@ static int64_t choose(const optc_rule_desc *rule, int32_t *chosen) {
 }
 
 /* --- items ---------------------------------------------------------------------------------------------------------------- */
+
+/* The product of the extents, or -1. */
+static int64_t product(const int64_t *shape, int64_t rank) {
+  int64_t total = 1, zero = 0;
+  for (int64_t a = 0; a < rank; a++) {
+    int64_t n = shape[a];
+    if (n < 0) return -1;
+    if (!n) zero = 1;
+    else if (total > (INT64_MAX >> 5)/n) return -1;
+    else total *= n;
+  }
+  return zero ? 0 : total;
+}
+
 static int look(const optc_rule_desc *rule, const optc_call *call, int64_t i, view *v) {
   char *item = (char *)call->items + i*rule->item_size;
   v->item = item;
   v->group = FIELD(item, rule->item_group, int64_t);
   v->rank = FIELD(item, rule->item_rank, int64_t);
   v->shape = FIELD(item, rule->item_shape, const int64_t *);
-  int64_t first = FIELD(item, rule->item_first, int64_t), count = FIELD(item, rule->item_count, int64_t), total = 1, zero = 0;
+  int64_t first = FIELD(item, rule->item_first, int64_t), count = FIELD(item, rule->item_count, int64_t);
   if (v->rank < 0 || v->rank > MAX_RANK) return OPTC_E_SHAPE;
   if (v->rank && !v->shape) return OPTC_E_NULL;
-  for (int64_t a = 0; a < v->rank; a++) {
-    int64_t n = v->shape[a];
-    if (n < 0) return OPTC_E_SHAPE;
-    if (!n) zero = 1;
-    else if (total > (INT64_MAX >> 5)/n) return OPTC_E_SHAPE;
-    else total *= n;
-  }
-  if (zero) total = 0;
-  if (first < 0 || count < 0 || first > total || count > total - first || first%OPTC_CHUNK) return OPTC_E_SHAPE;
+  int64_t total = product(v->shape, v->rank);
+  if (total < 0 || first < 0 || count < 0 || first > total || count > total - first || first%OPTC_CHUNK) return OPTC_E_SHAPE;
   v->total = total;
   v->count = !count && !first ? total : count;
   return 0;
@@ -138,24 +154,19 @@ static int look(const optc_rule_desc *rule, const optc_call *call, int64_t i, vi
 /* Work is counted in chunks; an item without elements is one unit, because its scalars still have their kernels. */
 static int64_t units_of(const view *v) { return v->count ? (v->count + OPTC_CHUNK - 1)/OPTC_CHUNK : 1; }
 
-static size_t temp_size(const optc_entry_desc *entry, int64_t k, int64_t count) { return ((size_t)(entry->temp_bytes[k]*count) + 63) & ~(size_t)63; }
+static int64_t temp_kind(const optc_entry_desc *entry, int64_t k) { return entry->temp_kind ? entry->temp_kind[k] : 0; }
+static int dense(const int64_t *shape, int64_t rank, const int64_t *stride);
 
-static void start(worker *w, const job *j) {
-  const optc_call *call = j->call;
-  optc_frame *f = &w->frame;
-  f->hyper = call->groups;
-  f->global = call->global;
-  f->item = 0;
-  f->data = w->data;
-  f->uniform = w->uniform;
-  f->t = FIELD(call->global, 0, int64_t) + (j->entry->advances != 0);
-  f->seed = FIELD(call->global, 8, uint64_t);
-  f->index = f->count = f->begin = f->end = f->rank = f->failed = f->n_values = 0;
-  f->shape = 0;
-  f->exists = 0;
-  f->self = 0;
-  w->group = NO_GROUP;
-  w->temps = (char *)(((uintptr_t)call->workspace + 63) & ~(uintptr_t)63);
+/* Room in the workspace for `count` elements. */
+static void *reserve(worker *w, int64_t count, int64_t bytes) {
+  if (count < 0) count = 0;
+  if (count > (INT64_MAX >> 8)/bytes || (uint64_t)count*(uint64_t)bytes > (UINTPTR_MAX >> 1) - (w->at & (UINTPTR_MAX >> 1))) {
+    w->too_large = 1;
+    count = 0;
+  }
+  void *at = (void *)w->at;
+  w->at += ((size_t)(count*bytes) + 63) & ~(size_t)63;
+  return at;
 }
 
 static void launch(worker *w, const job *j, const optc_kernel_desc *kernel) {
@@ -163,29 +174,165 @@ static void launch(worker *w, const job *j, const optc_kernel_desc *kernel) {
   kernel->fn[j->variant](&w->frame);
 }
 
+static void launch_all(worker *w, const job *j, int64_t kind) {
+  for (int64_t k = 0; k < j->entry->n_kernels; k++)
+    if (j->entry->kernels[k].launch == kind) launch(w, j, &j->entry->kernels[k]);
+}
+
+/* What the frame says of an operand with elements: data, and its own shape where the caller chooses it. */
+static int enter_tensor(worker *w, const job *j, int64_t k, void *base, int64_t count) {
+  const optc_operand_desc *o = &j->rule->operands[k];
+  const optc_shaped *x = &FIELD(base, o->offset, const optc_shaped);
+  w->data[k] = x->data;
+  w->shapes[k] = 0;
+  w->ranks[k] = 0;
+  w->counts[k] = count;
+  if (!o->shaped || !(j->reads[k] & (READ | WRITTEN | SIZED))) return 0;
+  int64_t rank = x->rank;
+  if (rank < 0 || rank > MAX_RANK) return OPTC_E_SHAPE;
+  if (rank && !x->shape && x->data) return OPTC_E_NULL;
+  if (!x->shape) rank = 0;
+  w->shapes[k] = x->shape;
+  w->ranks[k] = rank;
+  w->counts[k] = product(x->shape, rank);
+  return w->counts[k] < 0 ? OPTC_E_SHAPE : 0;
+}
+
+static void make_job(job *j, const optc_rule_desc *rule, const optc_entry_desc *entry, const optc_call *call, int64_t variant) {
+  j->rule = rule;
+  j->entry = entry;
+  j->call = call;
+  j->variant = variant;
+  j->kernel = 0;
+  j->reads = entry ? entry->reads : 0;
+  j->mode = RUN;
+  j->units = j->n_tasks = 0;
+  j->sized = j->call_sized = j->strided = 0;
+  for (int64_t k = 0; entry && k < entry->n_kernels; k++) {
+    j->sized |= entry->kernels[k].launch == LAUNCH_SIZES;
+    j->call_sized |= entry->kernels[k].launch == LAUNCH_CALL_SIZES;
+  }
+}
+
+/* A worker at the beginning of the list, with the operands and temporaries of the call. An error code. */
+static int start(worker *w, const job *j) {
+  const optc_rule_desc *rule = j->rule;
+  const optc_entry_desc *entry = j->entry;
+  const optc_call *call = j->call;
+  optc_frame *f = &w->frame;
+  f->hyper = call->groups;
+  f->global = call->global;
+  f->item = 0;
+  f->data = w->data;
+  f->uniform = w->uniform;
+  f->t = FIELD(call->global, 0, int64_t) + (entry->advances != 0);
+  f->seed = FIELD(call->global, 8, uint64_t);
+  f->index = f->count = f->begin = f->end = f->rank = f->failed = f->n_values = f->position = 0;
+  f->shape = 0;
+  f->exists = 0;
+  f->self = 0;
+  f->shapes = w->shapes;
+  f->ranks = w->ranks;
+  f->counts = w->counts;
+  f->extents = w->extents;
+  f->n_items = call->n_items;
+  w->group = NO_GROUP;
+  w->too_large = 0;
+  w->at = ((uintptr_t)call->workspace + 63) & ~(uintptr_t)63;
+  f->slots = reserve(w, entry->n_slots*call->n_items, 8);
+  f->totals = reserve(w, entry->n_slots, 8);
+  int code = 0;
+  for (int64_t k = 0; k < rule->n_operands; k++) {
+    w->data[k] = 0;
+    w->shapes[k] = 0;
+    w->ranks[k] = w->counts[k] = 0;
+    if (rule->operands[k].scope == SCOPE_GLOBAL && rule->operands[k].tensor && !code) code = enter_tensor(w, j, k, call->global, 0);
+  }
+  if (code) return code;
+  if (j->call_sized) launch_all(w, j, LAUNCH_CALL_SIZES);
+  for (int64_t k = 0; k < entry->n_temps; k++)
+    if (temp_kind(entry, k) & OF_CALL) w->data[rule->n_operands + k] = reserve(w, w->counts[rule->n_operands + k], entry->temp_bytes[k]);
+  return w->too_large ? OPTC_E_SHAPE : 0;
+}
+
 static void enter_group(worker *w, const job *j, int64_t group) {
   if (w->group == group) return;
   w->group = group;
   w->frame.hyper = (const char *)j->call->groups + group*j->rule->hyper_size;
-  for (int64_t k = 0; k < j->entry->n_kernels; k++)
-    if (j->entry->kernels[k].launch == LAUNCH_GROUP) launch(w, j, &j->entry->kernels[k]);
+  launch_all(w, j, LAUNCH_GROUP);
 }
 
-/* Points the frame at an item; temporaries of all items stand one after the other in the workspace. */
-static void enter_item(worker *w, const job *j, int64_t i, const view *v) {
+static int may_be_strided(const optc_operand_desc *o) { return o->role >= ROLE_IN && o->role <= ROLE_INOUT; }
+
+/* Points the frame at an item; what the items have in the workspace stands one after the other. An error code. */
+static int enter_item(worker *w, const job *j, int64_t i, const view *v) {
   const optc_rule_desc *rule = j->rule;
+  const optc_entry_desc *entry = j->entry;
   optc_frame *f = &w->frame;
+  f->hyper = (const char *)j->call->groups + v->group*rule->hyper_size;
   f->item = v->item;
   f->index = j->call->first_item + i;
+  f->position = i;
   f->count = f->end = v->count;
   f->begin = 0;
   f->shape = v->shape;
   f->rank = v->rank;
-  for (int64_t k = 0; k < rule->n_operands; k++)
-    w->data[k] = rule->operands[k].scope == SCOPE_TENSOR ? FIELD(v->item, rule->operands[k].offset, void *) : 0;
-  for (int64_t k = 0; k < j->entry->n_temps; k++) {
-    w->data[rule->n_operands + k] = w->temps;
-    w->temps += temp_size(j->entry, k, v->count);
+  for (int64_t k = 0; k < rule->n_operands; k++) {
+    if (rule->operands[k].scope != SCOPE_TENSOR) continue;
+    int code = enter_tensor(w, j, k, v->item, v->count);
+    if (code) return code;
+  }
+  if (j->sized) launch_all(w, j, LAUNCH_SIZES);
+  for (int64_t k = 0; k < entry->n_temps; k++) {
+    int64_t kind = temp_kind(entry, k), buffer = rule->n_operands + k;
+    if (!(kind & OF_CALL)) w->data[buffer] = reserve(w, kind & OF_SIZES ? w->counts[buffer] : v->count, entry->temp_bytes[k]);
+  }
+  for (int64_t k = 0; k < rule->n_operands && j->strided; k++) {
+    const optc_operand_desc *o = &rule->operands[k];
+    if (o->scope != SCOPE_TENSOR || !w->data[k] || !may_be_strided(o) || !(j->reads[k] & (READ | WRITTEN))) continue;
+    const optc_tensor *x = &FIELD(v->item, o->offset, const optc_tensor);
+    if (!dense(o->shaped ? w->shapes[k] : v->shape, o->shaped ? w->ranks[k] : v->rank, x->stride)) w->data[k] = reserve(w, w->counts[k], o->bytes);
+  }
+  return w->too_large ? OPTC_E_SHAPE : 0;
+}
+
+/* --- strided tensors ---------------------------------------------------------------------------------------------------------- */
+
+/* Row-major, where that makes a difference. */
+static int dense(const int64_t *shape, int64_t rank, const int64_t *stride) {
+  int64_t step = 1;
+  if (!stride || product(shape, rank) == 0) return 1;
+  for (int64_t a = rank; a-- > 0;) {
+    if (shape[a] != 1 && stride[a] != step) return 0;
+    step *= shape[a];
+  }
+  return 1;
+}
+
+static void copy_element(char *to, const char *from, int64_t bytes) {
+  switch (bytes) {
+    case 1: *to = *from; return;
+    case 2: *(uint16_t *)to = *(const uint16_t *)from; return;
+    case 4: *(uint32_t *)to = *(const uint32_t *)from; return;
+    default: *(uint64_t *)to = *(const uint64_t *)from; return;
+  }
+}
+
+/* Between the caller's strided tensors of an item and their dense copies. */
+static void copy_strided(worker *w, const job *j, const view *v) {
+  for (int64_t k = 0; k < j->rule->n_operands; k++) {
+    const optc_operand_desc *o = &j->rule->operands[k];
+    const optc_tensor *x = &FIELD(v->item, o->offset, const optc_tensor);
+    if (o->scope != SCOPE_TENSOR || !o->tensor || w->data[k] == x->data) continue;
+    if (j->mode == UNPACK && !(j->reads[k] & WRITTEN)) continue;
+    const int64_t *shape = o->shaped ? w->shapes[k] : v->shape;
+    int64_t rank = o->shaped ? w->ranks[k] : v->rank;
+    for (int64_t i = 0; i < w->counts[k]; i++) {
+      int64_t at = 0, rest = i;
+      for (int64_t a = rank; a-- > 0; rest /= shape[a]) at += rest%shape[a]*x->stride[a];
+      char *packed = (char *)w->data[k] + i*o->bytes, *strided = (char *)x->data + at*o->bytes;
+      copy_element(j->mode == PACK ? packed : strided, j->mode == PACK ? strided : packed, o->bytes);
+    }
   }
 }
 
@@ -202,13 +349,16 @@ static void task(void *context, int64_t index) {
     look(j->rule, j->call, i, &v);
     int64_t units = units_of(&v), u = begin > at ? begin - at : 0, stop = end - at < units ? end - at : units;
     at += units;
-    if (u >= units) {
-      for (int64_t k = 0; k < j->entry->n_temps; k++) w.temps += temp_size(j->entry, k, v.count);
+    if (u >= units && !j->sized && !j->strided) {                       /* another worker's: where the next one lies is all that matters */
+      for (int64_t k = 0; k < j->entry->n_temps; k++)
+        if (!(temp_kind(j->entry, k) & OF_CALL)) reserve(&w, v.count, j->entry->temp_bytes[k]);
       continue;
     }
     enter_item(&w, j, i, &v);
-    if (j->kernel->launch == LAUNCH_ITEM) {
+    if (u >= units) continue;
+    if (j->mode != RUN || j->kernel->launch == LAUNCH_ITEM) {
       if (u) continue;                   /* the worker that has its first unit does it */
+      if (j->mode != RUN) { copy_strided(&w, j, &v); continue; }
       enter_group(&w, j, v.group);
       launch(&w, j, j->kernel);
       continue;
@@ -237,18 +387,25 @@ static int fail(const optc_call *call, int code, const char *text, int64_t item)
   return code;
 }
 
-static int overlap(const void *a, size_t a_size, const void *b, size_t b_size) {
-  uintptr_t x = (uintptr_t)a, y = (uintptr_t)b;
-  return a && b && a_size && b_size && (x < y ? y - x < a_size : x - y < b_size);
+/* The bytes that a tensor's elements lie in. */
+typedef struct span { uintptr_t from, to; } span;
+
+static span span_of(const void *data, int64_t count, int64_t bytes, const int64_t *shape, int64_t rank, const int64_t *stride) {
+  span s = {(uintptr_t)data, (uintptr_t)data + (uintptr_t)(count*bytes)};
+  if (!data || count <= 0) s.to = s.from;
+  else if (!dense(shape, rank, stride)) {
+    s.to = s.from + (uintptr_t)bytes;
+    for (int64_t a = 0; a < rank; a++) *(stride[a] < 0 ? &s.from : &s.to) += (uintptr_t)(stride[a]*(shape[a] - 1)*bytes);
+  }
+  return s;
 }
 
-static int dense(const view *v, const int64_t *stride) {
-  int64_t step = 1;
-  for (int64_t a = v->rank; stride && v->total && a-- > 0;) {
-    if (v->shape[a] != 1 && stride[a] != step) return 0;
-    step *= v->shape[a];
-  }
-  return 1;
+static int overlap(span a, span b) { return a.from < b.to && b.from < a.to && a.from != a.to && b.from != b.to; }
+
+static span operand_span(const worker *w, const job *j, const view *v, int64_t k) {
+  const optc_operand_desc *o = &j->rule->operands[k];
+  const optc_tensor *x = &FIELD(v->item, o->offset, const optc_tensor);
+  return span_of(x->data, w->counts[k], o->bytes, o->shaped ? w->shapes[k] : v->shape, o->shaped ? w->ranks[k] : v->rank, x->stride);
 }
 
 static const optc_entry_desc *entry_named(const optc_rule_desc *rule, uint32_t word) {
@@ -267,22 +424,38 @@ static void find_existing(worker *w, const job *layout, int64_t i, const view *v
   w->frame.exists = exists;
   enter_item(w, layout, i, v);
   enter_group(w, layout, v->group);
-  for (int64_t k = 0; k < layout->entry->n_kernels; k++)
-    if (layout->entry->kernels[k].launch == LAUNCH_ITEM) launch(w, layout, &layout->entry->kernels[k]);
+  launch_all(w, layout, LAUNCH_ITEM);
 }
 
-/* The tensors of one item. */
-static int check_tensors(const job *j, worker *layout_worker, const job *layout, int64_t i, const view *v) {
+/* Strides: dense where they must be. Of a shard only dense ones; of what is written none that leads to one element twice by being 0. */
+static int check_strides(job *j, const worker *w, const view *v, int64_t k) {
+  const optc_operand_desc *o = &j->rule->operands[k];
+  const int64_t *stride = FIELD(v->item, o->offset, const optc_tensor).stride, *shape = o->shaped ? w->shapes[k] : v->shape;
+  int64_t rank = o->shaped ? w->ranks[k] : v->rank, reach = 0;
+  if (dense(shape, rank, stride)) return 0;
+  if (!may_be_strided(o) || (!o->shaped && v->count != v->total)) return OPTC_E_SHAPE;
+  for (int64_t a = 0; a < rank; a++) {
+    if (shape[a] == 1) continue;
+    int64_t step = stride[a] < 0 ? -stride[a] : stride[a];
+    if (step < 0 || step > ((INT64_MAX >> 5) - reach)/shape[a] || (!step && j->reads[k] & WRITTEN)) return OPTC_E_SHAPE;
+    reach += step*shape[a];
+  }
+  j->strided = 1;
+  return 0;
+}
+
+/* The tensors of one item, which the worker has entered. */
+static int check_tensors(job *j, const worker *w, worker *layout_worker, const job *layout, int64_t i, const view *v) {
   const optc_rule_desc *rule = j->rule;
   uint8_t exists[OPTC_MAX_BUFFERS];
   int looked = 0;
   for (int64_t k = 0; k < rule->n_operands; k++) {
     const optc_operand_desc *o = &rule->operands[k];
-    int64_t use = j->entry->reads[k];
+    int64_t use = j->reads[k];
     if (o->scope != SCOPE_TENSOR || !(use & (READ | WRITTEN))) continue;
     const optc_tensor *x = &FIELD(v->item, o->offset, const optc_tensor);
     if (!x->data) {
-      if (o->optional || !v->count) continue;
+      if (o->optional || o->role == ROLE_OUT || w->counts[k] <= 0) continue;
       if (!(use & PREDICATE) || !layout->entry) return OPTC_E_NULL;
       if (!looked) {
         for (int64_t n = 0; n < rule->n_operands; n++) exists[n] = 1;
@@ -293,13 +466,26 @@ static int check_tensors(const job *j, worker *layout_worker, const job *layout,
       continue;
     }
     if ((uintptr_t)x->data%(uintptr_t)o->bytes) return OPTC_E_ALIGN;
-    if (!dense(v, x->stride)) return OPTC_E_SHAPE;
+    int code = check_strides(j, w, v, k);
+    if (code) return code;
+    span mine = operand_span(w, j, v, k);
     for (int64_t n = 0; n < rule->n_operands && use & WRITTEN; n++) {
       const optc_operand_desc *p = &rule->operands[n];
-      if (n != k && p->scope == SCOPE_TENSOR && j->entry->reads[n] & (READ | WRITTEN) &&
-          overlap(x->data, (size_t)(v->count*o->bytes), FIELD(v->item, p->offset, void *), (size_t)(v->count*p->bytes)))
-        return OPTC_E_OVERLAP;
+      if (n != k && p->scope == SCOPE_TENSOR && j->reads[n] & (READ | WRITTEN) && overlap(mine, operand_span(w, j, v, n))) return OPTC_E_OVERLAP;
     }
+  }
+  return 0;
+}
+
+/* The tensors of the call: there, aligned and dense. */
+static int check_globals(const job *j, const worker *w) {
+  for (int64_t k = 0; k < j->rule->n_operands; k++) {
+    const optc_operand_desc *o = &j->rule->operands[k];
+    if (o->scope != SCOPE_GLOBAL || !o->tensor || !(j->reads[k] & (READ | WRITTEN))) continue;
+    const optc_tensor *x = &FIELD(j->call->global, o->offset, const optc_tensor);
+    if (!x->data && !o->optional && o->role != ROLE_OUT && w->counts[k] > 0) return OPTC_E_NULL;
+    if (x->data && (uintptr_t)x->data%(uintptr_t)o->bytes) return OPTC_E_ALIGN;
+    if (x->data && o->shaped && !dense(w->shapes[k], w->ranks[k], x->stride)) return OPTC_E_SHAPE;
   }
   return 0;
 }
@@ -312,11 +498,9 @@ static int check_head(const optc_rule_desc *rule, const optc_call *call) {
   return call->n_items < 0 || call->first_item < 0 ? OPTC_E_SHAPE : 0;
 }
 
-/* Requirements of a parameter group that is in use. */
-static int check_group(const job *j, worker *w, int64_t group, int64_t i) {
+/* Requirements, for the item that the worker has entered. */
+static int check_item(const job *j, worker *w, int64_t i) {
   optc_error *e = j->call->error;
-  w->group = group;
-  w->frame.hyper = (const char *)j->call->groups + group*j->rule->hyper_size;
   for (int64_t k = 0; k < j->entry->n_kernels; k++) {
     if (j->entry->kernels[k].launch != LAUNCH_CHECK) continue;
     launch(w, j, &j->entry->kernels[k]);
@@ -329,24 +513,32 @@ static int check_group(const job *j, worker *w, int64_t group, int64_t i) {
   return 0;
 }
 
-static int check_call(const job *j, int64_t *units, int64_t *first_group) {
+static int check_call(job *j, int64_t *first_group) {
   const optc_rule_desc *rule = j->rule;
   const optc_entry_desc *entry = j->entry;
   const optc_call *call = j->call;
-  if (rule->n_operands + entry->n_temps > OPTC_MAX_BUFFERS || entry->n_uniforms > OPTC_MAX_UNIFORMS) return fail(call, OPTC_E_INTERNAL, texts[OPTC_E_MEMORY], -1);
-  job layout = *j;
-  layout.entry = entry_named(rule, WORD('l', 'a', 'y', 'o'));
+  if (rule->n_operands + entry->n_temps > OPTC_MAX_BUFFERS || entry->n_uniforms > OPTC_MAX_UNIFORMS || entry->n_slots > OPTC_MAX_SLOTS)
+    return fail(call, OPTC_E_INTERNAL, texts[OPTC_E_MEMORY], -1);
+  job layout;
+  make_job(&layout, rule, entry_named(rule, WORD('l', 'a', 'y', 'o')), call, j->variant);
   worker w, layout_worker;
-  start(&w, j);
-  if (layout.entry) start(&layout_worker, &layout);
-  size_t workspace = 0;
-  *units = 0;
+  int code = start(&w, j);
+  if (!code && layout.entry) code = start(&layout_worker, &layout);
+  if (!code) code = check_globals(j, &w);
+  if (code) return fail(call, code, 0, -1);
   *first_group = 0;
   for (int64_t i = 0; i < call->n_items; i++) {
     view v;
-    int code = look(rule, call, i, &v);
+    uintptr_t before = w.at;
+    code = look(rule, call, i, &v);
     if (!code && (v.group < 0 || v.group >= call->n_groups)) code = OPTC_E_GROUP;
-    if (!code) code = check_tensors(j, &layout_worker, &layout, i, &v);
+    if (!code) code = enter_item(&w, j, i, &v);
+    int strided = j->strided;
+    if (!code) code = check_tensors(j, &w, &layout_worker, &layout, i, &v);
+    if (!code && strided != j->strided) {                               /* the first one: this item needs room for its copies */
+      w.at = before;
+      code = enter_item(&w, j, i, &v);
+    }
     if (code) return fail(call, code, 0, i);
     if (!i) *first_group = v.group;
     for (int64_t k = 0; entry->equal_hypers >> k && k < 64; k++) {
@@ -355,50 +547,59 @@ static int check_call(const job *j, int64_t *units, int64_t *first_group) {
           FIELD(call->groups, v.group*rule->hyper_size + at, uint64_t) != FIELD(call->groups, *first_group*rule->hyper_size + at, uint64_t))
         return fail(call, OPTC_E_HYPER, 0, i);
     }
-    if (w.group != v.group && (code = check_group(j, &w, v.group, i))) return code;
-    *units += units_of(&v);
-    for (int64_t k = 0; k < entry->n_temps; k++) workspace += temp_size(entry, k, v.count);
+    if ((entry->item_checks || w.group != v.group) && (code = check_item(j, &w, i))) return code;
+    w.group = v.group;
+    j->units += units_of(&v);
   }
-  uintptr_t lost = -(uintptr_t)call->workspace & 63;                 /* in front of the first aligned byte */
-  if (workspace && (!call->workspace || call->workspace_size < workspace + lost)) return fail(call, OPTC_E_WORKSPACE, 0, -1);
+  size_t need = w.at - (uintptr_t)call->workspace;                      /* with what lies in front of the first aligned byte */
+  if (w.at != (((uintptr_t)call->workspace + 63) & ~(uintptr_t)63) && (!call->workspace || call->workspace_size < need)) return fail(call, OPTC_E_WORKSPACE, 0, -1);
   for (int64_t k = 0; k < entry->n_kernels; k++)
-    if (entry->kernels[k].launch == LAUNCH_FINISH && !call->n_groups && rule->hyper_size) return fail(call, OPTC_E_GROUP, 0, -1);
+    if ((entry->kernels[k].launch == LAUNCH_FINISH || entry->kernels[k].launch == LAUNCH_TOTAL) && !call->n_groups && rule->hyper_size) return fail(call, OPTC_E_GROUP, 0, -1);
   return 0;
 }
 
 /* --- the entries ------------------------------------------------------------------------------------------------------------ */
-static void run(job *j, int64_t first_group) {
+static void run_items(job *j) {
   const optc_call *call = j->call;
+  int64_t tasks = call->n_items > 4096 ? MAX_TASKS/8 : MAX_TASKS;       /* every task walks the list: fewer for a long one */
+  if (!j->units) return;
+  j->n_tasks = !call->parallel || !call->parallel->run ? 1 : j->units < tasks ? j->units : tasks;
+  if (j->n_tasks == 1) task(j, 0);
+  else call->parallel->run(call->parallel->self, j->n_tasks, task, j);
+}
+
+static void run_strided(job *j, int mode) {
+  if (!j->strided) return;
+  j->mode = mode;
+  run_items(j);
+  j->mode = RUN;
+}
+
+static void run(job *j, int64_t first_group) {
+  run_strided(j, PACK);
   for (int64_t k = 0; k < j->entry->n_kernels; k++) {
     j->kernel = &j->entry->kernels[k];
-    if (j->kernel->launch == LAUNCH_FINISH) {
+    if (j->kernel->launch == LAUNCH_FINISH || j->kernel->launch == LAUNCH_TOTAL) {
       worker w;
       start(&w, j);
-      w.frame.hyper = (const char *)call->groups + first_group*j->rule->hyper_size;
+      w.frame.hyper = (const char *)j->call->groups + first_group*j->rule->hyper_size;
       launch(&w, j, j->kernel);
-    } else if (j->kernel->launch >= LAUNCH_ITEM && j->units) {
-      int64_t tasks = call->n_items > 4096 ? MAX_TASKS/8 : MAX_TASKS;       /* every task walks the list: fewer for a long one */
-      j->n_tasks = !call->parallel || !call->parallel->run ? 1 : j->units < tasks ? j->units : tasks;
-      if (j->n_tasks == 1) task(j, 0);
-      else call->parallel->run(call->parallel->self, j->n_tasks, task, j);
-    }
+    } else if (j->kernel->launch == LAUNCH_ITEM || j->kernel->launch == LAUNCH_CHUNK) run_items(j);
   }
+  run_strided(j, UNPACK);
 }
 
 int optc_drive(const optc_rule_desc *rule, int64_t entry, const optc_call *call, int32_t *chosen) {
   if (!call) return OPTC_E_NULL;
   job j;
-  j.rule = rule;
-  j.entry = &rule->entries[entry];
-  j.call = call;
-  j.variant = choose(rule, chosen);
+  make_job(&j, rule, &rule->entries[entry], call, choose(rule, chosen));
   if (j.variant < 0) return fail(call, OPTC_E_TARGET, 0, -1);
   int code = check_head(rule, call);
   if (code == OPTC_E_SIZE) return code;                                /* where `error` lies is not known then */
   if (code) return fail(call, code, 0, -1);
   int64_t first_group;
   uint64_t saved = float_enter();
-  code = check_call(&j, &j.units, &first_group);
+  code = check_call(&j, &first_group);
   if (!code) {
     run(&j, first_group);
     int64_t *t = &FIELD(call->global, 0, int64_t);
@@ -410,27 +611,52 @@ int optc_drive(const optc_rule_desc *rule, int64_t entry, const optc_call *call,
   return code;
 }
 
+/* Bytes that an entry needs behind the first aligned one; 0 where the call is wrong. */
+static size_t entry_workspace(const optc_rule_desc *rule, const optc_entry_desc *entry, const optc_call *call) {
+  job j;
+  make_job(&j, rule, entry, call, 0);    /* sizes kernels are the same in every variant */
+  j.strided = 1;
+  worker w;
+  view v;
+  if (rule->n_operands + entry->n_temps > OPTC_MAX_BUFFERS || start(&w, &j)) return 0;
+  uintptr_t first = ((uintptr_t)call->workspace + 63) & ~(uintptr_t)63;
+  for (int64_t i = 0; i < call->n_items; i++)
+    if (look(rule, call, i, &v) || v.group < 0 || v.group >= call->n_groups || enter_item(&w, &j, i, &v)) return 0;
+  return w.at - first;
+}
+
 size_t optc_drive_workspace(const optc_rule_desc *rule, const optc_call *call) {
   size_t most = 0;
   if (!call || check_head(rule, call)) return 0;
+  uint64_t saved = float_enter();
   for (int64_t e = 0; e < rule->n_entries; e++) {
-    const optc_entry_desc *entry = &rule->entries[e];
-    size_t size = 0;
-    view v;
-    for (int64_t i = 0; i < call->n_items && entry->n_temps; i++)
-      for (int64_t k = 0; !look(rule, call, i, &v) && k < entry->n_temps; k++) size += temp_size(entry, k, v.count);
+    size_t size = entry_workspace(rule, &rule->entries[e], call);
     if (size > most) most = size;
   }
+  float_leave(saved);
   return most ? most + 63 : 0;
+}
+
+static void tell_state(optc_state_info *info, const optc_operand_desc *o, const worker *w, const view *v, int64_t k, int exists) {
+  int64_t own = o->tensor && !o->item_shape, rank = !o->tensor ? 0 : own ? o->rank : v->rank;
+  const int64_t *shape = own ? &w->extents[OPTC_MAX_RANK*k] : v->shape;
+  info->name = o->name;
+  info->external = o->external ? o->external : o->name;
+  info->type = o->type_name;
+  info->scope = (int32_t)o->scope;
+  info->exists = exists;
+  info->rank = rank;
+  for (int64_t a = 0; a < 8; a++) info->shape[a] = a < rank && rank <= 8 ? shape[a] : 0;
+  info->count = !o->tensor ? 1 : own ? w->counts[k] : v->count;
+  info->bytes = o->tensor ? info->count*o->bytes : 8;
+  info->offset = o->offset;
 }
 
 int optc_drive_layout(const optc_rule_desc *rule, const optc_call *call, int64_t item, optc_state_info *out, int32_t *chosen) {
   if (!call) return OPTC_E_NULL;
   job j;
-  j.rule = rule;
-  j.entry = entry_named(rule, WORD('l', 'a', 'y', 'o'));
-  j.call = call;
-  j.variant = choose(rule, chosen);
+  const optc_entry_desc *layout = entry_named(rule, WORD('l', 'a', 'y', 'o'));
+  make_job(&j, rule, layout ? layout : &rule->entries[0], call, choose(rule, chosen));
   if (j.variant < 0) return fail(call, OPTC_E_TARGET, 0, -1);
   int code = check_head(rule, call);
   if (code == OPTC_E_SIZE) return code;
@@ -441,28 +667,16 @@ int optc_drive_layout(const optc_rule_desc *rule, const optc_call *call, int64_t
   if (!code && (v.group < 0 || v.group >= call->n_groups)) code = OPTC_E_GROUP;
   if (code) return fail(call, code, 0, item);
   uint8_t exists[OPTC_MAX_BUFFERS];
+  worker w;
   for (int64_t k = 0; k < rule->n_operands; k++) exists[k] = 1;
-  if (j.entry) {
-    uint64_t saved = float_enter();
-    worker w;
-    start(&w, &j);
-    find_existing(&w, &j, item, &v, exists);
-    float_leave(saved);
-  }
-  for (int64_t k = 0, n = 0; k < rule->n_operands; k++) {
-    const optc_operand_desc *o = &rule->operands[k];
-    if (o->role != ROLE_STATE) continue;
-    optc_state_info *info = &out[n++];
-    info->name = o->name;
-    info->external = o->external ? o->external : o->name;
-    info->type = o->type_name;
-    info->scope = (int32_t)o->scope;
-    info->exists = exists[k];
-    info->rank = o->scope == SCOPE_TENSOR ? v.rank : 0;
-    info->count = o->scope == SCOPE_TENSOR ? v.count : 1;
-    info->bytes = o->scope == SCOPE_TENSOR ? v.count*o->bytes : 8;
-    info->offset = o->offset;
-  }
+  uint64_t saved = float_enter();
+  code = start(&w, &j);
+  if (!code) code = enter_item(&w, &j, item, &v);
+  if (!code && layout) find_existing(&w, &j, item, &v, exists);
+  float_leave(saved);
+  if (code) return fail(call, code, 0, item);
+  for (int64_t k = 0, n = 0; k < rule->n_operands; k++)
+    if (rule->operands[k].role == ROLE_STATE) tell_state(&out[n++], &rule->operands[k], &w, &v, k, exists[k]);
   return fail(call, OPTC_OK, "", -1);
 }
 
@@ -473,24 +687,36 @@ int optc_drive_check(const optc_rule_desc *rule, const optc_call *call) {
   int code = check_head(rule, call);
   if (code == OPTC_E_SIZE) return code;
   if (code) return fail(call, code, 0, -1);
-  for (int64_t i = 0; i < call->n_items; i++) {
+  int64_t reads[OPTC_MAX_BUFFERS];                                      /* as if one entry did what all do */
+  for (int64_t k = 0; k < rule->n_operands; k++) {
+    reads[k] = 0;
+    for (int64_t e = 0; e < rule->n_entries; e++) reads[k] |= rule->entries[e].reads[k];
+  }
+  const optc_entry_desc *layout = entry_named(rule, WORD('l', 'a', 'y', 'o'));
+  job j;
+  make_job(&j, rule, layout ? layout : &rule->entries[0], call, 0);
+  j.reads = reads;
+  worker w, other;
+  uint64_t saved = float_enter();
+  code = start(&w, &j);
+  if (!code) code = start(&other, &j);
+  int64_t i = code ? -1 : 0;
+  for (; !code && i < call->n_items; i++) {
     view a, b;
-    if ((code = look(rule, call, i, &a))) return fail(call, code, 0, i);
-    for (int64_t k = 0; k < rule->n_operands; k++) {
-      const optc_operand_desc *x = &rule->operands[k];
-      int64_t written = 0;
-      for (int64_t e = 0; e < rule->n_entries; e++) written |= rule->entries[e].reads[k] & WRITTEN;
-      if (x->scope != SCOPE_TENSOR || !written) continue;
-      for (int64_t l = 0; l < call->n_items; l++) {
-        if (look(rule, call, l, &b)) continue;               /* reported when its turn comes */
-        for (int64_t n = 0; n < rule->n_operands; n++) {
-          const optc_operand_desc *y = &rule->operands[n];
-          if (y->scope == SCOPE_TENSOR && (l != i || n != k) &&
-              overlap(FIELD(a.item, x->offset, void *), (size_t)(a.count*x->bytes), FIELD(b.item, y->offset, void *), (size_t)(b.count*y->bytes)))
-            return fail(call, OPTC_E_OVERLAP, 0, i);
-        }
+    if ((code = look(rule, call, i, &a))) break;
+    if (a.group < 0 || a.group >= call->n_groups) { code = OPTC_E_GROUP; break; }
+    if ((code = enter_item(&w, &j, i, &a))) break;
+    for (int64_t k = 0; k < rule->n_operands && !code; k++) {
+      if (rule->operands[k].scope != SCOPE_TENSOR || !(reads[k] & WRITTEN)) continue;
+      span mine = operand_span(&w, &j, &a, k);
+      for (int64_t l = 0; l < call->n_items && !code; l++) {
+        if (look(rule, call, l, &b) || b.group < 0 || b.group >= call->n_groups || enter_item(&other, &j, l, &b)) continue;      /* reported when its turn comes */
+        for (int64_t n = 0; n < rule->n_operands; n++)
+          if (rule->operands[n].scope == SCOPE_TENSOR && (l != i || n != k) && overlap(mine, operand_span(&other, &j, &b, n))) code = OPTC_E_OVERLAP;
       }
     }
+    if (code) break;
   }
-  return fail(call, OPTC_OK, "", -1);
+  float_leave(saved);
+  return code ? fail(call, code, 0, i) : fail(call, OPTC_OK, "", -1);
 }

@@ -39,9 +39,9 @@ static LLVMValueRef finish(Table *t) {
 
 /* --- what an entry does with its operands ------------------------------------------------------------------------------------ */
 
-enum { USE_READ = 1, USE_WRITTEN = 2, USE_PREDICATE = 4 };
+enum { USE_READ = 1, USE_WRITTEN = 2, USE_PREDICATE = 4, USE_SIZES = 8 };
 
-static void find_uses(const Block *block, unsigned n_operands, int64_t *uses, bool *always) {
+static void find_uses(const Block *block, unsigned n_operands, int64_t *uses, bool *always, bool *sizes) {
   for (unsigned i = 0; i < block->n; i++) {
     const Inst *inst = block->insts[i];
     bool load = inst->op == KOP_E_LOAD, store = inst->op == KOP_E_STORE;
@@ -49,17 +49,33 @@ static void find_uses(const Block *block, unsigned n_operands, int64_t *uses, bo
       uses[inst->imm] |= load || inst->op == KOP_E_SCALAR ? USE_READ : USE_WRITTEN;
       if (inst->n_args <= (load ? 1u : 2u)) always[inst->imm] = true;
     }
-    if (inst->body) find_uses(inst->body, n_operands, uses, always);
-    if (inst->otherwise) find_uses(inst->otherwise, n_operands, uses, always);
+    if (inst->op == KOP_E_SIZE) sizes[inst->imm] = true;
+    if (inst->body) find_uses(inst->body, n_operands, uses, always, sizes);
+    if (inst->otherwise) find_uses(inst->otherwise, n_operands, uses, always, sizes);
   }
 }
 
 void backend_uses(const Program *p, int64_t *uses) {
   unsigned n = p->module->n_operands;
-  bool *always = arena_array(p->arena, (size_t)n + 1, sizeof *always);
+  bool *always = arena_array(p->arena, (size_t)n + 1, sizeof *always), *sizes = arena_array(p->arena, (size_t)n + 1, sizeof *sizes);
   for (unsigned k = 0; k < n; k++) uses[k] = 0;
-  for (unsigned k = 0; k < p->n_kernels; k++) find_uses(p->kernels[k]->body, n, uses, always);
-  for (unsigned k = 0; k < n; k++) if (uses[k] && !always[k]) uses[k] |= USE_PREDICATE;
+  for (unsigned k = 0; k < p->n_kernels; k++) find_uses(p->kernels[k]->body, n, uses, always, sizes);
+  for (unsigned k = 0; k < n; k++) uses[k] |= (uses[k] && !always[k] ? USE_PREDICATE : 0) | (sizes[k] && operand_is_shaped(&p->module->operands[k]) ? USE_SIZES : 0);
+}
+
+static bool of_item(const Module *m, const Block *block) {
+  for (unsigned i = 0; block && i < block->n; i++) {
+    const Inst *inst = block->insts[i];
+    bool operand = inst->op == KOP_E_SIZE || inst->op == KOP_E_PRESENT || inst->op == KOP_E_SCALAR;
+    if (inst->op == KOP_E_ITEM || inst->op == KOP_E_COUNT || (operand && m->operands[inst->imm].scope != SCOPE_GLOBAL)) return true;
+    if (of_item(m, inst->body) || of_item(m, inst->otherwise)) return true;
+  }
+  return false;
+}
+
+bool backend_checks_items(const Program *p) {
+  for (unsigned k = 0; k < p->n_kernels; k++) if (p->kernels[k]->launch == LAUNCH_CHECK && of_item(p->module, p->kernels[k]->body)) return true;
+  return false;
 }
 
 /* --- the table ------------------------------------------------------------------------------------------------------------------ */
@@ -138,6 +154,7 @@ static LLVMValueRef entries(Emitter *e, Program *const *programs, unsigned n, LL
     add_number(&t, p->advances);
     add_number(&t, p->n_slots);
     add(&t, finish(&kinds));
+    add_number(&t, backend_checks_items(p));
   }
   return finish(&t);
 }

@@ -19,7 +19,7 @@ static LLVMValueRef field(Emitter *e, size_t offset, LLVMTypeRef type) {
   if (!*known) *known = LLVMBuildLoad2(e->entry, type, at(e, e->entry, e->frame, offset), "");
   return *known;
 }
-_Static_assert(FRAME(exists)/8 < FIELD_COUNT, "fields that are cached");
+_Static_assert(FRAME(position)/8 < FIELD_COUNT, "fields that are cached");
 
 static LLVMValueRef data_pointer(Emitter *e, int64_t buffer) {
   LLVMValueRef *known = &e->data[buffer];
@@ -107,21 +107,37 @@ static void scalar_store(Emitter *e, const Inst *inst) {
 bool emit_is_leaf(KOp op) {
   switch (op) {
     case KOP_E_CONST: case KOP_E_HYPER: case KOP_E_STEP: case KOP_E_SEED: case KOP_E_ITEM: case KOP_E_COUNT: case KOP_E_BEGIN: case KOP_E_END:
-    case KOP_E_SIZE: case KOP_E_PRESENT: case KOP_E_UNIFORM: case KOP_E_SCALAR: return true;
+    case KOP_E_SIZE: case KOP_E_PRESENT: case KOP_E_UNIFORM: case KOP_E_SCALAR: case KOP_E_ITEMS: case KOP_E_TOTAL: return true;
     default: return false;
   }
 }
 
-/* shape[axis], 0 past the rank. */
-static LLVMValueRef extent(Emitter *e, int32_t axis) {
-  if (axis == -1) return field(e, FRAME(count), e->i64);
-  LLVMValueRef rank = field(e, FRAME(rank), e->i64);
-  if (axis == -2) return rank;
-  LLVMValueRef has = LLVMBuildICmp(e->b, LLVMIntSGT, rank, LLVMConstInt(e->i64, (uint64_t)axis, 0), "");
-  LLVMValueRef place = at(e, e->b, field(e, FRAME(shape), e->pointer), 8*(uint64_t)axis);
-  place = LLVMBuildSelect(e->b, has, place, at(e, e->b, e->frame, FRAME(rank)), "");
-  return LLVMBuildSelect(e->b, has, LLVMBuildLoad2(e->b, e->i64, place, ""), LLVMConstInt(e->i64, 0, 0), "");
+static LLVMValueRef number(const Emitter *e, int64_t n) { return LLVMConstInt(e->i64, (uint64_t)n, 0); }
+static LLVMValueRef word_of(Emitter *e, size_t table, LLVMTypeRef type, uint64_t index) {
+  return LLVMBuildLoad2(e->b, type, at(e, e->b, field(e, table, e->pointer), 8*index), "");
 }
+
+/* shape[axis] of the item or of a tensor that has its own, 1 for an axis that is not there. */
+static LLVMValueRef extent(Emitter *e, const Inst *inst) {
+  bool shaped = operand_is_shaped(&e->module->operands[inst->imm]);
+  uint64_t k = (uint64_t)inst->imm;
+  if (inst->aux == -1) return shaped ? word_of(e, FRAME(counts), e->i64, k) : field(e, FRAME(count), e->i64);
+  LLVMValueRef rank = shaped ? word_of(e, FRAME(ranks), e->i64, k) : field(e, FRAME(rank), e->i64);
+  if (inst->aux == -2) return rank;
+  LLVMValueRef shape = shaped ? word_of(e, FRAME(shapes), e->pointer, k) : field(e, FRAME(shape), e->pointer);
+  LLVMValueRef axis = inst->aux >= 0 ? number(e, inst->aux) : LLVMBuildAdd(e->b, rank, number(e, inst->aux + 2), "");
+  LLVMValueRef has = LLVMBuildICmp(e->b, LLVMIntULT, axis, rank, "");
+  LLVMValueRef place = LLVMBuildSelect(e->b, has, LLVMBuildGEP2(e->b, e->i64, shape, &axis, 1, ""), at(e, e->b, e->frame, FRAME(rank)), "");
+  return LLVMBuildSelect(e->b, has, LLVMBuildLoad2(e->b, e->i64, place, ""), number(e, 1), "");
+}
+
+/* Slot k of an item at a position of the list. */
+static LLVMValueRef slot_place(Emitter *e, int64_t slot, LLVMValueRef position) {
+  LLVMValueRef index = LLVMBuildAdd(e->b, LLVMBuildMul(e->b, number(e, slot), field(e, FRAME(n_items), e->i64), ""), position, "");
+  return LLVMBuildInBoundsGEP2(e->b, e->i64, field(e, FRAME(slots), e->pointer), &index, 1, "");
+}
+
+static LLVMValueRef total_place(Emitter *e, int64_t slot) { return at(e, e->b, field(e, FRAME(totals), e->pointer), 8*(uint64_t)slot); }
 
 LLVMValueRef emit_leaf(Emitter *e, const Inst *inst) {
   Type type = (Type)inst->type;
@@ -134,7 +150,9 @@ LLVMValueRef emit_leaf(Emitter *e, const Inst *inst) {
     case KOP_E_COUNT: return field(e, FRAME(count), e->i64);
     case KOP_E_BEGIN: return field(e, FRAME(begin), e->i64);
     case KOP_E_END: return field(e, FRAME(end), e->i64);
-    case KOP_E_SIZE: return extent(e, inst->aux);
+    case KOP_E_SIZE: return extent(e, inst);
+    case KOP_E_ITEMS: return field(e, FRAME(n_items), e->i64);
+    case KOP_E_TOTAL: return load_word(e, type, total_place(e, inst->imm));
     case KOP_E_PRESENT: return LLVMBuildIsNotNull(e->b, data_pointer(e, inst->imm), "");
     case KOP_E_UNIFORM: return load_word(e, type, at(e, e->b, field(e, FRAME(uniform), e->pointer), 8*(uint64_t)inst->imm));
     case KOP_E_SCALAR: return load_word(e, type, scalar_place(e, inst->imm));
@@ -218,6 +236,13 @@ static void emit_inst(Emitter *e, const Inst *inst) {
       store_word(e, (Type)inst->args[0]->type, e->value[inst->args[0]->id], at(e, e->b, field(e, FRAME(uniform), e->pointer), 8*(uint64_t)inst->imm));
       return;
     case KOP_E_SET_SCALAR: store_word(e, (Type)inst->args[0]->type, e->value[inst->args[0]->id], scalar_place(e, inst->imm)); return;
+    case KOP_E_SET_COUNT: LLVMBuildStore(e->b, e->value[inst->args[0]->id], at(e, e->b, field(e, FRAME(counts), e->pointer), 8*(uint64_t)inst->imm)); return;
+    case KOP_E_SET_EXTENT:
+      LLVMBuildStore(e->b, e->value[inst->args[0]->id], at(e, e->b, field(e, FRAME(extents), e->pointer), 8*(uint64_t)(OPTC_MAX_RANK*inst->imm + inst->aux)));
+      return;
+    case KOP_E_SET_SLOT: store_word(e, (Type)inst->args[0]->type, e->value[inst->args[0]->id], slot_place(e, inst->imm, field(e, FRAME(position), e->i64))); return;
+    case KOP_E_SLOT: e->value[inst->id] = load_word(e, (Type)inst->type, slot_place(e, inst->imm, e->value[inst->args[0]->id])); return;
+    case KOP_E_SET_TOTAL: store_word(e, (Type)inst->args[0]->type, e->value[inst->args[0]->id], total_place(e, inst->imm)); return;
     case KOP_E_FOR: emit_loop(e, inst); return;
     case KOP_E_CARRIED: e->value[inst->id] = e->carried[inst->args[0]->id][inst->imm]; return;
     case KOP_E_YIELD: return;

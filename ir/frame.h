@@ -62,13 +62,14 @@ typedef struct optc_entry_desc {
   const char *name;
   const optc_kernel_desc *kernels; int64_t n_kernels;
   const char *const *texts; int64_t n_texts;
-  const int64_t *reads;                  /* one an operand: bit 0 read, bit 1 written by this entry, bit 2 under a predicate only */
+  const int64_t *reads;                  /* one an operand: bit 0 read, bit 1 written by this entry, bit 2 under a predicate only, bit 3 its sizes are used */
   const int64_t *temp_bytes; int64_t n_temps;                   /* bytes an element of each temporary */
   uint64_t equal_hypers;
   int64_t n_uniforms, advances;
   int64_t n_slots;
   const int64_t *temp_kind;              /* one a temporary: bit 0: a sizes kernel tells its elements (else the item's); bit 1: one for the call (else one an
                                             item). NULL: none has a bit */
+  int64_t item_checks;                   /* requirements depend on the item: they are checked for each */
 } optc_entry_desc;
 
 typedef struct optc_rule_desc {

@@ -776,12 +776,12 @@ static void write_numbers(Interp *I, Scope scope) {
 }
 
 /* Sizes of the states that have a shape of their own. */
-static void write_sizes(const Interp *I) {
+static void write_sizes(const Interp *I, bool call) {
   const Module *m = I->g->module;
   optc_frame *f = I->frame;
   for (unsigned k = 0; k < m->n_operands; k++) {
     const Operand *o = &m->operands[k];
-    if (!o->shape || operand_is_shaped(o)) continue;
+    if (!o->shape || operand_is_shaped(o) || (o->scope == SCOPE_GLOBAL) != call) continue;
     f->counts[k] = elements_of(I, k);
     for (unsigned a = 0; a < o->shape->rank && a < OPTC_MAX_RANK; a++) f->extents[OPTC_MAX_RANK * k + a] = extent_of(I, k, a, 0);
   }
@@ -809,7 +809,7 @@ static void combine_slots(Interp *I, unsigned stage) {
 void graph_interpret_stage(const Graph *g, Launch launch, unsigned stage, optc_frame *frame, Arena *scratch) {
   Interp interp = {.g = g, .frame = frame, .arena = scratch, .layout = layout_in(g->module, scratch)}, *I = &interp;
   unsigned n_slots, n_stages;
-  if (launch == LAUNCH_SIZES) { write_sizes(I); return; }
+  if (launch == LAUNCH_SIZES || launch == LAUNCH_CALL_SIZES) { write_sizes(I, launch == LAUNCH_CALL_SIZES); return; }
   I->slot = graph_slots(g, scratch, &n_slots);
   I->stage = graph_stages(g, scratch, &n_stages);
   if (launch == LAUNCH_TOTAL) { combine_slots(I, stage); return; }

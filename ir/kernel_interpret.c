@@ -41,6 +41,16 @@ static void store(const Runner *r, int64_t buffer, int64_t index, Bits value) {
   if (data) memcpy(data + index * bytes, &value, bytes);
 }
 
+static Bits size_of(const Runner *r, const Inst *inst) {
+  const optc_frame *f = r->frame;
+  const Operand *o = &r->program->module->operands[inst->imm];
+  bool shaped = operand_is_shaped(o);
+  int64_t rank = shaped ? f->ranks[inst->imm] : f->rank, axis = inst->aux >= 0 ? inst->aux : rank + inst->aux + 2;
+  if (inst->aux == -1) return (Bits)(shaped ? f->counts[inst->imm] : f->count);
+  if (inst->aux == -2) return (Bits)rank;
+  return (Bits)(axis < 0 || axis >= rank ? 1 : shaped ? f->shapes[inst->imm][axis] : f->shape[axis]);
+}
+
 /* What needs no argument and is the same in every iteration. */
 static Bits leaf(const Runner *r, const Inst *inst) {
   const optc_frame *f = r->frame;
@@ -53,7 +63,9 @@ static Bits leaf(const Runner *r, const Inst *inst) {
     case KOP_E_COUNT: return (Bits)f->count;
     case KOP_E_BEGIN: return (Bits)f->begin;
     case KOP_E_END: return (Bits)f->end;
-    case KOP_E_SIZE: return (Bits)(inst->aux == -1 ? f->count : inst->aux == -2 ? f->rank : inst->aux >= 0 && inst->aux < f->rank ? f->shape[inst->aux] : 0);
+    case KOP_E_SIZE: return size_of(r, inst);
+    case KOP_E_ITEMS: return (Bits)f->n_items;
+    case KOP_E_TOTAL: return inst->type == TYPE_BOOL ? f->totals[inst->imm] != 0 : f->totals[inst->imm];
     case KOP_E_PRESENT: return f->data[inst->imm] != NULL;
     case KOP_E_UNIFORM: return inst->type == TYPE_BOOL ? f->uniform[inst->imm] != 0 : f->uniform[inst->imm];
     case KOP_E_SCALAR: return field(scalar_place(r, inst->imm), 0, inst->type);
@@ -81,6 +93,7 @@ static bool pointwise(const Inst *loop) {
     switch ((KOp)inst->op) {
       case KOP_E_LOAD: case KOP_E_STORE: if (inst->args[0] != loop) return false; break;
       case KOP_E_FOR: case KOP_E_IF: case KOP_E_SET_SCALAR: case KOP_E_SET_UNIFORM: case KOP_E_REQUIRE: case KOP_E_EXISTS: case KOP_E_CARRIED: return false;
+      case KOP_E_SET_COUNT: case KOP_E_SET_EXTENT: case KOP_E_SET_SLOT: case KOP_E_SLOT: case KOP_E_SET_TOTAL: return false;
       default: break;
     }
   }
@@ -192,6 +205,11 @@ static void run_inst(Runner *r, const Inst *inst) {
       return;
     case KOP_E_SET_UNIFORM: r->frame->uniform[inst->imm] = v[inst->args[0]->id]; return;
     case KOP_E_SET_SCALAR: memcpy(scalar_place(r, inst->imm), &v[inst->args[0]->id], 8); return;
+    case KOP_E_SET_COUNT: r->frame->counts[inst->imm] = (int64_t)v[inst->args[0]->id]; return;
+    case KOP_E_SET_EXTENT: r->frame->extents[OPTC_MAX_RANK*inst->imm + inst->aux] = (int64_t)v[inst->args[0]->id]; return;
+    case KOP_E_SET_SLOT: r->frame->slots[inst->imm*r->frame->n_items + r->frame->position] = v[inst->args[0]->id]; return;
+    case KOP_E_SLOT: v[inst->id] = r->frame->slots[inst->imm*r->frame->n_items + (int64_t)v[inst->args[0]->id]]; return;
+    case KOP_E_SET_TOTAL: r->frame->totals[inst->imm] = v[inst->args[0]->id]; return;
     case KOP_E_REQUIRE: require(r, inst); return;
     case KOP_E_EXISTS: r->frame->exists[inst->imm] = v[inst->args[0]->id] != 0; return;
     case KOP_E_CARRIED: v[inst->id] = r->carried[inst->args[0]->id][inst->imm]; return;

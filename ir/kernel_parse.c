@@ -287,7 +287,7 @@ static void parse_kernel(Parser *p) {
   char *name = take_name(p);
   unsigned launch = 0;
   while (launch < LAUNCH_COUNT && !is_word(p, launch_name((Launch)launch))) launch++;
-  if (launch == LAUNCH_COUNT) { fail(p, "'check', 'group', 'item', 'chunk' or 'finish'"); return; }
+  if (launch == LAUNCH_COUNT) { fail(p, "'check', 'group', 'item', 'chunk', 'finish', 'sizes', 'call_sizes' or 'total'"); return; }
   next(p);
   Kernel *k = program_kernel(p->program, name, (Launch)launch);
   if (p->n_values) memset(p->values, 0, p->n_values * sizeof *p->values);
@@ -307,10 +307,15 @@ Program *program_parse(const Module *module, Arena *arena, Diag *diag, const Sou
   while (!p.failed && !is_punct(&p, '}')) {
     if (accept_word(&p, "equal_hypers")) p.program->equal_hypers = (uint64_t)take_number(&p);
     else if (accept_word(&p, "uniforms")) p.program->n_uniforms = (unsigned)take_index(&p, VALUE_LIMIT);
+    else if (accept_word(&p, "slots")) p.program->n_slots = (unsigned)take_index(&p, VALUE_LIMIT);
     else if (accept_word(&p, "text")) program_text(p.program, take_string(&p));
     else if (accept_word(&p, "temp")) {
       char *name = take_name(&p);
-      if (!p.failed && expect(&p, ':')) program_temp(p.program, name, take_type(&p));
+      if (p.failed || !expect(&p, ':')) break;
+      program_temp(p.program, name, take_type(&p));
+      Buffer *temp = &p.program->temps[p.program->n_temps - 1];
+      temp->sized = accept_word(&p, "sized");
+      temp->call = accept_word(&p, "call");
     } else if (accept_word(&p, "kernel")) parse_kernel(&p);
     else fail(&p, "'kernel', 'temp', 'text', 'uniforms' or 'equal_hypers'");
   }

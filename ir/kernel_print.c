@@ -77,7 +77,9 @@ void program_print(const Program *p, Text *out) {
   if (p->equal_hypers) text_add(out, "  equal_hypers 0x%" PRIx64 "\n", p->equal_hypers);
   if (p->n_uniforms) text_add(out, "  uniforms %u\n", p->n_uniforms);
   for (unsigned k = 0; k < p->n_texts; k++) { text_add(out, "  text "); print_string(out, p->texts[k]); text_add(out, "\n"); }
-  for (unsigned k = 0; k < p->n_temps; k++) text_add(out, "  temp %s: %s\n", p->temps[k].name, type_name(p->temps[k].type));
+  if (p->n_slots) text_add(out, "  slots %u\n", p->n_slots);
+  for (unsigned k = 0; k < p->n_temps; k++)
+    text_add(out, "  temp %s: %s%s%s\n", p->temps[k].name, type_name(p->temps[k].type), p->temps[k].sized ? " sized" : "", p->temps[k].call ? " call" : "");
   for (unsigned k = 0; k < p->n_kernels; k++) {
     text_add(out, "  kernel %s %s {\n", p->kernels[k]->name, launch_name(p->kernels[k]->launch));
     print_block(p, p->kernels[k]->body, 2, out);

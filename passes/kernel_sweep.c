@@ -21,7 +21,8 @@ static bool has_effect(const Sweeper *s, const Inst *inst) {
   switch ((KOp)inst->op) {
     case KOP_E_STORE: return inst->imm < operands || s->loaded[inst->imm - operands];
     case KOP_E_SET_UNIFORM: return s->read[inst->imm];
-    case KOP_E_SET_SCALAR: case KOP_E_REQUIRE: case KOP_E_EXISTS: return true;
+    case KOP_E_SET_COUNT: return inst->imm < operands || s->loaded[inst->imm - operands];
+    case KOP_E_SET_SCALAR: case KOP_E_REQUIRE: case KOP_E_EXISTS: case KOP_E_SET_EXTENT: case KOP_E_SET_SLOT: case KOP_E_SET_TOTAL: return true;
     case KOP_E_FOR: case KOP_E_IF: return block_has_effect(s, inst->body) || block_has_effect(s, inst->otherwise);
     default: return false;
   }
@@ -61,7 +62,7 @@ static void note_reads(Sweeper *s, const Block *block) {
 static void renumber(const Block *block, unsigned operands, const unsigned *temp, const unsigned *slot) {
   for (unsigned i = 0; block && i < block->n; i++) {
     Inst *inst = block->insts[i];
-    if ((inst->op == KOP_E_LOAD || inst->op == KOP_E_STORE) && inst->imm >= operands) inst->imm = operands + temp[inst->imm - operands];
+    if ((inst->op == KOP_E_LOAD || inst->op == KOP_E_STORE || inst->op == KOP_E_SET_COUNT) && inst->imm >= operands) inst->imm = operands + temp[inst->imm - operands];
     if (inst->op == KOP_E_UNIFORM || inst->op == KOP_E_SET_UNIFORM) inst->imm = slot[inst->imm];
     renumber(inst->body, operands, temp, slot);
     renumber(inst->otherwise, operands, temp, slot);

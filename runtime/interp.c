@@ -1,6 +1,7 @@
 /* interp.c: descriptors over the two interpreters. */
 #include "runtime/interp.h"
 #include "ir/interpret.h"
+#include "backends/backend.h"
 #include "passes/pass.h"
 
 typedef struct InterpKernel {
@@ -8,6 +9,7 @@ typedef struct InterpKernel {
   const Program *program;
   const Kernel *kernel;
   Launch launch;
+  unsigned stage;                        /* of a graph with totals: see ir/interpret.h */
   optc_rule *rule;
 } InterpKernel;
 
@@ -16,33 +18,40 @@ static void interpret(optc_frame *frame) {
   const InterpKernel *k = frame->self;
   Arena *arena = arena_new(NULL, 0);
   if (!arena || setjmp(*arena_guard(arena))) atomic_fetch_add(&k->rule->starved, 1);
-  else if (k->graph) graph_interpret(k->graph, k->launch, frame, arena);
+  else if (k->graph) graph_interpret_stage(k->graph, k->launch, k->stage, frame, arena);
   else kernel_interpret(k->program, k->kernel, frame, arena);
   if (arena) arena_free(arena);
 }
 
 const int64_t *interp_graph_use(const Graph *g) {
   int64_t *use = arena_array(g->arena, g->module->n_operands + 1, sizeof *use);
-  for (unsigned i = 0; i < g->n_nodes; i++)
-    if (g->nodes[i]->op == OP_READ || g->nodes[i]->op == OP_SCALAR) use[g->nodes[i]->imm] |= 1;
+  for (unsigned i = 0; i < g->n_nodes; i++) {
+    const Node *n = g->nodes[i];
+    if (n->op == OP_READ || n->op == OP_SCALAR) use[n->imm] |= 1;
+    if (n->op == OP_SIZE && operand_is_shaped(&g->module->operands[n->imm])) use[n->imm] |= 8;
+  }
+  const Graph *shapes = g->module->shapes;
+  for (unsigned i = 0; shapes && i < shapes->n_nodes; i++)
+    if (shapes->nodes[i]->op == OP_SIZE && operand_is_shaped(&g->module->operands[shapes->nodes[i]->imm])) use[shapes->nodes[i]->imm] |= 8;
   for (unsigned i = 0; i < g->n_writes; i++) use[g->writes[i].operand] |= 2 | (g->writes[i].when ? 4 : 0);
   return use;
 }
 
-static void block_use(const Block *block, unsigned n_operands, bool conditional, int64_t *use) {
+static void block_use(const Block *block, const Module *m, bool conditional, int64_t *use) {
   for (unsigned i = 0; block && i < block->n; i++) {
     const Inst *inst = block->insts[i];
     bool read = inst->op == KOP_E_LOAD || inst->op == KOP_E_SCALAR, write = inst->op == KOP_E_STORE || inst->op == KOP_E_SET_SCALAR;
     bool guarded = conditional || (inst->op == KOP_E_STORE && inst->n_args > 2);
-    if ((read || write) && inst->imm < (int64_t)n_operands) use[inst->imm] |= (read ? 1 : 2) | (write && guarded ? 4 : 0);
-    block_use(inst->body, n_operands, conditional || inst->op == KOP_E_IF, use);
-    block_use(inst->otherwise, n_operands, true, use);
+    if ((read || write) && inst->imm < (int64_t)m->n_operands) use[inst->imm] |= (read ? 1 : 2) | (write && guarded ? 4 : 0);
+    if (inst->op == KOP_E_SIZE && operand_is_shaped(&m->operands[inst->imm])) use[inst->imm] |= 8;
+    block_use(inst->body, m, conditional || inst->op == KOP_E_IF, use);
+    block_use(inst->otherwise, m, true, use);
   }
 }
 
 const int64_t *interp_program_use(const Program *p) {
   int64_t *use = arena_array(p->arena, p->module->n_operands + 1, sizeof *use);
-  for (unsigned i = 0; i < p->n_kernels; i++) block_use(p->kernels[i]->body, p->module->n_operands, false, use);
+  for (unsigned i = 0; i < p->n_kernels; i++) block_use(p->kernels[i]->body, p->module, false, use);
   return use;
 }
 
@@ -59,7 +68,7 @@ static uint64_t shared_hypers(const Graph *g) {
     const Node *node = g->nodes[i];
     if (!reached[i]) continue;
     if (node->op == OP_HYPER && node->imm < 64) set |= (uint64_t)1 << node->imm;
-    for (unsigned a = 0; a < node->n_args; a++) reached[node->args[a]->id] = true;
+    for (unsigned a = 0; a < node->n_args && node->op != OP_TOTAL; a++) reached[node->args[a]->id] = true;
     for (unsigned r = 0; node->region && r < node->region->n_results; r++) reached[node->region->results[r]->id] = true;
   }
   return set;
@@ -74,14 +83,35 @@ static void add_kernel(Arena *arena, optc_entry_desc *entry, const char *name, I
 }
 
 static void describe_graph(Arena *arena, optc_rule *rule, const Graph *from, optc_entry_desc *entry) {
-  static const struct { Launch launch; const char *name; } launches[] = {{LAUNCH_CHECK, "check"}, {LAUNCH_ITEM, "item"}, {LAUNCH_FINISH, "finish"}};
   const Graph *g = expand_graph(from);
-  entry->kernels = arena_array(arena, 3, sizeof *entry->kernels);
-  for (int i = 0; i < 3; i++) add_kernel(arena, entry, launches[i].name, (InterpKernel){.graph = g, .launch = launches[i].launch, .rule = rule});
+  const Module *m = g->module;
+  unsigned n_stages, n_slots, sized = 0;
+  graph_stages(g, arena, &n_stages);
+  graph_slots(g, arena, &n_slots);
+  for (unsigned k = 0; k < m->n_operands; k++) sized |= m->operands[k].shape && !operand_is_shaped(&m->operands[k]) ? m->operands[k].scope == SCOPE_GLOBAL ? 2 : 1 : 0;
+  entry->kernels = arena_array(arena, 5 + 2 * (size_t)n_stages, sizeof *entry->kernels);
+  InterpKernel kernel = {.graph = g, .rule = rule};
+#define ADD(name, of_launch, of_stage) (kernel.launch = of_launch, kernel.stage = of_stage, add_kernel(arena, entry, name, kernel))
+  if (sized & 1) ADD("sizes", LAUNCH_SIZES, 0);
+  if (sized & 2) ADD("call_sizes", LAUNCH_CALL_SIZES, 0);
+  ADD("check", LAUNCH_CHECK, 0);
+  for (unsigned stage = 0; stage < n_stages; stage++) {
+    ADD(arena_printf(arena, "stage_%u", stage), LAUNCH_ITEM, stage);
+    ADD(arena_printf(arena, "total_%u", stage), LAUNCH_TOTAL, stage);
+  }
+  ADD("item", LAUNCH_ITEM, n_stages);
+  ADD("finish", LAUNCH_FINISH, n_stages);
+#undef ADD
   const char **texts = arena_array(arena, g->n_requires + 1, sizeof *texts);
-  for (unsigned i = 0; i < g->n_requires; i++) texts[i] = g->requires[i].text;
+  for (unsigned i = 0; i < g->n_requires; i++) {
+    const Requirement *r = &g->requires[i];
+    texts[i] = r->text;
+    entry->item_checks |= r->cond->level >= LEVEL_ITEM;
+    for (unsigned k = 0; k < r->n; k++) entry->item_checks |= r->value[k]->level >= LEVEL_ITEM;
+  }
   entry->texts = texts;
   entry->n_texts = g->n_requires;
+  entry->n_slots = n_slots;
   entry->reads = interp_graph_use(g);
   entry->equal_hypers = shared_hypers(g);
   entry->advances = g->advances;
@@ -102,6 +132,7 @@ static void describe_program(Arena *arena, optc_rule *rule, const Program *p, op
   entry->temp_bytes = bytes;
   entry->temp_kind = kind;
   entry->n_slots = p->n_slots;
+  entry->item_checks = backend_checks_items(p);
   entry->n_temps = p->n_temps;
   entry->n_uniforms = p->n_uniforms;
   entry->equal_hypers = p->equal_hypers;

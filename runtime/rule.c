@@ -93,7 +93,7 @@ int optc_rule_operand(const optc_rule *r, int index, optc_operand_info *out) {
 
 int optc_rule_use(const optc_rule *r, int entry, int operand) {
   if (entry < 0 || entry >= r->desc->n_entries || operand < 0 || operand >= r->desc->n_operands) return -1;
-  return (int)r->desc->entries[entry].reads[operand];
+  return (int)(r->desc->entries[entry].reads[operand] & 7);
 }
 
 /* --- calling ------------------------------------------------------------------------------------------------------------- */
@@ -186,7 +186,7 @@ static int build_item(const optc_rule *r, const optc_entry_desc *entry, const op
       if (status) return status;
       raw.data = t->data ? (char *)t->data + t->byte_offset : NULL;
       raw.stride = is_dense(t) ? NULL : t->strides;
-    } else if (entry->reads[k] && !o->optional && (o->role == ROLE_PARAM || o->role == ROLE_GRAD || o->role == ROLE_IN || o->role == ROLE_INOUT))
+    } else if ((entry->reads[k] & 3) && !o->optional && (o->role == ROLE_PARAM || o->role == ROLE_GRAD || o->role == ROLE_IN || o->role == ROLE_INOUT))
       return fail(a->error, OPTC_E_NULL, rule_text(r, k, TEXT_MISSING), index, 0, 0, 0, 0);
     memcpy(at + o->offset, &raw, sizeof raw);
   }

@@ -99,8 +99,8 @@ static const optc_kernel_desc layout_kernels[] = {{"layout", LAUNCH_ITEM, {layou
 static const char *const requirement[] = {"never", "a >= 0"};
 static const int64_t none[N] = {0}, step_reads[N] = {3, 1, 2 | 4, 1 | 4, 3}, temp_bytes[] = {8, 4};
 static const optc_entry_desc entries[] = {
-  {"init", init_kernels, 1, NULL, 0, none, NULL, 0, 0, 0, 0, 0, NULL}, {"layout", layout_kernels, 1, NULL, 0, none, NULL, 0, 0, 0, 0, 0, NULL},
-  {"step", step_kernels, 5, requirement, 2, step_reads, temp_bytes, 2, 2, 4, 1, 0, NULL}};
+  {"init", init_kernels, 1, NULL, 0, none, NULL, 0, 0, 0, 0, 0, NULL, 0}, {"layout", layout_kernels, 1, NULL, 0, none, NULL, 0, 0, 0, 0, 0, NULL, 0},
+  {"step", step_kernels, 5, requirement, 2, step_reads, temp_bytes, 2, 2, 4, 1, 0, NULL, 0}};
 static const int64_t features[] = {0};
 static const optc_rule_desc rule = {OPTC_DESC_VERSION, "toy", NULL, hypers, 2, operands, N, entries, 3, sizeof(Hyper2), sizeof(Item), sizeof(Global),
                                     offsetof(Item, group), offsetof(Item, rank), offsetof(Item, shape), offsetof(Item, first), offsetof(Item, count), 1, features};

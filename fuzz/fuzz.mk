@@ -1,25 +1,32 @@
-# fuzz.mk: the fuzz target: libFuzzer over the front end, the two forms and the passes.
+# fuzz.mk: the fuzz target: libFuzzer over the front end, the two forms and the passes. See fuzz/README.md.
 #   make fuzz             until stopped; corpus in build/fuzz/corpus, findings in build/fuzz/finding-*
-#   make fuzz-smoke       30 s from a fixed seed
-#   make fuzz-fault       builds with a fault in one pass (OPTC_FAULT=algebra) and requires that it is found
+#   make fuzz-smoke       30 s from a fixed seed; fails as well when an operation, a pass or a mutator was never used
+#   make fuzz-fault       builds with a fault in one pass (FAULT=algebra) and requires that it is found
+#   make fuzz-faults      the same with every fault of the list
 #   build/fuzz/optc-fuzz FILE   replays one input
 FUZZ      := $(BUILD)/fuzz
 FUZZ_SRC  := $(wildcard fuzz/*.c)
 FUZZ_SECONDS ?= 30
+FUZZ_FLAGS = -timeout=20 -rss_limit_mb=4096 -max_len=4096 -dict=fuzz/opt.dict
 FUZZ_LINK = $(CLANG) -fsanitize=fuzzer,address,undefined
+FAULTS    := algebra fuse narrow
+FAULT     ?= algebra
+FAULTY    := $(BUILD)/$(if $(filter algebra,$(FAULT)),fault,fault-$(FAULT))
 
-.PHONY: fuzz fuzz-smoke fuzz-fault fuzz-objects
+.PHONY: fuzz fuzz-smoke fuzz-fault fuzz-faults fuzz-objects
 fuzz: $(FUZZ)/optc-fuzz
 	@mkdir -p $(FUZZ)/corpus
-	$(FUZZ)/optc-fuzz -artifact_prefix=$(FUZZ)/finding- -timeout=20 -rss_limit_mb=4096 $(FUZZ)/corpus fuzz/seeds
+	OPTC_FUZZ_STATISTICS=1 $(FUZZ)/optc-fuzz $(FUZZ_FLAGS) -artifact_prefix=$(FUZZ)/finding- $(FUZZ)/corpus fuzz/seeds rules
 fuzz-smoke: $(FUZZ)/optc-fuzz
-	@mkdir -p $(FUZZ)/smoke
-	@$(FUZZ)/optc-fuzz -seed=1 -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 -artifact_prefix=$(FUZZ)/finding- $(FUZZ)/smoke fuzz/seeds > $(FUZZ)/smoke.log 2>&1 \
-	  && grep -E 'number_of_executed_units|new_units_added' $(FUZZ)/smoke.log || { tail -60 $(FUZZ)/smoke.log; exit 1; }
-fuzz-fault: $(BUILD)/fault/fuzz/optc-fuzz
-	@mkdir -p $(BUILD)/fault/corpus
-	@if $(BUILD)/fault/fuzz/optc-fuzz -seed=1 -max_total_time=120 -artifact_prefix=$(BUILD)/fault/finding- $(BUILD)/fault/corpus fuzz/seeds > $(BUILD)/fault/log 2>&1; \
-	then echo "fuzz-fault: the fault was not found"; exit 1; else grep -m1 'FINDING: algebra' $(BUILD)/fault/log || { tail -40 $(BUILD)/fault/log; exit 1; }; fi
+	@rm -rf $(FUZZ)/smoke; mkdir -p $(FUZZ)/smoke
+	@OPTC_FUZZ_STATISTICS=1 $(FUZZ)/optc-fuzz $(FUZZ_FLAGS) -seed=1 -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(FUZZ)/finding- $(FUZZ)/smoke fuzz/seeds rules > $(FUZZ)/smoke.log 2>&1 \
+	  && grep '^inputs' $(FUZZ)/smoke.log && ! grep '^never' $(FUZZ)/smoke.log || { tail -60 $(FUZZ)/smoke.log; exit 1; }
+fuzz-fault: $(FAULTY)/fuzz/optc-fuzz
+	@mkdir -p $(FAULTY)/corpus
+	@if $(FAULTY)/fuzz/optc-fuzz $(FUZZ_FLAGS) -seed=1 -max_total_time=120 -artifact_prefix=$(FAULTY)/finding- $(FAULTY)/corpus fuzz/seeds > $(FAULTY)/log 2>&1; \
+	then echo "fuzz-fault: the fault in $(FAULT) was not found"; exit 1; else grep -m1 'FINDING: $(FAULT):' $(FAULTY)/log || { tail -40 $(FAULTY)/log; exit 1; }; fi
+fuzz-faults:
+	@for f in $(FAULTS); do $(MAKE) --no-print-directory fuzz-fault FAULT=$$f || exit 1; done
 
 # Comparisons guide the search in the front end only; what the interpreters do with data is no feedback about passes.
 ifeq ($(MODE),fuzz)
@@ -27,15 +34,15 @@ NO_CMP     := -fno-sanitize-coverage=trace-cmp
 NO_COUNTER := -fno-sanitize-coverage=trace-cmp,inline-8bit-counters,pc-table,indirect-calls,edge
 $(BUILD)/obj/ir/%.o $(BUILD)/obj/passes/%.o: CFLAGS += $(NO_CMP)
 $(BUILD)/obj/fuzz/%.o $(BUILD)/obj/tests/%.o: CFLAGS += $(NO_COUNTER)
-$(foreach f,graph_interpret kernel_interpret graph_reduce arena,$(BUILD)/obj/ir/$(f).o): CFLAGS += $(NO_COUNTER)
+$(foreach f,graph_interpret graph_blocks kernel_interpret graph_reduce matrix arena,$(BUILD)/obj/ir/$(f).o): CFLAGS += $(NO_COUNTER)
 endif
 
 # The rooms once more, instrumented, in a build folder of their own.
 $(FUZZ)/optc-fuzz: fuzz-objects
 	@$(MAKE) --no-print-directory BUILD=$(FUZZ)/rooms CC=$(CLANG) MODE=fuzz FUZZ_OUT=$@ fuzz-link
-$(BUILD)/fault/fuzz/optc-fuzz: fuzz-objects
+$(FAULTY)/fuzz/optc-fuzz: fuzz-objects
 	@mkdir -p $(@D)
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)/fault/rooms CC=$(CLANG) MODE=fuzz EXTRA=-DOPTC_FAULT_ALGEBRA FUZZ_OUT=$@ fuzz-link
+	@$(MAKE) --no-print-directory BUILD=$(FAULTY)/rooms CC=$(CLANG) MODE=fuzz EXTRA=-DOPTC_FAULT_$(shell echo $(FAULT) | tr a-z A-Z) FUZZ_OUT=$@ fuzz-link
 fuzz-objects:
 .PHONY: fuzz-link
 fuzz-link: $(patsubst %.c,$(BUILD)/obj/%.o,$(FUZZ_SRC)) $(BUILD)/libpasses.a $(BUILD)/libfrontend.a $(BUILD)/libir.a

@@ -17,8 +17,8 @@ enum { SPECIAL = sizeof special / sizeof *special, WHOLE = sizeof whole / sizeof
 static Bits decide_value(Decisions *d, Type type) {
   unsigned k = byte(d);
   if (type == TYPE_BOOL) return k & 1;
-  if (type_kind(type) == KIND_INT) return bits_normal((Bits)(k < 128 ? whole[k % WHOLE] : (int64_t)(k - 128) - 20), type);
-  if (k < 224) return bits_from_f64(special[k % SPECIAL], type);
+  if (type_kind(type) == KIND_INT) return bits_normal((Bits)(k < 64 ? whole[k % WHOLE] : k < 128 ? whole[k & 3] : (int64_t)(k - 128) - 20), type);
+  if (k < 224) return bits_from_f64(special[k < 128 ? k % SPECIAL : k & 3], type);        /* neutral elements more often */
   Bits raw = 0;
   for (unsigned i = 0; i < 8; i++) raw = raw << 8 | (byte(d) * 37 & 255);
   return bits_normal(raw, type);
@@ -57,12 +57,12 @@ static Module *declare(Arena *a, Diag *diag, Decisions *d) {
 
 /* --- the pool of values ---------------------------------------------------------------------------------------------------- */
 
-enum { POOL = 512, SPACES = 4 };
+enum { POOL = 512, SPACES = 5 };
 typedef struct Pool {
   Graph *graph;
   const Node *node[POOL]; unsigned n;
-  const Space *space[SPACES];            /* scalar, item; only `wide`: [3], [3, elements] */
-  bool wide, unrunnable;                 /* wide: also what lowering does not take yet; unrunnable: also what has no evaluation yet */
+  const Space *space[SPACES];            /* scalar, item; only `wide`: [3], [3, elements], [3, 3] */
+  bool wide, unrunnable;                 /* wide: also what lowering does not take yet; unrunnable: also totals over all items */
   unsigned depth;                        /* of scans that are open */
   Level most;                            /* inside a scan: what its values may depend on */
   const uint8_t *record, *end;           /* what is not read yet */
@@ -80,7 +80,7 @@ static bool fits(const Node *n, Type type, Level most, const Space *s) { return 
 static const Node *pick(Pool *p, Decisions *d, Type type, Level most, const Space *s) {
   unsigned fit = 0;
   for (unsigned i = 0; i < p->n; i++) fit += fits(p->node[i], type, most, s);
-  unsigned k = decide(d, fit + 1 + fit / 8);
+  unsigned k = decide(d, fit + 1 + fit / 4);
   for (unsigned i = p->n; i-- > 0;) if (fits(p->node[i], type, most, s) && k-- == 0) return p->node[i];
   return graph_const(p->graph, type, decide_value(d, type));
 }
@@ -209,15 +209,14 @@ static const Node *index_over(Pool *p, Decisions *d, const Space *s) {
 static void make_reduce(Pool *p, Decisions *d) {
   Graph *g = p->graph;
   const Space *s = decide_space(p, d, true);
-  bool total = p->unrunnable && decide(d, 4) == 0;
-  unsigned kind = decide(d, p->unrunnable ? 9 : 8), order = decide(d, 2) ? ORDER_SEQ : ORDER_LANES;
+  unsigned kind = decide(d, 9), order = decide(d, 2) ? ORDER_SEQ : ORDER_LANES;
   Type x = kind == REDUCE_ANY || kind == REDUCE_EVERY ? TYPE_BOOL : decide_type(d, kind == REDUCE_LOGSUMEXP ? F : F | I), t = x;
   if (kind == REDUCE_ARGMAX || kind == REDUCE_ARGMIN) t = TYPE_I64;
   if (kind == REDUCE_LOGSUMEXP) order = ORDER_BLOCKS;
   const Node *a = pick_over(p, d, x, LEVEL_ELEMENT, s);
-  unsigned axes = total ? s->rank : 1 + decide(d, s->rank);
+  unsigned axes = 1 + decide(d, s->rank);
   const Space *to = s->rank == axes ? p->space[0] : p->space[2];          /* [3, n] without its last axis is [3] */
-  add(p, graph_node(g, total ? OP_TOTAL : OP_REDUCE, t, to, total ? 0 : axes, (int32_t)(kind | order << 8), 1, &a));
+  add(p, graph_node(g, OP_REDUCE, t, to, axes, (int32_t)(kind | order << 8), 1, &a));
 }
 
 static void make_contract(Pool *p, Decisions *d) {
@@ -226,7 +225,7 @@ static void make_contract(Pool *p, Decisions *d) {
   unsigned n = 1 + decide(d, 3), axes = 1 + decide(d, s->rank);
   const Node *a[3] = {pick_over(p, d, t, LEVEL_ELEMENT, s)};
   for (unsigned k = 1; k < n; k++) a[k] = pick(p, d, t, LEVEL_ELEMENT, s);
-  add(p, graph_node(p->graph, OP_CONTRACT, t, s->rank == axes ? p->space[0] : p->space[2], axes, 0, n, a));
+  add(p, graph_node(p->graph, OP_CONTRACT, t, s->rank == axes ? p->space[0] : p->space[2], axes, (int32_t)decide(d, 1u << n), n, a));
 }
 
 static void make_map(Pool *p, Decisions *d) {
@@ -249,13 +248,29 @@ static void make_gather(Pool *p, Decisions *d) {
 
 static void make_rows(Pool *p, Decisions *d) {
   static const ReduceKind kinds[] = {REDUCE_SUM, REDUCE_PROD, REDUCE_MAX, REDUCE_MIN};
-  const Space *s = decide_space(p, d, true);
-  unsigned which = decide(d, p->unrunnable ? 3 : 2);
-  const Node *x = pick_over(p, d, decide_type(d, which == 2 ? F : F | I), LEVEL_ELEMENT, s);
-  if (which == 0) add(p, graph_node(p->graph, OP_CUMULATE, (Type)x->type, s, 0, kinds[decide(d, 4)], 1, &x));
-  if (which == 1) add(p, graph_node(p->graph, OP_ORDER, TYPE_I64, s, 0, 0, 1, &x));
-  const Node *both[2] = {x, which == 2 ? pick_over(p, d, (Type)x->type, LEVEL_ELEMENT, s) : NULL};
-  if (which == 2) add(p, graph_node(p->graph, OP_ATTEND, (Type)x->type, s->rank == 1 ? p->space[0] : p->space[2], 0, 0, 2, both));
+  Graph *g = p->graph;
+  unsigned which = decide(d, 6);
+  const Space *s = which < 4 ? decide_space(p, d, true) : p->space[which == 4 ? 4 : 3 + decide(d, 2)];
+  Type t = decide_type(d, which < 2 ? F | I : F);
+  const Node *x = pick_over(p, d, t, LEVEL_ELEMENT, s), *args[3] = {x};
+  unsigned axes = 1 + decide(d, s->rank), n = 1 + decide(d, 2);
+  for (unsigned k = 0; k < n; k++) args[k + 1] = which == 3 ? pick(p, d, t, LEVEL_ELEMENT, s) : NULL;
+  switch (which) {
+    case 0: add(p, graph_node(g, OP_CUMULATE, t, s, 0, kinds[decide(d, 4)], 1, &x)); break;
+    case 1: add(p, graph_node(g, OP_ORDER, TYPE_I64, s, 0, 0, 1, &x)); break;
+    case 2: add(p, graph_node(g, OP_SOFTMAX, t, s, axes, 0, 1, &x)); break;
+    case 3: add(p, graph_node(g, OP_ATTEND, t, s->rank == axes ? p->space[0] : p->space[2], axes, 0, 1 + n, args)); break;
+    default: add(p, graph_node(g, which == 4 ? OP_EIGVEC : OP_QR, t, s, 0, 0, 1, &x)); break;
+  }
+}
+
+/* Over the items of a call: the oracle has one item and does not run it. */
+static void make_total(Pool *p, Decisions *d) {
+  static const Type types[] = {TYPE_F64, TYPE_I64, TYPE_BOOL};
+  unsigned which = decide(d, 3);
+  if (!p->unrunnable) return;
+  const Node *x = pick(p, d, types[which], LEVEL_ITEM, p->space[0]);
+  add(p, graph_node(p->graph, OP_TOTAL, types[which], p->space[0], 0, (int32_t)(which == 2 ? REDUCE_ANY + decide(d, 2) : decide(d, 4)), 1, &x));
 }
 
 static void make_scatter(Pool *p, Decisions *d) {
@@ -275,7 +290,7 @@ static void make_philox(Pool *p, Decisions *d) {
 }
 
 typedef void (*Maker)(Pool *, Decisions *);
-static const Maker structure[] = {make_reduce, make_contract, make_map, make_gather, make_rows, make_scatter, make_philox};
+static const Maker structure[] = {make_reduce, make_contract, make_map, make_gather, make_rows, make_scatter, make_philox, make_rows, make_total};
 enum { STRUCTURE = sizeof structure / sizeof *structure, LEAVES = 6, SCANS = 4, IS_PASS = 0xd0 };      /* first bytes above IS_PASS are passes */
 
 static void make_operation(Pool *p) {
@@ -324,11 +339,11 @@ static const Graph *make_graph(Module *m, Decisions *head, const uint8_t *record
   m->graphs[m->n_graphs++] = g;
   Pool *p = arena_alloc(m->arena, sizeof *p);
   unsigned how = byte(head);
-  *p = (Pool){.graph = g, .most = LEVEL_ELEMENT, .record = records, .end = end, .left = GENOME_OPERATIONS, .long_left = GENOME_FUNCTIONS, .wide = how % 4 == 3, .unrunnable = how % 64 == 63};
+  *p = (Pool){.graph = g, .most = LEVEL_ELEMENT, .record = records, .end = end, .left = GENOME_OPERATIONS, .long_left = GENOME_FUNCTIONS, .wide = how % 4 == 3, .unrunnable = how % 32 == 31};
   const Space *scalar = p->space[0] = graph_scalar_space(g);
-  const Node *count = graph_node(g, OP_SIZE, TYPE_I64, scalar, 0, -1, 0, NULL), *three = p->wide ? graph_i64(g, 3) : NULL, *both[2] = {three, count};
+  const Node *count = graph_node(g, OP_SIZE, TYPE_I64, scalar, 0, -1, 0, NULL), *three = p->wide ? graph_i64(g, 3) : NULL, *both[2] = {three, count}, *square[2] = {three, three};
   p->space[1] = graph_space(g, 1, &count);
-  if (p->wide) { p->space[2] = graph_space(g, 1, &three); p->space[3] = graph_space(g, 2, both); }
+  if (p->wide) { p->space[2] = graph_space(g, 1, &three); p->space[3] = graph_space(g, 2, both); p->space[4] = graph_space(g, 2, square); }
   for (unsigned k = 0; k < HYPERS; k++) add(p, graph_node(g, OP_HYPER, m->hypers[k].type, scalar, k, 0, 0, NULL));
   add(p, graph_node(g, OP_STEP, TYPE_I64, scalar, 0, 0, 0, NULL));
   const Node *guard = decide(head, 2) ? p->node[3] : graph_element(g, OP_GT, TYPE_BOOL, 2, (const Node *[]){p->node[0], graph_f64(g, 0)});

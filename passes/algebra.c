@@ -23,6 +23,9 @@ static const Rule rules[] = {
   {"div x 1", "x", F, "the exact quotient is representable"},
   {"div x -1", "neg x", F, "the exact quotient is representable"},
   {"mul x 0", "0", I, "integers have no NaN and no -0"},
+#ifdef OPTC_FAULT_ALGEBRA
+  {"mul x 0", "0", F, "a fault for the fuzzer to find: loses NaN, infinities and the sign of zero"},
+#endif
   {"idiv x 1", "x", I, "exact"},
   {"imod x 1", "0", I, "every integer is a multiple of 1"},
   {"neg neg x", "x", F | I, "flips the sign bit twice; wraps twice"},

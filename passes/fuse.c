@@ -201,6 +201,10 @@ void pass_fuse(Unit *unit, const PassArgs *args) {
       }
       if (all.loops > 1) {
         Block *body = block_new(p->arena), *loops = block_new(p->arena);
+#ifdef OPTC_FAULT_FUSE                   /* a fault for the fuzzer to find: what is written early is read late */
+        for (unsigned n = end - k, i = 0; i < n && n % 2 == 0; i++) gather(p->arena, p->kernels[k + (i % 2 ? n / 2 : 0) + i / 2]->body, NULL, body, loops);
+        if ((end - k) % 2 == 0) k = end;
+#endif
         for (; k < end; k++) gather(p->arena, p->kernels[k]->body, NULL, body, loops);
         for (unsigned i = 0; i < loops->n; i++) block_push(p->arena, body, loops->insts[i]);
         kernel->body = body;

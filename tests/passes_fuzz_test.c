@@ -1,0 +1,49 @@
+/* passes_fuzz_test.c: what the fuzzer found once, reduced: tests/data/fuzz/NAME.graph, each a module with passes and data. */
+#include <CUnit/Basic.h>
+#include <glob.h>
+#include <stdio.h>
+#include "fuzz/oracle.c"
+
+static char *read_file(Arena *a, const char *path, size_t *size) {
+  FILE *f = fopen(path, "rb");
+  char *text = arena_alloc(a, 65536);
+  *size = f ? fread(text, 1, 65535, f) : 0;
+  if (f) fclose(f);
+  return text;
+}
+
+static void replay(const char *path) {
+  Arena *a = arena_new(NULL, 0);
+  if (!a || setjmp(*arena_guard(a))) { CU_FAIL("memory"); arena_free(a); return; }
+  Source source = {.name = path};
+  source.text = read_file(a, path, &source.length);
+  OracleCase c = {.arena = a, .diag = diag_new(a, 0), .texts = true};
+  OracleFinding f = {0};
+  Text printed = {.arena = a};
+  bool good = oracle_read(&c, &source) && oracle_check(&c, &f);
+  if (!good) {
+    diag_render_text(c.diag, &printed, false);
+    printf("\n%s: %s: %s\n%s", path, f.what ? f.what : "not readable", f.detail ? f.detail : "", printed.data ? printed.data : "");
+  }
+  CU_ASSERT(good);
+  if (good) CU_ASSERT(oracle_can_run(&c));
+  arena_free(a);
+}
+
+static void findings_stay_repaired(void) {
+  glob_t found;
+  CU_ASSERT_FATAL(!glob("tests/data/fuzz/*.graph", 0, NULL, &found));
+  for (size_t i = 0; i < found.gl_pathc; i++) replay(found.gl_pathv[i]);
+  globfree(&found);
+}
+
+int main(void) {
+  CU_initialize_registry();
+  CU_pSuite s = CU_add_suite("fuzz findings", NULL, NULL);
+  CU_add_test(s, "findings_stay_repaired", findings_stay_repaired);
+  CU_basic_set_mode(CU_BRM_NORMAL);
+  CU_basic_run_tests();
+  unsigned failures = CU_get_number_of_failures();
+  CU_cleanup_registry();
+  return failures != 0;
+}

@@ -106,6 +106,25 @@ static const Stmt *find_entry(const Rule *r, const char *name) {
   return NULL;
 }
 
+static void try_default(Ctx *c, Frame *f, Binding *b, const Expr *const volatile e) {
+  jmp_buf outer;
+  memcpy(&outer, &c->fail, sizeof outer);
+  if (!setjmp(c->fail)) ev_eval(c, &(Expr){.kind = EXPR_NAME, .where = e->where, .name = b->name}, f);
+  else { b->expr = b->kind == BIND_LAZY ? e : NULL; c->whole = NULL; }
+  memcpy(&c->fail, &outer, sizeof outer);
+}
+
+/* Defaults are what they are at entry; one that needs what the rule has not got yet waits until it is asked for. */
+static void settle_hypers(Ctx *c) {
+  for (unsigned k = 0; k < c->n_roots; k++)
+    for (unsigned i = 0; i < c->rule->hypers.n; i++) {
+      Binding *b = ev_own(c, c->roots[k], c->rule->hypers.at[i].name.text);
+      if (b->kind == BIND_LAZY && b->expr) try_default(c, c->roots[k], b, b->expr);
+    }
+  c->call->message[0] = 0;
+  ev_forget(c);
+}
+
 static void run_entry(Ctx *c, const Stmt *entry) {
   for (int rounds = 0; rounds < 4; rounds++) {             /* until the types of all names are known */
     open_frames(c);
@@ -113,6 +132,7 @@ static void run_entry(Ctx *c, const Stmt *entry) {
       ev_solve_sizes(c, &c->rule->body, c->roots[k]);
       if (entry) ev_solve_sizes(c, &entry->body, c->roots[k]);
     }
+    settle_hypers(c);
     if (entry) {
       c->mode = MODE_DECLARE;
       ev_run(c, &c->rule->body, c->roots, c->n_roots);
@@ -178,6 +198,7 @@ static bool call(EvalCall *call_, Mode mode) {
     if (mode == MODE_INIT) {
       open_frames(c);
       for (unsigned k = 0; k < c->n_roots; k++) ev_solve_sizes(c, &c->rule->body, c->roots[k]);
+      settle_hypers(c);
       ev_run(c, &c->rule->body, c->roots, c->n_roots);
     } else if (entry || main_body) {
       run_entry(c, entry);
@@ -193,6 +214,7 @@ static bool call(EvalCall *call_, Mode mode) {
   }
   call_->f64 = f64;
   arena_free(c->scratch);
+  while (c->n_scratches) arena_free(c->scratches[--c->n_scratches]);
   arena_free(c->arena);
   return ok;
 }

@@ -172,6 +172,7 @@ static Val call(Ctx *c, const Expr *e, Frame *f) {
     if (!t) ev_fail(c, e->where, "%s of a tensor", e->name);
     return ev_int(*e->name == 'r' ? t->rank : t->count);
   }
+  if (!strcmp(e->name, "eigvec") || !strcmp(e->name, "qr")) return at_place(c, e, f);
   if (ev_is_keeping(e->name)) return ev_keep(c, e, f);
   if (ev_is_reduction(e->name) && (e->has_subs || e->args.n == 1)) return ev_reduce(c, e, f);
   if (!ev_is_function(e->name)) ev_fail(c, e->where, "the evaluator has no function '%s'", e->name);
@@ -225,7 +226,8 @@ Val ev_eval(Ctx *c, const Expr *e, Frame *f) {
       if (!b) ev_fail(c, e->where, "unknown name '%s', or it has no value here", e->name);
       Tensor *t = b->kind == BIND_TENSOR ? b->tensor : b->kind == BIND_CLOSURE ? ev_tensor_of(c, b->expr, b->scope) : NULL;
       if (!t) ev_fail(c, e->where, "'%s' is no tensor", e->name);
-      return ev_read(c, t, &e->subs, f, e->where);
+      Val v = ev_read(c, t, &e->subs, f, e->where);
+      return v.kind > K_WEAK && !ev_deps(c, e, f)->n ? ev_to(c, v, K_WEAK) : v;            /* what depends on no index is f64 */
     }
   }
   ev_fail(c, e->where, "no such expression");
@@ -295,6 +297,11 @@ static Whole compute(Ctx *c, const Expr *e, Frame *f) {
     if (e->kind == EXPR_BINARY) b = ev_whole(c, e->b, f);
     if (!a.tensor || (e->b && !b.tensor)) ev_fail(c, e->where, "a matrix is needed here");
     return (Whole){.tensor = e->kind == EXPR_TRANSPOSE ? transpose(c, a.tensor, e->where) : ev_matmul(c, a.tensor, b.tensor, e->where)};
+  }
+  if (e->kind == EXPR_CALL && (!strcmp(e->name, "eigvec") || !strcmp(e->name, "qr"))) {
+    Whole a = ev_whole(c, e->args.at[0], f);
+    if (!a.tensor) ev_fail(c, e->where, "a matrix is needed here");
+    return (Whole){.tensor = ev_decompose(c, e->name, a.tensor, e->where)};
   }
   if (!ev_shape(c, e, f, &rank, shape)) return (Whole){.number = ev_eval(c, e, f)};
   return (Whole){.tensor = elements(c, e, f, rank, shape)};

@@ -171,7 +171,8 @@ static void compare_list(Golden *g, const char *name, const EvalArray *a, const 
 /* --- data of single calls: inputs, outputs, grads ---------------------------------------------------------------------------------------------------------- */
 
 static bool fail(Golden *g, const char *format, const char *a, const char *b) {
-  snprintf(g->report->message, sizeof g->report->message, format, a, b);
+  const char *text = arena_printf(g->arena, format, a, b);
+  snprintf(g->report->message, sizeof g->report->message, "%.700s", text);
   return false;
 }
 

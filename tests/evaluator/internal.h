@@ -64,6 +64,7 @@ typedef struct Place { Binding b; unsigned rank; int64_t shape[EVAL_MAX_RANK]; }
 typedef struct Ctx {
   EvalCall *call;
   Arena *arena, *scratch;
+  Arena *scratches[256]; unsigned n_scratches;             /* of the statements that wait for a fn */
   jmp_buf fail;
   Mode mode;
   Tape *tape;
@@ -164,6 +165,7 @@ Val ev_reduce(Ctx *, const Expr *, Frame *);
 Val ev_keep(Ctx *, const Expr *, Frame *);
 Val ev_lanes(Ctx *, const Val *values, const bool *skip, int64_t n, Oper op);
 Tensor *ev_matmul(Ctx *, const Tensor *a, const Tensor *b, Range where);
+Tensor *ev_decompose(Ctx *, const char *name, const Tensor *, Range where);       /* decompose.c: eigvec, qr */
 
 /* statement.c */
 bool ev_run(Ctx *, const StmtList *, Frame **, unsigned n);      /* false: skipped */

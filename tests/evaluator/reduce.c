@@ -220,11 +220,14 @@ static bool is_contraction(Ctx *c, const Binder *b, const Product *p) {
 static bool term(Ctx *c, const Product *p, const Val *softmax, Val *first, Val *last) {
   bool skip = false;
   Val product = ev_int(1);
+  unsigned n = 0;
+  if (softmax) { product = *softmax; skip = ev_is_zero(product); n = 1; }          /* it comes first, wherever it stands */
   for (unsigned k = 0; k < p->n; k++) {
-    Val v = softmax && p->softmax == (int)k ? *softmax : ev_eval(c, p->at[k].e, p->at[k].f);
-    if ((p->at[k].may_be_zero || (softmax && p->softmax == (int)k)) && ev_is_zero(v)) skip = true;
-    if (k == p->n - 1 && k > 0) *last = v;
-    else product = k ? ev_arith(c, OPER_MUL, product, v, p->at[k].e->where) : v;
+    if (softmax && p->softmax == (int)k) continue;
+    Val v = ev_eval(c, p->at[k].e, p->at[k].f);
+    if (p->at[k].may_be_zero && ev_is_zero(v)) skip = true;
+    if (++n == p->n && n > 1) *last = v;
+    else product = n > 1 ? ev_arith(c, OPER_MUL, product, v, p->at[k].e->where) : v;
   }
   *first = product;
   if (p->n == 1) *last = ev_number(c, ev_is_real(product) ? product.kind : K_WEAK, 1);
@@ -332,10 +335,10 @@ static Soft soft(Ctx *c, const Val *s, int64_t n, const Product *p, Binder *b) {
       place_at(b, at + i);
       if (!term(c, p, &e[i], &first, &last)) sum = ev_fma(c, first, last, sum);
     }
-    if (!r.any) { r.any = true; r.m = top; r.l = l; r.n = sum; continue; }
+    if (!r.any) { r.any = true; r.m = -INFINITY; r.l = r.n = constant(r.kind, 0); }
     double m = r.m > top ? r.m : top;
     Val one = constant(r.kind, 1);
-    Val a = r.m == m ? one : soft_exp(c, constant(r.kind, r.m), m), z = top == m ? one : soft_exp(c, constant(r.kind, top), m);
+    Val a = r.m == m ? one : r.m == -INFINITY ? constant(r.kind, 0) : soft_exp(c, constant(r.kind, r.m), m), z = top == m ? one : soft_exp(c, constant(r.kind, top), m);
     r.l = plus(c, ev_arith(c, OPER_MUL, a, r.l, (Range){0}), ev_arith(c, OPER_MUL, z, l, (Range){0}));
     if (p) r.n = plus(c, ev_arith(c, OPER_MUL, a, r.n, (Range){0}), ev_arith(c, OPER_MUL, z, sum, (Range){0}));
     r.m = m;

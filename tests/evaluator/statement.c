@@ -64,7 +64,7 @@ static void inner_indices(Ctx *c, Indices *x, const Expr *e, Frame *f, const cha
   }
   const char *names[32];
   unsigned n = n_bound;
-  memcpy(names, bound, n_bound * sizeof *bound);
+  if (n_bound) memcpy(names, bound, n_bound * sizeof *bound);
   bool reduces = e->kind == EXPR_CALL && e->has_subs && ev_is_reduction(e->name);
   for (unsigned k = 0; k < e->subs.n; k++) {
     if (e->subs.at[k].ellipsis) continue;
@@ -213,14 +213,11 @@ static void commit(Ctx *c, const Stmt *s, Frame *f, Whole w) {
     if (!w.tensor) { b->tensor = filled(c, b->tensor, b->tensor->kind, w.number); return; }
     if (!ev_same_shape(w.tensor, b->tensor->rank, b->tensor->shape))
       ev_fail(c, s->where, "'%s' is %s, its new value %s", b->name, ev_shape_text(c, b->tensor->rank, b->tensor->shape), ev_shape_text(c, w.tensor->rank, w.tensor->shape));
-    b->tensor = ev_convert_tensor(c, w.tensor, b->tensor->kind);
+    b->tensor = ev_convert_tensor(c, w.tensor, w.tensor->kind == K_F64 && b->tensor->kind == K_F32 ? K_F64 : b->tensor->kind);       /* unrounded until it is stored */
     return;
   }
   Kind kind = w.tensor ? w.tensor->kind : w.number.kind;
-  if (!w.tensor && b->kind == BIND_TENSOR) kind = joined(c, f, b->name, kind > b->tensor->kind ? kind : b->tensor->kind);
-  else if (!w.tensor && kind > K_WEAK && c->group) kind = joined(c, f, b->name, K_WEAK);   /* a value without index and shape is f64 */
-  else kind = joined(c, f, b->name, kind);
-  if (!w.tensor && kind > K_WEAK && c->group && b->kind != BIND_TENSOR) kind = K_WEAK;
+  kind = joined(c, f, b->name, !w.tensor && b->kind == BIND_TENSOR && b->tensor->kind > kind ? b->tensor->kind : kind);
   b->definition = c->joins[join_of(c, f, b->name)].assignments == 1 && s->op == OPER_NONE ? s : NULL;
   b->scope = f;
   if (!w.tensor && b->kind == BIND_TENSOR) { b->tensor = filled(c, b->tensor, kind, w.number); return; }
@@ -237,6 +234,8 @@ void ev_call_block(Ctx *c, const Expr *call, const Fn *fn, Frame **callers, Fram
   for (unsigned k = 0; k < n; k++)
     for (unsigned i = 0; i < frames[k]->n; i++)
       if (frames[k]->at[i]->kind != BIND_CLOSURE) frames[k]->at[i]->kind = BIND_NONE;
+  if (c->n_scratches == 256) ev_fail(c, call->where, "fns call each other too deeply");
+  c->scratches[c->n_scratches++] = c->scratch;
   c->scratch = NULL;
   c->memo = NULL;
   ev_forget(c);
@@ -251,6 +250,7 @@ void ev_call_block(Ctx *c, const Expr *call, const Fn *fn, Frame **callers, Fram
     frames[k]->ready = callers != NULL;
   }
   arena_free(c->scratch);
+  c->n_scratches--;
   c->scratch = outer.scratch;
   c->memo = outer.memo;
   c->n_memo = outer.n_memo;

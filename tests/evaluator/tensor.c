@@ -225,6 +225,13 @@ static void walk(Ctx *c, Walk *w, const Expr *e, Frame *f) {
     case EXPR_CALL: {
       Frame *lexical;
       const Fn *fn = ev_find_fn(c, f, e->name, &lexical);
+      if (!strcmp(e->name, "eigvec") || !strcmp(e->name, "qr")) {
+        if (w->whole && c->whole) add(w, &c->whole->b);
+        w->whole = false;
+        walk(c, w, e->args.at[0], f);
+        w->whole = whole;
+        return;
+      }
       if (fn) {
         if (fn->value) walk(c, w, fn->value, ev_call_frame(c, f, e, fn, lexical));
         else {

@@ -9,7 +9,7 @@ FUZZ_SRC  := $(wildcard fuzz/*.c)
 FUZZ_SECONDS ?= 30
 FUZZ_FLAGS = -timeout=20 -rss_limit_mb=4096 -max_len=4096 -dict=fuzz/opt.dict
 FUZZ_LINK = $(CLANG) -fsanitize=fuzzer,address,undefined
-FAULTS    := algebra fuse narrow
+FAULTS    := algebra fuse
 FAULT     ?= algebra
 FAULTY    := $(BUILD)/$(if $(filter algebra,$(FAULT)),fault,fault-$(FAULT))
 

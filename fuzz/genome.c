@@ -339,7 +339,7 @@ static const Graph *make_graph(Module *m, Decisions *head, const uint8_t *record
   m->graphs[m->n_graphs++] = g;
   Pool *p = arena_alloc(m->arena, sizeof *p);
   unsigned how = byte(head);
-  *p = (Pool){.graph = g, .most = LEVEL_ELEMENT, .record = records, .end = end, .left = GENOME_OPERATIONS, .long_left = GENOME_FUNCTIONS, .wide = how % 4 == 3, .unrunnable = how % 32 == 31};
+  *p = (Pool){.graph = g, .most = LEVEL_ELEMENT, .record = records, .end = end, .left = GENOME_OPERATIONS, .long_left = GENOME_FUNCTIONS, .wide = how % 4 == 3, .unrunnable = how % 8 == 7};
   const Space *scalar = p->space[0] = graph_scalar_space(g);
   const Node *count = graph_node(g, OP_SIZE, TYPE_I64, scalar, 0, -1, 0, NULL), *three = p->wide ? graph_i64(g, 3) : NULL, *both[2] = {three, count}, *square[2] = {three, three};
   p->space[1] = graph_space(g, 1, &count);

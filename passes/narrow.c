@@ -124,9 +124,6 @@ static const Node *narrow_node(Graph *g, const Node *n, void *context) {
   bool compares = n->type == TYPE_BOOL;
   if (!compares && !fits(range(p, g, n))) return n;
   bool shifts = n->op == OP_SHL || n->op == OP_SHR || n->op == OP_USHR;
-#ifdef OPTC_FAULT_NARROW
-  shifts = false;                        /* a fault for the fuzzer to find: 32 and more are no shift of 32 bits */
-#endif
   if (shifts && (range(p, g, n->args[1]).low < 0 || range(p, g, n->args[1]).high > 31)) return n;      /* 32 and more give 0 in i32 */
   if (n->op == OP_USHR && range(p, g, n->args[0]).low < 0) return n;       /* the sign bits that come down differ in number */
   const Node *x[3];

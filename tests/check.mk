@@ -9,7 +9,7 @@ check: all tests
 	@tests/run.sh $(BUILD) $(SUITES) \
 	  $(foreach s,$(ASAN_SUITES),"asan-$(s)=OPTC=$(BUILD)/optc $(ASAN)/tests/$(s)") \
 	  "demo-adamw=$(MAKE) --no-print-directory demo STEPS=300" "demo-lion=$(MAKE) --no-print-directory demo RULE=lion STEPS=300" \
-	  "install=tests/install.sh $(BUILD)" \
+	  "install=tests/install.sh $(BUILD)" "docs=tests/docs.sh $(BUILD)" \
 	  "fuzz-smoke=$(MAKE) --no-print-directory fuzz-smoke" "fuzz-finds-a-fault=$(MAKE) --no-print-directory fuzz-fault"
 # Suites that start other programs (compilers, emulators) check those under the plain build only.
 ASAN_SUITES = $(filter ir_% frontend_% passes_% backends_driver% backends_memory% runtime_api% runtime_cache%,$(SUITES))

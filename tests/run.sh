@@ -10,7 +10,6 @@ for suite in "$@"; do
     if sh -c "$command" > "$log/$name.log" 2>&1; then p=1; f=0; else p=0; f=1; fi ;;
   *) name=$suite
     "$build/tests/$suite" > "$log/$name.log" 2>&1; code=$?
-    set -- "$@"
     counts=$(awk '$1 == "tests" && NF >= 6 { p += $4; f += $5 } END { print p + 0, f + 0 }' "$log/$name.log")
     p=${counts% *}; f=${counts#* }
     if [ "$code" -ne 0 ] && [ "$f" = 0 ]; then f=1; echo "exit status $code" >> "$log/$name.log"; fi

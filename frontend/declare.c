@@ -1,4 +1,5 @@
 /* declare.c: hyper-parameters and operands: roles, scopes, storage types, defaults, first values. */
+#include <math.h>
 #include <string.h>
 #include "frontend/lower.h"
 
@@ -30,7 +31,7 @@ static void number_default(Lower *l, const HyperDecl *d, Hyper *h) {
   unsigned errors = diag_errors(l->diag);
   Value v = lower_expr(l, d->value);
   if (!v.node) {
-    if (diag_errors(l->diag) == errors) lower_error(l, d->value->where, "a default that depends on sizes is not supported yet");
+    if (diag_errors(l->diag) == errors) lower_error(l, d->value->where, "this default cannot be computed");
     return;
   }
   bool is_bool = value_is(&v, KIND_BOOL), is_int = value_is(&v, KIND_INT);
@@ -41,73 +42,102 @@ static void number_default(Lower *l, const HyperDecl *d, Hyper *h) {
   }
   if (h->type == TYPE_I64 && !is_int) { lower_error(l, d->value->where, "'%s' is int, its default is real", h->name); return; }
   v = value_convert(l, v, h->type);
-  if (!node_constant(l->graph, v.node, &h->value)) {
-    lower_error(l, d->value->where, "a default that is computed from other values is not supported yet");
+  if (v.tensor || v.node->space->rank) { lower_error(l, d->value->where, "a default is one number"); return; }
+  h->has_default = true;
+  if (node_constant(l->graph, v.node, &h->value)) return;
+  if (h->is_const || h->type == TYPE_BOOL) {
+    lower_error(l, d->value->where, "the value of %s '%s' must be known while compiling", h->is_const ? "const" : "the bool", h->name);
     return;
   }
-  h->has_default = true;
+  h->computed = true;                                   /* the caller leaves it to the rule by giving this value */
+  h->value = h->type == TYPE_F64 ? bits_from_f64(NAN, TYPE_F64) : (Bits)INT64_MIN;
 }
 
+/* A default that depends on sizes or other hyper-parameters is computed by every entry: NaN (INT64_MIN for an int) asks for it. */
+Value hyper_value(Lower *l, unsigned k) {
+  const Hyper *h = &l->module->hypers[k];
+  const Node *given = graph_node(l->graph, OP_HYPER, h->type, graph_scalar_space(l->graph), k, 0, 0, NULL);
+  if (!h->computed) return value_of(given);
+  const HyperDecl *d = &l->rule->hypers.at[k];
+  for (const Call *c = l->calls; c; c = c->outer)
+    if (c->what == d) { lower_error(l, d->value->where, "the default of '%s' needs its own value", h->name); return (Value){0}; }
+  Call call = {h->name, d, d->value->where, l->calls};
+  Names *scope = l->scope;
+  Indices *ix = l->ix;
+  Insert *insert = l->insert;
+  l->scope = l->rule_scope;
+  l->ix = NULL;
+  l->insert = NULL;
+  l->calls = &call;
+  Value v = value_convert(l, lower_expr(l, d->value), h->type);
+  l->calls = call.outer;
+  l->insert = insert;
+  l->ix = ix;
+  l->scope = scope;
+  if (!v.node) return v;
+  const Node *asks = h->type == TYPE_F64 ? graph_op2(l->graph, OP_NE, given, given) : graph_op2(l->graph, OP_EQ, given, graph_i64(l->graph, INT64_MIN));
+  return value_of(graph_select(l->graph, asks, v.node, given));
+}
+
+/* Their names and types; defaults may use sizes, so they come when those are known. */
 void declare_hypers(Lower *l) {
   Module *m = l->module;
-  Graph *scratch = graph_new(m, "defaults"), *graph = l->graph;
-  l->graph = scratch;
   l->hypers = arena_array(l->arena, l->rule->hypers.n, sizeof *l->hypers);
   for (unsigned i = 0; i < l->rule->hypers.n; i++) {
     const HyperDecl *d = &l->rule->hypers.at[i];
     bool is_free = name_is_free(l, d->name.text, d->name.where);
     Hyper h = {.name = d->name.text, .external = d->external, .doc = d->doc, .type = hyper_type(l, d), .is_const = d->is_const, .where = d->name.where};
-    if (d->value) number_default(l, d, &h);
-    else if (d->is_const) lower_error(l, d->name.where, "'const %s' needs its value", d->name.text);
+    if (!d->value && d->is_const) lower_error(l, d->name.where, "'const %s' needs its value", d->name.text);
     m->hypers = arena_grow(l->arena, m->hypers, &l->hypers_capacity, m->n_hypers + 1, sizeof *m->hypers);
     m->hypers[m->n_hypers] = h;
     Symbol *symbol = symbol_new(l, h.name, SYMBOL_HYPER, m->n_hypers, h.where);
     l->hypers[m->n_hypers++] = symbol;
     if (is_free) scope_add(l, symbol);                  /* also where the default is wrong: the type is known */
   }
+}
+
+void declare_defaults(Lower *l) {
+  Graph *graph = l->graph;
+  const View *view = l->view;
+  View *views = l->views;
+  l->graph = graph_new(l->module, "defaults");
+  for (unsigned i = 0; i < l->rule->hypers.n && i < l->module->n_hypers; i++) {
+    Symbol *symbol = l->hypers[i];
+    bool used = symbol->used;
+    if (l->rule->hypers.at[i].value) number_default(l, &l->rule->hypers.at[i], &l->module->hypers[i]);
+    symbol->used = used;
+  }
   l->graph = graph;
+  l->view = view;
+  l->views = views;
 }
 
 /* --- what the rule declares, before the walk ---------------------------------------------------------------------------------- */
 
-static void size_names(Lower *l, const Shape *shape) {
-  for (unsigned i = 0; shape && i < shape->n; i++) {
-    const Dim *dim = &shape->at[i];
-    const Expr *e = dim->expr;
-    while (e && e->kind == EXPR_BINARY) e = e->a->kind == EXPR_NAME ? e->a : e->b;
-    const char *name = dim->flat ? dim->flat : e && e->kind == EXPR_NAME ? e->name : NULL;
-    if (name && !scope_find(l->scope, name)) name_poison(l, name, dim->where);
-  }
-}
-
-static void find_param(Lower *l, const StmtList *list, unsigned *position, bool main) {
+static void find_roles(Lower *l, const StmtList *list) {
   for (unsigned i = 0; i < list->n; i++) {
     const Stmt *s = list->at[i];
-    if (s->kind == STMT_ENTRY) find_param(l, &s->body, position, false);
-    if (s->kind == STMT_IF) {
-      if (s->cond->kind == EXPR_IS) size_names(l, s->cond->shape);
-      find_param(l, &s->body, position, main);
-      if (s->has_otherwise) find_param(l, &s->otherwise, position, main);
+    if (s->kind == STMT_ENTRY || s->kind == STMT_IF) {
+      find_roles(l, &s->body);
+      find_roles(l, &s->otherwise);
     }
-    if (s->kind != STMT_DECL) continue;
-    for (unsigned k = 0; k < s->decls.n; k++) {
-      size_names(l, s->decls.at[k].shape);
-      if (s->role == ROLE_PARAM && !l->has_param) {
-        l->has_param = true;
-        l->param = *position;
-        l->param_name = s->decls.at[k].name;
-        l->param_shape = s->decls.at[k].shape;
-      }
-      if (s->role == ROLE_PARAM || s->role == ROLE_STATE) l->has_step = true;
-      if (main) ++*position;
-    }
+    if (s->kind == STMT_DECL && (s->role == ROLE_PARAM || s->role == ROLE_STATE)) l->has_step = true;
   }
 }
 
-/* Finds the first param and whether steps are counted, and makes sizes known names (they are refused where they are declared). */
+/* Finds the first param and whether steps are counted. Operands are numbered in the order of their declarations. */
 void declare_find_param(Lower *l, const StmtList *body) {
   unsigned position = 0;
-  find_param(l, body, &position, true);
+  find_roles(l, body);
+  for (unsigned i = 0; i < body->n && !l->has_param; i++) {
+    const Stmt *s = body->at[i];
+    if (s->kind != STMT_DECL) continue;
+    if (s->role != ROLE_PARAM || s->scope != SCOPE_TENSOR) { position += s->decls.n; continue; }
+    l->has_param = true;
+    l->param = position;
+    l->param_name = s->decls.at[0].name;
+    l->param_shape = s->decls.at[0].shape;
+  }
 }
 
 const Space *item_space(Lower *l) {
@@ -121,17 +151,22 @@ const Space *item_space(Lower *l) {
 Value operand_at_entry(Lower *l, const Symbol *symbol) {
   const Operand *o = &l->module->operands[symbol->index];
   Type type = type_arithmetic(o->storage);
-  bool tensor = o->scope == SCOPE_TENSOR;
-  Value v;
+  bool tensor = operand_is_tensor(o);
+  Value v = {0};
+  if (tensor && !o->item_shape && !o->shape) return v;                   /* its shape was refused */
   if (o->role == ROLE_OUT) {
     v = value_of(graph_const(l->graph, type, 0));
+    if (tensor) v.space = operand_space_here(l, symbol->index);
   } else if (!tensor) {
     v = value_of(graph_node(l->graph, OP_SCALAR, type, graph_scalar_space(l->graph), symbol->index, 0, 0, NULL));
   } else {
     const Node *guard = symbol->guard;
     if (o->optional) guard = bool_and(l, guard, graph_node(l->graph, OP_PRESENT, TYPE_BOOL, graph_scalar_space(l->graph), symbol->index, 0, 0, NULL));
-    v = value_of(graph_node(l->graph, OP_READ, type, item_space(l), symbol->index, guard != NULL, guard != NULL, &guard));
+    const Space *space = operand_space_here(l, symbol->index);
+    v = value_of(graph_node(l->graph, OP_READ, type, space, symbol->index, guard != NULL, guard != NULL, &guard));
+    v.space = space;
   }
+  if (tensor && v.space->rank == 0) tensor = false;                       /* [] is one number */
   if (type == TYPE_F32 && (!tensor || l->options->compute_f64)) v = value_convert(l, v, TYPE_F64);
   v.tensor = tensor;
   v.wide = tensor && v.node->type == TYPE_F64;
@@ -145,12 +180,13 @@ Value operand_fit(Lower *l, const Operand *o, Value v, const Expr *e) {
   Value bad = {0};
   if (!v.node) return bad;
   Type type = type_arithmetic(o->storage), have = (Type)v.node->type;
-  if (o->scope != SCOPE_TENSOR && v.tensor) {
+  bool tensor = operand_is_tensor(o) && (o->item_shape || !o->shape || o->shape->rank);
+  if (!tensor && v.tensor) {
     if (o->scope == SCOPE_GLOBAL) lower_error(l, e->where, "'%s' is global, %s differs from element to element; use [all]", o->name, lower_text(l, e->where));
-    else lower_error(l, e->where, "'%s' is one number an item, %s has %s", o->name, lower_text(l, e->where), shape_of_item(l));
+    else lower_error(l, e->where, "'%s' is one number%s, %s has %s", o->name, o->scope == SCOPE_SCALAR ? " an item" : "", lower_text(l, e->where), shape_of_value(l, &v));
     return bad;
   }
-  if (o->scope == SCOPE_GLOBAL && v.node->level > LEVEL_GLOBAL) {
+  if (o->scope == SCOPE_GLOBAL && l->has_param && (tensor ? !graph_is_global(l->graph, v.node) : v.node->level > LEVEL_GLOBAL)) {
     lower_error(l, e->where, "'%s' is global, %s differs from item to item; use [all]", o->name, lower_text(l, e->where));
     return bad;
   }
@@ -163,12 +199,18 @@ Value operand_fit(Lower *l, const Operand *o, Value v, const Expr *e) {
     lower_error(l, e->where, "'%s' is int, this is real; write int(...)", o->name);
     return bad;
   }
-  bool tensor = o->scope == SCOPE_TENSOR, stays = have == TYPE_F64 && v.wide;
+  const Space *space = tensor ? operand_space_here(l, (unsigned)(o - l->module->operands)) : NULL;
+  if (tensor && v.tensor) {
+    v = value_to_space(l, v, space, e->where, o->name);
+    if (!v.node) return bad;
+  }
+  bool stays = have == TYPE_F64 && v.wide;
   if (!tensor && type == TYPE_F32) type = TYPE_F64;
   if (tensor && type == TYPE_F32 && (stays || l->options->compute_f64)) type = TYPE_F64;
   v = value_convert(l, v, type);
   v.literal = false;
   v.tensor = tensor;
+  v.space = space;
   v.wide = tensor && type == TYPE_F64;
   return v;
 }
@@ -176,10 +218,7 @@ Value operand_fit(Lower *l, const Operand *o, Value v, const Expr *e) {
 /* Refusals and mistakes of one declaration; true when an operand can be made of it. */
 static bool declaration_good(Lower *l, const Stmt *s, const Decl *d) {
   bool tensor = s->scope == SCOPE_TENSOR;
-  if (d->shape) {
-    lower_unsupported(l, d->shape->where, lower_text(l, d->shape->where));
-    return false;
-  }
+  if (d->shape && s->scope == SCOPE_SCALAR) { lower_error(l, d->shape->where, "'scalar' is one number an item and has no shape"); return false; }
   if (!tensor && s->role != ROLE_STATE && s->role != ROLE_IN && s->role != ROLE_OUT) {
     lower_error(l, d->where, "a %s is a tensor; 'scalar' and 'global' go with state, in and out", role_name(s->role));
     return false;
@@ -188,8 +227,8 @@ static bool declaration_good(Lower *l, const Stmt *s, const Decl *d) {
     lower_error(l, d->where, "'%s' inside 'if' is not supported yet", role_name(s->role));
     return false;
   }
-  if (s->role == ROLE_INOUT) { lower_unsupported(l, d->where, "inout"); return false; }
-  if (tensor && !l->has_param) {
+  if (tensor && !d->shape && (!l->has_param || s->role == ROLE_INOUT)) {
+    if (l->has_param) { lower_error(l, d->where, "the shape of inout '%s' must be given", d->name); return false; }
     lower_error(l, d->where, "the shape of '%s' is not known: give it, the rule has no param", d->name);
     return false;
   }
@@ -218,38 +257,64 @@ static bool name_taken(const Module *m, const char *name) {
   return false;
 }
 
-static void declare_one(Lower *l, const Stmt *s, const Decl *d) {
+static bool same_kind(const Operand *o, const Stmt *s, Type type, bool items) {
+  return o->role == s->role && o->scope == s->scope && o->storage == type && (items ? o->item_shape : s->scope != SCOPE_TENSOR && !o->shape);
+}
+
+/* The operand of a declaration: kept free for it, shared with the other branch of an `if`, or new. -1 after an error. */
+static int operand_for(Lower *l, const Stmt *s, const Decl *d, Type type, bool items) {
   Module *m = l->module;
-  bool tensor = s->scope == SCOPE_TENSOR;
-  if (!name_is_free(l, d->name, d->where)) return;
-  Type type;
-  if (!declaration_good(l, s, d) || !storage_type(l, &d->storage, tensor ? TYPE_F32 : TYPE_F64, &type)) {
-    name_poison(l, d->name, d->where);
-    scope_find(l->scope, d->name)->symbol->shape = d->shape;
-    return;
-  }
+  int reserved = l->insert ? -1 : operand_reserved(l, d);
   const char *name = d->name, *external = d->external;
   if (l->insert) {
     name = apply_state_name(l, name, name_taken(m, name));
     external = apply_state_name(l, external ? external : d->name, external_taken(m, external ? external : d->name));
     if (!strcmp(external, name)) external = NULL;
   }
-  if (name_taken(m, name)) {
-    if (lower_error(l, d->where, "declaring '%s' again under another condition is not supported yet", name))
-      for (unsigned i = 0; i < m->n_operands; i++)
-        if (!strcmp(m->operands[i].name, name)) diag_note(l->diag, m->operands[i].where, "first declared here");
+  if (reserved < 0 && name_taken(m, name)) {
+    for (unsigned i = 0; i < m->n_operands; i++) {
+      if (strcmp(m->operands[i].name, name)) continue;
+      if (s->role == ROLE_STATE && same_kind(&m->operands[i], s, type, items)) return (int)i;
+      if (s->role == ROLE_STATE && m->operands[i].role == ROLE_STATE && l->guard) continue;
+      if (lower_error(l, d->where, "'%s' is declared twice", name)) diag_note(l->diag, m->operands[i].where, "first declared here");
+      return -1;
+    }
+    external = external ? external : name;
+    for (unsigned i = 2; name_taken(m, name); i++) name = arena_printf(l->arena, "%s_%u", d->name, i);
+  }
+  if (reserved < 0) {
+    m->operands = arena_grow(l->arena, m->operands, &l->operands_capacity, m->n_operands + 1, sizeof *m->operands);
+    reserved = (int)m->n_operands++;
+  }
+  m->operands[reserved] = (Operand){.name = name, .external = external, .doc = s->doc, .role = s->role, .scope = s->scope, .storage = type,
+    .flush = d->storage.flush, .optional = d->optional, .entry = l->entry, .item_shape = items, .where = d->where};
+  return reserved;
+}
+
+static void declare_one(Lower *l, const Stmt *s, const Decl *d) {
+  Module *m = l->module;
+  bool tensor = s->scope == SCOPE_TENSOR, items = tensor && l->has_param && (!d->shape || shape_is_items(l, d->shape));
+  l->declaring = true;
+  bool is_free = name_is_free(l, d->name, d->where);
+  l->declaring = false;
+  if (!is_free) return;
+  Type type = TYPE_F32;
+  int index = -1;
+  if (declaration_good(l, s, d) && storage_type(l, &d->storage, tensor ? TYPE_F32 : TYPE_F64, &type)) index = operand_for(l, s, d, type, items);
+  if (index >= 0 && d->shape && !shape_declare(l, (unsigned)index, d->shape, s->role != ROLE_STATE, d->where)) index = -1;
+  if (index < 0) {
     name_poison(l, d->name, d->where);
+    scope_find(l->scope, d->name)->symbol->shape = d->shape;
     return;
   }
-  m->operands = arena_grow(l->arena, m->operands, &l->operands_capacity, m->n_operands + 1, sizeof *m->operands);
-  unsigned index = m->n_operands++;
-  m->operands[index] = (Operand){.name = name, .external = external, .doc = s->doc, .role = s->role, .scope = s->scope, .storage = type,
-    .flush = d->storage.flush, .optional = d->optional, .entry = l->entry, .item_shape = tensor, .where = d->where};
-  Symbol *symbol = symbol_new(l, d->name, SYMBOL_OPERAND, index, d->where);
+  Symbol *symbol = symbol_new(l, d->name, SYMBOL_OPERAND, (unsigned)index, d->where);
   symbol->guard = l->guard;
+  symbol->shape = d->shape;
   Value first = {0};
   if (d->value) {
+    l->statement = items || d->shape ? operand_space_here(l, (unsigned)index) : NULL;
     first = lower_expr(l, d->value);
+    l->statement = NULL;
     first = operand_fit(l, &m->operands[index], first, d->value);
     first = value_convert(l, first, type_arithmetic(type));
   }
@@ -260,7 +325,7 @@ static void declare_one(Lower *l, const Stmt *s, const Decl *d) {
   }
   if (s->role != ROLE_STATE) return;
   l->firsts = arena_grow(l->arena, l->firsts, &l->firsts_capacity, l->n_firsts + 1, sizeof *l->firsts);
-  l->firsts[l->n_firsts++] = (First){index, l->graph, first.node, l->guard, d->value ? d->value->where : d->where, l->guard_where};
+  l->firsts[l->n_firsts++] = (First){(unsigned)index, l->graph, first.node, l->guard, d->value ? d->value->where : d->where, l->guard_where};
 }
 
 void declare(Lower *l, const Stmt *s) {

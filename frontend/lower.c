@@ -48,19 +48,39 @@ unsigned lower_line(Range r) {
 
 /* --- the end of an entry --------------------------------------------------------------------------------------------------------------- */
 
+/* What an operand holds at the end, and when it is written; node NULL: it is not. */
+static Value final_value(Lower *l, const Final *f, const Operand *o, const Node **when) {
+  Value entry = operand_at_entry(l, f->symbol), v = f->value.node ? f->value : entry;
+  bool keeps = o->role != ROLE_OUT;
+  *when = f->symbol->guard;
+  if (v.node == entry.node && keeps && !l->skips) return (Value){0};
+  bool same = v.node == entry.node;
+  for (const Skip *s = l->skips; s; s = s->earlier) {
+    Value at = skip_value(l, s, f->symbol);
+    if (!at.node) continue;
+    if (at.node == entry.node && keeps) { *when = bool_and(l, *when, graph_op1(l->graph, OP_NOT, s->cond)); continue; }
+    if (at.node == v.node) continue;
+    same = false;
+    v = value_select(l, f->symbol->where, value_of(s->cond), at, v);
+    if (*when) *when = graph_op2(l->graph, OP_OR, s->cond, *when);
+  }
+  if (same && keeps) return (Value){0};
+  return v;
+}
+
 static void write_all(Lower *l) {
   Module *m = l->module;
   for (unsigned i = 0; i < m->n_operands; i++) {
     const Operand *o = &m->operands[i];
-    if (o->role != ROLE_PARAM && o->role != ROLE_STATE && o->role != ROLE_OUT) continue;
+    if (o->role != ROLE_PARAM && o->role != ROLE_STATE && o->role != ROLE_OUT && o->role != ROLE_INOUT) continue;
     if (o->entry && strcmp(o->entry, l->graph->name)) continue;
     for (unsigned k = 0; k < l->n_finals; k++) {
       const Final *f = &l->finals[k];
       if (f->symbol->index != i || f->poison) continue;
-      if (!f->value.node && o->role != ROLE_OUT) continue;
-      Value entry = operand_at_entry(l, f->symbol), v = f->value.node ? f->value : entry;
-      if (v.node == entry.node && o->role != ROLE_OUT) continue;
-      graph_write(l->graph, i, value_convert(l, v, type_arithmetic(o->storage)).node, f->symbol->guard);
+      if (!f->value.node && o->role != ROLE_OUT && !l->skips) continue;
+      const Node *when;
+      Value v = final_value(l, f, o, &when);
+      if (v.node) graph_write(l->graph, i, value_convert(l, v, type_arithmetic(o->storage)).node, when);
     }
   }
 }
@@ -76,6 +96,11 @@ static void add_graph(Lower *l, Graph *graph) {
 /* A state exists, or not, before there is data: what its condition must not ask. */
 static bool leaf_of_data(const Module *m, const Node *n) {
   return n->op == OP_READ || n->op == OP_STEP || n->op == OP_SEED || (n->op == OP_SCALAR && m->operands[n->imm].role != ROLE_IN);
+}
+
+/* Sizes of the item are known before there is data; those of other operands belong to a call. */
+static bool leaf_of_call(const Module *m, const Node *n) {
+  return leaf_of_data(m, n) || ((n->op == OP_SIZE || n->op == OP_PRESENT) && !m->operands[n->imm].item_shape && m->operands[n->imm].role != ROLE_PARAM && m->operands[n->imm].role != ROLE_STATE);
 }
 
 /* A first value may also use params. */
@@ -100,7 +125,11 @@ static void first_values(Lower *l, Graph *init, Graph *layout) {
     if (f->guard) guard = node_transfer(l, f->graph, f->guard, init);
     if (f->value) value = node_transfer(l, f->graph, f->value, init);
     graph_write(init, f->operand, value, guard);
-    graph_exists(layout, f->operand, f->guard ? node_transfer(l, f->graph, f->guard, layout) : graph_bool(layout, true));
+    const Node *exists = f->guard ? node_transfer(l, f->graph, f->guard, layout) : graph_bool(layout, true);
+    unsigned k = 0;
+    while (k < layout->n_exists && layout->exists[k].operand != f->operand) k++;
+    if (k < layout->n_exists) layout->exists[k].when = graph_op2(layout, OP_OR, layout->exists[k].when, exists);
+    else graph_exists(layout, f->operand, exists);
   }
 }
 
@@ -108,7 +137,7 @@ static void first_values(Lower *l, Graph *init, Graph *layout) {
 static void copy_requirements(Lower *l, const Graph *from, Graph *to, bool first) {
   for (unsigned i = 0; i < from->n_requires; i++) {
     const Requirement *r = &from->requires[i];
-    if (first && node_uses(from, r->cond, leaf_of_data, l->module)) continue;
+    if (first && node_uses(from, r->cond, leaf_of_call, l->module)) continue;
     const Node *value[4];
     const Node *cond = node_transfer(l, from, r->cond, to);
     for (unsigned k = 0; k < r->n; k++) value[k] = node_transfer(l, from, r->value[k], to);
@@ -124,7 +153,7 @@ static void entry_scope(Lower *l, const Names *rule) {
   for (unsigned i = 0; i < rule->n; i++) {
     const Binding *b = &rule->at[i];
     const Symbol *s = b->symbol;
-    bool seen = s->kind == SYMBOL_HYPER || s->kind == SYMBOL_FN || s->poisoned;
+    bool seen = s->kind == SYMBOL_HYPER || s->kind == SYMBOL_FN || s->kind == SYMBOL_SIZE || s->poisoned;
     if (s->kind == SYMBOL_OPERAND) {
       const Operand *o = &l->module->operands[s->index];
       seen = (o->role == ROLE_PARAM || o->role == ROLE_STATE) && !s->guard && !o->entry;
@@ -137,7 +166,7 @@ static void entry_scope(Lower *l, const Names *rule) {
 }
 
 static bool entry_name_good(Lower *l, const Stmt *s) {
-  static const char *const taken[] = {"init", "layout", "step", "forward", "backward", "workspace_size", "phases", "phase", "check", "call", "hyper", "item", "global", "defaults"};
+  static const char *const taken[] = {"init", "layout", "step", "forward", "workspace_size", "phases", "phase", "check", "call", "hyper", "item", "global", "defaults"};
   for (size_t i = 0; i < sizeof taken/sizeof *taken; i++)
     if (!strcmp(s->name.text, taken[i])) { lower_error(l, s->name.where, "an entry cannot be called '%s'", s->name.text); return false; }
   for (unsigned i = 0; i < l->rule->body.n; i++) {
@@ -150,13 +179,23 @@ static bool entry_name_good(Lower *l, const Stmt *s) {
   return true;
 }
 
+static void start_graph(Lower *l, Graph *graph, const StmtList *body) {
+  l->graph = graph;
+  l->body = body;
+  l->views = NULL;
+  l->view = NULL;
+  l->ellipsis = NULL;
+  l->skips = NULL;
+  l->n_finals = 0;
+}
+
 static Graph *lower_entry(Lower *l, const Stmt *s, const Graph *main, const Names *rule) {
   Graph *graph = graph_new(l->module, s->name.text);
   copy_requirements(l, main, graph, false);
-  l->graph = graph;
+  start_graph(l, graph, &s->body);
   l->entry = s->name.text;
-  l->n_finals = 0;
   entry_scope(l, rule);
+  sizes_reserve(l, &s->body);
   lower_block(l, &s->body);
   scope_finish(l, l->scope, 0);
   write_all(l);
@@ -230,9 +269,12 @@ Module *frontend_lower(Arena *arena, Diag *diag, const FileSet *files, const Fro
   declare_find_param(l, &l->rule->body);
   m->has_step = l->has_step;
   Graph *init = graph_new(m, "init"), *layout = graph_new(m, "layout"), *main = graph_new(m, l->has_step ? "step" : "forward");
+  l->rule_scope = rule;
+  start_graph(l, main, &l->rule->body);
   declare_hypers(l);
+  sizes_reserve(l, &l->rule->body);
   lower_register_fns(l, &l->rule->body);
-  l->graph = main;
+  declare_defaults(l);
   lower_block(l, &l->rule->body);
   scope_finish(l, rule, 0);
   write_all(l);
@@ -245,6 +287,9 @@ Module *frontend_lower(Arena *arena, Diag *diag, const FileSet *files, const Fro
     if (n_others == sizeof others/sizeof *others) { lower_error(l, s->name.where, "more than %zu entries", sizeof others/sizeof *others); break; }
     others[n_others++] = lower_entry(l, s, main, rule);
   }
+  l->scope = rule;
+  for (unsigned i = 0; i < l->rule->body.n; i++)
+    if (l->rule->body.at[i]->kind == STMT_BACKWARD) lower_backward(l, l->rule->body.at[i]);
   first_values(l, init, layout);
   copy_requirements(l, main, init, true);
   if (!l->exhausted) names_warn_unused(l);

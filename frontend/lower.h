@@ -8,7 +8,18 @@
  *   typing.c      conversions, operators, powers
  *   lower_expr.c  expressions
  *   lower_call.c  functions of the language and of the file
- *   lower_reduce.c whole tensors and all items reduced
+ *   indices.c     index spaces, which indices are in scope, how far an index runs
+ *   move.c        a value at other positions, or over other indices
+ *   sizes.c       shapes that name sizes: solving, checking
+ *   views.c       the item's tensors seen with named axes; tensors brought to one shape; `is`
+ *   lower_index.c reads at indices, indexed statements
+ *   lower_reduce.c indices, whole tensors and all items reduced
+ *   lower_keep.c  softmax, cumsum, order and what else keeps its index
+ *   lower_matrix.c @ and '
+ *   lower_scan.c  scan, repeat
+ *   lower_skip.c  skip if
+ *   lower_random.c uniform, normal, philox
+ *   lower_backward.c what `backward` declares
  *   lower_stmt.c  statements, `if` as selection
  *   lower_apply.c another rule inserted
  *   tables.c      const values and tables
@@ -19,7 +30,8 @@
 #include "frontend/frontend.h"
 
 #define LOWER_MAX_NAMES 2048             /* in one scope */
-#define LOWER_MAX_REPEATS 64             /* of a repeat that is written out */
+#define LOWER_MAX_REPEATS 8              /* of a repeat that is written out; longer ones are a SCAN */
+#define LOWER_MAX_AXES 8                 /* of a space */
 #define LOWER_MAX_CALLS 64               /* fn within fn, apply within apply */
 #define LOWER_MAX_DEPTH 2000             /* of the walk, calls included */
 #define LOWER_MAX_ERRORS 100             /* then the rest of the text is left alone */
@@ -29,27 +41,34 @@ typedef struct Names Names;
 typedef struct Lower Lower;
 typedef struct Builtin Builtin;
 
-/* What an expression is. A value with node NULL is poison (already reported) unless it names a function. */
+/* Factors of a product, as `sum` looks at them. Opaque: a name assigned more than once, which does not stand for its expression. */
+typedef struct Factor { const Node *node; bool opaque; } Factor;
+typedef struct Factors { unsigned n; Factor at[]; } Factors;
+
+/* What an expression is. A value with axes is either an element value, over the indices in scope, or a whole tensor. A value with node NULL is poison (already reported) unless it names a function. */
 typedef struct Value {
   const Node *node;
-  bool tensor;                           /* has the item's shape (its node may still be a scalar that fills it) */
+  bool tensor;                           /* a whole tensor (its node may still be a scalar that fills it) */
+  const Space *space;                    /* of a tensor */
   bool wide;                             /* an f64 that stays f64 beside f32: from an f64 tensor, or f64(e) */
   bool literal;                          /* an integer written as such: powers look */
+  bool opaque; const Factors *product;   /* of a chain of `*`, or a name that stands for one */
   unsigned operand;                      /* 1 + the operand that the expression names, or 0 */
   const Fn *fn; Names *home;             /* a fn and the scope it sees; home NULL: the file's */
   const Builtin *builtin;                /* a function of the language */
   const Shape *shape; const char *name;  /* for messages: the shape as written, also of poison; the name that it is */
 } Value;
 
-typedef enum SymbolKind { SYMBOL_LOCAL, SYMBOL_HYPER, SYMBOL_OPERAND, SYMBOL_PARAMETER, SYMBOL_BOUND, SYMBOL_FN } SymbolKind;
+typedef enum SymbolKind { SYMBOL_LOCAL, SYMBOL_HYPER, SYMBOL_OPERAND, SYMBOL_PARAMETER, SYMBOL_BOUND, SYMBOL_FN, SYMBOL_SIZE } SymbolKind;
 
 typedef struct Symbol {
   const char *name;
   SymbolKind kind;
-  unsigned index;                        /* hyper or operand */
+  unsigned index;                        /* hyper, operand or size */
   Range where;
   const Node *guard;                     /* operand declared inside `if`: the condition, in the entry's graph */
   bool used, poisoned;
+  bool once;                             /* a local value that the text assigns once: it stands for its expression */
   const Shape *shape;                    /* as declared */
   const char *bound;                     /* in an applied rule: the name of the param it stands for, outside */
 } Symbol;
@@ -78,6 +97,23 @@ typedef struct Insert {                  /* `apply`, while the rule is inserted 
   struct Insert *enclosing;
 } Insert;
 
+/* A size that a shape names: axis `dim` of operand `operand`, or what the expression there must be to fit it. */
+typedef struct SizeDef { const char *name; unsigned operand; const Shape *shape; unsigned dim; bool item; bool solving; Range where; } SizeDef;
+typedef struct Reserved { const Decl *decl; unsigned operand; } Reserved;
+
+/* Indices in scope, outermost first; the value of an expression here has `space` or rank 0. Names below `barrier` are not seen (a fn's caller). */
+typedef struct Index { const char *name; const Node *extent; Range where; bool used; } Index;
+typedef struct Indices { unsigned n, barrier, statement; Index at[LOWER_MAX_AXES]; const Space *space; } Indices;
+
+/* The item's tensors, flat in memory, seen with axes. */
+typedef struct View { const Space *space; const Node *flat; const Shape *shape; struct View *next; } View;
+
+/* The axes of a tensor as indices meet them. */
+typedef struct Axes { unsigned n; const Node *extent[LOWER_MAX_AXES]; const View *view; const Shape *shape; } Axes;
+
+/* `skip if`: what the entry leaves when the condition holds. */
+typedef struct Skip { const Node *cond; const Names *names; struct Skip *earlier; } Skip;
+
 struct Lower {
   Arena *arena;
   Diag *diag;
@@ -95,6 +131,18 @@ struct Lower {
   const char *param_name;
   const Shape *param_shape;              /* as declared, or NULL */
   Value step;                            /* t, where `apply` gives another */
+  Indices *ix;                           /* NULL: no indices, tensors are whole */
+  View *views; const View *view;         /* all of this graph; the one in scope */
+  const Space *statement;                /* of the tensor that an index-free statement assigns, or NULL */
+  unsigned scans;                        /* depth */
+  const StmtList *body;                  /* of the rule, entry or fn: where assignments are counted */
+  SizeDef *sizes; unsigned n_sizes; size_t sizes_capacity;
+  Reserved *reserved; unsigned n_reserved; size_t reserved_capacity;
+  Skip *skips;
+  unsigned *moved_by; const Node **moved; unsigned moved_n, moves;         /* memo of move.c, by id */
+  Names *rule_scope;                     /* hyper-parameters and sizes: where defaults are seen from */
+  const Node *ellipsis;                  /* what `...` stands for in declarations of a rule without param */
+  bool patterns; const Shape *pattern[8]; unsigned n_patterns;             /* `is` in the condition of an `if`: its names are bound */
   Final *finals; unsigned n_finals; size_t finals_capacity;
   First *firsts; unsigned n_firsts; size_t firsts_capacity;
   Symbol **hypers;                       /* one each */
@@ -103,6 +151,7 @@ struct Lower {
   Call *calls; unsigned n_calls;
   Insert *insert;
   bool in_fn;
+  bool declaring;                        /* an operand */
   unsigned depth; unsigned steps; bool exhausted;
   size_t hypers_capacity, operands_capacity, graphs_capacity;
 };
@@ -112,6 +161,73 @@ bool lower_error(Lower *, Range, const char *format, ...) __attribute__((format(
 Value lower_unsupported(Lower *, Range, const char *construct);
 const char *lower_text(Lower *, Range);                                  /* the source text of a range, on one line */
 unsigned lower_line(Range);
+
+/* indices.c */
+bool indices_enter(Lower *, Indices *inner);                             /* a copy of those in scope, to be extended; pair with indices_leave */
+void indices_leave(Lower *, Indices *outer);
+bool index_add(Lower *, Indices *, const char *name, const Node *extent, Range);
+void indices_close(Lower *, Indices *);                                  /* makes the space: before values are built */
+const Node *index_node(Lower *, const Space *, unsigned axis);
+int index_find(const Indices *, const char *name);                       /* -1 */
+bool name_is_value(Lower *, const char *name);                           /* not an index, whatever the bracket says */
+const char *sub_index(Lower *, const Sub *, const Expr **limit);         /* the name of a sub that introduces an index, its range or NULL; NULL: an expression */
+const Node *index_range(Lower *, const char *name, const Expr *, const StmtList *, const Node *found, const char *found_in, Range where);
+const Node *index_limit(Lower *, const Expr *);                          /* n of `i < n` */
+unsigned ellipsis_extents(Lower *, const Expr *, const Node **extents, bool *found);       /* what `...` stands for in an expression */
+void extents_agree(Lower *, const Node *a, const char *what_a, const Node *b, const char *what_b);     /* proved, or required at entry */
+
+/* move.c */
+const Node *node_move(Lower *, const Node *, const Space *to, const Node *const *index);      /* every index inside its axis: pointwise values are computed anew */
+const Node *node_at(Lower *, const Node *, const Space *of, const Space *to, const Node *const *index, unsigned n);      /* a tensor read at indices: total */
+unsigned node_axes(Lower *, const Node *, const Space *);                /* mask: on which axes of the space it depends */
+const Node *node_project(Lower *, const Node *, const Space *from, const Space *to, const unsigned *axes);      /* axes[k]: axis of `from` that is axis k of `to` */
+const Node *node_spread(Lower *, const Node *, const Space *);           /* a scalar over a space */
+bool node_reads_data(Lower *, const Node *);                             /* depends on elements of tensors */
+const Space *space_pick(Lower *, const Space *from, unsigned n, const unsigned *axes);
+
+/* sizes.c */
+void sizes_reserve(Lower *, const StmtList *);                           /* operands and sizes that a body declares, before it is walked */
+Value size_value(Lower *, const Symbol *, Range);
+int operand_reserved(const Lower *, const Decl *);                       /* its index, or -1 */
+const Node *dim_extent(Lower *, unsigned operand, bool item, const Shape *, unsigned dim);
+bool shape_declare(Lower *, unsigned operand, const Shape *, bool callers, Range);      /* extents into Operand.shape, checks into the requirements */
+const Space *operand_space_here(Lower *, unsigned operand);              /* in this graph */
+bool shape_is_items(Lower *, const Shape *);                             /* written as the first param's */
+
+/* views.c */
+const View *view_here(Lower *);                                          /* NULL: the item's axes have no names */
+const Node *view_position(Lower *, const View *, const Node *const *index);       /* flat; -1 outside */
+View *view_make(Lower *, const Shape *, unsigned n, const Node *const *extents);
+Value value_viewed(Lower *, Value, Range);                               /* with named axes */
+bool axes_of(Lower *, const Value *, const char *name, Range, Axes *);
+bool value_align(Lower *, Oper, Range, Value *, unsigned n);             /* tensors brought to one space; reports shapes that differ */
+Value value_to_space(Lower *, Value, const Space *, Range, const char *name);
+Value lower_is(Lower *, const Expr *);
+bool is_item_space(Lower *, const Space *);
+const Space *value_space(Lower *, const Value *);
+void pattern_bind(Lower *, const Shape *, const Node *when);             /* names the sizes of the item's axes in the current scope */
+const Node *pattern_test(Lower *, const Shape *);
+
+/* lower_index.c */
+Value lower_element(Lower *, const Expr *);                              /* x[i, j] */
+Value lower_indexed(Lower *, const Stmt *, Binding *);                   /* what x[i, j] = e makes of x: a whole tensor */
+unsigned count_assignments(const StmtList *, const char *name);
+void symbol_set_once(Lower *, Symbol *);
+
+/* lower_matrix.c, lower_keep.c, lower_random.c, lower_scan.c, lower_skip.c, lower_backward.c */
+Value lower_matmul(Lower *, Range, Value a, Value b);
+Value lower_transpose(Lower *, Range, Value);
+Value lower_matrix_function(Lower *, const Expr *, Op, Value);
+bool is_keeping(const Expr *);
+Value lower_keeping(Lower *, const Expr *);
+const Node *random_bits(Lower *, const Node *element, int64_t stream);  /* 32 of them */
+Value lower_random(Lower *, const Expr *);
+Value lower_philox(Lower *, const Expr *);
+void lower_scan(Lower *, const Stmt *);
+void lower_repeat(Lower *, const Stmt *);
+void lower_skip(Lower *, const Stmt *);
+Value skip_value(Lower *, const Skip *, const Symbol *);
+void lower_backward(Lower *, const Stmt *);
 
 /* names.c */
 Names *scope_new(Lower *, Names *outer);
@@ -133,10 +249,12 @@ void name_poison(Lower *, const char *name, Range);                      /* from
 
 /* declare.c */
 void declare_hypers(Lower *);
+void declare_defaults(Lower *);
 void declare_find_param(Lower *, const StmtList *);
 void declare(Lower *, const Stmt *);                                     /* STMT_DECL */
 const Space *item_space(Lower *);
 Value operand_at_entry(Lower *, const Symbol *);
+Value hyper_value(Lower *, unsigned hyper);                              /* its run-time value, or its default where that is computed */
 Value operand_fit(Lower *, const Operand *, Value, const Expr *);        /* a value as the operand takes it; reports; NULL node after an error */
 
 /* typing.c */
@@ -173,6 +291,7 @@ void poison_assigned(Lower *, const StmtList *);                         /* name
 const char *apply_state_name(Lower *, const char *name, bool collides);
 
 /* shapes.c */
+const char *shape_of_value(Lower *, const Value *);
 const char *shape_of_item(Lower *);                                      /* "shape [R, C]" or "the shape of p" */
 const char *shape_text(Lower *, const Shape *);
 bool shapes_agree(Lower *, Oper, Range op_where, const Value *a, const Value *b);

@@ -19,8 +19,9 @@ enum { F = 1, I = 2, S = 4 };            /* the words of function.def: f32 and f
 static Value make_element(Lower *l, const Expr *e, const Builtin *f, Value *args) {
   const Node *nodes[3];
   unsigned n = e->args.n;
+  for (unsigned i = 0; i < n; i++) if (!args[i].node) return (Value){0};
+  if (!value_align(l, OPER_NONE, e->op_where, args, n)) return (Value){0};
   for (unsigned i = 0; i < n; i++) {
-    if (!args[i].node) return (Value){0};
     if (value_is(&args[i], KIND_BOOL)) {
       lower_error(l, e->args.at[i]->where, "'%s' of a bool; write where(c, 1, 0)", f->name);
       return (Value){0};
@@ -34,7 +35,7 @@ static Value make_element(Lower *l, const Expr *e, const Builtin *f, Value *args
   for (unsigned i = 0; i < n; i++) {
     args[i] = value_convert(l, args[i], type);
     nodes[i] = args[i].node;
-    made.tensor |= args[i].tensor;
+    if (args[i].tensor) { made.tensor = true; made.space = args[i].space; }
     made.wide |= args[i].wide && type == TYPE_F64;
   }
   bool tells = f->op == OP_ISNAN || f->op == OP_FINITE;
@@ -46,6 +47,8 @@ static Value make_element(Lower *l, const Expr *e, const Builtin *f, Value *args
 static Value make_fma(Lower *l, const Expr *e, const Builtin *f, Value *args) {
   Value probe[3] = {args[0], args[1], args[2]};
   for (unsigned i = 0; i < 3; i++) if (!args[i].node || value_is(&args[i], KIND_BOOL)) return make_element(l, e, f, args);
+  if (!value_align(l, OPER_NONE, e->op_where, probe, 3)) return (Value){0};
+  memcpy(args, probe, sizeof probe);
   value_join(l, probe, 3);
   if (l->options->compute_f64)
     return value_operate(l, OPER_ADD, e->op_where, value_operate(l, OPER_MUL, e->op_where, args[0], args[1]), args[2]);
@@ -84,27 +87,36 @@ static Value make_stop(Lower *l, const Expr *e, const Builtin *f, Value *args) {
   return args[0];
 }
 
-/* rank(p), size(p): every tensor has the item's shape. */
+/* rank(p), size(p). */
 static Value make_extent(Lower *l, const Expr *e, const Builtin *f, Value *args) {
   if (!args[0].node) return (Value){0};
   if (!args[0].tensor) {
     lower_error(l, e->args.at[0]->where, "'%s' asks for a tensor, this is one number", f->name);
     return (Value){0};
   }
-  return value_of(graph_node(l->graph, OP_SIZE, TYPE_I64, graph_scalar_space(l->graph), l->param, f->op ? -2 : -1, 0, NULL));
+  const Space *s = value_space(l, &args[0]);
+  if (is_item_space(l, s)) return value_of(graph_node(l->graph, OP_SIZE, TYPE_I64, graph_scalar_space(l->graph), l->param, f->op ? -2 : -1, 0, NULL));
+  const Node *n = graph_i64(l->graph, f->op ? s->rank : 1);
+  for (unsigned k = 0; k < s->rank && !f->op; k++) n = k ? graph_op2(l->graph, OP_MUL, n, s->extent[k]) : s->extent[k];
+  return value_of(n);
 }
 
 static Value make_present(Lower *l, const Expr *e, const Builtin *f, Value *args) {
   if (!args[0].node) return (Value){0};
   unsigned operand = args[0].operand;
-  if (!operand || l->module->operands[operand - 1].scope != SCOPE_TENSOR) {
+  if (!operand || !operand_is_tensor(&l->module->operands[operand - 1])) {
     lower_error(l, e->args.at[0]->where, "'present' asks for an operand by its name");
     return (Value){0};
   }
   return value_of(graph_node(l->graph, OP_PRESENT, TYPE_BOOL, graph_scalar_space(l->graph), operand - 1, 0, 0, NULL));
 }
 
-static Value make_refused(Lower *l, const Expr *e, const Builtin *f, Value *args) { return lower_unsupported(l, e->op_where, f->name); }
+static Value make_matrix(Lower *l, const Expr *e, const Builtin *f, Value *args) { return args[0].node ? lower_matrix_function(l, e, (Op)f->op, args[0]) : (Value){0}; }
+
+/* Called with their brackets. */
+static Value make_keeping(Lower *l, const Expr *e, const Builtin *f, Value *args) { return lower_keeping(l, e); }
+static Value make_random(Lower *l, const Expr *e, const Builtin *f, Value *args) { return lower_random(l, e); }
+static Value make_philox(Lower *l, const Expr *e, const Builtin *f, Value *args) { return lower_philox(l, e); }
 
 static Value make_reduction(Lower *l, const Expr *e, const Builtin *f, Value *args) { return lower_reduction(l, e); }
 
@@ -130,10 +142,10 @@ static const Builtin builtins[] = {
   {"var", 1, 1, 0, 0, make_reduction}, {"norm", 1, 1, 0, 0, make_reduction}, {"rms", 1, 1, 0, 0, make_reduction},
   {"any", 1, 1, 0, 0, make_reduction}, {"every", 1, 1, 0, 0, make_reduction}, {"logsumexp", 1, 1, 0, 0, make_reduction},
   {"argmax", 1, 1, 0, 0, make_reduction}, {"argmin", 1, 1, 0, 0, make_reduction}, {"total", 1, 1, 0, 0, make_reduction},
-  {"softmax", 0, 255, 0, 0, make_refused}, {"cumsum", 0, 255, 0, 0, make_refused}, {"cumprod", 0, 255, 0, 0, make_refused},
-  {"cummax", 0, 255, 0, 0, make_refused}, {"order", 0, 255, 0, 0, make_refused}, {"eigvec", 0, 255, 0, 0, make_refused},
-  {"qr", 0, 255, 0, 0, make_refused}, {"uniform", 0, 255, 0, 0, make_refused}, {"normal", 0, 255, 0, 0, make_refused},
-  {"philox", 0, 255, 0, 0, make_refused},
+  {"softmax", 1, 1, 0, 0, make_keeping}, {"cumsum", 1, 1, 0, 0, make_keeping}, {"cumprod", 1, 1, 0, 0, make_keeping},
+  {"cummax", 1, 1, 0, 0, make_keeping}, {"order", 1, 1, 0, 0, make_keeping}, {"eigvec", 1, 1, OP_EIGVEC, 0, make_matrix},
+  {"qr", 1, 1, OP_QR, 0, make_matrix}, {"uniform", 1, 1, 0, 0, make_random}, {"normal", 1, 1, 0, 0, make_random},
+  {"philox", 7, 7, 0, 0, make_philox},
 };
 
 /* Powers are written '^': their operations are rows of function.def, not functions of the language. */
@@ -161,7 +173,8 @@ static bool arity_good(Lower *l, const Expr *e, const char *name, unsigned min, 
 
 static Value call_builtin(Lower *l, const Expr *e, const Builtin *f) {
   if (is_reduction(e)) return lower_reduction(l, e);
-  if (e->has_subs || e->order || f->make == make_refused) return lower_unsupported(l, e->op_where, f->name);
+  if (f->make == make_keeping || f->make == make_random || f->make == make_philox) return f->make(l, e, f, NULL);
+  if (e->has_subs || e->order) { lower_error(l, e->op_where, "%s takes no indices in brackets", f->name); return (Value){0}; }
   if (!arity_good(l, e, f->name, f->min, f->max)) {
     for (unsigned i = 0; i < e->args.n; i++) lower_expr(l, e->args.at[i]);
     return (Value){0};
@@ -177,7 +190,7 @@ static Value call_builtin(Lower *l, const Expr *e, const Builtin *f) {
 /* Substitution without capture: the arguments are values already, and the body sees its parameters and the scope it was written in. */
 static Value call_fn(Lower *l, const Expr *e, Value called) {
   const Fn *fn = called.fn;
-  if (e->has_subs || e->order) return lower_unsupported(l, e->op_where, lower_text(l, e->where));
+  if (e->has_subs || e->order) { lower_error(l, e->op_where, "a fn takes no indices in brackets; give them as arguments"); return (Value){0}; }
   unsigned depth = 0;
   for (const Call *c = l->calls; c; c = c->outer, depth++)
     if (c->what == fn || depth >= LOWER_MAX_CALLS) {
@@ -192,7 +205,11 @@ static Value call_fn(Lower *l, const Expr *e, Value called) {
     return (Value){0};
   }
   Names *outer = l->scope;
+  Indices *around = l->ix, inside = {0};
+  const StmtList *body = l->body;
   bool in_fn = l->in_fn;
+  if (around) { inside = *around; inside.barrier = inside.n; l->ix = &inside; }        /* the caller's indices have no names here */
+  l->body = &fn->body;
   Call call = {fn->name.text, fn, e->op_where, l->calls};
   l->scope = inner;
   l->in_fn = true;
@@ -211,6 +228,8 @@ static Value call_fn(Lower *l, const Expr *e, Value called) {
   v.operand = 0;
   l->calls = call.outer;
   l->scope = outer;
+  l->ix = around;
+  l->body = body;
   l->in_fn = in_fn;
   return v;
 }

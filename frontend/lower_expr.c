@@ -9,6 +9,19 @@ static Value constant_word(Lower *l, const Expr *e) {
   return value_of(graph_bool(l->graph, !strcmp(e->name, "true")));
 }
 
+/* The factors of a chain of `*`. A factor that changed its type to meet the other is one whole value. */
+static const Factors *product_of(Lower *l, const Factors *chain, Value a, Value b, const Node *made) {
+  if (!made || made->op != OP_MUL) return NULL;
+  bool continues = chain && made->args[0] == a.node;
+  unsigned n = continues ? chain->n : 1;
+  Factors *f = arena_alloc(l->arena, sizeof *f + (n + 1)*sizeof *f->at);
+  f->n = n + 1;
+  if (continues) memcpy(f->at, chain->at, n*sizeof *f->at);
+  else f->at[0] = (Factor){made->args[0], a.opaque};
+  f->at[n] = (Factor){made->args[1], b.opaque};
+  return f;
+}
+
 /* Left operands nest as deeply as a sum is long: they are taken from a list, not by recursion. */
 static Value binary(Lower *l, const Expr *e) {
   unsigned n = 0, at;
@@ -21,7 +34,9 @@ static Value binary(Lower *l, const Expr *e) {
   for (at = 0; at < n; at++) {
     Value b = lower_expr(l, spine[at]->b);
     graph_at(l->graph, spine[at]->where);
+    Value left = v;
     v = value_operate(l, spine[at]->op, spine[at]->op_where, v, b);
+    if (spine[at]->op == OPER_MUL) v.product = product_of(l, at && !spine[at - 1]->parenthesised && spine[at - 1]->op == OPER_MUL ? left.product : NULL, left, b, v.node);
   }
   return v;
 }
@@ -49,23 +64,8 @@ static Value unary(Lower *l, const Expr *e) {
     lower_error(l, e->op_where, "'not' takes a condition, this is a number; compare it");
     return (Value){0};
   }
+  if (!value_align(l, OPER_NONE, e->op_where, &v, 1)) return (Value){0};
   return value_like(graph_op1(l->graph, OP_NOT, v.node), v, v);
-}
-
-/* x[i]: of a table of the file; tensors come with indexed statements. */
-static Value element_of(Lower *l, const Expr *e) {
-  const Const *table = scope_find(l->scope, e->name) ? NULL : file_const(l, e->name);
-  if (table) return const_index(l, table, e);
-  const Binding *binding = scope_find(l->scope, e->name);
-  const Shape *shape = NULL;
-  if (binding) {
-    const Symbol *symbol = binding->symbol;
-    binding->symbol->used = true;
-    bool of_item = symbol->kind == SYMBOL_OPERAND && l->module->operands[symbol->index].item_shape;
-    shape = symbol->shape ? symbol->shape : of_item ? l->param_shape : NULL;
-  }
-  if (!indices_match(l, e->name, shape, &e->subs, e->op_where)) return (Value){0};
-  return lower_unsupported(l, e->where, lower_text(l, e->where));
 }
 
 static Value single(Lower *l, const Expr *e) {
@@ -79,9 +79,9 @@ static Value single(Lower *l, const Expr *e) {
     case EXPR_CHAIN: return chain(l, e);
     case EXPR_CONVERT: return value_type_call(l, e, lower_expr(l, e->a));
     case EXPR_CALL: return lower_call(l, e);
-    case EXPR_IS: return lower_unsupported(l, e->op_where, "is");
-    case EXPR_TRANSPOSE: return lower_unsupported(l, e->op_where, "'");
-    case EXPR_INDEX: return element_of(l, e);
+    case EXPR_IS: return lower_is(l, e);
+    case EXPR_TRANSPOSE: return lower_transpose(l, e->op_where, lower_expr(l, e->a));
+    case EXPR_INDEX: return lower_element(l, e);
   }
   return (Value){0};
 }
@@ -111,7 +111,7 @@ Value lower_condition(Lower *l, const Expr *e, const char *who) {
   Value v = lower_expr(l, e);
   if (!v.node) return v;
   if (!value_is(&v, KIND_BOOL)) lower_error(l, e->where, "'%s' needs a condition, this is a number; compare it", who);
-  else if (v.tensor) lower_error(l, e->where, "'%s' needs one scalar, this has %s; use where", who, shape_of_item(l));
+  else if (v.tensor || v.node->space->rank) lower_error(l, e->where, "'%s' needs one scalar, this has %s; use where", who, shape_of_value(l, &v));
   else return v;
   return (Value){0};
 }

@@ -4,20 +4,6 @@
 
 /* --- assignment ------------------------------------------------------------------------------------------------------------------ */
 
-static Range keyword(const Stmt *s, const char *word) {
-  Range where = s->where;
-  where.end = where.begin + (uint32_t)strlen(word);
-  return where;
-}
-
-/* `m[i]` on the left: from the name to its bracket. */
-static Range target_range(const Stmt *s) {
-  Range where = s->name.where;
-  if (s->subs.n) where.end = s->subs.at[s->subs.n - 1].where.end;
-  while (where.end < where.source->length && where.source->text[where.end - 1] != ']' && where.end < s->where.end) where.end++;
-  return where;
-}
-
 /* A value as a name takes it that already has one: kinds stay, a scalar fills a tensor. */
 static Value fit(Lower *l, const Binding *binding, Value v, const Expr *e) {
   Value old = binding_current(l, binding);
@@ -31,6 +17,7 @@ static Value fit(Lower *l, const Binding *binding, Value v, const Expr *e) {
   if (old.tensor && !v.tensor) {
     if (old.node->type == TYPE_F32) v = value_convert(l, v, TYPE_F32);
     v.tensor = true;
+    v.space = value_space(l, &old);
     v.wide |= old.wide && v.node->type == TYPE_F64;
   }
   return v;
@@ -38,15 +25,15 @@ static Value fit(Lower *l, const Binding *binding, Value v, const Expr *e) {
 
 static void assign(Lower *l, const Stmt *s) {
   const char *name = s->name.text;
-  if (s->has_subs) {
-    Range where = target_range(s);
-    lower_unsupported(l, where, lower_text(l, where));
-    name_poison(l, name, s->name.where);
-    return;
-  }
   Binding *binding = l->in_fn ? scope_find_here(l->scope, name) : scope_find(l->scope, name);
-  Value v;
-  if (s->op != OPER_NONE) {
+  Value v, target = binding && !s->has_subs ? binding_current(l, binding) : (Value){0};
+  const Space *statement = l->statement;
+  if (!s->has_subs) l->statement = target.node ? target.tensor ? value_space(l, &target) : NULL : l->has_param ? item_space(l) : NULL;
+  if (s->has_subs) {
+    v = lower_indexed(l, s, binding);
+    binding = l->in_fn ? scope_find_here(l->scope, name) : scope_find(l->scope, name);
+    if (!v.node && !binding) { name_poison(l, name, s->name.where); return; }
+  } else if (s->op != OPER_NONE) {
     Value old = binding ? binding_value(l, binding, s->name.where) : name_value(l, name, s->name.where, false);
     if (!binding && (old.node || old.fn || old.builtin)) {
       lower_error(l, s->name.where, "'%s' cannot be assigned", name);
@@ -56,9 +43,11 @@ static void assign(Lower *l, const Stmt *s) {
     graph_at(l->graph, s->where);
     v = value_operate(l, s->op, s->op_where, old, right);
     binding = l->in_fn ? scope_find_here(l->scope, name) : scope_find(l->scope, name);
+    l->statement = statement;
     if (!binding) { name_poison(l, name, s->name.where); return; }
   } else {
     v = lower_expr(l, s->value);
+    l->statement = statement;
     binding = l->in_fn ? scope_find_here(l->scope, name) : scope_find(l->scope, name);      /* the expression may have added names */
   }
   v.literal = false;
@@ -69,13 +58,14 @@ static void assign(Lower *l, const Stmt *s) {
     if (!is_free && l->in_fn) lower_error(l, s->name.where, "'%s' is predeclared and cannot be assigned", name);
     if (!is_free) return;
     binding = scope_add(l, symbol_new(l, name, SYMBOL_LOCAL, 0, s->name.where));
+    symbol_set_once(l, binding->symbol);
   } else if (binding->symbol->kind == SYMBOL_FN) {
     if (lower_error(l, s->name.where, "'%s' is a fn and cannot be assigned", name)) diag_note(l->diag, binding->symbol->where, "first declared here");
     return;
   } else if (binding->symbol->kind == SYMBOL_OPERAND) {
     if (binding->partial) { binding_value(l, binding, s->name.where); return; }
     const Operand *o = &l->module->operands[binding->symbol->index];
-    bool written = o->role == ROLE_PARAM || o->role == ROLE_STATE || o->role == ROLE_OUT;
+    bool written = o->role == ROLE_PARAM || o->role == ROLE_STATE || o->role == ROLE_OUT || o->role == ROLE_INOUT;
     v = written ? operand_fit(l, o, v, s->value) : fit(l, binding, v, s->value);
     if (written && o->scope == SCOPE_GLOBAL && l->guard && l->guard->level > LEVEL_GLOBAL && v.node) {
       if (lower_error(l, s->name.where, "'%s' is global, the condition at line %u differs from item to item", name, lower_line(l->guard_where)))
@@ -144,10 +134,18 @@ static void add_partial(Lower *l, const Stmt *s, const Binding *from, bool missi
 }
 
 static void lower_if(Lower *l, const Stmt *s) {
-  Value c = lower_condition(l, s->cond, "if");
   const Node *guard = l->guard;
   Range guard_where = l->guard_where;
   Names base = snapshot(l, l->scope);
+  const View *view = l->view;
+  bool patterns = l->patterns;
+  unsigned n_patterns = l->n_patterns;
+  l->patterns = true;
+  l->n_patterns = 0;
+  Value c = lower_condition(l, s->cond, "if");
+  for (unsigned i = 0; i < l->n_patterns && c.node; i++) pattern_bind(l, l->pattern[i], bool_and(l, guard, c.node));
+  l->patterns = patterns;
+  l->n_patterns = n_patterns;
   l->steps += 4*base.n;                                 /* a branch costs as much as there are names */
   if (c.node) { l->guard = bool_and(l, guard, c.node); l->guard_where = s->cond->where; }
   lower_block(l, &s->body);
@@ -155,6 +153,7 @@ static void lower_if(Lower *l, const Stmt *s) {
   Names then = *l->scope;
   Names *scope = l->scope;
   *scope = snapshot(l, &base);
+  l->view = view;
   if (s->has_otherwise) {
     if (c.node) l->guard = bool_and(l, guard, graph_op1(l->graph, OP_NOT, c.node));
     lower_block(l, &s->otherwise);
@@ -167,6 +166,7 @@ static void lower_if(Lower *l, const Stmt *s) {
   for (unsigned i = 0; i < base.n; i++) scope->at[i] = merge(l, s, c, &then.at[i], &otherwise.at[i]);
   for (unsigned i = base.n; i < then.n; i++) {
     const Binding *a = &then.at[i], *b = NULL;
+    if (a->symbol->kind == SYMBOL_SIZE) continue;       /* sizes that a pattern names end with its block */
     for (unsigned k = base.n; k < otherwise.n && !b; k++) if (!strcmp(otherwise.at[k].symbol->name, a->symbol->name)) b = &otherwise.at[k];
     if (b && a->symbol->kind == SYMBOL_LOCAL && b->symbol->kind == SYMBOL_LOCAL) {
       Binding made = merge(l, s, c, a, b);
@@ -176,7 +176,7 @@ static void lower_if(Lower *l, const Stmt *s) {
     }
   }
   for (unsigned k = base.n; k < otherwise.n; k++)
-    if (!scope_find_here(scope, otherwise.at[k].symbol->name)) add_partial(l, s, &otherwise.at[k], true);
+    if (otherwise.at[k].symbol->kind != SYMBOL_SIZE && !scope_find_here(scope, otherwise.at[k].symbol->name)) add_partial(l, s, &otherwise.at[k], true);
 }
 
 void scope_finish(Lower *l, const Names *scope, unsigned from) {
@@ -201,7 +201,7 @@ static void numbers_of(Lower *l, const Expr *e, Numbers *out) {
       const char *name = lower_text(l, e->where);
       bool known = false;
       for (unsigned i = 0; i < out->n; i++) known |= !strcmp(out->name[i], name);
-      if (known || !v.node || v.tensor || value_is(&v, KIND_BOOL)) return;
+      if (known || !v.node || v.tensor || v.node->space->rank || value_is(&v, KIND_BOOL)) return;
       out->name[out->n] = name;
       out->value[out->n++] = value_convert(l, v, TYPE_F64).node;
       return;
@@ -241,25 +241,6 @@ void lower_register_fns(Lower *l, const StmtList *list) {
   }
 }
 
-static void refuse_block(Lower *l, const Stmt *s, const char *word) {
-  lower_unsupported(l, keyword(s, word), word);
-  poison_assigned(l, &s->body);
-}
-
-/* A count known while compiling is written out; nothing depends on how often that is done, only on the order. */
-static void lower_repeat(Lower *l, const Stmt *s) {
-  Value count = lower_expr(l, s->cond);
-  Bits n;
-  if (!count.node) { poison_assigned(l, &s->body); return; }
-  if (!value_is(&count, KIND_INT) || count.tensor) {
-    lower_error(l, s->cond->where, "'repeat' needs a number of times, an integer");
-    poison_assigned(l, &s->body);
-    return;
-  }
-  if (!node_constant(l->graph, count.node, &n) || (int64_t)n > LOWER_MAX_REPEATS) { refuse_block(l, s, "repeat"); return; }
-  for (int64_t i = 0; i < (int64_t)n; i++) lower_block(l, &s->body);
-}
-
 void lower_stmt(Lower *l, const Stmt *s) {
   if (l->exhausted) return;
   if (l->depth >= LOWER_MAX_DEPTH) {
@@ -275,10 +256,10 @@ void lower_stmt(Lower *l, const Stmt *s) {
     case STMT_ASSIGN: assign(l, s); break;
     case STMT_IF: lower_if(l, s); break;
     case STMT_REPEAT: lower_repeat(l, s); break;
-    case STMT_SCAN: refuse_block(l, s, "scan"); break;
-    case STMT_SKIP: refuse_block(l, s, "skip"); break;
+    case STMT_SCAN: lower_scan(l, s); break;
+    case STMT_SKIP: lower_skip(l, s); break;
     case STMT_APPLY: lower_apply(l, s); break;
-    case STMT_BACKWARD: lower_unsupported(l, keyword(s, "backward"), "backward"); break;
+    case STMT_BACKWARD: break;                          /* when the rule ends: lower_backward */
     case STMT_ENTRY: if (l->insert) lower_error(l, l->insert->stmt->name.where, "applying a rule with an entry is not supported yet"); break;
     case STMT_FN: break;                                /* known since the rule began */
   }

@@ -60,6 +60,7 @@ const char *symbol_word(const Lower *l, const Symbol *symbol) {
     case SYMBOL_HYPER: return "hyper-parameter";
     case SYMBOL_OPERAND: return role_name(l->module->operands[symbol->index].role);
     case SYMBOL_FN: return "fn";
+    case SYMBOL_SIZE: return "size";
     case SYMBOL_PARAMETER: return "fn parameter";
     default: return "local value";
   }
@@ -101,6 +102,21 @@ void name_poison(Lower *l, const char *name, Range where) {
   binding->symbol->used = true;
 }
 
+/* An element value over the indices around, where more are in scope now. */
+static Value value_lifted(Lower *l, Value v) {
+  const Node *index[LOWER_MAX_AXES];
+  for (unsigned k = 0; k < v.node->space->rank && k < l->ix->n; k++) index[k] = index_node(l, l->ix->space, k);
+  if (v.node->space->rank > l->ix->n) return (Value){0};
+  if (v.product) {
+    Factors *f = arena_alloc(l->arena, sizeof *f + v.product->n*sizeof *f->at);
+    *f = (Factors){.n = v.product->n};
+    for (unsigned k = 0; k < f->n; k++) f->at[k] = (Factor){node_move(l, v.product->at[k].node, l->ix->space, index), v.product->at[k].opaque};
+    v.product = f;
+  }
+  v.node = node_move(l, v.node, l->ix->space, index);
+  return v;
+}
+
 Value binding_current(Lower *l, const Binding *binding) {
   const Symbol *symbol = binding->symbol;
   if (binding->poison || binding->partial) return (Value){0};
@@ -108,11 +124,17 @@ Value binding_current(Lower *l, const Binding *binding) {
   if (!binding->set && symbol->kind == SYMBOL_OPERAND) value = operand_at_entry(l, symbol);
   if (!binding->set && symbol->kind == SYMBOL_HYPER) {
     const Hyper *hyper = &l->module->hypers[symbol->index];
-    value = value_of(hyper->is_const ? graph_const(l->graph, hyper->type, hyper->value)
-                                     : graph_node(l->graph, OP_HYPER, hyper->type, graph_scalar_space(l->graph), symbol->index, 0, 0, NULL));
+    value = hyper->is_const ? value_of(graph_const(l->graph, hyper->type, hyper->value)) : hyper_value(l, symbol->index);
   }
+  if (!binding->set && symbol->kind == SYMBOL_SIZE) value = size_value(l, symbol, symbol->where);
   if (symbol->kind == SYMBOL_OPERAND) value.operand = symbol->index + 1;
-  if (value.tensor && symbol->kind == SYMBOL_OPERAND) { value.shape = l->param_shape; value.name = symbol->name; }
+  if (value.tensor && symbol->kind == SYMBOL_OPERAND) { value.shape = symbol->shape ? symbol->shape : l->param_shape; value.name = symbol->name; }
+  if (value.tensor && symbol->kind != SYMBOL_OPERAND && !value.name) value.name = symbol->name;
+  if (symbol->kind == SYMBOL_LOCAL) {
+    value.opaque = !symbol->once;
+    if (value.opaque) value.product = NULL;
+  }
+  if (value.node && value.node->space->rank && !value.tensor && l->ix && value.node->space != l->ix->space) value = value_lifted(l, value);
   return value;
 }
 
@@ -140,6 +162,8 @@ static Value step_value(Lower *l, Range where) {
 }
 
 Value name_value(Lower *l, const char *name, Range where, bool as_function) {
+  int index = index_find(l->ix, name);
+  if (index >= 0) return value_of(index_node(l, l->ix->space, (unsigned)index));
   Binding *binding = scope_find(l->scope, name);
   if (binding) return binding_value(l, binding, where);
   if (!strcmp(name, "t")) return step_value(l, where);
@@ -168,7 +192,8 @@ bool name_is_free(Lower *l, const char *name, Range where) {
     if (lower_error(l, where, "'%s' is declared twice", name)) diag_note(l->diag, binding->symbol->where, "first declared here");
     return false;
   }
-  if (!strcmp(name, "t") || !strcmp(name, "all")) { lower_error(l, where, "'%s' is predeclared", name); return false; }
+  if ((!strcmp(name, "t") && (l->has_step || !l->declaring)) || !strcmp(name, "all")) { lower_error(l, where, "'%s' is predeclared", name); return false; }
+  if (l->declaring) return true;                         /* an operand may have the name of a function, which it hides */
   if (builtin_find(name)) { lower_error(l, where, "'%s' is a function of the language and cannot be a name", name); return false; }
   return true;
 }

@@ -27,6 +27,13 @@ const char *shape_of_item(Lower *l) {
   return l->param_shape ? arena_printf(l->arena, "shape %s", shape_text(l, l->param_shape)) : arena_printf(l->arena, "the shape of %s", l->param_name);
 }
 
+const char *shape_of_value(Lower *l, const Value *v) {
+  if (v->shape && comparable(v->shape)) return arena_printf(l->arena, "shape %s", shape_text(l, v->shape));
+  if (v->tensor && is_item_space(l, value_space(l, v))) return shape_of_item(l);
+  unsigned n = v->tensor ? value_space(l, v)->rank : v->node->space->rank;
+  return arena_printf(l->arena, "%u ax%s", n, n == 1 ? "is" : "es");
+}
+
 static bool differ(Lower *l, const Shape *a, const Shape *b) {
   if (a->n != b->n) return true;
   for (unsigned i = 0; i < a->n; i++) if (strcmp(dim_text(l, &a->at[i]), dim_text(l, &b->at[i]))) return true;

@@ -29,7 +29,7 @@ static Value poison(void) { return (Value){0}; }
 Value value_of(const Node *node) { return (Value){.node = node}; }
 
 Value value_like(const Node *node, Value a, Value b) {
-  return (Value){.node = node, .tensor = a.tensor || b.tensor, .wide = (a.wide || b.wide) && node->type == TYPE_F64};
+  return (Value){.node = node, .tensor = a.tensor || b.tensor, .space = a.tensor ? a.space : b.space, .wide = (a.wide || b.wide) && node->type == TYPE_F64};
 }
 
 /* A constant changes its type while compiling (a literal rounds once to the type it meets); everything else by a CAST. */
@@ -44,6 +44,7 @@ Value value_convert(Lower *l, Value v, Type type) {
   }
   Value made = value_like(node, v, v);
   made.literal = v.literal && type == TYPE_I64;
+  made.opaque = v.opaque;
   return made;
 }
 
@@ -130,9 +131,10 @@ static Value operate(Lower *l, Oper oper, Range op_where, Value a, Value b) {
 }
 
 Value value_operate(Lower *l, Oper oper, Range op_where, Value a, Value b) {
-  if (oper == OPER_MATMUL) return lower_unsupported(l, op_where, "@");
-  if (!shapes_agree(l, oper, op_where, &a, &b)) return poison();
-  Value v = a.node && b.node ? operate(l, oper, op_where, a, b) : poison();
+  if (oper == OPER_MATMUL) return lower_matmul(l, op_where, a, b);
+  Value both[2] = {a, b};
+  if ((!a.node || !b.node) && !shapes_agree(l, oper, op_where, &a, &b)) return poison();
+  Value v = value_align(l, oper, op_where, both, 2) ? operate(l, oper, op_where, both[0], both[1]) : poison();
   v.shape = a.shape ? a.shape : b.shape;
   v.name = NULL;
   return v;
@@ -140,11 +142,11 @@ Value value_operate(Lower *l, Oper oper, Range op_where, Value a, Value b) {
 
 Value value_negate(Lower *l, Range op_where, Value v) {
   if (!v.node) return v;
-  if (!takes(l, oper_row(OPER_NEG), op_where, &v)) return poison();
+  if (!value_align(l, OPER_NONE, op_where, &v, 1) || !takes(l, oper_row(OPER_NEG), op_where, &v)) return poison();
   if (v.node->op == OP_CONST) {
     Bits bits = (Bits)v.node->imm;
     Type type = (Type)v.node->type;
-    return (Value){.node = graph_const(l->graph, type, element_eval(ELEMENT_NEG, type, type, &bits)), .literal = v.literal, .wide = v.wide};
+    return (Value){.node = graph_const(l->graph, type, element_eval(ELEMENT_NEG, type, type, &bits)), .literal = v.literal, .wide = v.wide, .tensor = v.tensor, .space = v.space};
   }
   return value_like(graph_op1(l->graph, OP_NEG, v.node), v, v);
 }
@@ -155,14 +157,18 @@ Value value_select(Lower *l, Range where, Value c, Value a, Value b) {
   if (!value_is(&c, KIND_BOOL)) { lower_error(l, where, "a choice needs a condition, this is a number; compare it"); return poison(); }
   bool bool_a = value_is(&a, KIND_BOOL), bool_b = value_is(&b, KIND_BOOL);
   if (bool_a != bool_b) { lower_error(l, where, "one side is a bool, the other a number"); return poison(); }
-  Value v[2] = {a, b};
+  Value all[3] = {c, a, b};
+  if (!value_align(l, OPER_NONE, where, all, 3)) return poison();
+  c = all[0];
+  Value v[2] = {all[1], all[2]};
   if (!bool_a) {
     value_join(l, v, 2);
-    if (c.tensor && v[0].node->type == TYPE_F64 && !v[0].wide && !v[1].wide && !l->options->compute_f64)
+    bool by_data = c.tensor || (c.node->space->rank && node_reads_data(l, c.node));
+    if (by_data && v[0].node->type == TYPE_F64 && !v[0].wide && !v[1].wide && !l->options->compute_f64)
       for (int i = 0; i < 2; i++) v[i] = value_convert(l, v[i], TYPE_F32);
   }
   Value made = value_like(graph_select(l->graph, c.node, v[0].node, v[1].node), v[0], v[1]);
-  made.tensor |= c.tensor;
+  if (c.tensor && !made.tensor) { made.tensor = true; made.space = c.space; }
   return made;
 }
 
@@ -172,6 +178,7 @@ Value value_type_call(Lower *l, const Expr *e, Value v) {
   bool is_int = !strcmp(e->name, "int");
   if (!is_int && !type_parse(e->name, &type)) return lower_unsupported(l, e->op_where, e->name);
   if (!v.node) return v;
+  if (!value_align(l, OPER_NONE, e->op_where, &v, 1)) return poison();
   if (is_int) type = TYPE_I64;
   v.literal = false;
   v.operand = 0;

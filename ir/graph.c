@@ -150,7 +150,8 @@ Level graph_level(const Graph *g, const Node *n) {
     case OP_SCALAR: level = of_call(g, n->imm) ? LEVEL_GLOBAL : LEVEL_ITEM; break;
     case OP_SIZE: case OP_PRESENT: level = of_call(g, n->imm) ? LEVEL_GLOBAL : LEVEL_ITEM; break;
     case OP_ITEM: level = LEVEL_ITEM; break;
-    case OP_READ: case OP_INDEX: level = LEVEL_ELEMENT; break;
+    case OP_READ: level = of_call(g, n->imm) ? LEVEL_GLOBAL : LEVEL_ITEM; break;
+    case OP_INDEX: level = LEVEL_ELEMENT; break;
     case OP_CARRY: level = (Level)(n->aux >> 8 & 3); break;
     default: break;
   }
@@ -161,7 +162,7 @@ Level graph_level(const Graph *g, const Node *n) {
     for (unsigned i = 0; i < 3; i++) if (part[i]->level > level) level = (Level)part[i]->level;
     return level;
   }
-  bool reduces = n->op == OP_REDUCE || n->op == OP_CONTRACT || n->op == OP_ATTEND;   /* of a whole tensor: one number an item */
+  bool reduces = n->op == OP_REDUCE || n->op == OP_CONTRACT || n->op == OP_ATTEND || n->op == OP_MAP;   /* of a whole tensor: one number an item */
   for (unsigned i = 0; i < n->n_args; i++) {
     Level arg = (Level)n->args[i]->level;
     if (reduces && arg > LEVEL_ITEM && n->args[i]->space->rank) arg = graph_is_global(g, n->args[i]) ? LEVEL_GLOBAL : LEVEL_ITEM;
@@ -315,6 +316,7 @@ bool *graph_reachable(const Graph *g, Arena *arena) {
     live[g->requires[i].cond->id] = true;
     for (unsigned k = 0; k < g->requires[i].n; k++) live[g->requires[i].value[k]->id] = true;
   }
+  if (g->skip) live[g->skip->id] = true;
   graph_mark_operands(g, live);
   return live;
 }
@@ -357,5 +359,6 @@ Graph *graph_rewrite(const Graph *from, GraphRule rule, void *context) {
     for (unsigned k = 0; k < r->n; k++) values[k] = now[r->value[k]->id];
     graph_require(to, r->text, now[r->cond->id], r->n, values, r->name);
   }
+  if (from->skip) to->skip = now[from->skip->id];
   return to;
 }

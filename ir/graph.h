@@ -62,6 +62,7 @@ struct Graph {
   Requirement *requires; unsigned n_requires;
   const Formula *exponential[2], *logarithm[2];        /* of f32 and f64; set by `expand` where a softmax or logsumexp needs them */
   bool advances;                         /* t becomes t + 1 at the end (entry step) */
+  const Node *skip;                      /* `skip if`: where it holds, t stays (global, bool); NULL: never */
   struct GraphTable *table;              /* interning, private to graph.c */
 };
 

@@ -365,6 +365,7 @@ static void parse_graph(Parser *p) {
   expect(p, "{");
   while (!p->failed && !accept(p, T_SIGN, "}")) {
     if (p->now.kind == T_NODE) parse_node(p);
+    else if (accept(p, T_WORD, "skip")) g->skip = take_node(p);
     else if (accept(p, T_WORD, "require")) parse_require(p);
     else if (accept(p, T_WORD, "exists")) {
       unsigned k = take_operand(p);
@@ -375,7 +376,7 @@ static void parse_graph(Parser *p) {
       expect(p, "=");
       const Node *value = take_node(p), *when = accept(p, T_WORD, "when") ? take_node(p) : NULL;
       if (!p->failed) graph_write(g, k, value, when);
-    } else fail(p, "expected a node, 'require', 'exists', 'write' or '}'");
+    } else fail(p, "expected a node, 'skip', 'require', 'exists', 'write' or '}'");
   }
   if (p->failed) return;
   m->graphs = arena_grow(p->arena, m->graphs, &p->graph_capacity, m->n_graphs + 1, sizeof *m->graphs);

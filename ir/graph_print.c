@@ -187,6 +187,7 @@ void graph_print(const Graph *g, Text *out) {
     number[i] = next++;
     print_node(out, g->module, g->nodes[i], number);
   }
+  if (g->skip) text_add(out, "  skip %%%u\n", number[g->skip->id]);
   for (unsigned i = 0; i < g->n_requires; i++) {
     const Requirement *r = &g->requires[i];
     text_add(out, "  require ");

@@ -290,6 +290,7 @@ static void check_roots(Checker *c) {
     for (unsigned k = 0; k < i; k++)
       if (g->writes[k].operand == w->operand) NEED(c, w->when && g->writes[k].when, "'%s' is written twice", o->name);
   }
+  if (g->skip) check_condition(c, g->skip, "the condition that skips a step", LEVEL_ITEM);
   for (unsigned i = 0; i < g->n_exists; i++) {
     const Operand *o = operand_of(c, g->exists[i].operand);
     if (o) NEED(c, o->role == ROLE_STATE, "'%s' is no state", o->name);

@@ -20,6 +20,7 @@ typedef struct Hyper {
   const char *doc;
   Type type;                             /* f64, i64 or bool */
   bool has_default, is_const;
+  bool computed;                         /* the default is computed by the entries: `value` (NaN, INT64_MIN) asks for it */
   Bits value;                            /* default, or the fixed value when is_const */
   Range where;
 } Hyper;
@@ -35,9 +36,21 @@ typedef struct Operand {
   const char *entry;                     /* NULL: all entries; else the only entry that has it */
   bool item_shape;                       /* has the item's shape (the shape of the first param) */
   const Space *shape;                    /* if not item_shape: extents */
+  const char *shape_text;                /* as written, "[B, H, N, D]"; NULL: none was written */
+  bool any_rank;                         /* `...` or `flat N` is in it: axes in memory are as many as the caller has */
   bool has_default; Bits value;          /* `in scalar x = 1`: what tools give where their data has none */
   Range where;
 } Operand;
+
+/* `backward wrt ... saving ...`: what entry `backward` is made of. Gradients are operands of that entry. */
+typedef struct BackwardWrt { bool hyper; unsigned of, gradient; } BackwardWrt;       /* operand or hyper-parameter; the out that takes its gradient */
+typedef struct BackwardSeed { unsigned of, gradient; } BackwardSeed;     /* a real output, and the in (optional: 0) with its gradient */
+typedef struct Backward {
+  BackwardWrt *wrt; unsigned n_wrt;
+  BackwardSeed *seeds; unsigned n_seeds;
+  unsigned *saving; unsigned n_saving;   /* outputs that the entry is given */
+  Range where;
+} Backward;
 
 typedef struct Module {
   Arena *arena;
@@ -48,11 +61,13 @@ typedef struct Module {
   Graph **graphs; unsigned n_graphs;     /* init (writes the states), layout (which states exist), then step or forward, then the other entries */
   const char *const *sources; unsigned n_sources;       /* files read, for -MD and the cache key */
   Graph *shapes;                         /* holds the extents of Operand.shape: scalars only (module, not an entry); NULL where there are none */
+  Backward *backward;                    /* NULL: not declared */
   bool has_step;                         /* `t` exists (rules with param or state) */
 } Module;
 
 Type type_arithmetic(Type storage);      /* the type a value has once read: f32, f64, i64 or bool */
 bool operand_is_tensor(const Operand *); /* has elements in memory (else one number, in the call struct) */
+const char *operand_shape_text(const Module *, const Operand *, Arena *);       /* as written, or made of the extents; NULL: any shape, or no tensor */
 bool operand_is_shaped(const Operand *); /* an optc_shaped: its shape is the caller's choice; states with their own shape are not */
 const char *role_name(Role);
 const char *scope_name(Scope);

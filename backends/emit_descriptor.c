@@ -41,26 +41,34 @@ static LLVMValueRef finish(Table *t) {
 
 enum { USE_READ = 1, USE_WRITTEN = 2, USE_PREDICATE = 4, USE_SIZES = 8 };
 
-static void find_uses(const Block *block, unsigned n_operands, int64_t *uses, bool *always, bool *sizes) {
-  for (unsigned i = 0; i < block->n; i++) {
+/* `always`: touched wherever the block runs. Of an `if`: what both of its blocks touch. */
+static void find_uses(const Program *p, const Block *block, int64_t *uses, bool *always) {
+  unsigned n = p->module->n_operands;
+  for (unsigned i = 0; block && i < block->n; i++) {
     const Inst *inst = block->insts[i];
     bool load = inst->op == KOP_E_LOAD, store = inst->op == KOP_E_STORE;
-    if ((load || store || inst->op == KOP_E_SCALAR || inst->op == KOP_E_SET_SCALAR) && inst->imm < (int64_t)n_operands) {
+    if ((load || store || inst->op == KOP_E_SCALAR || inst->op == KOP_E_SET_SCALAR) && inst->imm < (int64_t)n) {
       uses[inst->imm] |= load || inst->op == KOP_E_SCALAR ? USE_READ : USE_WRITTEN;
       if (inst->n_args <= (load ? 1u : 2u)) always[inst->imm] = true;
     }
-    if (inst->op == KOP_E_SIZE) sizes[inst->imm] = true;
-    if (inst->body) find_uses(inst->body, n_operands, uses, always, sizes);
-    if (inst->otherwise) find_uses(inst->otherwise, n_operands, uses, always, sizes);
+    if (inst->op == KOP_E_SIZE && operand_is_shaped(&p->module->operands[inst->imm])) uses[inst->imm] |= USE_SIZES;
+    if (inst->op == KOP_E_IF) {
+      bool *then = arena_array(p->arena, (size_t)n + 1, sizeof *then), *otherwise = arena_array(p->arena, (size_t)n + 1, sizeof *otherwise);
+      find_uses(p, inst->body, uses, then);
+      find_uses(p, inst->otherwise, uses, otherwise);
+      for (unsigned k = 0; k < n; k++) always[k] |= then[k] && otherwise[k];
+    } else {
+      find_uses(p, inst->body, uses, always);
+    }
   }
 }
 
 void backend_uses(const Program *p, int64_t *uses) {
   unsigned n = p->module->n_operands;
-  bool *always = arena_array(p->arena, (size_t)n + 1, sizeof *always), *sizes = arena_array(p->arena, (size_t)n + 1, sizeof *sizes);
+  bool *always = arena_array(p->arena, (size_t)n + 1, sizeof *always);
   for (unsigned k = 0; k < n; k++) uses[k] = 0;
-  for (unsigned k = 0; k < p->n_kernels; k++) find_uses(p->kernels[k]->body, n, uses, always, sizes);
-  for (unsigned k = 0; k < n; k++) uses[k] |= (uses[k] && !always[k] ? USE_PREDICATE : 0) | (sizes[k] && operand_is_shaped(&p->module->operands[k]) ? USE_SIZES : 0);
+  for (unsigned k = 0; k < p->n_kernels; k++) find_uses(p, p->kernels[k]->body, uses, always);
+  for (unsigned k = 0; k < n; k++) if (uses[k] & (USE_READ | USE_WRITTEN) && !always[k]) uses[k] |= USE_PREDICATE;
 }
 
 static bool of_item(const Module *m, const Block *block) {

@@ -32,7 +32,7 @@ static LLVMValueRef lane_numbers(const Emitter *e, LLVMTypeRef type, unsigned la
 }
 
 /* The copies of an argument: shared scalars are spread to all lanes where they are first met. */
-static void spread(Emitter *e, const Inst *loop, const Inst *arg, const Width *w, LLVMValueRef index) {
+static void spread(Emitter *e, const Inst *arg, const Width *w, LLVMValueRef index) {
   LLVMValueRef *copy = e->copies[arg->id];
   if (e->shape[arg->id] == SHAPE_VARYING || copy[0]) return;
   if (e->shape[arg->id] == SHAPE_UNIFORM) {
@@ -139,7 +139,7 @@ static void vector_body(Emitter *e, const Inst *loop, const Width *w, LLVMValueR
   for (unsigned i = 0; i < loop->body->n; i++) {                      /* before any branch: shared values serve the whole body */
     const Inst *inst = loop->body->insts[i];
     if (inst->op == KOP_E_YIELD || e->shape[inst->id] == SHAPE_UNIFORM) continue;
-    for (unsigned a = touches_memory(inst); a < inst->n_args; a++) spread(e, loop, inst->args[a], w, index);
+    for (unsigned a = touches_memory(inst); a < inst->n_args; a++) spread(e, inst->args[a], w, index);
   }
   for (unsigned i = 0; i < loop->body->n; i++) {
     const Inst *inst = loop->body->insts[i];
@@ -165,8 +165,8 @@ static bool can_mask(const Emitter *e, const Inst *loop) {
   return true;
 }
 
-/* A loop over vectors (lanes 1: over elements) with the index's start known; returns with the builder behind it. `more` decides from the
- * index whether there is another trip. */
+/* A loop over vectors (lanes 1: over elements): while (index < bound) { body; index += step }. `masked`: lanes from `high` on are off. Returns
+ * the index behind it, where the builder stands then. */
 static LLVMValueRef counted_loop(Emitter *e, const Inst *loop, const Width *w, bool masked, LLVMValueRef low, LLVMValueRef bound, LLVMValueRef high, LLVMValueRef step) {
   LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b), body = emit_new_block(e), after = emit_new_block(e);
   LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, low, bound, ""), body, after);

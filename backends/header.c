@@ -18,15 +18,13 @@ static uint64_t mix(uint64_t h, const void *bytes, size_t n) {       /* FNV-1a *
 static uint64_t mix_text(uint64_t h, const char *s) { return mix(h, s ? s : "", s ? strlen(s) + 1 : 1); }
 static uint64_t mix_number(uint64_t h, uint64_t n) { return mix(h, &n, sizeof n); }
 
-static bool is_tensor(const Operand *o) { return o->scope == SCOPE_TENSOR || (o->scope == SCOPE_GLOBAL && o->shape && o->shape->rank); }
-
 uint64_t backend_abi_hash(const Module *m) {
   const Layout *l = layout_of(m);
   uint64_t h = mix_number(mix_text(UINT64_C(0xcbf29ce484222325), m->name), OPTC_DESC_VERSION);
   for (unsigned i = 0; i < m->n_hypers; i++) h = mix_number(mix_text(h, m->hypers[i].name), m->hypers[i].type);
   for (unsigned i = 0; i < m->n_operands; i++) {
     const Operand *o = &m->operands[i];
-    h = mix_number(mix_text(h, o->name), (uint64_t)o->role | (uint64_t)o->scope << 8 | (uint64_t)o->storage << 16 | (uint64_t)is_tensor(o) << 24);
+    h = mix_number(mix_text(h, o->name), (uint64_t)o->role | (uint64_t)o->scope << 8 | (uint64_t)o->storage << 16 | (uint64_t)operand_is_tensor(o) << 24 | (uint64_t)operand_is_shaped(o) << 25);
     h = mix_number(h, l->operand[i]);
   }
   for (unsigned i = 0; i < m->n_graphs; i++) h = mix_text(h, m->graphs[i]->name);
@@ -102,9 +100,10 @@ static void add_hypers(const Module *m, Text *out) {
 }
 
 static void add_operand(const Operand *o, Text *out, const char *const *own, size_t n_own) {
-  const char *type = is_tensor(o) ? "optc_tensor" : type_kind(o->storage) == KIND_FLOAT ? "double" : "int64_t";
+  bool tensor = operand_is_tensor(o), shaped = operand_is_shaped(o);
+  const char *type = shaped ? "optc_shaped" : tensor ? "optc_tensor" : type_kind(o->storage) == KIND_FLOAT ? "double" : "int64_t";
   text_add(out, "  %s %s;  /* %s", type, field_name(out->arena, o->name, own, n_own), role_name(o->role));
-  if (is_tensor(o)) text_add(out, ", %s%s", type_name(o->storage), o->item_shape ? " of the item's shape" : "");
+  if (tensor) text_add(out, ", %s%s", type_name(o->storage), o->item_shape ? " of the item's shape" : shaped ? " of a shape that you choose" : "");
   else if (o->storage == TYPE_BOOL) text_add(out, ", 0 or 1");
   if (o->role == ROLE_GRAD || o->role == ROLE_IN) text_add(out, ", only read");
   if (o->optional) text_add(out, ", may be absent (data NULL)");

@@ -5,8 +5,8 @@
 #include <string.h>
 #include "runtime/command_check.h"
 
-enum { PARAM, GRAD, IN, OUT, INOUT, STATE };                 /* optc_operand_info.role */
-enum { TENSOR, ITEM, CALL };                                 /* optc_operand_info.scope */
+enum { PARAM = OPTC_ROLE_PARAM, GRAD = OPTC_ROLE_GRAD, IN = OPTC_ROLE_IN, OUT = OPTC_ROLE_OUT, INOUT = OPTC_ROLE_INOUT, STATE = OPTC_ROLE_STATE };
+enum { TENSOR = OPTC_SCOPE_TENSOR, CALL = OPTC_SCOPE_CALL };
 
 typedef struct Run {
   Check *c;

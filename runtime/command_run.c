@@ -165,7 +165,7 @@ static int make_data(Data *d, const optc_parallel *parallel) {
   for (int k = 0; k < d->n_operands; k++) {
     optc_operand_info info;
     optc_rule_operand(d->rule, k, &info);
-    if (info.scope) continue;
+    if (info.scope != OPTC_SCOPE_TENSOR) continue;
     DLTensor *t = &d->tensor[k];
     for (size_t i = 0; i < sizeof types/sizeof *types; i++)
       if (!strcmp(types[i].name, info.type)) t->dtype = types[i].type;
@@ -175,16 +175,17 @@ static int make_data(Data *d, const optc_parallel *parallel) {
     t->data = buffer((size_t)d->n*(size_t)info.bytes, k, &d->map[k], &d->mapped[k]);
     if (!t->data) return command_error(COMMAND_INPUT, "out of memory: %lld elements of '%s'", (long long)d->n, info.name);
     d->pointer[k] = t;
-    Fill fill = {.t = t, .seed = mix((uint64_t)k + 1), .n = d->n, .scale = info.role == 1 ? 0.01 : 0.1};
+    Fill fill = {.t = t, .seed = mix((uint64_t)k + 1), .n = d->n, .scale = info.role == OPTC_ROLE_GRAD ? 0.01 : 0.1};
     parallel->run(parallel->self, (d->n + CHUNK - 1)/CHUNK, fill_chunk, &fill);
     int use = optc_rule_use(d->rule, d->entry, k);
     int64_t words = d->n*info.bytes/4;
-    d->read += use & 1;
-    d->written += use >> 1 & 1;
-    d->bytes_read += use & 1 ? info.bytes : 0;
-    d->bytes_written += use & 2 ? info.bytes : 0;
-    if (use & 2 && d->streams_written < MAX_STREAMS) { d->words_written[d->streams_written] = words; d->stream_written[d->streams_written++] = t->data; }
-    else if (use & 1 && d->streams_read < MAX_STREAMS) { d->words_read[d->streams_read] = words; d->stream_read[d->streams_read++] = t->data; }
+    bool read = use & OPTC_USE_READ, written = use & OPTC_USE_WRITTEN;
+    d->read += read;
+    d->written += written;
+    d->bytes_read += read ? info.bytes : 0;
+    d->bytes_written += written ? info.bytes : 0;
+    if (written && d->streams_written < MAX_STREAMS) { d->words_written[d->streams_written] = words; d->stream_written[d->streams_written++] = t->data; }
+    else if (read && d->streams_read < MAX_STREAMS) { d->words_read[d->streams_read] = words; d->stream_read[d->streams_read++] = t->data; }
   }
   return -1;
 }

@@ -5,9 +5,9 @@
  * the first-level cache), and again in every further loop over the item. The least possible is every operand once. */
 #include "runtime/explain.h"
 #include <string.h>
-#include "runtime/interp.h"
+#include "backends/backend.h"
 
-enum { MAX_LOOPS = 16, BUFFERS = 256 };
+enum { BUFFERS = OPTC_MAX_BUFFERS };
 
 typedef struct LoopFacts {
   const Kernel *kernel;
@@ -20,7 +20,7 @@ typedef struct LoopFacts {
 typedef struct Facts {
   const Module *module;
   const Program *program;
-  LoopFacts loop[MAX_LOOPS]; unsigned n_loops;
+  LoopFacts *loop; unsigned n_loops; size_t loops_capacity;
   unsigned scalar_ops;                   /* outside loops over elements: once a group, item or call */
   unsigned hoisted;                      /* values an element needs that are computed once a group */
   unsigned read, written, least_read, least_written;                       /* bytes an element */
@@ -48,32 +48,34 @@ static bool touches_memory(const Block *block) {
 }
 
 /* Loops over elements are the outermost ones that load or store; other loops (powers, for one) are scalar work. */
-static void find_loops(const Kernel *kernel, const Block *block, Facts *facts) {
+static void find_loops(Arena *arena, const Kernel *kernel, const Block *block, Facts *facts) {
   for (unsigned i = 0; block && i < block->n; i++) {
     const Inst *inst = block->insts[i];
     if (is_element(inst)) facts->scalar_ops++;
     if (inst->op == KOP_E_SET_UNIFORM) facts->hoisted++;
-    if (inst->op == KOP_E_FOR && touches_memory(inst->body) && facts->n_loops < MAX_LOOPS) {
+    if (inst->op == KOP_E_FOR && touches_memory(inst->body)) {
+      facts->loop = arena_grow(arena, facts->loop, &facts->loops_capacity, facts->n_loops + 1, sizeof *facts->loop);
       LoopFacts *loop = &facts->loop[facts->n_loops++];
       *loop = (LoopFacts){.kernel = kernel, .binding = inst->binding, .lanes = inst->lanes ? inst->lanes : 1, .unroll = inst->unroll ? inst->unroll : 1};
       count_body(inst->body, loop);
     } else {
-      find_loops(kernel, inst->body, facts);
-      find_loops(kernel, inst->otherwise, facts);
+      find_loops(arena, kernel, inst->body, facts);
+      find_loops(arena, kernel, inst->otherwise, facts);
     }
   }
 }
 
-static void gather(Facts *facts, const Module *m, const Program *p) {
+static void gather(Arena *arena, Facts *facts, const Module *m, const Program *p) {
   *facts = (Facts){.module = m, .program = p};
-  for (unsigned i = 0; i < p->n_kernels; i++) find_loops(p->kernels[i], p->kernels[i]->body, facts);
+  for (unsigned i = 0; i < p->n_kernels; i++) find_loops(arena, p->kernels[i], p->kernels[i]->body, facts);
   for (unsigned l = 0; l < facts->n_loops; l++)
     for (unsigned b = 0; b < m->n_operands + p->n_temps && b < BUFFERS; b++) {
       unsigned bytes = type_bytes(program_buffer_type(p, b));
       if (facts->loop[l].use[b] & 1) facts->read += bytes;
       if (facts->loop[l].use[b] & 2) facts->written += bytes;
     }
-  const int64_t *use = interp_program_use(p);
+  int64_t *use = arena_array(arena, m->n_operands + 1, sizeof *use);
+  backend_uses(p, use);
   for (unsigned k = 0; k < m->n_operands; k++) {
     if (m->operands[k].scope != SCOPE_TENSOR) continue;
     unsigned bytes = type_bytes(m->operands[k].storage);
@@ -98,9 +100,10 @@ static const char *separated_by(const Facts *f, unsigned loop, unsigned *earlier
 }
 
 static const char *where_launched(Launch launch) {
-  static const char *const text[] = {
+  static const char *const text[LAUNCH_COUNT] = {
     [LAUNCH_CHECK] = "before anything is written", [LAUNCH_GROUP] = "once a parameter group", [LAUNCH_ITEM] = "once a tensor",
-    [LAUNCH_CHUNK] = "chunks of 65,536 elements, in parallel", [LAUNCH_FINISH] = "once a call, at its end"};
+    [LAUNCH_CHUNK] = "chunks of 65,536 elements, in parallel", [LAUNCH_FINISH] = "once a call, at its end",
+    [LAUNCH_SIZES] = "once a tensor, for its sizes", [LAUNCH_CALL_SIZES] = "once a call, for its sizes", [LAUNCH_TOTAL] = "once a call, between tensors"};
   return text[launch];
 }
 
@@ -199,7 +202,7 @@ void explain_text(const Module *m, Program *const *programs, unsigned n_programs
   for (unsigned i = 0; i < n_programs; i++)
     if (is_shown(programs[i])) {
       Facts *facts = arena_alloc(out->arena, sizeof *facts);
-      gather(facts, m, programs[i]);
+      gather(out->arena, facts, m, programs[i]);
       entry_text(facts, out);
     }
 }
@@ -210,7 +213,7 @@ void explain_json(const Module *m, Program *const *programs, unsigned n_programs
   for (unsigned i = 0; i < n_programs; i++)
     if (is_shown(programs[i])) {
       Facts *facts = arena_alloc(out->arena, sizeof *facts);
-      gather(facts, m, programs[i]);
+      gather(out->arena, facts, m, programs[i]);
       text_add(out, "%s", before);
       entry_json(facts, out);
       before = ",\n";

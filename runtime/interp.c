@@ -1,8 +1,11 @@
 /* interp.c: descriptors over the two interpreters. */
 #include "runtime/interp.h"
+#include "backends/backend.h"
 #include "ir/interpret.h"
 #include "backends/backend.h"
 #include "passes/pass.h"
+
+_Static_assert((int)OPTC_ROLE_STATE == ROLE_STATE && (int)OPTC_ROLE_OUT == ROLE_OUT && (int)OPTC_SCOPE_CALL == SCOPE_GLOBAL, "descriptors hold the public numbers");
 
 typedef struct InterpKernel {
   const Graph *graph;                    /* one of graph and program */
@@ -34,24 +37,6 @@ const int64_t *interp_graph_use(const Graph *g) {
   for (unsigned i = 0; shapes && i < shapes->n_nodes; i++)
     if (shapes->nodes[i]->op == OP_SIZE && operand_is_shaped(&g->module->operands[shapes->nodes[i]->imm])) use[shapes->nodes[i]->imm] |= 8;
   for (unsigned i = 0; i < g->n_writes; i++) use[g->writes[i].operand] |= 2 | (g->writes[i].when ? 4 : 0);
-  return use;
-}
-
-static void block_use(const Block *block, const Module *m, bool conditional, int64_t *use) {
-  for (unsigned i = 0; block && i < block->n; i++) {
-    const Inst *inst = block->insts[i];
-    bool read = inst->op == KOP_E_LOAD || inst->op == KOP_E_SCALAR, write = inst->op == KOP_E_STORE || inst->op == KOP_E_SET_SCALAR;
-    bool guarded = conditional || (inst->op == KOP_E_STORE && inst->n_args > 2);
-    if ((read || write) && inst->imm < (int64_t)m->n_operands) use[inst->imm] |= (read ? 1 : 2) | (write && guarded ? 4 : 0);
-    if (inst->op == KOP_E_SIZE && operand_is_shaped(&m->operands[inst->imm])) use[inst->imm] |= 8;
-    block_use(inst->body, m, conditional || inst->op == KOP_E_IF, use);
-    block_use(inst->otherwise, m, true, use);
-  }
-}
-
-const int64_t *interp_program_use(const Program *p) {
-  int64_t *use = arena_array(p->arena, p->module->n_operands + 1, sizeof *use);
-  for (unsigned i = 0; i < p->n_kernels; i++) block_use(p->kernels[i]->body, p->module, false, use);
   return use;
 }
 
@@ -123,7 +108,9 @@ static void describe_program(Arena *arena, optc_rule *rule, const Program *p, op
     add_kernel(arena, entry, p->kernels[i]->name, (InterpKernel){.program = p, .kernel = p->kernels[i], .launch = p->kernels[i]->launch, .rule = rule});
   entry->texts = p->texts;
   entry->n_texts = p->n_texts;
-  entry->reads = interp_program_use(p);
+  int64_t *reads = arena_array(arena, p->module->n_operands + 1, sizeof *reads);
+  backend_uses(p, reads);
+  entry->reads = reads;
   int64_t *bytes = arena_array(arena, p->n_temps + 1, sizeof *bytes), *kind = arena_array(arena, p->n_temps + 1, sizeof *kind);
   for (unsigned i = 0; i < p->n_temps; i++) {
     bytes[i] = type_bytes(p->temps[i].type);

@@ -9,5 +9,4 @@
 const optc_rule_desc *interp_describe(optc_rule *, const Module *, Program *const *programs);
 /* Bit 0 read, bit 1 written, bit 2 under a condition only; one an operand. */
 const int64_t *interp_graph_use(const Graph *);
-const int64_t *interp_program_use(const Program *);
 #endif

@@ -111,16 +111,19 @@ OPTC_API int optc_rule_entry(const optc_rule *, const char *name);       /* -1: 
 OPTC_API const char *optc_rule_entry_name(const optc_rule *, int entry);
 
 typedef struct optc_hyper_info { const char *name, *external; int type; int has_default; double value; } optc_hyper_info;      /* type: 0 real, 1 int, 2 bool */
+enum { OPTC_ROLE_PARAM, OPTC_ROLE_GRAD, OPTC_ROLE_IN, OPTC_ROLE_OUT, OPTC_ROLE_INOUT, OPTC_ROLE_STATE };
+enum { OPTC_SCOPE_TENSOR, OPTC_SCOPE_ITEM, OPTC_SCOPE_CALL };            /* a tensor; one number an item; one number a call */
 typedef struct optc_operand_info {
   const char *name, *external, *type;    /* type: "f32", ... */
-  int role;                              /* 0 param, 1 grad, 2 in, 3 out, 4 inout, 5 state */
-  int scope;                             /* 0 tensor, 1 one number an item, 2 one number a call */
+  int role;                              /* OPTC_ROLE_* */
+  int scope;                             /* OPTC_SCOPE_* */
   int optional, bytes;                   /* bytes an element */
   const char *entry;                     /* the only entry that has it, or NULL */
 } optc_operand_info;
 OPTC_API int optc_rule_hyper(const optc_rule *, int index, optc_hyper_info *);           /* 0, or OPTC_E_NULL past the end */
 OPTC_API int optc_rule_operand(const optc_rule *, int index, optc_operand_info *);
-/* What an entry does to an operand: bit 0 reads it, bit 1 writes it, bit 2 under a condition only. -1: no such entry or operand. */
+enum { OPTC_USE_READ = 1, OPTC_USE_WRITTEN = 2, OPTC_USE_CONDITIONAL = 4, OPTC_USE_SIZES = 8 };        /* CONDITIONAL: only where a condition holds */
+/* What an entry does to an operand: OPTC_USE_*, or 0. -1: no such entry or operand. */
 OPTC_API int optc_rule_use(const optc_rule *, int entry, int operand);
 
 /* --- call: arrays instead of the rule's own structs --------------------------------------------------------------- */

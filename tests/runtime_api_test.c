@@ -228,6 +228,40 @@ static void a_rule_tells_what_it_is(void) {
   optc_context_free(cx);
 }
 
+/* The same answer from every backend at every level: without momentum there is no buffer, so none need be given. */
+static void a_state_that_does_not_exist_needs_no_memory(void) {
+  static const char rule_text[] = "rule sgd(lr = 0.1, momentum = 0.9) {\n  param p\n  grad g\n  if momentum > 0 {\n    state b\n    b = momentum*b + g\n    g = b\n  }\n  p -= lr*g\n}\n";
+  optc_context *cx = context_without_cache();
+  for (int backend = 0; backend < 3; backend++)
+    for (int level = 0; level < 3; level++) {
+      optc_rule *rule = compile(cx, rule_text, backend, level);
+      int step = optc_rule_entry(rule, "step"), init = optc_rule_entry(rule, "init");
+      float p[3] = {1, 2, 3}, g[3] = {1, 1, 1}, b[3] = {0};
+      int64_t n = 3, t = 0;
+      DLTensor tensor[3] = {{.data = p, .device = {kDLCPU}, .ndim = 1, .dtype = {kDLFloat, 32, 1}, .shape = &n}};
+      tensor[1] = tensor[2] = tensor[0];
+      tensor[1].data = g;
+      tensor[2].data = b;
+      DLTensor *given[3] = {&tensor[0], &tensor[1], NULL};
+      optc_item_args item = {.tensor = given};
+      double with[2] = {0.1, 0.9}, without[2] = {0.1, 0};
+      const double *group = without;
+      optc_call_args call = {.size = sizeof call, .groups = &group, .n_groups = 1, .items = &item, .n_items = 1, .t = &t};
+      CU_ASSERT_EQUAL(optc_rule_call(rule, init, &call), OPTC_OK);
+      CU_ASSERT_EQUAL(optc_rule_call(rule, step, &call), OPTC_OK);
+      CU_ASSERT(p[0] == 0.9f && p[2] == 2.9f);
+      group = with;
+      CU_ASSERT_EQUAL(optc_rule_call(rule, step, &call), OPTC_E_NULL);
+      given[2] = &tensor[2];
+      CU_ASSERT_EQUAL(optc_rule_call(rule, step, &call), OPTC_OK);
+      CU_ASSERT_EQUAL(b[1], 1);
+      CU_ASSERT_EQUAL(optc_rule_use(rule, step, 2), OPTC_USE_READ | OPTC_USE_WRITTEN | OPTC_USE_CONDITIONAL);
+      CU_ASSERT_EQUAL(optc_rule_use(rule, step, 0), OPTC_USE_READ | OPTC_USE_WRITTEN);
+      optc_rule_free(rule);
+    }
+  optc_context_free(cx);
+}
+
 static void states_are_listed_for_an_item(void) {
   optc_context *cx = context_without_cache();
   optc_rule *rule = compile(cx, adamw, OPTC_BACKEND_JIT, 2);
@@ -434,7 +468,7 @@ int main(void) {
   static const struct { const char *name; CU_TestFunc run; } tests[] = {
 #define TEST(f) {#f, f}
     TEST(backends_agree_in_every_bit), TEST(a_thousand_lr_and_a_hundred_lists_are_one_compilation), TEST(thread_count_does_not_change_bits),
-    TEST(two_contexts_work_in_two_threads), TEST(one_rule_may_be_called_from_two_threads), TEST(a_rule_tells_what_it_is), TEST(states_are_listed_for_an_item),
+    TEST(two_contexts_work_in_two_threads), TEST(one_rule_may_be_called_from_two_threads), TEST(a_rule_tells_what_it_is), TEST(a_state_that_does_not_exist_needs_no_memory), TEST(states_are_listed_for_an_item),
     TEST(wrong_calls_are_errors_and_write_nothing), TEST(dense_strides_and_byte_offsets_are_understood), TEST(wrong_text_gives_diagnostics),
     TEST(every_kind_of_output_is_emitted), TEST(an_object_can_be_loaded_and_gives_the_same_bits),
   };

@@ -121,6 +121,10 @@ static LLVMValueRef operands(Emitter *e) {
     add_number(&t, operand_is_tensor(o));
     add_number(&t, operand_is_shaped(o));
     add_number(&t, o->shape ? o->shape->rank : 0);
+    add_text(&t, operand_shape_text(e->module, o, e->arena));
+    add_number(&t, o->any_rank);
+    add_number(&t, o->has_default);
+    add_number(&t, (int64_t)o->value);
   }
   return finish(&t);
 }

@@ -287,7 +287,8 @@ static int operand_for(Lower *l, const Stmt *s, const Decl *d, Type type, bool i
     reserved = (int)m->n_operands++;
   }
   m->operands[reserved] = (Operand){.name = name, .external = external, .doc = s->doc, .role = s->role, .scope = s->scope, .storage = type,
-    .flush = d->storage.flush, .optional = d->optional, .entry = l->entry, .item_shape = items, .where = d->where};
+    .flush = d->storage.flush, .optional = d->optional, .entry = l->entry, .item_shape = items, .shape_text = d->shape ? shape_text(l, d->shape) : NULL, .where = d->where};
+  for (unsigned a = 0; d->shape && a < d->shape->n; a++) m->operands[reserved].any_rank |= d->shape->at[a].ellipsis || d->shape->at[a].flat;
   return reserved;
 }
 

@@ -10,7 +10,8 @@ static const char *written_type(Type t) { return t == TYPE_I64 ? "int" : type_na
 static unsigned gradient_operand(Lower *l, const char *name, const Operand *of, Role role, Range where) {
   Module *m = l->module;
   Operand made = {.name = arena_printf(l->arena, "d%s", name), .role = role, .scope = of ? of->scope : SCOPE_TENSOR, .storage = of && of->storage == TYPE_F64 ? TYPE_F64 : TYPE_F32,
-                  .optional = role == ROLE_IN, .entry = "backward", .item_shape = of && of->item_shape, .shape = of ? of->shape : NULL, .where = where};
+                  .optional = role == ROLE_IN, .entry = "backward", .item_shape = of && of->item_shape, .shape = of ? of->shape : NULL,
+                  .shape_text = of ? of->shape_text : "[]", .any_rank = of && of->any_rank, .where = where};
   if (!of) {                                                              /* of a hyper-parameter: one number */
     if (!m->shapes) m->shapes = graph_new(m, "shapes");
     made.shape = graph_space(m->shapes, 0, NULL);

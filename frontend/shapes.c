@@ -2,8 +2,9 @@
 #include <string.h>
 #include "frontend/lower.h"
 
-/* A dimension's text without spaces. */
+/* A dimension's text without spaces but that after `flat`. */
 static const char *dim_text(Lower *l, const Dim *dim) {
+  if (dim->flat) return arena_printf(l->arena, "flat %s", dim->flat);
   char *text = arena_strndup(l->arena, dim->where.source->text + dim->where.begin, dim->where.end - dim->where.begin), *to = text;
   for (const char *from = text; *from; from++) if (*from != ' ' && *from != '\t' && *from != '\n') *to++ = *from;
   *to = 0;

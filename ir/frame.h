@@ -33,6 +33,7 @@ typedef struct optc_frame {
   uint64_t *slots;                       /* slot k of the item at `position`: slots[k*n_items + position]; 8 bytes as a field of R_global holds them */
   uint64_t *totals;                      /* by slot: combined over the items of the call */
   int64_t n_items, position;             /* items of the call, and which one this is of them */
+  int64_t skip;                          /* finish: t stays as it is */
   int64_t failed;                        /* check: 1 + number of the text of the first requirement not met, or 0 */
   int64_t n_values;
   double value[4];
@@ -56,6 +57,9 @@ typedef struct optc_operand_desc {
   const char *entry;                                            /* the only entry that has it, or NULL */
   int64_t tensor, shaped;                                       /* has elements in memory; is an optc_shaped: the caller chooses its shape */
   int64_t rank;                                                 /* logical axes where it has a shape of its own */
+  const char *shape;                                            /* that shape as written, "[B, H, N, D]", or NULL */
+  int64_t any_rank;                                             /* axes in memory are as many as the caller has */
+  int64_t has_default; uint64_t value;                          /* of a number that is an input: what tools give where their data has none */
 } optc_operand_desc;
 
 typedef struct optc_entry_desc {
@@ -83,7 +87,7 @@ typedef struct optc_rule_desc {
   int64_t n_variants;
   const int64_t *variant_features;       /* one a variant: OPTC_ISA_* it needs; the last that the machine has is used */
 } optc_rule_desc;
-#define OPTC_DESC_VERSION 2
+#define OPTC_DESC_VERSION 3
 
 enum { OPTC_ISA_BASE = 0, OPTC_ISA_X86_64_V2 = 1, OPTC_ISA_X86_64_V3 = 2, OPTC_ISA_X86_64_V4 = 3 };
 

@@ -30,8 +30,24 @@ const Graph *module_graph(const Module *m, const char *entry) {
 bool operand_is_tensor(const Operand *o) { return o->scope == SCOPE_TENSOR || (o->scope == SCOPE_GLOBAL && o->shape); }
 bool operand_is_shaped(const Operand *o) { return operand_is_tensor(o) && o->shape && o->role != ROLE_STATE; }
 
-/* R_item:   tensors {data, stride} and item scalars in order of declaration, then group, rank, shape, first, count.
- * R_global: t, seed, then the global operands: 8 bytes a number, {data, stride} where it has axes. */
+/* An extent that nothing was written for: a number, a size called after the first tensor that has it, or "?". */
+const char *operand_shape_text(const Module *m, const Operand *o, Arena *arena) {
+  if (o->shape_text || !o->shape || !operand_is_tensor(o)) return operand_is_tensor(o) ? o->shape_text : NULL;
+  Text text = {.arena = arena};
+  text_add(&text, "[");
+  for (unsigned a = 0; a < o->shape->rank; a++) {
+    const Node *n = o->shape->extent[a];
+    if (a) text_add(&text, ", ");
+    if (n->op == OP_CONST) text_add(&text, "%lld", (long long)(int64_t)n->imm);
+    else if (n->op == OP_SIZE && n->aux >= 0) text_add(&text, "%s%d", m->operands[n->imm].name, n->aux);
+    else text_add(&text, "?");
+  }
+  text_add(&text, "]");
+  return text.data;
+}
+
+/* R_item:   tensors and numbers of the item in order of declaration, then group, rank, shape, first, count.
+ * R_global: t, seed, then the global operands. 8 bytes a number; a tensor 16 (optc_tensor), 32 where its shape is the caller's (optc_shaped). */
 const Layout *layout_in(const Module *m, Arena *arena) {
   Layout *l = arena_alloc(arena, sizeof *l);
   l->operand = arena_array(arena, m->n_operands, sizeof *l->operand);

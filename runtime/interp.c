@@ -139,7 +139,8 @@ const optc_rule_desc *interp_describe(optc_rule *rule, const Module *m, Program 
     const Operand *o = &m->operands[i];
     operands[i] = (optc_operand_desc){.name = o->name, .external = o->external, .doc = o->doc, .type_name = type_name(o->storage), .role = o->role, .scope = o->scope,
       .type = o->storage, .bytes = type_bytes(o->storage), .optional = o->optional, .item_shape = o->item_shape, .offset = layout->operand[i], .entry = o->entry,
-      .tensor = operand_is_tensor(o), .shaped = operand_is_shaped(o), .rank = o->shape ? o->shape->rank : 0};
+      .tensor = operand_is_tensor(o), .shaped = operand_is_shaped(o), .rank = o->shape ? o->shape->rank : 0,
+      .shape = operand_shape_text(m, o, arena), .any_rank = o->any_rank, .has_default = o->has_default, .value = o->value};
   }
   optc_entry_desc *entries = arena_array(arena, m->n_graphs + 1, sizeof *entries);
   for (unsigned i = 0; i < m->n_graphs; i++) {

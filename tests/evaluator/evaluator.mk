@@ -6,3 +6,7 @@ $(BUILD)/tests/evaluate: $(BUILD)/obj/tests/evaluator/evaluate.o $(EVALUATOR) $(
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ -ljansson -lmpfr -lgmp -lm -o $@
+extra_runtime_evaluator_test := $(EVALUATOR)
+libs_runtime_evaluator_test  := -lmpfr -lgmp
+extra_passes_evaluator_test := $(EVALUATOR)
+libs_passes_evaluator_test  := -lmpfr -lgmp

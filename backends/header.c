@@ -75,6 +75,7 @@ static const char *f64_text(Arena *a, double x) {
 
 static const char *hyper_value(Arena *a, const Hyper *h) {
   if (h->type == TYPE_F64) return f64_text(a, bits_to_f64(h->value, TYPE_F64));
+  if (h->type == TYPE_I64 && (int64_t)h->value == INT64_MIN) return "INT64_MIN";
   return arena_printf(a, "%" PRId64, h->type == TYPE_BOOL ? (int64_t)(h->value & 1) : (int64_t)h->value);
 }
 
@@ -86,7 +87,8 @@ static void add_hypers(const Module *m, Text *out) {
     const Hyper *h = &m->hypers[i];
     text_add(out, "  %s %s;", h->type == TYPE_F64 ? "double" : "int64_t", field_name(out->arena, h->name, NULL, 0));
     text_add(out, "  /* %s", h->type == TYPE_F64 ? "real" : h->type == TYPE_BOOL ? "0 or 1" : "integer");
-    if (h->has_default) text_add(out, ", default %s", hyper_value(out->arena, h));
+    if (h->has_default && h->computed) text_add(out, ", default: %s asks for what the rule computes", h->type == TYPE_F64 ? "a NaN" : "INT64_MIN");
+    else if (h->has_default) text_add(out, ", default %s", hyper_value(out->arena, h));
     if (h->external) { text_add(out, "; elsewhere called "); add_doc(out, h->external); }
     if (h->doc) { text_add(out, ". "); add_doc(out, h->doc); }
     text_add(out, " */\n");
@@ -99,14 +101,19 @@ static void add_hypers(const Module *m, Text *out) {
   text_add(out, "%s}\n\n", m->n_hypers ? "" : "0");
 }
 
-static void add_operand(const Operand *o, Text *out, const char *const *own, size_t n_own) {
+/* `optc_shaped Q; / * in, f32 [B, H, N, D], only read * /` */
+static void add_operand(const Module *m, const Operand *o, Text *out, const char *const *own, size_t n_own) {
   bool tensor = operand_is_tensor(o), shaped = operand_is_shaped(o);
+  const char *shape = operand_shape_text(m, o, out->arena);
   const char *type = shaped ? "optc_shaped" : tensor ? "optc_tensor" : type_kind(o->storage) == KIND_FLOAT ? "double" : "int64_t";
   text_add(out, "  %s %s;  /* %s", type, field_name(out->arena, o->name, own, n_own), role_name(o->role));
-  if (tensor) text_add(out, ", %s%s", type_name(o->storage), o->item_shape ? " of the item's shape" : shaped ? " of a shape that you choose" : "");
+  if (tensor) text_add(out, ", %s%s%s", type_name(o->storage), shape ? " " : "", shape ? shape : "");
+  if (tensor && o->item_shape) text_add(out, "%s the item's shape", shape ? ":" : " of");
   else if (o->storage == TYPE_BOOL) text_add(out, ", 0 or 1");
   if (o->role == ROLE_GRAD || o->role == ROLE_IN) text_add(out, ", only read");
-  if (o->optional) text_add(out, ", may be absent (data NULL)");
+  if (o->optional) text_add(out, ", may be absent (%s)", tensor ? "data NULL" : "0");
+  if (tensor && o->role == ROLE_OUT) text_add(out, ", data NULL: not wanted");
+  if (tensor && o->role == ROLE_STATE && !o->item_shape) text_add(out, ", dense, as large as %s_layout says", m->name);
   if (o->entry) text_add(out, ", for %s only", o->entry);
   if (o->external) { text_add(out, "; in checkpoints: "); add_doc(out, o->external); }
   if (o->doc) { text_add(out, ". "); add_doc(out, o->doc); }
@@ -115,8 +122,20 @@ static void add_operand(const Operand *o, Text *out, const char *const *own, siz
 
 static void add_item(const Module *m, Text *out) {
   static const char *const own[] = {"group", "rank", "shape", "first", "count"};
-  text_add(out, "/* One item of the list: a parameter with what belongs to it. Tensors are dense row-major (stride NULL, or just that). */\ntypedef struct %s_item {\n", m->name);
-  for (unsigned i = 0; i < m->n_operands; i++) if (m->operands[i].scope != SCOPE_GLOBAL) add_operand(&m->operands[i], out, own, 5);
+  bool has_item = false, shaped = false;
+  for (unsigned i = 0; i < m->n_operands; i++) {
+    has_item |= m->operands[i].scope == SCOPE_TENSOR && m->operands[i].item_shape;
+    shaped |= operand_is_shaped(&m->operands[i]);
+  }
+  text_add(out, has_item ? "/* One item of the list: a parameter with what belongs to it. param, grad and state are dense row-major (stride NULL, or just that); in, out and\n"
+                           " * inout of a whole item may have any strides. */\n"
+                         : "/* One problem of the list. Tensors may have any strides. rank, shape, first and count are not used: leave them 0. */\n");
+  if (shaped) text_add(out, "/* optc_shaped: fill data, shape and rank, one extent an axis, and stride where the tensor is not dense. Sizes named in the comments are found in the\n"
+                            " * shapes, from the first tensor that names them on; all other extents must agree, or the entry returns OPTC_E_REQUIRE with `text` like\n"
+                            " * \"axis 1 of K is {}, G is {}\" and the numbers in value[]. An out or an optional tensor that is NULL needs no shape. `...` and `flat N` stand for\n"
+                            " * any number of axes; [] is one number (rank 0). */\n");
+  text_add(out, "typedef struct %s_item {\n", m->name);
+  for (unsigned i = 0; i < m->n_operands; i++) if (m->operands[i].scope != SCOPE_GLOBAL) add_operand(m, &m->operands[i], out, own, 5);
   text_add(out, "  int64_t group;         /* which of call->groups */\n"
                 "  int64_t rank;          /* axes of the item, 0 to 64 */\n"
                 "  const int64_t *shape;  /* extents, one an axis; NULL for rank 0 */\n"
@@ -130,7 +149,7 @@ static void add_global(const Module *m, Text *out) {
   text_add(out, "/* What belongs to the whole call. */\ntypedef struct %s_global {\n"
                 "  int64_t t;      /* %s */\n"
                 "  uint64_t seed;  /* key of the random numbers */\n", m->name, m->has_step ? "steps done: 0 before the first; advanced by the entry `step`" : "not used by this rule");
-  for (unsigned i = 0; i < m->n_operands; i++) if (m->operands[i].scope == SCOPE_GLOBAL) add_operand(&m->operands[i], out, own, 2);
+  for (unsigned i = 0; i < m->n_operands; i++) if (m->operands[i].scope == SCOPE_GLOBAL) add_operand(m, &m->operands[i], out, own, 2);
   text_add(out, "} %s_global;\n\n", m->name);
 }
 
@@ -171,6 +190,10 @@ static void add_entry(const Module *m, const Program *p, Text *out) {
       if ((uses[i] & 3) == parts[k].bits) text_add(out, "%s %s", n++ ? "," : arena_printf(out->arena, " %s", parts[k].title), m->operands[i].name);
     if (n) text_add(out, ".");
   }
+  unsigned n_sizes = 0;
+  for (unsigned i = 0; i < m->n_operands; i++)
+    if (uses[i] == 8) text_add(out, "%s %s", n_sizes++ ? "," : " Looks at the shape of", m->operands[i].name);
+  if (n_sizes) text_add(out, ", which may have NULL data.");
   text_add(out, " */\nint %s_%s(const %s_call *call);\n", m->name, p->entry, m->name);
 }
 

@@ -119,6 +119,11 @@ typedef struct optc_operand_info {
   int scope;                             /* OPTC_SCOPE_* */
   int optional, bytes;                   /* bytes an element */
   const char *entry;                     /* the only entry that has it, or NULL */
+  int tensor;                            /* has elements in memory (with scope 0, or a shape): given as a DLTensor; else a number */
+  int item_shape;                        /* has the shape of the item, that is of the param */
+  int rank;                              /* axes where it has a shape of its own; -1: any number */
+  const char *shape;                     /* that shape as the rule writes it, "[B, H, N, D]", or NULL. Of a state, out or inout: computed from the sizes of the inputs */
+  int has_default; double value;         /* of a number that is read: what tools give where their data has none */
 } optc_operand_info;
 OPTC_API int optc_rule_hyper(const optc_rule *, int index, optc_hyper_info *);           /* 0, or OPTC_E_NULL past the end */
 OPTC_API int optc_rule_operand(const optc_rule *, int index, optc_operand_info *);
@@ -142,6 +147,8 @@ typedef struct {
   uint64_t byte_offset;
 } DLTensor;
 #endif
+/* Items of rules without param are problems of their own: every tensor has its shape, and sizes are found in the shapes of the inputs. An out, or an optional
+ * tensor, that is NULL is not wanted. in, out and inout may have any strides, everything else is dense. */
 typedef struct optc_item_args {
   DLTensor *const *tensor;               /* one an operand of the rule, in its order; NULL where absent. CPU, dense or strided */
   double *scalar;                        /* one an operand: item scalars, read and (states) written back; NULL if the rule has none */
@@ -155,9 +162,11 @@ typedef struct optc_call_args {
   int64_t *t; uint64_t seed;             /* t: steps done; advanced by entry step */
   const optc_parallel *parallel;
   optc_error *error;
+  DLTensor *const *global_tensor;        /* one an operand: tensors of the whole call (`in global q[256]`), dense; NULL if the rule has none */
 } optc_call_args;
 /* 0, or an error code; then *error, if given, says what and where, and nothing has been written. Errors of tensors name the operand:
- * text "tensor 'g': axis, extent, expected", value[] the three numbers. `text` lives as long as the rule. */
+ * text "tensor 'g': axis, extent, expected", value[] the three numbers. Extents that do not fit a rule's shapes are requirements not met:
+ * "axis 1 of K is {}, G is {}". `text` lives as long as the rule. */
 OPTC_API int optc_rule_call(const optc_rule *, int entry, const optc_call_args *);
 /* Which states item `item` of the call has (one struct an operand with role state, in their order). */
 OPTC_API int optc_rule_layout(const optc_rule *, const optc_call_args *, int64_t item, optc_state_info *out);

@@ -9,13 +9,14 @@
 #include "ir/module.h"
 
 /* --- texts that name an operand: error texts must outlive the call ------------------------------------------------------- */
-typedef enum RuleText { TEXT_MISSING, TEXT_TYPE, TEXT_DEVICE, TEXT_RANK, TEXT_EXTENT, TEXT_SCALAR, TEXT_COUNT } RuleText;
+typedef enum RuleText { TEXT_MISSING, TEXT_TYPE, TEXT_DEVICE, TEXT_RANK, TEXT_EXTENT, TEXT_SCALAR, TEXT_COUNT_OF, TEXT_COUNT } RuleText;
 static const char *const text_format[TEXT_COUNT] = {
   [TEXT_MISSING] = "tensor '%s' is not given",
   [TEXT_TYPE] = "tensor '%s' does not have element type %s",
   [TEXT_DEVICE] = "tensor '%s' is not in main memory",
   [TEXT_RANK] = "tensor '%s': rank, expected",
   [TEXT_EXTENT] = "tensor '%s': axis, extent, expected",
+  [TEXT_COUNT_OF] = "tensor '%s': elements, expected",
   [TEXT_SCALAR] = "number '%s' is not given",
 };
 
@@ -74,6 +75,14 @@ static uint64_t bits_of(double x) {
   return bits;
 }
 
+/* Numbers in the call structs: a double, or an int64_t for integer and bool. */
+static uint64_t number_bits(int64_t type, double x) {
+  if (type == TYPE_F64 || type == TYPE_F32) return bits_of(x);
+  if (type == TYPE_BOOL) return x != 0;
+  return isnan(x) ? 0 : x >= 9223372036854775808.0 ? (uint64_t)INT64_MAX : x < -9223372036854775808.0 ? (uint64_t)INT64_MIN : (uint64_t)(int64_t)x;
+}
+static double number_f64(int64_t type, uint64_t bits) { return type == TYPE_F64 || type == TYPE_F32 ? f64_of(bits) : (double)(int64_t)bits; }
+
 int optc_rule_hyper(const optc_rule *r, int index, optc_hyper_info *out) {
   if (index < 0 || index >= r->desc->n_hypers) return OPTC_E_NULL;
   const optc_hyper_desc *h = &r->desc->hypers[index];
@@ -87,13 +96,15 @@ int optc_rule_operand(const optc_rule *r, int index, optc_operand_info *out) {
   if (index < 0 || index >= r->desc->n_operands) return OPTC_E_NULL;
   const optc_operand_desc *o = &r->desc->operands[index];
   *out = (optc_operand_info){.name = o->name, .external = o->external, .type = o->type_name, .role = (int)o->role, .scope = (int)o->scope,
-                             .optional = o->optional != 0, .bytes = (int)o->bytes, .entry = o->entry};
+                             .optional = o->optional != 0, .bytes = (int)o->bytes, .entry = o->entry, .tensor = o->tensor != 0, .item_shape = o->tensor && o->item_shape,
+                             .rank = o->any_rank || (o->tensor && o->item_shape) ? -1 : (int)o->rank, .shape = o->shape, .has_default = o->has_default != 0,
+                             .value = !o->has_default ? 0 : bits_to_f64(o->value, type_arithmetic((Type)o->type))};
   return OPTC_OK;
 }
 
 int optc_rule_use(const optc_rule *r, int entry, int operand) {
   if (entry < 0 || entry >= r->desc->n_entries || operand < 0 || operand >= r->desc->n_operands) return -1;
-  return (int)(r->desc->entries[entry].reads[operand] & 7);
+  return (int)(r->desc->entries[entry].reads[operand] & 15);
 }
 
 /* --- calling ------------------------------------------------------------------------------------------------------------- */
@@ -113,14 +124,6 @@ static int fail(optc_error *error, int code, const char *text, int64_t item, int
   if (error) *error = (optc_error){.code = code, .text = text, .item = item, .n = n, .value = {a, b, c}};
   return code;
 }
-
-/* Numbers in the call structs: a double, or an int64_t for integer and bool. */
-static uint64_t number_bits(int64_t type, double x) {
-  if (type == TYPE_F64 || type == TYPE_F32) return bits_of(x);
-  if (type == TYPE_BOOL) return x != 0;
-  return isnan(x) ? 0 : x >= 9223372036854775808.0 ? (uint64_t)INT64_MAX : x < -9223372036854775808.0 ? (uint64_t)INT64_MIN : (uint64_t)(int64_t)x;
-}
-static double number_f64(int64_t type, uint64_t bits) { return type == TYPE_F64 || type == TYPE_F32 ? f64_of(bits) : (double)(int64_t)bits; }
 
 static int build_groups(const optc_rule *r, const optc_call_args *a, char *at) {
   const optc_rule_desc *d = r->desc;
@@ -156,12 +159,23 @@ static int check_tensor(const optc_rule *r, const optc_call_args *a, int64_t ite
   if (t->device.device_type != kDLCPU) return fail(a->error, OPTC_E_TYPE, rule_text(r, k, TEXT_DEVICE), item, 0, 0, 0, 0);
   if (t->dtype.code != dl_type[o->type].code || t->dtype.bits != dl_type[o->type].bits || t->dtype.lanes != 1)
     return fail(a->error, OPTC_E_TYPE, rule_text(r, k, TEXT_TYPE), item, 0, 0, 0, 0);
-  if (!o->item_shape) return OPTC_OK;
+  if (t->ndim < 0 || t->ndim > 64) return fail(a->error, OPTC_E_SHAPE, rule_text(r, k, TEXT_RANK), item, 2, t->ndim, (double)o->rank, 0);
+  if (!o->item_shape) {
+    for (int i = 0; i < t->ndim; i++)
+      if (t->shape[i] < 0) return fail(a->error, OPTC_E_SHAPE, rule_text(r, k, TEXT_EXTENT), item, 3, i, (double)t->shape[i], 0);
+    return OPTC_OK;
+  }
   if (t->ndim != shape->ndim) return fail(a->error, OPTC_E_SHAPE, rule_text(r, k, TEXT_RANK), item, 2, t->ndim, shape->ndim, 0);
   for (int i = 0; i < t->ndim; i++)
     if (t->shape[i] != shape->shape[i] || t->shape[i] < 0)
       return fail(a->error, OPTC_E_SHAPE, rule_text(r, k, TEXT_EXTENT), item, 3, i, (double)t->shape[i], (double)shape->shape[i]);
   return OPTC_OK;
+}
+
+/* Into the field of a struct that is all zero. */
+static void put_tensor(const optc_operand_desc *o, const DLTensor *t, char *at) {
+  optc_shaped raw = {.data = t->data ? (char *)t->data + t->byte_offset : NULL, .stride = is_dense(t) ? NULL : t->strides, .shape = t->shape, .rank = t->ndim};
+  memcpy(at, &raw, o->shaped ? sizeof raw : sizeof(optc_tensor));       /* data and stride come first in both */
 }
 
 static int build_item(const optc_rule *r, const optc_entry_desc *entry, const optc_call_args *a, int64_t index, char *at) {
@@ -180,15 +194,12 @@ static int build_item(const optc_rule *r, const optc_entry_desc *entry, const op
       continue;
     }
     const DLTensor *t = item->tensor ? item->tensor[k] : NULL;
-    optc_tensor raw = {0};
     if (t) {
       int status = check_tensor(r, a, index, k, t, shape);
       if (status) return status;
-      raw.data = t->data ? (char *)t->data + t->byte_offset : NULL;
-      raw.stride = is_dense(t) ? NULL : t->strides;
+      put_tensor(o, t, at + o->offset);
     } else if ((entry->reads[k] & 3) && !o->optional && (o->role == ROLE_PARAM || o->role == ROLE_GRAD || o->role == ROLE_IN || o->role == ROLE_INOUT))
       return fail(a->error, OPTC_E_NULL, rule_text(r, k, TEXT_MISSING), index, 0, 0, 0, 0);
-    memcpy(at + o->offset, &raw, sizeof raw);
   }
   int64_t rank = shape ? shape->ndim : 0, count = shape ? 1 : 0, first = 0;
   for (int64_t i = 0; i < rank; i++)
@@ -229,6 +240,15 @@ static int build_call(const optc_rule *r, int64_t entry, const optc_call_args *a
   for (int64_t k = 0; k < d->n_operands; k++) {
     const optc_operand_desc *o = &d->operands[k];
     if (o->scope != SCOPE_GLOBAL) continue;
+    if (o->tensor) {
+      const DLTensor *tensor = a->global_tensor ? a->global_tensor[k] : NULL;
+      status = tensor ? check_tensor(r, a, -1, k, tensor, NULL) : OPTC_OK;
+      if (!tensor && (d->entries[entry].reads[k] & 3) && !o->optional && (o->role == ROLE_IN || o->role == ROLE_INOUT))
+        status = fail(a->error, OPTC_E_NULL, rule_text(r, k, TEXT_MISSING), -1, 0, 0, 0, 0);
+      if (status) return status;
+      if (tensor) put_tensor(o, tensor, global_at + o->offset);
+      continue;
+    }
     if (!a->global_scalar && d->entries[entry].reads[k] && !o->optional) return fail(a->error, OPTC_E_NULL, rule_text(r, k, TEXT_SCALAR), -1, 0, 0, 0, 0);
     uint64_t bits = a->global_scalar ? number_bits(o->type, a->global_scalar[k]) : 0;
     memcpy(global_at + o->offset, &bits, 8);
@@ -246,7 +266,7 @@ static void copy_back(const optc_rule *r, int64_t entry, const optc_call_args *a
   if (a->t) memcpy(a->t, raw->call.global, 8);
   for (int64_t k = 0; k < d->n_operands; k++) {
     const optc_operand_desc *o = &d->operands[k];
-    if (!(d->entries[entry].reads[k] & 2) || o->scope == SCOPE_TENSOR) continue;
+    if (!(d->entries[entry].reads[k] & 2) || o->tensor) continue;
     uint64_t bits;
     if (o->scope == SCOPE_GLOBAL) {
       if (!a->global_scalar) continue;
@@ -270,11 +290,54 @@ static int drive(const optc_rule *r, int64_t entry, const optc_call *call) {
   return status;
 }
 
+/* States with a shape of their own against what the layout says: their sizes are the rule's. */
+static int check_states(const optc_rule *r, int64_t entry, const optc_call_args *a, const Raw *raw) {
+  const optc_rule_desc *d = r->desc;
+  int64_t n_states = 0, n_own = 0;
+  for (int64_t k = 0; k < d->n_operands; k++) {
+    n_states += d->operands[k].role == ROLE_STATE;
+    n_own += d->operands[k].role == ROLE_STATE && d->operands[k].tensor && !d->operands[k].item_shape && d->entries[entry].reads[k] & 3;
+  }
+  if (!n_own || !strcmp(d->entries[entry].name, "layout")) return OPTC_OK;
+  optc_state_info *states = calloc((size_t)n_states, sizeof *states);
+  if (!states) return fail(a->error, OPTC_E_MEMORY, "out of memory", -1, 0, 0, 0, 0);
+  int status = OPTC_OK;
+  for (int64_t i = 0; i < a->n_items && status == OPTC_OK; i++) {
+    status = optc_drive_layout(d, &raw->call, i, states, dispatch_word(r));
+    for (int64_t k = 0, n = -1; k < d->n_operands && status == OPTC_OK; k++) {
+      const optc_operand_desc *o = &d->operands[k];
+      if (o->role != ROLE_STATE) continue;
+      const optc_state_info *s = &states[++n];
+      if (!o->tensor || o->item_shape || !s->exists || !(d->entries[entry].reads[k] & 3)) continue;
+      DLTensor *const *list = o->scope == SCOPE_GLOBAL ? a->global_tensor : a->items[i].tensor;
+      const DLTensor *t = list ? list[k] : NULL;
+      int64_t count = 1, item = o->scope == SCOPE_GLOBAL ? -1 : i;
+      if (!t) { status = s->count ? fail(a->error, OPTC_E_NULL, rule_text(r, k, TEXT_MISSING), item, 0, 0, 0, 0) : OPTC_OK; continue; }
+      for (int x = 0; x < t->ndim; x++) if (__builtin_mul_overflow(count, t->shape[x], &count)) count = -1;
+      for (int x = 0; x < t->ndim && !o->any_rank && t->ndim == s->rank && x < 8 && status == OPTC_OK; x++)
+        if (t->shape[x] != s->shape[x]) status = fail(a->error, OPTC_E_SHAPE, rule_text(r, k, TEXT_EXTENT), item, 3, x, (double)t->shape[x], (double)s->shape[x]);
+      if (status == OPTC_OK && count != s->count) status = fail(a->error, OPTC_E_SHAPE, rule_text(r, k, TEXT_COUNT_OF), item, 2, (double)count, (double)s->count, 0);
+    }
+  }
+  free(states);
+  return status;
+}
+
+/* Whether the entry may need memory beside the operands: temporaries, slots, dense copies of strided tensors. */
+static bool needs_workspace(const optc_rule *r, int64_t entry, const optc_call_args *a) {
+  const optc_entry_desc *e = &r->desc->entries[entry];
+  bool strided = false;
+  for (int64_t i = 0; i < a->n_items && !strided; i++)
+    for (int64_t k = 0; k < r->desc->n_operands && a->items[i].tensor && !strided; k++)
+      strided = r->desc->operands[k].scope == SCOPE_TENSOR && a->items[i].tensor[k] && !is_dense(a->items[i].tensor[k]);
+  return e->n_temps || e->n_slots || strided;
+}
+
 int optc_rule_call(const optc_rule *r, int entry, const optc_call_args *a) {
   Raw raw;
   int status = build_call(r, entry, a, &raw);
-  if (status == OPTC_OK && r->desc->entries[entry].n_temps) {
-    raw.call.workspace_size = optc_drive_workspace(r->desc, &raw.call);
+  if (status == OPTC_OK) status = check_states(r, entry, a, &raw);
+  if (status == OPTC_OK && needs_workspace(r, entry, a) && (raw.call.workspace_size = optc_drive_workspace(r->desc, &raw.call))) {
     raw.workspace = aligned_alloc(64, align64(raw.call.workspace_size));
     raw.call.workspace = raw.workspace;
     if (!raw.workspace) status = fail(a->error, OPTC_E_MEMORY, "out of memory", -1, 0, 0, 0, 0);

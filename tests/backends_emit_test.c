@@ -343,6 +343,51 @@ static void test_the_header_compiles_as_c99_and_cxx11_and_fits_its_object_only(v
   arena_free(b.arena);
 }
 
+/* --- tensors whose shape is the caller's ------------------------------------------------------------------------------------------------ */
+
+static const char shaped_text[] =
+  "module \"mix\"\n"
+  "operand Q in tensor f32 [size(Q, 0), size(Q, 1)]\noperand w in tensor bf16 [size(Q, 1), 3] optional\noperand q in global f32 [256]\noperand s state tensor f32 [size(Q, 0)]\n"
+  "operand O out tensor f32 [size(Q, 0), 3]\noperand loss out tensor f32 []\n"
+  "graph forward {\n}\n";
+static const char shaped_user[] =
+  "#include \"mix.h\"\n"
+  "int main(void) {\n"
+  "  static float q[4], o[6]; static const int64_t shape[2] = {2, 2}, out[2] = {2, 3}, table[1] = {256};\n"
+  "  mix_item item; mix_global global;\n"
+  "  item.Q.data = q; item.Q.stride = 0; item.Q.shape = shape; item.Q.rank = 2; item.w.data = 0; item.s.data = 0; item.s.stride = 0;\n"
+  "  item.O.data = o; item.O.shape = out; item.O.rank = 2; item.loss.shape = 0; item.loss.rank = 0;\n"
+  "  global.q.shape = table; global.q.rank = 1;\n"
+  "  return item.Q.rank + global.q.rank == 3 ? 0 : 1;\n}\n";
+
+static void test_the_header_shows_shapes_as_the_rule_writes_them(void) {
+  Arena *a = arena_new(NULL, 0);
+  Diag *diag = diag_new(a, 0);
+  Module *m = module_parse(a, diag, &(Source){"mix", shaped_text, strlen(shaped_text)});
+  CU_ASSERT_PTR_NOT_NULL_FATAL(m);
+  m->operands[0].shape_text = "[N, D]";
+  m->operands[4].shape_text = "[N, 3]";
+  Text header = {.arena = a};
+  backend_header(m, NULL, 0, &header);
+  static const char *const has[] = {
+    "optc_shaped Q;  /* in, f32 [N, D], only read */", "optc_shaped w;  /* in, bf16 [Q1, 3], only read, may be absent (data NULL) */", "optc_shaped q;  /* in, f32 [256], only read */",
+    "optc_tensor s;  /* state, f32 [Q0], dense, as large as mix_layout says */", "optc_shaped O;  /* out, f32 [N, 3], data NULL: not wanted */", "optc_shaped loss;  /* out, f32 []",
+    "/* One problem of the list.", "axis 1 of K is {}, G is {}"};
+  for (size_t i = 0; i < sizeof has/sizeof *has; i++) {
+    CU_ASSERT_PTR_NOT_NULL(strstr(header.data, has[i]));
+    if (!strstr(header.data, has[i])) printf("\n  no '%s'", has[i]);
+  }
+  CU_ASSERT_FATAL(scratch_write("mix.h", header.data, header.length) && scratch_write("mix.c", shaped_user, strlen(shaped_user)));
+  CU_ASSERT_EQUAL(scratch_run("sed -i /mix_abi/d mix.h && cc -std=c99 -pedantic -Wall -Wextra -Wconversion -Werror mix.c -o mix && ./mix"), 0);
+  CU_ASSERT_EQUAL(scratch_run("g++ -x c++ -std=c++11 -pedantic -Wall -Wextra -Werror -fsyntax-only mix.c"), 0);
+  const Layout *l = layout_of(m);
+  CU_ASSERT(l->operand[0] == 0 && l->operand[1] == 32 && l->operand[3] == 64 && l->operand[4] == 80 && l->operand[5] == 112 && l->item_group == 144 && l->operand[2] == 16 && l->global_size == 48);
+  uint64_t hash = backend_abi_hash(m);
+  m->operands[3].role = ROLE_IN;
+  CU_ASSERT_NOT_EQUAL(backend_abi_hash(m), hash);
+  arena_free(a);
+}
+
 static void test_the_hash_follows_the_interface(void) {
   Built b;
   CU_ASSERT_FATAL(build_in(&b, arena_new(NULL, 0), 16, 2));
@@ -513,6 +558,7 @@ int main(void) {
     T(one_object_holds_three_variants_each_with_the_same_bits)
     T(the_object_has_the_whole_c_interface_and_needs_nothing)
     T(the_table_says_what_each_entry_does_with_each_operand)
+    T(the_header_shows_shapes_as_the_rule_writes_them)
     T(the_header_compiles_as_c99_and_cxx11_and_fits_its_object_only)
     T(the_hash_follows_the_interface)
     T(every_form_of_output_can_be_had)

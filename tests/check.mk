@@ -12,7 +12,7 @@ check: all tests
 	  "install=tests/install.sh $(BUILD)" "docs=tests/docs.sh $(BUILD)" \
 	  "fuzz-smoke=$(MAKE) --no-print-directory fuzz-smoke" "fuzz-finds-a-fault=$(MAKE) --no-print-directory fuzz-fault"
 # Suites that start other programs (compilers, emulators) check those under the plain build only.
-ASAN_SUITES = $(filter ir_% frontend_% passes_% backends_driver% backends_memory% runtime_api% runtime_cache%,$(SUITES))
+ASAN_SUITES = $(filter ir_% frontend_% passes_% backends_driver% backends_memory% runtime_api% runtime_shapes% runtime_cache%,$(SUITES))
 asan:
 	@$(MAKE) --no-print-directory BUILD=$(ASAN) MODE=debug tests
 	@for s in $(ASAN_SUITES); do echo "== $$s"; OPTC=$(BUILD)/optc $(ASAN)/tests/$$s || exit 1; done

@@ -67,8 +67,7 @@ const Node *index_limit(Lower *l, const Expr *e) {
   Value v = lower_expr(l, e);
   if (!v.node) return NULL;
   if (!value_is(&v, KIND_INT)) {
-    if (e->kind == EXPR_NAME && value_is(&v, KIND_FLOAT)) lower_error(l, e->where, "'%s' is real; declare '%s: int'", e->name, e->name);
-    else lower_error(l, e->where, "the range of an index is an integer, this is %s", value_is(&v, KIND_BOOL) ? "a bool" : "real");
+    index_not_integer(l, e, &v);
     return NULL;
   }
   if (v.tensor || v.node->space->rank) {

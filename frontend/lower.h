@@ -158,6 +158,7 @@ struct Lower {
 
 /* Reports once a place and text; false when it was already there. Notes say where the enclosing fn was called. */
 bool lower_error(Lower *, Range, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void lower_warning(Lower *, Range, const char *format, ...) __attribute__((format(printf, 3, 4)));       /* once a place and text */
 Value lower_unsupported(Lower *, Range, const char *construct);
 const char *lower_text(Lower *, Range);                                  /* the source text of a range, on one line */
 unsigned lower_line(Range);
@@ -209,6 +210,7 @@ void pattern_bind(Lower *, const Shape *, const Node *when);             /* name
 const Node *pattern_test(Lower *, const Shape *);
 
 /* lower_index.c */
+void index_not_integer(Lower *, const Expr *, const Value *);           /* reports */
 Value lower_element(Lower *, const Expr *);                              /* x[i, j] */
 Value lower_indexed(Lower *, const Stmt *, Binding *);                   /* what x[i, j] = e makes of x: a whole tensor */
 unsigned count_assignments(const StmtList *, const char *name);

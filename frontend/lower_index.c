@@ -22,7 +22,7 @@ static const Expr *find_real_name(Lower *l, const Expr *e) {
   return a ? a : find_real_name(l, e->b);
 }
 
-static void not_integer(Lower *l, const Expr *e, const Value *v) {
+void index_not_integer(Lower *l, const Expr *e, const Value *v) {
   const Expr *at = find_division(e);
   if (value_is(v, KIND_BOOL)) { lower_error(l, e->where, "an index is an integer, this is a bool"); return; }
   if (at) { if (lower_error(l, at->op_where, "an index is an integer and '/' gives a real; use '//'")) diag_fix(l->diag, "//"); return; }
@@ -43,8 +43,22 @@ static const Node *position(Lower *l, const Sub *sub) {
   Value v = lower_expr(l, e);
   if (!v.node) return NULL;
   if (v.tensor) { lower_error(l, e->where, "an index is one integer, this is a whole tensor"); return NULL; }
-  if (!value_is(&v, KIND_INT)) { not_integer(l, e, &v); return NULL; }
+  if (!value_is(&v, KIND_INT)) { index_not_integer(l, e, &v); return NULL; }
   return v.node;
+}
+
+/* x[-1]: the message shows how the last element is written. */
+static void warn_before_first(Lower *l, const char *name, const Axes *axes, const SubList *subs, unsigned k, unsigned axis) {
+  const Expr *e = subs->at[k].expr;
+  if (!l->options->warnings || e->kind != EXPR_UNARY || e->op != OPER_NEG || e->a->kind != EXPR_INT || e->a->value < 1) return;
+  Text text = {.arena = l->arena};
+  bool named = axes->shape && axes->shape->n == axes->n && axes->shape->at[axis].expr && axes->shape->at[axis].expr->kind == EXPR_NAME;
+  for (unsigned i = 0; i < subs->n; i++) {
+    if (i == k) text_add(&text, "%s%s - %lld", i ? ", " : "", named ? axes->shape->at[axis].expr->name : "n", (long long)e->a->value);
+    else text_add(&text, "%s%s", i ? ", " : "", lower_text(l, subs->at[i].where));
+  }
+  const char *which = e->a->value == 1 ? "the last element" : "an element counted from the end";
+  lower_warning(l, e->op_where, "always outside the axis, reads 0; %s is %s[%s]", which, name, text.data);
 }
 
 /* Positions along all axes; `...` are the indices that stand for it. */
@@ -61,6 +75,7 @@ static bool positions(Lower *l, const char *name, const Axes *axes, const SubLis
   }
   for (unsigned k = 0; k < subs->n; k++) {
     if (!subs->at[k].ellipsis) {
+      warn_before_first(l, name, axes, subs, k, n);
       out[n] = position(l, &subs->at[k]);
       good &= out[n++] != NULL;
       continue;
@@ -167,6 +182,37 @@ static bool introduce(Left *left, const Expr *e, const char **bound, unsigned n_
   return introduce(left, e->a, bound, n_bound) && introduce(left, e->b, bound, n_bound);
 }
 
+/* An axis in which the index stands as `i + 1` or `i - n`, by the name of its size. */
+static const char *likely_size(Lower *l, const char *name, const Expr *e) {
+  if (!e) return NULL;
+  const char *found = NULL;
+  const Binding *b = e->kind == EXPR_INDEX ? scope_find(l->scope, e->name) : NULL;
+  const Shape *shape = b ? b->symbol->shape : NULL;
+  for (unsigned k = 0; k < e->subs.n && shape && shape->n == e->subs.n && !found; k++) {
+    const Expr *x = e->subs.at[k].ellipsis ? NULL : e->subs.at[k].expr, *dim = shape->at[k].expr;
+    if (!x || x->kind != EXPR_BINARY || (x->op != OPER_ADD && x->op != OPER_SUB) || !dim || dim->kind != EXPR_NAME) continue;
+    bool here = (x->a->kind == EXPR_NAME && !strcmp(x->a->name, name)) || (x->b->kind == EXPR_NAME && !strcmp(x->b->name, name));
+    if (here) found = dim->name;
+  }
+  for (unsigned k = 0; k < e->args.n && !found; k++) found = likely_size(l, name, e->args.at[k]);
+  for (unsigned k = 0; k < e->n_links && !found; k++) found = likely_size(l, name, e->links[k].operand);
+  if (!found) found = likely_size(l, name, e->a);
+  return found ? found : likely_size(l, name, e->b);
+}
+
+static void range_not_known(Left *left, const Sub *sub, const char *name) {
+  Lower *l = left->l;
+  const char *size = likely_size(l, name, left->s->value);
+  Text repaired = {.arena = l->arena};
+  for (unsigned k = 0; size && k < left->s->subs.n; k++) {
+    const Sub *one = &left->s->subs.at[k];
+    text_add(&repaired, "%s%s", k ? ", " : "", lower_text(l, one->where));
+    if (one == sub) text_add(&repaired, " < %s", size);
+  }
+  if (size) lower_error(l, sub->where, "the range of index '%s' is not known; write '%s < n' where it is introduced: '%s[%s] ='", name, name, left->name, repaired.data);
+  else lower_error(l, sub->where, "the range of index '%s' is not known; write '%s < n' where it is introduced", name, name);
+}
+
 static bool new_axis(Left *left, const Sub *sub, unsigned axis, const char *name, const Expr *limit) {
   Lower *l = left->l;
   const Node *extent = NULL;
@@ -181,7 +227,7 @@ static bool new_axis(Left *left, const Sub *sub, unsigned axis, const char *name
     extent = index_range(l, name, left->s->value, NULL, NULL, NULL, sub->where);
   }
   if (!extent) {
-    lower_error(l, sub->where, "the range of index '%s' is not known; write '%s < n' where it is introduced", name, name);
+    range_not_known(left, sub, name);
     return false;
   }
   return index_add(l, &left->ix, name, extent, sub->where);
@@ -358,7 +404,7 @@ Value lower_indexed(Lower *l, const Stmt *s, Binding *binding) {
       const Expr *x = self->subs.at[k].expr;
       if (x && x->kind == EXPR_BINARY && x->a->kind == EXPR_NAME && index_find(&left.ix, x->a->name) >= 0) i = x->a->name;
     }
-    diag_warning(l->diag, where, "the right side reads %s as it was before; a running result is 'scan %s { }'", self->name, i);
+    lower_warning(l, where, "the right side reads %s as it was before; a running result is 'scan %s { }'", self->name, i);
   }
   if (base.node && binding) binding->symbol->used |= s->op != OPER_NONE;
   Value v = compute(&left, base);

@@ -1,0 +1,123 @@
+/* frontend_errors_test.c: the error table of the language reference, row by row: message and caret. */
+#include <CUnit/Basic.h>
+#include <stdio.h>
+#include <string.h>
+#include "frontend/frontend.h"
+
+/* Text with the caret's range between backquotes; what is said there. */
+typedef struct Row { const char *text, *message; DiagLevel level; } Row;
+
+static const Source *no_file(void *self, Arena *a, const char *path, const char **why) { *why = "none"; return NULL; }
+
+static void check(const Row *row, bool parses) {
+  Arena *a = arena_new(NULL, 0);
+  char *text = arena_strndup(a, row->text, strlen(row->text)), *to = text;
+  unsigned mark[2] = {0, 0}, marks = 0, found = 0, placed = 0;
+  for (const char *from = text; *from; from++) {
+    if (*from == '`') { if (marks < 2) mark[marks] = (unsigned)(to - text); marks++; }
+    else *to++ = *from;
+  }
+  *to = 0;
+  CU_ASSERT_EQUAL(marks, 2);
+  Source source = {"a.opt", text, strlen(text)};
+  Diag *d = diag_new(a, 0);
+  FrontendOptions options = {.read = no_file, .warnings = true};
+  FileSet *set = frontend_load(a, d, &source, &options);
+  CU_ASSERT_EQUAL(set != NULL, parses);
+  Module *m = set ? frontend_lower(a, d, set, &options) : NULL;
+  if (m) CU_ASSERT_TRUE(module_verify(m, d));
+  for (size_t k = 0; k < diag_count(d); k++) {
+    const DiagMessage *x = diag_get(d, k);
+    if (x->level != row->level || strcmp(x->text, row->message)) continue;
+    found++;
+    placed += x->where.begin == mark[0] && x->where.end == mark[1];
+  }
+  bool good = found == 1 && placed == 1 && diag_errors(d) == (row->level == DIAG_ERROR) && (m == NULL) == (row->level == DIAG_ERROR);
+  if (!good) {
+    Text out = {.arena = a};
+    diag_render_text(d, &out, false);
+    printf("\n%s\n%s\nwant: %s at %u to %u\n", text, out.data ? out.data : "no message", row->message, mark[0], mark[1]);
+  }
+  CU_ASSERT_TRUE(good);
+  arena_free(a);
+}
+#define CHECK(rows, parses) for (size_t i = 0; i < sizeof rows/sizeof *rows; i++) check(&rows[i], parses)
+
+#define ADAM "rule r(lr = 1e-3, beta1 = 0.9) {\n  param p\n  grad g\n  state exp_avg\n  exp_avg = beta1*exp_avg + lr*g\n  p -= exp_avg\n"
+#define MATRIX "rule r(lr = 1e-3, c: int = 4, w = 2) {\n  param p[R, C]\n  grad g\n  p -= lr*c*w*g\n"
+#define VECTOR "rule r(k: int = 2, w = 2) {\n  in a[N, M], x[N], z[N]\n  out y[N]\n  y[i] = k*w*x[i]\n"
+
+static void test_syntax(void) {
+  static const Row rows[] = {
+    {"rule r() { param p; p = p *`*` 2 }", "expected an operand after '*'; a power is written '^'", DIAG_ERROR},
+    {"rule r() { param p; p = where(p > 0 `&&` p < 1, 1, 0) }", "'&&' is not an operator; write 'and'", DIAG_ERROR},
+    {"rule r() { param p; p = p > 0 `?` 1 : 0 }", "unexpected '?'; a choice is written where(c, a, b)", DIAG_ERROR},
+    {"rule r() { param p; p = p`.`T }", "unexpected '.'; the transpose is written g'", DIAG_ERROR},
+    {"rule r(lr = 1) { param p; grad g; p = lr `g` }", "expected an operator or a new line before 'g'", DIAG_ERROR},
+    {"rule r(x = 1) { param p; if x `=` 1 { p = 1 } }", "'=' assigns; compare with '=='", DIAG_ERROR},
+    {"rule r() { param p; state m = 0 `v` = 0; p = m }", "expected ',' between declarations", DIAG_ERROR},
+    {"rule r() { param p; `for` i in 3 { p = 1 } }", "there is no 'for': an index runs over its axis; a recurrence is 'scan i { }'", DIAG_ERROR},
+    {"rule r() { param p; state m: `float`; p = m }", "unknown type 'float'; did you mean 'f32'?", DIAG_ERROR},
+    {"rule r() { param p; `in` = 3 }", "'in' is a keyword and cannot be a name", DIAG_ERROR},
+    {"rule r() { param p; p = p[i]`[`j] }", "one bracket holds all indices: x[i, j]", DIAG_ERROR},
+    {"rule r() { param p; p = `\xce\xb2`*p }", "names are ASCII; write 'beta'", DIAG_ERROR},
+  };
+  CHECK(rows, false);
+}
+
+static void test_names(void) {
+  static const Row rows[] = {
+    {ADAM "  p -= `beta`*g\n}", "unknown name 'beta'; did you mean 'beta1'?", DIAG_ERROR},
+    {ADAM "  `exp_av` = g\n}", "'exp_av' is never used; did you mean the state 'exp_avg'?", DIAG_WARNING},
+    {ADAM "  if lr > 0 { u = 1 }\n  p -= `u`*g\n}", "'u' has no value when the condition at line 7 is false", DIAG_ERROR},
+    {"fn f(x) = `f`(x)\nrule r() { param p; p = f(p) }", "fn 'f' calls itself", DIAG_ERROR},
+    {"rule r() { in Q[N]; out O[N]; O[i] = Q[i]*`t` }", "'t' counts the steps of a rule with param or state", DIAG_ERROR},
+    {"rule r() { in Q[N], table[N]: i32; out O[N]; backward wrt Q, `table`; O[i] = Q[i]*table[i] }", "cannot differentiate with respect to 'table': i32", DIAG_ERROR},
+  };
+  CHECK(rows, true);
+}
+
+static void test_indices(void) {
+  static const Row rows[] = {
+    {MATRIX "  p[i, j] = g`[`i]\n}", "'g' has 2 axes, 1 index is given", DIAG_ERROR},
+    {VECTOR "  s[`I`] = sum[r < k](x[I*k + r])\n  y[i] = s[i]\n}", "the range of index 'I' is not known; write 'I < n' where it is introduced", DIAG_ERROR},
+    {VECTOR "  s[i < N, `c`] = a[i, c + 1]\n  y[i] = s[i, 0]\n}", "the range of index 'c' is not known; write 'c < n' where it is introduced: 's[i < N, c < M] ='", DIAG_ERROR},
+    {VECTOR "  s[`I`] = 2*I\n  y[i] = s[i]\n}", "the range of index 'I' is not known; write 'I < n' where it is introduced", DIAG_ERROR},
+    {VECTOR "  y[i] = a[i, `j`]\n}", "index 'j' is on the right only; sum over it or put it on the left", DIAG_ERROR},
+    {VECTOR "  y[i] = sum[j](sum[`j`](a[i, j]))\n}", "index 'j' is already in use here", DIAG_ERROR},
+    {VECTOR "  y[`k`] = x[k]\n}", "'k' is a hyper-parameter, not an index: this would write one element", DIAG_ERROR},
+    {VECTOR "  y[i] = sum[j](softmax[`k`](a[i, j]))\n}", "softmax keeps an index in scope; 'k' is not one", DIAG_ERROR},
+    {VECTOR "  y[j] = `sum`(x[i]*z[i])\n}", "over which index? write sum[i](...)", DIAG_ERROR},
+    {VECTOR "  y[h] = x[h*N`/`k]\n}", "an index is an integer and '/' gives a real; use '//'", DIAG_ERROR},
+    {VECTOR "  y[i] = x[i - `w`]\n}", "'w' is real; declare 'w: int'", DIAG_ERROR},
+    {VECTOR "  y[i] = sum[j < N - `w`](x[j])\n}", "'w' is real; declare 'w: int'", DIAG_ERROR},
+    {VECTOR "  y[i] = x[`-`1]\n}", "always outside the axis, reads 0; the last element is x[N - 1]", DIAG_WARNING},
+    {VECTOR "  y[i] = a[i, `-`1]\n}", "always outside the axis, reads 0; the last element is a[i, M - 1]", DIAG_WARNING},
+    {VECTOR "  y[i] = `y`[i - 1] + x[i]\n}", "the right side reads y as it was before; a running result is 'scan i { }'", DIAG_WARNING},
+  };
+  CHECK(rows, true);
+}
+
+static void test_kinds_and_levels(void) {
+  static const Row rows[] = {
+    {"rule r() { param p[R, C]; grad b[R]; p = p `-` b }", "shapes differ: p is [R, C], b is [R]; write p[i, j] - b[i]", DIAG_ERROR},
+    {ADAM "  p = (g > 0) `+` 1\n}", "'+' on a bool; write where(c, 1, 0)", DIAG_ERROR},
+    {MATRIX "  if `g > 0` { p = 1 }\n}", "'if' needs one scalar, this has shape [R, C]; use where", DIAG_ERROR},
+    {ADAM "  state global d; d = `norm(p)`\n}", "'d' is global, norm(p) differs from item to item; use [all]", DIAG_ERROR},
+  };
+  CHECK(rows, true);
+}
+
+int main(void) {
+  if (CU_initialize_registry() != CUE_SUCCESS) return 1;
+  CU_pSuite s = CU_add_suite("errors", NULL, NULL);
+  CU_add_test(s, "syntax", test_syntax);
+  CU_add_test(s, "names", test_names);
+  CU_add_test(s, "indices", test_indices);
+  CU_add_test(s, "kinds, shapes and levels", test_kinds_and_levels);
+  CU_basic_set_mode(CU_BRM_VERBOSE);
+  CU_basic_run_tests();
+  unsigned failed = CU_get_number_of_failures();
+  CU_cleanup_registry();
+  return failed || CU_get_error() != CUE_SUCCESS;
+}

@@ -575,7 +575,9 @@ static void run_strided(job *j, int mode) {
   j->mode = RUN;
 }
 
-static void run(job *j, int64_t first_group) {
+/* Whether t stays as it is. */
+static int run(job *j, int64_t first_group) {
+  int skip = 0;
   run_strided(j, PACK);
   for (int64_t k = 0; k < j->entry->n_kernels; k++) {
     j->kernel = &j->entry->kernels[k];
@@ -583,10 +585,13 @@ static void run(job *j, int64_t first_group) {
       worker w;
       start(&w, j);
       w.frame.hyper = (const char *)j->call->groups + first_group*j->rule->hyper_size;
+      w.frame.skip = 0;
       launch(&w, j, j->kernel);
+      skip |= w.frame.skip != 0;
     } else if (j->kernel->launch == LAUNCH_ITEM || j->kernel->launch == LAUNCH_CHUNK) run_items(j);
   }
   run_strided(j, UNPACK);
+  return skip;
 }
 
 int optc_drive(const optc_rule_desc *rule, int64_t entry, const optc_call *call, int32_t *chosen) {
@@ -601,9 +606,9 @@ int optc_drive(const optc_rule_desc *rule, int64_t entry, const optc_call *call,
   uint64_t saved = float_enter();
   code = check_call(&j, &first_group);
   if (!code) {
-    run(&j, first_group);
+    int skip = run(&j, first_group);
     int64_t *t = &FIELD(call->global, 0, int64_t);
-    if (j.entry->advances) *t += 1;
+    if (j.entry->advances) *t += !skip;
     else if (j.entry == entry_named(rule, WORD('i', 'n', 'i', 't'))) *t = 0;
     fail(call, OPTC_OK, "", -1);
   }

@@ -242,6 +242,7 @@ static void emit_inst(Emitter *e, const Inst *inst) {
       return;
     case KOP_E_SET_SLOT: store_word(e, (Type)inst->args[0]->type, e->value[inst->args[0]->id], slot_place(e, inst->imm, field(e, FRAME(position), e->i64))); return;
     case KOP_E_SLOT: e->value[inst->id] = load_word(e, (Type)inst->type, slot_place(e, inst->imm, e->value[inst->args[0]->id])); return;
+    case KOP_E_SKIP: LLVMBuildStore(e->b, LLVMBuildZExt(e->b, e->value[inst->args[0]->id], e->i64, ""), at(e, e->b, e->frame, FRAME(skip))); return;
     case KOP_E_SET_TOTAL: store_word(e, (Type)inst->args[0]->type, e->value[inst->args[0]->id], total_place(e, inst->imm)); return;
     case KOP_E_FOR: emit_loop(e, inst); return;
     case KOP_E_CARRIED: e->value[inst->id] = e->carried[inst->args[0]->id][inst->imm]; return;

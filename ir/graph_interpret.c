@@ -668,6 +668,7 @@ static void prepare(Interp *I, Launch launch, unsigned stage, bool writes) {
     I->live[w->value->id] = true;
     if (w->when) I->live[w->when->id] = true;
   }
+  if (launch == LAUNCH_FINISH && g->skip) I->live[g->skip->id] = true;
   for (unsigned i = 0; i < g->n_nodes; i++) if (launch == LAUNCH_ITEM && !writes && fills_slot(I, i, stage)) I->live[g->nodes[i]->args[0]->id] = true;
   for (unsigned i = 0; launch == LAUNCH_ITEM && writes && i < g->n_exists; i++) if (g->exists[i].when) I->live[g->exists[i].when->id] = true;
   for (unsigned i = 0; launch == LAUNCH_CHECK && i < g->n_requires; i++) {
@@ -829,6 +830,7 @@ void graph_interpret_stage(const Graph *g, Launch launch, unsigned stage, optc_f
     case LAUNCH_FINISH:
       write_globals(I);
       write_numbers(I, SCOPE_GLOBAL);
+      if (g->skip) frame->skip = (int64_t)(I->number[g->skip->id] & 1);
       return;
     default: return;
   }

@@ -209,6 +209,7 @@ static void run_inst(Runner *r, const Inst *inst) {
     case KOP_E_SET_EXTENT: r->frame->extents[OPTC_MAX_RANK*inst->imm + inst->aux] = (int64_t)v[inst->args[0]->id]; return;
     case KOP_E_SET_SLOT: r->frame->slots[inst->imm*r->frame->n_items + r->frame->position] = v[inst->args[0]->id]; return;
     case KOP_E_SLOT: v[inst->id] = r->frame->slots[inst->imm*r->frame->n_items + (int64_t)v[inst->args[0]->id]]; return;
+    case KOP_E_SKIP: r->frame->skip = v[inst->args[0]->id] != 0; return;
     case KOP_E_SET_TOTAL: r->frame->totals[inst->imm] = v[inst->args[0]->id]; return;
     case KOP_E_REQUIRE: require(r, inst); return;
     case KOP_E_EXISTS: r->frame->exists[inst->imm] = v[inst->args[0]->id] != 0; return;

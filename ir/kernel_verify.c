@@ -39,6 +39,7 @@ static unsigned launches_of(KOp op) {
     case KOP_E_LOAD: case KOP_E_STORE: return IN_DATA | IN_FINISH | IN_TOTAL;
     case KOP_E_SET_COUNT: return IN_SIZES | IN_CALL_SIZES;
     case KOP_E_SET_EXTENT: return IN_SIZES | IN_CALL_SIZES;
+    case KOP_E_SKIP: return IN_FINISH;
     case KOP_E_SET_SLOT: return IN_ITEM;
     case KOP_E_ITEMS: case KOP_E_SLOT: case KOP_E_SET_TOTAL: return IN_TOTAL;
     case KOP_E_TOTAL: return IN_DATA | IN_FINISH | IN_TOTAL;
@@ -155,6 +156,7 @@ static void check_inst(Verifier *v, const Inst *inst) {
       if (inst->op == KOP_E_SLOT && arg_type(inst, 0) != TYPE_I64) report(v, inst, "the position must be i64");
       return;
     }
+    case KOP_E_SKIP: if (arg_type(inst, 0) != TYPE_BOOL) report(v, inst, "the argument must be bool"); return;
     case KOP_E_ITEMS: if (inst->type != TYPE_I64) report(v, inst, "must be i64"); return;
     case KOP_E_SET_COUNT: case KOP_E_SET_EXTENT:
     case KOP_E_SIZE: case KOP_E_PRESENT: case KOP_E_SCALAR: case KOP_E_SET_SCALAR: case KOP_E_LOAD: case KOP_E_STORE: case KOP_E_EXISTS:

@@ -11,8 +11,9 @@
  * a scan is a sequential loop with carried values. A write under a condition is a loop under `if`.
  * Storage: LOAD gives the type in memory and a CAST the arithmetic type; a CAST to storage stands before STORE. `flush`
  * stores +0 for what is below 2^-126 in magnitude. Absent tensors (optional, out) are guarded by PRESENT.
- * What it cannot lower yet is refused at the place in the text that made the node. */
+ * All this where a rule is computed element by element; every other graph is lower_nest.c's. */
 #include <inttypes.h>
+#include "passes/lower_nest.h"
 #include "passes/passes.h"
 
 typedef struct Lowering {
@@ -81,35 +82,26 @@ static void close_need(const Graph *g, bool *need) {
 
 static bool item_space(const Space *s) { return s->rank == 1 && s->extent[0]->op == OP_SIZE && s->extent[0]->aux == -1; }
 
-static const char *refuse_read(const Lowering *l, const Node *n) {
+static bool reads_own_element(const Lowering *l, const Node *n) {
   const Operand *o = operand(l, n->imm);
-  if (o->scope == SCOPE_GLOBAL) return "a global tensor";
-  if (!o->item_shape) return "a tensor that has not the item's shape";
-  if (n->n_args > (n->aux == 1)) return "a read at computed indices";
-  return NULL;
+  return o->scope == SCOPE_TENSOR && o->item_shape && n->n_args == (unsigned)(n->aux == 1) && n->space->rank;
 }
 
 static bool supported(Lowering *l, const Node *n) {
-  const char *what = NULL;
-  if (op_is_function(n->op)) {
-    diag_error(l->unit->diag, n->where, "function '%s' is left in the graph: the pass 'expand' must run before 'lower'", op_name(n->op));
-    return false;
+  if (n->space->rank && !item_space(n->space)) return false;
+  if (op_is_element(n->op)) return true;
+  switch ((Op)n->op) {
+    case OP_CONST: case OP_HYPER: case OP_STEP: case OP_SEED: case OP_ITEM: case OP_INDEX: case OP_SCALAR: case OP_CARRY: case OP_RESULT: case OP_PRESENT: return true;
+    case OP_SIZE: return operand(l, n->imm)->item_shape;
+    case OP_READ: return reads_own_element(l, n);
+    case OP_SCAN: return n->imm >= 0 && n->imm <= 63;
+    default: return false;
   }
-  if (!op_is_element(n->op)) switch ((Op)n->op) {
-    case OP_CONST: case OP_HYPER: case OP_STEP: case OP_SEED: case OP_ITEM: case OP_INDEX: case OP_SCALAR: case OP_CARRY: case OP_RESULT: case OP_PRESENT: break;
-    case OP_SIZE: what = operand(l, n->imm)->item_shape ? NULL : "the size of a tensor that has not the item's shape"; break;
-    case OP_READ: what = refuse_read(l, n); break;
-    case OP_SCAN: if (n->imm < 0 || n->imm > 63) what = "a scan nested so deeply"; break;
-    default: what = arena_printf(l->arena, "'%s'", op_name(n->op));
-  }
-  if (!what && n->space->rank && !item_space(n->space)) what = "an index space other than the item's";
-  if (what) diag_error(l->unit->diag, n->where, "%s is not supported yet by the kernel lowering", what);
-  return !what;
 }
 
 static bool all_supported(Lowering *l) {
   const Graph *g = l->graph;
-  bool *need = arena_array(l->arena, g->n_nodes + 1, sizeof *need), good = true;
+  bool *need = arena_array(l->arena, g->n_nodes + 1, sizeof *need);
   for (unsigned k = 0; k < g->n_writes; k++) { want(need, g->writes[k].value); want(need, g->writes[k].when); }
   for (unsigned k = 0; k < g->n_exists; k++) want(need, g->exists[k].when);
   for (unsigned k = 0; k < g->n_requires; k++) {
@@ -117,8 +109,8 @@ static bool all_supported(Lowering *l) {
     for (unsigned v = 0; v < g->requires[k].n; v++) want(need, g->requires[k].value[v]);
   }
   close_need(g, need);
-  for (unsigned id = 0; id < g->n_nodes; id++) if (need[id] && !supported(l, g->nodes[id])) good = false;
-  return good;
+  for (unsigned id = 0; id < g->n_nodes; id++) if (need[id] && !supported(l, g->nodes[id])) return false;
+  return true;
 }
 
 /* --- nodes --------------------------------------------------------------------------------------------------------------- */
@@ -368,58 +360,53 @@ static void lower_layout(Lowering *l) {
 
 /* --- what the levels of the writes allow -------------------------------------------------------------------------------------- */
 
-static bool needs_item(const Lowering *l, const Node *n) {
-  switch ((Op)n->op) {
-    case OP_ITEM: case OP_SIZE: case OP_PRESENT: case OP_READ: case OP_INDEX: return true;
-    case OP_SCALAR: return operand(l, n->imm)->scope != SCOPE_GLOBAL;
-    default: return false;
-  }
-}
-
-/* `shared`: the value belongs to the whole call, so all groups must agree on the hyper-parameters in it. */
-static bool is_global(Lowering *l, const Node *root, bool shared, const char *what) {
+/* Hyper-parameters in a value of the whole call: all groups must agree on them. */
+static void share_hypers(Lowering *l, const Node *root) {
   bool *need = arena_array(l->arena, l->graph->n_nodes + 1, sizeof *need);
-  if (!root) return true;
-  need[root->id] = true;
+  want(need, root);
   close_need(l->graph, need);
   for (unsigned id = 0; id < l->graph->n_nodes; id++) {
     const Node *n = l->graph->nodes[id];
-    if (!need[id]) continue;
-    if (needs_item(l, n)) { diag_error(l->unit->diag, n->where, "%s that depends on an item ('%s') is not supported yet by the kernel lowering", what, op_name(n->op)); return false; }
-    if (n->op == OP_HYPER && n->imm < 64 && shared) l->program->equal_hypers |= UINT64_C(1) << n->imm;
+    if (need[id] && n->op == OP_HYPER && n->imm < 64) l->program->equal_hypers |= UINT64_C(1) << n->imm;
+  }
+}
+
+static bool is_number(const Lowering *l, const Node *n) { return !n || !l->element[n->id]; }
+
+static bool levels_ok(Lowering *l) {
+  const Graph *g = l->graph;
+  for (unsigned k = 0; k < g->n_requires; k++) if (!is_number(l, g->requires[k].cond)) return false;
+  for (unsigned k = 0; k < g->n_exists; k++) if (!is_number(l, g->exists[k].when)) return false;
+  for (unsigned k = 0; k < g->n_writes; k++) {
+    const Write *w = &g->writes[k];
+    const Operand *o = operand(l, w->operand);
+    if (!is_number(l, w->when) || (o->scope == SCOPE_TENSOR ? !o->item_shape : operand_is_tensor(o) || !is_number(l, w->value))) return false;
+    if (o->scope != SCOPE_GLOBAL) continue;
+    if (!graph_is_global(g, w->value) || (w->when && !graph_is_global(g, w->when))) return false;
+    share_hypers(l, w->value);
+    share_hypers(l, w->when);
   }
   return true;
 }
 
-static bool is_scalar(Lowering *l, const Node *n, const char *what) {
-  if (!n || !l->element[n->id]) return true;
-  diag_error(l->unit->diag, n->where, "%s that differs from element to element is not supported yet by the kernel lowering", what);
-  return false;
+/* Whether the rule is computed element by element: then every loop is one over the item. */
+static bool is_pointwise(Lowering *l) {
+  for (unsigned k = 0; k < l->module->n_operands; k++) {
+    const Operand *o = operand(l, k);
+    if (o->shape && !operand_is_shaped(o)) return false;                    /* its sizes must be told */
+  }
+  return !l->graph->skip && all_supported(l) && levels_ok(l);
 }
 
-static bool levels_ok(Lowering *l) {
-  const Graph *g = l->graph;
-  bool good = true;
-  for (unsigned k = 0; k < g->n_requires; k++) {
-    good &= is_global(l, g->requires[k].cond, false, "'require' with a condition");
-    for (unsigned v = 0; v < g->requires[k].n; v++) good &= is_global(l, g->requires[k].value[v], false, "'require' with a number");
+static bool functions_left(Lowering *l) {
+  const bool *live = graph_reachable(l->graph, l->arena);
+  for (unsigned id = 0; id < l->graph->n_nodes; id++) {
+    const Node *n = l->graph->nodes[id];
+    if (!live[id] || (!op_is_function(n->op) && n->op != OP_PHILOX)) continue;
+    diag_error(l->unit->diag, n->where, "function '%s' is left in the graph: the pass 'expand' must run before 'lower'", op_name(n->op));
+    return true;
   }
-  for (unsigned k = 0; k < g->n_exists; k++) good &= is_scalar(l, g->exists[k].when, "a condition");
-  for (unsigned k = 0; k < g->n_writes; k++) {
-    const Write *w = &g->writes[k];
-    const Operand *o = operand(l, w->operand);
-    good &= is_scalar(l, w->when, "a condition");
-    if (o->scope == SCOPE_TENSOR && !o->item_shape) {
-      diag_error(l->unit->diag, w->value->where, "writing '%s', which has not the item's shape, is not supported yet by the kernel lowering", o->name);
-      good = false;
-    }
-    if (o->scope == SCOPE_TENSOR) continue;
-    good &= is_scalar(l, w->value, "a value of a scalar");
-    if (o->scope != SCOPE_GLOBAL) continue;
-    good &= is_global(l, w->value, true, "a global value");
-    good &= is_global(l, w->when, true, "a global condition");
-  }
-  return good;
+  return false;
 }
 
 void pass_lower(Unit *unit, const PassArgs *args) {
@@ -430,7 +417,8 @@ void pass_lower(Unit *unit, const PassArgs *args) {
   l.carry = arena_array(l.arena, g->n_nodes + 1, sizeof *l.carry);
   l.element = arena_array(l.arena, g->n_nodes + 1, sizeof *l.element);
   classify(&l);
-  if (!all_supported(&l) || !levels_ok(&l)) return;
+  if (functions_left(&l)) return;
+  if (!is_pointwise(&l)) { lower_nests(unit); return; }
   lower_checks(&l);
   lower_layout(&l);
   lower_tensors(&l);

@@ -1,0 +1,98 @@
+/* lower_nest.h: private to passes/lower*.c: lowering of any graph into loop nests with temporaries, and the words in which the nests are written.
+ *
+ * A loop or condition under construction is not yet in the block around it, so what is appended to an outer block meanwhile stands before it:
+ * that is how scalars that an inner loop turns out to need come to dominate it. */
+#ifndef OPTC_PASSES_LOWER_NEST_H
+#define OPTC_PASSES_LOWER_NEST_H
+#include "passes/pass.h"
+
+enum { NEST_RANK = 8, NEST_DEPTH = 64 };
+
+typedef struct Memo { unsigned epoch; Inst *inst; } Memo;
+typedef struct Wanted { unsigned buffer; const Space *space; int64_t fixed; int64_t operand; } Wanted;      /* elements of a temporary: of a space, a number, or an operand's (>= 0) */
+typedef struct NestConst { Type type; Bits bits; Inst *inst; } NestConst;
+typedef struct NestFormula { Op op; Type type; const Graph *graph; const Node *argument[2], *result; } NestFormula;
+typedef struct Scratch { unsigned lanes, stack, block; } Scratch;        /* 1 + buffer numbers: 16, 64 and 256 elements of one type */
+
+typedef struct Nest {
+  Unit *unit;
+  const Graph *graph;
+  const Module *module;
+  Program *program;
+  Arena *arena;
+  const uint64_t *carry;                 /* by node: bit d: depends on what the scan at depth d carries */
+  bool *stored;                          /* by node: has elements that are kept in a temporary */
+  unsigned *stage; int *slot; unsigned n_stages, n_slots;
+
+  /* of the launches of items, and of those of the call */
+  bool call;                             /* which of the two is being built */
+  unsigned *temp[2];                     /* by node: 1 + its buffer */
+  unsigned *next[2];                     /* by node of a scan: 1 + the first of the buffers of the values that it carries: now, next, now, next, .. */
+  bool *kept[2];                         /* by node: an earlier kernel has left the value in its temporary */
+  Scratch scratch[2][TYPE_COUNT];
+  Wanted *wanted[2]; unsigned n_wanted[2]; size_t wanted_capacity[2];
+
+  /* the kernel being built */
+  Launch launch;
+  Block *top, *at;
+  struct { Inst *inst; Block *outer; } open[NEST_DEPTH]; unsigned depth;
+  Inst **scalar;                         /* by node of rank 0 */
+  bool *done;                            /* by node: the temporary holds its value here */
+  Inst *(*extent)[NEST_RANK];            /* by operand: its logical axes */
+  NestConst *constants; size_t n_constants, constants_capacity;
+  NestFormula *formulas; size_t n_formulas, formulas_capacity;
+  const Node *scan[64]; Inst *loop[64];
+
+  /* the position at which elements are computed */
+  const Space *space;
+  Inst *index[NEST_RANK], *flat;
+  Memo *memo; unsigned epoch;
+} Nest;
+
+/* --- lower_build.c: words ------------------------------------------------------------------------------------------------------ */
+Inst *nest_add(Nest *, KOp, Type, int64_t imm, unsigned n, Inst *const *args);
+Inst *nest_const(Nest *, Type, Bits);
+Inst *nest_i64(Nest *, int64_t);
+Inst *nest_real(Nest *, Type, double);
+Inst *nest_op1(Nest *, KOp, Inst *);
+Inst *nest_op2(Nest *, KOp, Inst *, Inst *);                             /* SAME and COMPARE */
+Inst *nest_select(Nest *, Inst *c, Inst *a, Inst *b);
+Inst *nest_cast(Nest *, Type, Inst *);
+Inst *nest_both(Nest *, Inst *, Inst *);                                 /* and; NULL is true */
+Inst *nest_min(Nest *, Inst *, Inst *);                                  /* i64 */
+Inst *nest_bits(Nest *, Inst *n);                                        /* i64 n >= 0: how many bits it has; 0: 0 */
+Inst *nest_fma(Nest *, Inst *a, Inst *b, Inst *c);                       /* f32: one rounding; others: product and sum */
+Inst *nest_call(Nest *, Op, Inst *a, Inst *b);                           /* a function of one or two numbers, expanded */
+Inst *nest_formula(Nest *, const Formula *, Inst *);
+Inst *nest_load(Nest *, unsigned buffer, Inst *index, Inst *guard);      /* guard NULL: always */
+void nest_store(Nest *, unsigned buffer, Inst *index, Inst *value, Inst *guard);
+Inst *nest_open(Nest *, Inst *low, Inst *high, unsigned n, Inst *const *first);      /* a loop: what follows is its body */
+Inst *nest_carried(Nest *, Inst *loop, unsigned which);
+void nest_close(Nest *, unsigned n, Inst *const *next);
+void nest_if(Nest *, Inst *condition);
+void nest_end_if(Nest *);
+unsigned nest_temp(Nest *, const char *name, Type, Wanted size);         /* a temporary of the launches being built */
+unsigned nest_scratch(Nest *, Type, unsigned elements);                  /* 16, 64 or 256 elements that nests share one after the other */
+
+/* --- lower_nest.c ---------------------------------------------------------------------------------------------------------------- */
+void nest_axes(Nest *, const Space *, unsigned axes);                    /* opens loops over the first axes of the space; sets index */
+void nest_close_axes(Nest *, unsigned axes);
+void nest_here(Nest *, const Space *, Inst *flat);                       /* elements of the space are now computed at index and flat */
+Inst *nest_flat(Nest *, const Space *, unsigned axes);                   /* of index, row-major */
+Inst *nest_extent(Nest *, const Node *extent);                           /* i64, at least 0 */
+Inst *nest_element(Nest *, const Node *);                                /* the value at the position, or the number */
+Inst *nest_place(Nest *, const Space *, const Node *const *indices, Inst **inside);      /* flat position of indices in a space; inside: whether there is one (NULL: always) */
+unsigned nest_buffer(Nest *, const Node *);                              /* the temporary of a stored node */
+void lower_nests(Unit *);
+
+/* --- lower_fold.c: orders of evaluation of the language, section 5 ------------------------------------------------------------------ */
+void nest_fold(Nest *, const Node *);                                    /* reduce, contract, attend: into the temporary, or scalar[] */
+void nest_softmax(Nest *, const Node *);
+void nest_cumulate(Nest *, const Node *);
+
+/* --- lower_order.c, lower_matrix.c ---------------------------------------------------------------------------------------------------- */
+void nest_order(Nest *, const Node *);
+void nest_scatter(Nest *, const Node *);
+void nest_eigvec(Nest *, const Node *);
+void nest_qr(Nest *, const Node *);
+#endif

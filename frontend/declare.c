@@ -8,11 +8,13 @@
 /* The type in memory; false after an error. `int` is 64-bit wherever it stands. */
 static bool storage_type(Lower *l, const Storage *s, Type otherwise, Type *out) {
   *out = otherwise;
+  if (*out == TYPE_F32 && l->options->store_f64 && !s->type) *out = TYPE_F64;
   if (!s->type) return true;
-  if (s->stochastic) { lower_unsupported(l, s->where, "stochastic"); return false; }
   if (!strcmp(s->type, "int")) { *out = TYPE_I64; return true; }
   if (s->block || !type_parse(s->type, out)) { lower_unsupported(l, s->where, s->type); return false; }
-  if (s->flush && *out != TYPE_F32) { lower_error(l, s->where, "'flush' goes with f32"); return false; }
+  if (*out == TYPE_F32 && l->options->store_f64) *out = TYPE_F64;
+  if (s->stochastic && *out != TYPE_BF16 && *out != TYPE_F16) { lower_error(l, s->where, "'stochastic' goes with bf16 and f16"); return false; }
+  if (s->flush && strcmp(s->type, "f32")) { lower_error(l, s->where, "'flush' goes with f32"); return false; }
   return true;
 }
 
@@ -223,8 +225,8 @@ static bool declaration_good(Lower *l, const Stmt *s, const Decl *d) {
     lower_error(l, d->where, "a %s is a tensor; 'scalar' and 'global' go with state, in and out", role_name(s->role));
     return false;
   }
-  if (l->guard && (s->role == ROLE_PARAM || s->role == ROLE_OUT)) {
-    lower_error(l, d->where, "'%s' inside 'if' is not supported yet", role_name(s->role));
+  if (l->guard && s->role == ROLE_PARAM) {
+    lower_error(l, d->where, "a param stands outside of 'if'");
     return false;
   }
   if (tensor && !d->shape && (!l->has_param || s->role == ROLE_INOUT)) {
@@ -261,6 +263,21 @@ static bool same_kind(const Operand *o, const Stmt *s, Type type, bool items) {
   return o->role == s->role && o->scope == s->scope && o->storage == type && (items ? o->item_shape : s->scope != SCOPE_TENSOR && !o->shape);
 }
 
+/* Whether a condition and its opposite stand in the two. */
+static bool exclusive(const Node *a, const Node *b) {
+  if (!a || !b) return false;
+  if (a->op == OP_AND) return exclusive(a->args[0], b) || exclusive(a->args[1], b);
+  if (b->op == OP_AND && !(a->op == OP_NOT && a->args[0] == b)) return exclusive(a, b->args[0]) || exclusive(a, b->args[1]) || (a->op == OP_NOT && a->args[0] == b);
+  return (a->op == OP_NOT && a->args[0] == b) || (b->op == OP_NOT && b->args[0] == a);
+}
+
+/* Every declaration of this operand so far stands in another branch. */
+static bool in_other_branch(Lower *l, unsigned operand) {
+  for (unsigned i = 0; i < l->n_firsts; i++)
+    if (l->firsts[i].operand == operand && (l->firsts[i].graph != l->graph || !exclusive(l->firsts[i].guard, l->guard))) return false;
+  return true;
+}
+
 /* The operand of a declaration: kept free for it, shared with the other branch of an `if`, or new. -1 after an error. */
 static int operand_for(Lower *l, const Stmt *s, const Decl *d, Type type, bool items) {
   Module *m = l->module;
@@ -274,13 +291,15 @@ static int operand_for(Lower *l, const Stmt *s, const Decl *d, Type type, bool i
   if (reserved < 0 && name_taken(m, name)) {
     for (unsigned i = 0; i < m->n_operands; i++) {
       if (strcmp(m->operands[i].name, name)) continue;
-      if (s->role == ROLE_STATE && same_kind(&m->operands[i], s, type, items)) return (int)i;
-      if (s->role == ROLE_STATE && m->operands[i].role == ROLE_STATE && l->guard) continue;
+      bool other = s->role == ROLE_STATE && m->operands[i].role == ROLE_STATE && in_other_branch(l, i);
+      if (other && same_kind(&m->operands[i], s, type, items)) return (int)i;
+      if (other || l->insert) continue;
       if (lower_error(l, d->where, "'%s' is declared twice", name)) diag_note(l->diag, m->operands[i].where, "first declared here");
       return -1;
     }
-    external = external ? external : name;
-    for (unsigned i = 2; name_taken(m, name); i++) name = arena_printf(l->arena, "%s_%u", d->name, i);
+    const char *base = name;
+    external = l->insert ? NULL : external ? external : name;
+    for (unsigned i = 2; name_taken(m, name); i++) name = arena_printf(l->arena, "%s_%u", base, i);
   }
   if (reserved < 0) {
     m->operands = arena_grow(l->arena, m->operands, &l->operands_capacity, m->n_operands + 1, sizeof *m->operands);
@@ -311,6 +330,7 @@ static void declare_one(Lower *l, const Stmt *s, const Decl *d) {
   Symbol *symbol = symbol_new(l, d->name, SYMBOL_OPERAND, (unsigned)index, d->where);
   symbol->guard = l->guard;
   symbol->shape = d->shape;
+  storage_declare(l, (unsigned)index, &d->storage, symbol);
   Value first = {0};
   if (d->value) {
     l->statement = items || d->shape ? operand_space_here(l, (unsigned)index) : NULL;

@@ -77,6 +77,10 @@ static Value final_value(Lower *l, const Final *f, const Operand *o, const Node 
     if (*when) *when = graph_op2(l->graph, OP_OR, s->cond, *when);
   }
   if (same && keeps) return (Value){0};
+  if (!keeps && *when) {                                /* declared under a condition: 0 where it does not hold */
+    v = value_select(l, f->symbol->where, value_of(*when), v, entry);
+    *when = NULL;
+  }
   return v;
 }
 
@@ -92,7 +96,7 @@ static void write_all(Lower *l) {
       if (!f->value.node && o->role != ROLE_OUT && !l->skips) continue;
       const Node *when;
       Value v = final_value(l, f, o, &when);
-      if (v.node) graph_write(l->graph, i, value_convert(l, v, type_arithmetic(o->storage)).node, when);
+      if (v.node) graph_write(l->graph, i, storage_round(l, i, value_convert(l, v, type_arithmetic(o->storage)).node), when);
     }
   }
 }
@@ -136,6 +140,8 @@ static void first_values(Lower *l, Graph *init, Graph *layout) {
     }
     if (f->guard) guard = node_transfer(l, f->graph, f->guard, init);
     if (f->value) value = node_transfer(l, f->graph, f->value, init);
+    l->graph = init;
+    value = storage_round(l, f->operand, value);
     graph_write(init, f->operand, value, guard);
     const Node *exists = f->guard ? node_transfer(l, f->graph, f->guard, layout) : graph_bool(layout, true);
     unsigned k = 0;

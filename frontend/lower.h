@@ -22,6 +22,7 @@
  *   lower_backward.c what `backward` declares
  *   lower_stmt.c  statements, `if` as selection
  *   lower_apply.c another rule inserted
+ *   storage.c     rounding when values are written back
  *   tables.c      const values and tables
  *   transfer.c    nodes of one graph in another (conditions and first values of states); values known while compiling
  *   unsupported.c what parses and is refused */
@@ -114,6 +115,9 @@ typedef struct Axes { unsigned n; const Node *extent[LOWER_MAX_AXES]; const View
 /* `skip if`: what the entry leaves when the condition holds. */
 typedef struct Skip { const Node *cond; const Names *names; struct Skip *earlier; } Skip;
 
+/* A stochastic operand: its random bits come from a tensor, or from a stream. */
+typedef struct Stochastic { unsigned operand; const char *bits_from; int64_t stream; Range where; Names *scope; } Stochastic;
+
 struct Lower {
   Arena *arena;
   Diag *diag;
@@ -139,6 +143,7 @@ struct Lower {
   SizeDef *sizes; unsigned n_sizes; size_t sizes_capacity;
   Reserved *reserved; unsigned n_reserved; size_t reserved_capacity;
   Skip *skips;
+  Stochastic *stochastic; unsigned n_stochastic; size_t stochastic_capacity;
   unsigned *moved_by; const Node **moved; unsigned moved_n, moves;         /* memo of move.c, by id */
   Names *rule_scope;                     /* hyper-parameters and sizes: where defaults are seen from */
   const Node *ellipsis;                  /* what `...` stands for in declarations of a rule without param */
@@ -302,6 +307,10 @@ bool indices_match(Lower *, const char *name, const Shape *, const SubList *, Ra
 /* lower_reduce.c */
 bool is_reduction(const Expr *);                                         /* a call that reduces: max(x), not max(x, y) */
 Value lower_reduction(Lower *, const Expr *);
+
+/* storage.c */
+void storage_declare(Lower *, unsigned operand, const Storage *, const Symbol *);
+const Node *storage_round(Lower *, unsigned operand, const Node *);     /* as it is written back, before the storage type */
 
 /* tables.c */
 Value const_value(Lower *, const Const *, Range use);

@@ -75,15 +75,23 @@ static Binding *by_role(Lower *l, Role role) {
   return NULL;
 }
 
+/* The applied rule names the axes of its param: sizes of its own, and a requirement. */
+static void apply_pattern(Lower *l, const Shape *shape) {
+  const Node *test = pattern_test(l, shape), *cond = test;
+  if (l->guard) cond = graph_op2(l->graph, OP_OR, graph_op1(l->graph, OP_NOT, l->guard), test);
+  if (test->op != OP_CONST) {
+    const Node *rank = graph_node(l->graph, OP_SIZE, TYPE_I64, graph_scalar_space(l->graph), l->param, -2, 0, NULL);
+    const Node *value = graph_cast(l->graph, TYPE_F64, rank);
+    const char *name = arena_printf(l->arena, "rank(%s)", l->param_name);
+    graph_require(l->graph, arena_printf(l->arena, "%s is %s", l->param_name, shape_text(l, shape)), cond, 1, &value, &name);
+  }
+  pattern_bind(l, shape, l->guard ? bool_and(l, l->guard, test) : NULL);
+}
+
 bool apply_declare(Lower *l, const Stmt *s, const Decl *d) {
-  if (s->role == ROLE_STATE) return false;
+  if (s->role == ROLE_STATE || s->role == ROLE_OUT || s->role == ROLE_INOUT) return false;       /* ours from here on */
   Insert *insert = l->insert;
   const char *rule = insert->rule->name.text;
-  if (s->role == ROLE_OUT || s->role == ROLE_INOUT) {
-    lower_error(l, insert->stmt->name.where, "applying a rule with '%s' is not supported yet", role_name(s->role));
-    name_poison(l, d->name, d->where);
-    return true;
-  }
   const Bind *given = find_bind(insert, d->name);
   Value v = {0};
   const char *bound = NULL;
@@ -93,6 +101,7 @@ bool apply_declare(Lower *l, const Stmt *s, const Decl *d) {
     bool is_param = outside && (outside->symbol->bound || (outside->symbol->kind == SYMBOL_OPERAND && l->module->operands[outside->symbol->index].role == ROLE_PARAM));
     if (given && !is_param) lower_error(l, given->value->where, "'%s' is a param: give the name of one", d->name);
     if (!given && !is_param) lower_error(l, insert->stmt->name.where, "apply %s: there is no param for '%s'", rule, d->name);
+    if (is_param && d->shape && d->shape->n) apply_pattern(l, d->shape);
     if (is_param) { bound = outside->symbol->name; v = binding_value(l, outside, insert->stmt->name.where); }
   } else if (given) {
     v = outer_value(l, given->value);
@@ -159,6 +168,9 @@ void lower_apply(Lower *l, const Stmt *s) {
   Call call = {rule->name.text, rule, s->name.where, l->calls};
   Value step = l->step;
   const char *entry = l->entry;
+  const View *view = l->view;
+  const StmtList *body = l->body;
+  l->body = &rule->body;
   l->insert = &insert;
   const Bind *t = find_bind(&insert, "t");
   Value n = {0};
@@ -178,6 +190,8 @@ void lower_apply(Lower *l, const Stmt *s) {
   l->calls = call.outer;
   l->step = step;
   l->entry = entry;
+  l->view = view;
+  l->body = body;
   for (unsigned i = 0; i < s->binds.n; i++)
     if (given_before(s, i)) lower_error(l, s->binds.at[i].name.where, "'%s' is given twice", s->binds.at[i].name.text);
     else if (!insert.taken[i]) lower_error(l, s->binds.at[i].name.where, "rule '%s' has no hyper-parameter or operand '%s'", rule->name.text, s->binds.at[i].name.text);

@@ -208,7 +208,10 @@ static Value call_fn(Lower *l, const Expr *e, Value called) {
   Indices *around = l->ix, inside = {0};
   const StmtList *body = l->body;
   bool in_fn = l->in_fn;
-  if (around) { inside = *around; inside.barrier = inside.n; l->ix = &inside; }        /* the caller's indices have no names here */
+  bool whole = !fn->value;                               /* a sub-computation of whole values has no indices around it */
+  for (unsigned i = 0; i < e->args.n; i++) whole = whole && (args[i].tensor || !args[i].node || !args[i].node->space->rank);
+  if (whole) l->ix = NULL;
+  else if (around) { inside = *around; inside.barrier = inside.n; l->ix = &inside; }        /* the caller's indices have no names here */
   l->body = &fn->body;
   Call call = {fn->name.text, fn, e->op_where, l->calls};
   l->scope = inner;

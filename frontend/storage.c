@@ -1,0 +1,78 @@
+/* storage.c: how a value is rounded when it is written back: `stochastic` storage as operations on bits (language, sections 2 and 5). */
+#include <string.h>
+#include "frontend/lower.h"
+
+void storage_declare(Lower *l, unsigned operand, const Storage *s, const Symbol *symbol) {
+  if (!s->stochastic) return;
+  unsigned drawn = 0;
+  for (unsigned i = 0; i < l->n_stochastic; i++) {
+    if (l->stochastic[i].operand == operand) return;                      /* declared in both branches of an `if` */
+    drawn += !l->stochastic[i].bits_from;
+  }
+  l->stochastic = arena_grow(l->arena, l->stochastic, &l->stochastic_capacity, l->n_stochastic + 1, sizeof *l->stochastic);
+  l->stochastic[l->n_stochastic++] = (Stochastic){operand, s->bits_from, 65535 - (int64_t)drawn, s->where, l->scope};
+}
+
+static const Node *i32(Lower *l, int64_t x) { return graph_const(l->graph, TYPE_I32, (Bits)(uint32_t)x); }
+static const Node *f32(Lower *l, double x) { return graph_f32(l->graph, (float)x); }
+static const Node *cast_bits(Lower *l, Type type, const Node *x) { return graph_element(l->graph, OP_BITCAST, type, 1, &x); }
+
+/* bf16: the low 16 bits are dropped. */
+static const Node *to_bf16(Lower *l, const Node *x, const Node *random) {
+  Graph *g = l->graph;
+  const Node *bits = cast_bits(l, TYPE_I32, x), *dropped = graph_op2(g, OP_AND, bits, i32(l, 0xffff));
+  const Node *up = graph_select(g, graph_op2(g, OP_LT, random, dropped), i32(l, 0x10000), i32(l, 0));
+  return cast_bits(l, TYPE_F32, graph_op2(g, OP_ADD, graph_op2(g, OP_SUB, bits, dropped), up));
+}
+
+/* f16: as a multiple of its spacing at x, which is 2^(e - 10), 2^-24 for subnormals. Both scales are powers of 2, made of their exponents. */
+static const Node *to_f16(Lower *l, const Node *x, const Node *random) {
+  Graph *g = l->graph;
+  const Node *bits = cast_bits(l, TYPE_I32, x), *sign = graph_op2(g, OP_AND, bits, i32(l, (int64_t)0x80000000)), *size = graph_op2(g, OP_SUB, bits, sign);
+  const Node *e = graph_op2(g, OP_SHR, size, i32(l, 23)), *low = i32(l, 127 - 14);
+  e = graph_select(g, graph_op2(g, OP_LT, e, low), low, e);
+  const Node *scale = cast_bits(l, TYPE_F32, graph_op2(g, OP_SHL, graph_op2(g, OP_SUB, i32(l, 2*127 + 10), e), i32(l, 23)));
+  const Node *step = cast_bits(l, TYPE_F32, graph_op2(g, OP_SHL, graph_op2(g, OP_SUB, e, i32(l, 10)), i32(l, 23)));
+  const Node *y = graph_op2(g, OP_MUL, cast_bits(l, TYPE_F32, size), scale), *whole = graph_op1(g, OP_FLOOR, y);
+  const Node *dropped = graph_cast(g, TYPE_I32, graph_op2(g, OP_MUL, graph_op2(g, OP_SUB, y, whole), f32(l, 65536)));
+  const Node *up = graph_select(g, graph_op2(g, OP_LT, random, dropped), f32(l, 1), f32(l, 0));
+  const Node *r = graph_op2(g, OP_MUL, graph_op2(g, OP_ADD, whole, up), step);
+  r = graph_select(g, graph_op2(g, OP_GT, r, f32(l, 65504)), f32(l, __builtin_inf()), r);
+  return cast_bits(l, TYPE_F32, graph_op2(g, OP_OR, cast_bits(l, TYPE_I32, r), sign));
+}
+
+/* 16 random bits for each element of the operand: from the tensor named, or drawn. */
+static const Node *random_for(Lower *l, const Stochastic *s, const Space *space) {
+  const Node *bits;
+  if (s->bits_from) {
+    Binding *b = scope_find(s->scope, s->bits_from);
+    if (b) b->symbol->used = true;
+    if (!b || b->symbol->kind != SYMBOL_OPERAND || b->poison) { lower_error(l, s->where, "'%s' is no operand that holds random bits", s->bits_from); return NULL; }
+    Value v = operand_at_entry(l, b->symbol);
+    if (!v.node || !value_is(&v, KIND_INT)) { lower_error(l, s->where, "'%s' is not an integer tensor", s->bits_from); return NULL; }
+    v = value_to_space(l, v, space, s->where, l->module->operands[s->operand].name);
+    if (!v.node) return NULL;
+    bits = v.node;
+  } else {
+    const Node *element = graph_i64(l->graph, 0);
+    for (unsigned k = 0; k < space->rank; k++) {
+      const Node *i = index_node(l, space, k);
+      element = k ? graph_op2(l->graph, OP_ADD, graph_op2(l->graph, OP_MUL, element, space->extent[k]), i) : i;
+    }
+    bits = random_bits(l, element, s->stream);
+  }
+  return graph_cast(l->graph, TYPE_I32, graph_op2(l->graph, OP_AND, bits, graph_i64(l->graph, 0xffff)));
+}
+
+const Node *storage_round(Lower *l, unsigned operand, const Node *x) {
+  const Stochastic *s = NULL;
+  for (unsigned i = 0; i < l->n_stochastic; i++) if (l->stochastic[i].operand == operand) s = &l->stochastic[i];
+  if (!s || x->type != TYPE_F32) return x;
+  graph_at(l->graph, s->where);
+  const Space *space = operand_space_here(l, operand);
+  const Node *random = random_for(l, s, space);
+  if (!random) return x;
+  x = node_spread(l, x, space);
+  const Node *rounded = l->module->operands[operand].storage == TYPE_BF16 ? to_bf16(l, x, random) : to_f16(l, x, random);
+  return graph_select(l->graph, graph_op1(l->graph, OP_FINITE, x), rounded, x);
+}

@@ -21,8 +21,8 @@ typedef struct worker {
   int too_large;                         /* sizes met that no memory has */
   void *data[OPTC_MAX_BUFFERS];
   uint64_t uniform[OPTC_MAX_UNIFORMS];
-  const int64_t *shapes[OPTC_MAX_BUFFERS];
-  int64_t ranks[OPTC_MAX_BUFFERS], counts[OPTC_MAX_BUFFERS], extents[OPTC_MAX_RANK*OPTC_MAX_BUFFERS];
+  const int64_t *shapes[OPTC_MAX_OPERANDS];
+  int64_t ranks[OPTC_MAX_OPERANDS], counts[OPTC_MAX_BUFFERS], extents[OPTC_MAX_RANK*OPTC_MAX_OPERANDS];
 } worker;
 
 typedef struct job {
@@ -447,7 +447,7 @@ static int check_strides(job *j, const worker *w, const view *v, int64_t k) {
 /* The tensors of one item, which the worker has entered. */
 static int check_tensors(job *j, const worker *w, worker *layout_worker, const job *layout, int64_t i, const view *v) {
   const optc_rule_desc *rule = j->rule;
-  uint8_t exists[OPTC_MAX_BUFFERS];
+  uint8_t exists[OPTC_MAX_OPERANDS];
   int looked = 0;
   for (int64_t k = 0; k < rule->n_operands; k++) {
     const optc_operand_desc *o = &rule->operands[k];
@@ -490,6 +490,11 @@ static int check_globals(const job *j, const worker *w) {
   return 0;
 }
 
+/* Whether the arrays of a worker are large enough. */
+static int fits(const optc_rule_desc *rule, const optc_entry_desc *entry) {
+  return rule->n_operands <= OPTC_MAX_OPERANDS && rule->n_operands + entry->n_temps <= OPTC_MAX_BUFFERS && entry->n_uniforms <= OPTC_MAX_UNIFORMS && entry->n_slots <= OPTC_MAX_SLOTS;
+}
+
 /* Everything that can be wrong before anything is written. */
 static int check_head(const optc_rule_desc *rule, const optc_call *call) {
   if (call->size != sizeof(optc_call)) return OPTC_E_SIZE;
@@ -517,8 +522,7 @@ static int check_call(job *j, int64_t *first_group) {
   const optc_rule_desc *rule = j->rule;
   const optc_entry_desc *entry = j->entry;
   const optc_call *call = j->call;
-  if (rule->n_operands + entry->n_temps > OPTC_MAX_BUFFERS || entry->n_uniforms > OPTC_MAX_UNIFORMS || entry->n_slots > OPTC_MAX_SLOTS)
-    return fail(call, OPTC_E_INTERNAL, texts[OPTC_E_MEMORY], -1);
+  if (!fits(rule, entry)) return fail(call, OPTC_E_INTERNAL, texts[OPTC_E_MEMORY], -1);
   job layout;
   make_job(&layout, rule, entry_named(rule, WORD('l', 'a', 'y', 'o')), call, j->variant);
   worker w, layout_worker;
@@ -623,7 +627,7 @@ static size_t entry_workspace(const optc_rule_desc *rule, const optc_entry_desc 
   j.strided = 1;
   worker w;
   view v;
-  if (rule->n_operands + entry->n_temps > OPTC_MAX_BUFFERS || start(&w, &j)) return 0;
+  if (!fits(rule, entry) || start(&w, &j)) return 0;
   uintptr_t first = ((uintptr_t)call->workspace + 63) & ~(uintptr_t)63;
   for (int64_t i = 0; i < call->n_items; i++)
     if (look(rule, call, i, &v) || v.group < 0 || v.group >= call->n_groups || enter_item(&w, &j, i, &v)) return 0;
@@ -666,12 +670,13 @@ int optc_drive_layout(const optc_rule_desc *rule, const optc_call *call, int64_t
   int code = check_head(rule, call);
   if (code == OPTC_E_SIZE) return code;
   view v;
+  if (!code && !fits(rule, j.entry)) return fail(call, OPTC_E_INTERNAL, texts[OPTC_E_MEMORY], -1);
   if (!code && !out) code = OPTC_E_NULL;
   if (!code && (item < 0 || item >= call->n_items)) code = OPTC_E_SHAPE;
   if (!code) code = look(rule, call, item, &v);
   if (!code && (v.group < 0 || v.group >= call->n_groups)) code = OPTC_E_GROUP;
   if (code) return fail(call, code, 0, item);
-  uint8_t exists[OPTC_MAX_BUFFERS];
+  uint8_t exists[OPTC_MAX_OPERANDS];
   worker w;
   for (int64_t k = 0; k < rule->n_operands; k++) exists[k] = 1;
   uint64_t saved = float_enter();
@@ -692,7 +697,8 @@ int optc_drive_check(const optc_rule_desc *rule, const optc_call *call) {
   int code = check_head(rule, call);
   if (code == OPTC_E_SIZE) return code;
   if (code) return fail(call, code, 0, -1);
-  int64_t reads[OPTC_MAX_BUFFERS];                                      /* as if one entry did what all do */
+  if (!fits(rule, &rule->entries[0])) return fail(call, OPTC_E_INTERNAL, texts[OPTC_E_MEMORY], -1);
+  int64_t reads[OPTC_MAX_OPERANDS];                                     /* as if one entry did what all do */
   for (int64_t k = 0; k < rule->n_operands; k++) {
     reads[k] = 0;
     for (int64_t e = 0; e < rule->n_entries; e++) reads[k] |= rule->entries[e].reads[k];

@@ -47,6 +47,11 @@ static bool names_ok(Emitter *e, Program *const *programs, unsigned n) {
         diag_error(e->diag, nowhere, "an entry cannot be called '%s': the C interface has that name", p->entry);
         good = false;
       }
+    if (p->module->n_operands > OPTC_MAX_OPERANDS || p->n_slots > OPTC_MAX_SLOTS) {
+      diag_error(e->diag, nowhere, "entry '%s' has %u operands and combines %u values over the items; the limits are %d and %d", p->entry, p->module->n_operands,
+                 p->n_slots, OPTC_MAX_OPERANDS, OPTC_MAX_SLOTS);
+      good = false;
+    }
     if (p->n_uniforms > OPTC_MAX_UNIFORMS || p->module->n_operands + p->n_temps > OPTC_MAX_BUFFERS) {
       diag_error(e->diag, nowhere, "entry '%s' needs %u scalar slots and %u tensors; the limits are %d and %d", p->entry, p->n_uniforms,
                  p->module->n_operands + p->n_temps, OPTC_MAX_UNIFORMS, OPTC_MAX_BUFFERS);

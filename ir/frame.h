@@ -8,7 +8,8 @@
 #define OPTC_CHUNK 65536                 /* elements; part of the language */
 #define OPTC_MAX_VARIANTS 4              /* instruction sets in one object */
 #define OPTC_MAX_UNIFORMS 512            /* slots: every worker keeps its own on its stack */
-#define OPTC_MAX_BUFFERS 256             /* operands and temporaries of one entry */
+#define OPTC_MAX_OPERANDS 128
+#define OPTC_MAX_BUFFERS 1024            /* operands and temporaries of one entry */
 #define OPTC_MAX_RANK 8                  /* logical axes of a tensor; tensors of a caller may have up to 64 in memory */
 #define OPTC_MAX_SLOTS 256               /* values that are combined over the items of a call */
 

@@ -334,7 +334,9 @@ static void declare_one(Lower *l, const Stmt *s, const Decl *d) {
   Value first = {0};
   if (d->value) {
     l->statement = items || d->shape ? operand_space_here(l, (unsigned)index) : NULL;
+    l->first = s->role == ROLE_STATE;
     first = lower_expr(l, d->value);
+    l->first = false;
     l->statement = NULL;
     first = operand_fit(l, &m->operands[index], first, d->value);
     first = value_convert(l, first, type_arithmetic(type));

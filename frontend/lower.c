@@ -121,7 +121,7 @@ static bool leaf_of_call(const Module *m, const Node *n) {
 
 /* A first value may also use params. */
 static bool leaf_of_step(const Module *m, const Node *n) {
-  return n->op == OP_READ ? m->operands[n->imm].role != ROLE_PARAM : leaf_of_data(m, n);
+  return n->op == OP_READ ? m->operands[n->imm].role != ROLE_PARAM : n->op != OP_SEED && leaf_of_data(m, n);
 }
 
 static void first_values(Lower *l, Graph *init, Graph *layout) {

@@ -157,6 +157,7 @@ struct Lower {
   Insert *insert;
   bool in_fn;
   bool declaring;                        /* an operand */
+  bool first;                            /* in the first value of a state: the step is 0 */
   unsigned depth; unsigned steps; bool exhausted;
   size_t hypers_capacity, operands_capacity, graphs_capacity;
 };
@@ -252,6 +253,7 @@ const Fn *file_fn(Lower *, const char *name);
 const Rule *file_rule(Lower *, const char *name);
 const Const *file_const(Lower *, const char *name);
 const char *symbol_word(const Lower *, const Symbol *);                  /* "state", "hyper-parameter", ... */
+const char *symbol_article(const Lower *, const Symbol *);
 void name_poison(Lower *, const char *name, Range);                      /* from now on silent */
 
 /* declare.c */

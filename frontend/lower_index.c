@@ -271,7 +271,7 @@ static bool left_indices(Left *left) {
     } else {
       const Binding *b = sub->expr->kind == EXPR_NAME ? scope_find(l->scope, sub->expr->name) : NULL;
       if (b && b->symbol->kind == SYMBOL_HYPER) {
-        lower_error(l, sub->where, "'%s' is a %s, not an index: this would write one element", b->symbol->name, symbol_word(l, b->symbol));
+        lower_error(l, sub->where, "'%s' is %s %s, not an index: this would write one element", b->symbol->name, symbol_article(l, b->symbol), symbol_word(l, b->symbol));
         return false;
       }
       left->whole = false;

@@ -26,7 +26,7 @@ static const Node *word(Lower *l, const Node *element, int64_t stream, unsigned 
   Graph *g = l->graph;
   const Node *low = graph_i64(g, 0xffffffff), *seed = graph_node(g, OP_SEED, TYPE_I64, graph_scalar_space(g), 0, 0, 0, NULL);
   const Node *high = graph_op2(g, OP_AND, graph_op2(g, OP_SHR, element, graph_i64(g, 32)), graph_i64(g, 0xffff));
-  const Node *step = l->has_step ? graph_node(g, OP_STEP, TYPE_I64, graph_scalar_space(g), 0, 0, 0, NULL) : graph_i64(g, 0);
+  const Node *step = l->has_step && !l->first ? graph_node(g, OP_STEP, TYPE_I64, graph_scalar_space(g), 0, 0, 0, NULL) : graph_i64(g, 0);
   const Node *args[6] = {
     graph_op2(g, OP_AND, element, low), graph_op2(g, OP_OR, high, graph_i64(g, stream << 16)), graph_node(g, OP_ITEM, TYPE_I64, graph_scalar_space(g), 0, 0, 0, NULL),
     step, graph_op2(g, OP_AND, seed, low), graph_op2(g, OP_AND, graph_op2(g, OP_SHR, seed, graph_i64(g, 32)), low)};

@@ -247,7 +247,7 @@ static bool bind(Lower *l, const Expr *e, Indices *inner) {
     Range where = limit ? sub->expr->a->where : sub->where;
     if (!name || name_is_value(l, name)) {
       const Binding *b = name ? scope_find(l->scope, name) : sub->expr->kind == EXPR_NAME ? scope_find(l->scope, sub->expr->name) : NULL;
-      if (b) lower_error(l, where, "'%s' is a %s, not an index", b->symbol->name, symbol_word(l, b->symbol));
+      if (b) lower_error(l, where, "'%s' is %s %s, not an index", b->symbol->name, symbol_article(l, b->symbol), symbol_word(l, b->symbol));
       else lower_error(l, where, "%s binds new indices: '%s[j]' or '%s[j < n]'", e->name, e->name, e->name);
       good = false;
       continue;

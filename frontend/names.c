@@ -66,6 +66,11 @@ const char *symbol_word(const Lower *l, const Symbol *symbol) {
   }
 }
 
+const char *symbol_article(const Lower *l, const Symbol *symbol) {
+  const char *word = symbol_word(l, symbol);
+  return *word == 'i' || *word == 'o' ? "an" : "a";
+}
+
 /* Everything a name could have meant here. */
 static const char *suggest(Lower *l, const char *name, bool functions_only) {
   size_t room = 256, n = 0;

@@ -55,40 +55,67 @@ Value const_value(Lower *l, const Const *c, Range use) {
   return (Value){0};
 }
 
-static bool shape_good(Lower *l, const Const *c) {
-  if (!c->is_table || (c->shape && c->shape->n != 1)) { lower_unsupported(l, c->name.where, c->name.text); return false; }
-  const Expr *extent = c->shape ? c->shape->at[0].expr : NULL;
-  if (extent && extent->kind == EXPR_INT && extent->value == (int64_t)c->values.n) return true;
-  if (!extent || extent->kind != EXPR_INT) { lower_unsupported(l, c->name.where, c->name.text); return false; }
-  lower_error(l, c->shape->where, "'%s' has %lld elements by its shape, %u are given", c->name.text, (long long)extent->value, c->values.n);
+/* Extents of its axes, which are literals. */
+static bool shape_good(Lower *l, const Const *c, int64_t *extent, unsigned *n) {
+  *n = c->shape ? c->shape->n : 1;
+  extent[0] = c->values.n;
+  int64_t all = 1;
+  if (!c->is_table || !*n || *n > LOWER_MAX_AXES) { lower_error(l, c->name.where, "'%s' is one number, it has no axes", c->name.text); return false; }
+  for (unsigned k = 0; c->shape && k < *n; k++) {
+    const Dim *d = &c->shape->at[k];
+    if (!d->expr || d->expr->kind != EXPR_INT || d->expr->value < 0 || d->expr->value > INT32_MAX) {
+      lower_error(l, d->where, "the shape of a const table is written in integers");
+      return false;
+    }
+    extent[k] = d->expr->value;
+    if (__builtin_mul_overflow(all, extent[k], &all)) all = -1;
+  }
+  if (!c->shape || all == (int64_t)c->values.n) return true;
+  lower_error(l, c->shape->where, "'%s' has %lld elements by its shape, %u are given", c->name.text, (long long)all, c->values.n);
   return false;
+}
+
+/* Its place in the table, row-major; -1 outside. NULL after an error. */
+static const Node *table_position(Lower *l, const Const *c, const Expr *e, const int64_t *extent, unsigned n) {
+  const Node *flat = NULL, *inside = NULL;
+  if (e->subs.n != n) {
+    lower_error(l, e->op_where, "'%s' has %u ax%s, %u ind%s given", c->name.text, n, n == 1 ? "is" : "es", e->subs.n, e->subs.n == 1 ? "ex is" : "ices are");
+    return NULL;
+  }
+  for (unsigned k = 0; k < n; k++) {
+    const Expr *x = e->subs.at[k].expr;
+    if (!x) { lower_error(l, e->subs.at[k].where, "a table takes no '...'"); return NULL; }
+    Value at = lower_expr(l, x);
+    if (!at.node) return NULL;
+    if (!value_is(&at, KIND_INT)) { index_not_integer(l, x, &at); return NULL; }
+    if (at.tensor) { lower_error(l, x->where, "an index is one integer, this is a whole tensor"); return NULL; }
+    const Node *size = graph_i64(l->graph, extent[k]);
+    if (n > 1) {
+      const Node *here = graph_op2(l->graph, OP_AND, graph_op2(l->graph, OP_LE, graph_i64(l->graph, 0), at.node), graph_op2(l->graph, OP_LT, at.node, size));
+      inside = bool_and(l, inside, here);
+    }
+    flat = flat ? graph_op2(l->graph, OP_ADD, graph_op2(l->graph, OP_MUL, flat, size), at.node) : at.node;
+  }
+  return inside ? graph_select(l->graph, inside, flat, graph_i64(l->graph, -1)) : flat;
 }
 
 /* c[i]: 0 outside, like every read. */
 Value const_index(Lower *l, const Const *c, const Expr *e) {
   Value bad = {0};
-  if (!shape_good(l, c)) return bad;
-  if (e->subs.n != 1 || e->subs.at[0].ellipsis) {
-    lower_error(l, e->op_where, "'%s' has 1 axis, %u indices are given", c->name.text, e->subs.n);
-    return bad;
-  }
-  Value at = lower_expr(l, e->subs.at[0].expr);
-  if (!at.node) return bad;
-  if (!value_is(&at, KIND_INT)) {
-    lower_error(l, e->subs.at[0].where, "an index is an integer, this is %s", value_is(&at, KIND_BOOL) ? "a bool" : "real");
-    return bad;
-  }
+  int64_t extent[LOWER_MAX_AXES];
+  unsigned n;
+  if (!shape_good(l, c, extent, &n)) return bad;
+  const Node *at = table_position(l, c, e, extent, n);
   Type type, storage;
-  if (!const_type(l, c, &type, &storage)) return bad;
+  if (!at || !const_type(l, c, &type, &storage)) return bad;
   Value all = value_of(graph_const(l->graph, type, 0));
   Bits index;
-  if (node_constant(l->graph, at.node, &index)) return index < c->values.n ? const_element(l, c, c->values.at[index], e->where) : all;
-  if (c->values.n > TABLE_MAX) return lower_unsupported(l, e->where, lower_text(l, e->where));
+  if (node_constant(l->graph, at, &index)) return index < c->values.n ? const_element(l, c, c->values.at[index], e->where) : all;
+  if (c->values.n > TABLE_MAX) { lower_error(l, e->where, "a const table that is read at a run-time index has at most %d elements; give it as 'in global'", TABLE_MAX); return bad; }
   for (unsigned k = 0; k < c->values.n; k++) {
-    Value one = const_element(l, c, c->values.at[k], e->where), here;
+    Value one = const_element(l, c, c->values.at[k], e->where);
     if (!one.node) return bad;
-    here = value_like(graph_op2(l->graph, OP_EQ, at.node, graph_i64(l->graph, k)), at, at);
-    all = value_like(graph_select(l->graph, here.node, one.node, all.node), at, at);
+    all = value_of(graph_select(l->graph, graph_op2(l->graph, OP_EQ, at, graph_i64(l->graph, k)), one.node, all.node));
   }
   return all;
 }

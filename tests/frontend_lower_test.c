@@ -616,6 +616,7 @@ static void test_all_shipped_rules_lower_and_verify_without_a_message(void) {
     FrontendOptions options = {.read = read_file, .warnings = true};
     Lowered r = {diag_new(a, 0), NULL, source};
     FileSet *set = frontend_load(a, r.diag, source, &options);
+    if (set && !set->files[0]->n_rules) { arena_free(a); continue; }      /* fns for other rules */
     if (set) r.module = frontend_lower(a, r.diag, set, &options);
     if (!r.module || !module_verify(r.module, r.diag) || diag_count(r.diag)) { show(a, &r); CU_FAIL("a rule that ships"); }
     n++;

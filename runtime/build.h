@@ -12,7 +12,7 @@ typedef struct Build {
   const char *name, *text; size_t length;
   const char *rule, *passes;
   int level;                             /* 0, 1, 2 */
-  bool compute_f64, verify_each;
+  bool compute_f64, store_f64, verify_each;
   const char *print_after;
   void (*printed)(void *self, const char *entry, const char *pass, const char *text); void *printed_self;
   /* made */

@@ -3,6 +3,7 @@
 #define OPTC_RUNTIME_COMMAND_CHECK_H
 #include <jansson.h>
 #include <stdbool.h>
+#include "runtime/command_shape.h"
 #include "runtime/optc.h"
 
 typedef enum CheckBackend { CHECK_INTERP, CHECK_KERNELS, CHECK_JIT, CHECK_AOT } CheckBackend;
@@ -12,7 +13,21 @@ typedef struct CheckOptions {
   int level;                             /* 0, 1, 2; -1: the default */
   const char *rules;                     /* folder of the rules */
   const char *rule;                      /* a .opt file that replaces the one found there, or NULL */
+  bool wide;                             /* arithmetic and tensors in f64, compared with what was recorded in f64 */
+  bool gradient;                         /* the entry backward against central differences, on random data or that of the file */
 } CheckOptions;
+
+/* What a file of data is: steps of an optimizer; one call with inputs and outputs; numbers of the host, one a step. */
+typedef enum CheckFormat { CHECK_STEPS, CHECK_CALL, CHECK_HOST } CheckFormat;
+
+/* How far a number may be off. A line of the table in command_check.c. */
+typedef enum CheckScale { OF_NUMBER, OF_TENSOR } CheckScale;
+typedef struct CheckBar {
+  const char *rule, *key;                /* patterns of the data's rule, and of the name compared */
+  double absolute, relative;             /* |got - want| <= absolute + relative*|want|; OF_TENSOR: of the largest |want| of the tensor */
+  CheckScale scale;
+  bool restart;                          /* every step begins with what was recorded of the step before */
+} CheckBar;
 
 #define CHECK_ENTRIES 8                  /* entries called for one recorded step, at most */
 
@@ -36,7 +51,8 @@ typedef struct Check {
   const char *data_rule;                 /* its key `rule`, or `name` in a list */
   const CheckOptions *options;
   json_t *data;                          /* the whole file, or one of its `list` */
-  bool host;                             /* no tensors: numbers of the host, one a step */
+  CheckFormat format;
+  bool listed;                           /* one of a `list` or of `cases` */
   optc_context *context;
   optc_rule *rule;
   CheckIndex index;
@@ -44,7 +60,9 @@ typedef struct Check {
   CheckItem *items;
   optc_hyper_info *hypers; double *hyper_values;
   optc_operand_info *operands;
-  double absolute, relative;             /* the bar: |got - want| <= absolute + relative*|want| */
+  const char *family;                    /* key `rule` of the whole file */
+  ShapeNames sizes;                      /* of the item at hand */
+  json_t *made;                          /* lists that were put together from the data */
   double worst; char worst_place[200];   /* largest error as a part of the bar, and where */
   char first_place[300];                 /* where it departs first */
   long departures, compared;
@@ -59,13 +77,19 @@ bool check_bad(Check *, int status, const char *format, ...) __attribute__((form
 void check_note(Check *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void *check_alloc(Check *, size_t n, size_t size);                        /* zeroed; ends the program when there is no memory */
 
+/* command_check.c */
+const CheckBar *check_bar(const Check *, const char *key);
+
 /* command_check_data.c: numbers of the data */
 json_t *check_key(json_t *object, const char *path);                      /* "betas[0]", "layers.bias"; NULL: absent, or null */
+json_t *check_path(Check *, json_t *object, const char *external);        /* also "code_b{bits}", and a key of every record of a list */
 bool check_number(const json_t *, double *);                              /* also "inf", "-inf", "nan", true, false */
-bool check_numbers(Check *, const json_t *list, int64_t count, double *out, const char *what, int step, int item);
+bool check_numbers(Check *, const json_t *list, int64_t count, double *out, const char *what, int step, int item);       /* nested lists row by row */
+int64_t check_count(const json_t *);                                      /* numbers in nested lists */
+int check_depth(const json_t *);                                          /* of nested lists, down to the first number; -1: there is none */
 bool check_tensors(Check *);                                              /* steps, tensors and shapes */
-bool check_host_steps(Check *);                                           /* steps of an element of a `list`: as many as it has `values` */
-bool check_is_tensors(const json_t *);                                    /* one list of numbers a tensor, not a list of those */
+bool check_host_steps(Check *);                                           /* numbers of the host: as many steps as it has `values` */
+bool check_problems(Check *);                                             /* a call: one item, or one of each of `tensors` */
 int check_element_type(const char *type, DLDataType *);                   /* bytes an element; 0: not a type that check fills */
 void check_store(const char *type, void *data, int64_t at, double value);
 double check_load(const char *type, const void *data, int64_t at);
@@ -74,6 +98,55 @@ double check_load(const char *type, const void *data, int64_t at);
 bool check_find(Check *);
 bool check_compile(Check *);
 
-/* command_check_run.c: calls and comparisons */
+/* --- one run of a rule: shared by command_check_run.c, _bind.c, _compare.c, _gradient.c ---------------------------------------------- */
+typedef struct CheckRun {
+  Check *c;
+  int n_items;                           /* of the call */
+  optc_item_args *items;
+  DLTensor *tensors, **bound;            /* by item and operand, those of the whole call in row n_items; bound: of the next call */
+  int64_t *room;                         /* elements behind each tensor */
+  double *scalars, *globals, *numbers;   /* numbers: one tensor of the data */
+  int64_t n_numbers;
+  const double *group;
+  int64_t t;
+  optc_call_args args;
+  optc_error error;
+  optc_state_info *states;               /* of one item, as its layout says */
+  int param;                             /* the first one; -1: none */
+  bool several;                          /* params: an item is several tensors of the data */
+  int entries[CHECK_ENTRIES], n_entries; /* in the order of the calls */
+} CheckRun;
+
 bool check_run(Check *);
+bool check_call(CheckRun *, int entry, int step);                         /* false: refused, and reported */
+
+/* command_check_bind.c: inputs */
+typedef enum Bound { READY, LEFT_OUT, BAD } Bound;                        /* LEFT_OUT: the data has no input for the entry at this step */
+bool check_hypers(CheckRun *, int variant, int *n_variants);
+bool check_memory(CheckRun *);
+bool check_states(CheckRun *);                                            /* memory of states with their own shape, as the layout says */
+Bound check_bind(CheckRun *, int entry, int step);                        /* step -1: before the first (init), with what the first step has */
+bool check_restart(CheckRun *, int step);
+DLTensor *check_tensor(CheckRun *, int item, int operand);                /* item n_items: of the whole call */
+double *check_scalar(CheckRun *, int item, int operand);
+void check_shape(CheckRun *, int item, int operand, int rank, const int64_t *extent);      /* and memory for it, 0 where it is new */
+int64_t check_elements(const DLTensor *);
+int check_tensor_of(CheckRun *, int item, int operand);                   /* which of `tensors` an operand of an item is; -1: none */
+void check_sizes(CheckRun *, int item);                                   /* sets Check.sizes */
+bool check_fill(CheckRun *, int item, int operand, json_t *value, const char *what, int step);
+json_t *check_at(CheckRun *, json_t *list, int operand, int step, int item);             /* what a list says of a step and an item */
+
+/* command_check_compare.c: results */
+typedef struct Want { const char *key, *tensor; int step; bool scaled, wide; } Want;     /* scaled: the bar goes with the largest magnitude; wide: recorded in f64 */
+void check_one(Check *, const Want *, const CheckBar *, int64_t at, double got, double want, double largest);
+bool check_params(CheckRun *, const char *key, json_t *lists, int step, bool wide);
+bool check_outputs(CheckRun *, int entry, int step);
+bool check_per_step(CheckRun *, int step);
+bool check_final(CheckRun *);
+bool check_results(CheckRun *, int entry);                                /* of one call: `outputs`, or `grads` for the entry backward */
+json_t *check_recorded(Check *, const char *key, bool *wide);             /* a key of the whole file, its _f64 form where that is asked for */
+void check_unused(CheckRun *);
+
+/* command_check_gradient.c */
+bool check_gradient(CheckRun *);
 #endif

@@ -33,6 +33,47 @@ json_t *check_key(json_t *object, const char *path) {
   return not_null(at);
 }
 
+/* `external` with the values of hyper-parameters for "{name}". */
+static void insert_hypers(const Check *c, const char *external, char *out, size_t size) {
+  size_t n = 0;
+  for (const char *s = external; *s && n + 1 < size; s++) {
+    size_t length = *s == '{' ? strcspn(s + 1, "}") : 0;
+    int found = -1;
+    for (int i = 0; *s == '{' && s[length + 1] && i < c->n_hypers; i++)
+      if (strlen(c->hypers[i].name) == length && !memcmp(c->hypers[i].name, s + 1, length)) found = i;
+    if (found < 0) { out[n++] = *s; continue; }
+    int written = snprintf(out + n, size - n, "%g", c->hyper_values[found]);
+    n = written < 0 || n + (size_t)written >= size ? size - 1 : n + (size_t)written;
+    s += length + 1;
+  }
+  out[n] = 0;
+}
+
+/* "kat.counter" where `kat` is a list of records: the list of their counters. */
+static json_t *of_every_record(Check *c, json_t *object, const char *path) {
+  const char *dot = strchr(path, '.');
+  char key[128];
+  if (!dot || (size_t)(dot - path) >= sizeof key) return NULL;
+  snprintf(key, sizeof key, "%.*s", (int)(dot - path), path);
+  json_t *list = json_object_get(object, key), *made = json_is_array(list) ? json_array() : NULL;
+  for (size_t i = 0; made && i < json_array_size(list); i++) {
+    json_t *one = check_key(json_array_get(list, i), dot + 1);
+    if (!one) { json_decref(made); return NULL; }
+    json_array_append(made, one);
+  }
+  if (!made) return NULL;
+  if (!c->made) c->made = json_array();
+  json_array_append_new(c->made, made);
+  return made;
+}
+
+json_t *check_path(Check *c, json_t *object, const char *external) {
+  char path[256];
+  insert_hypers(c, external, path, sizeof path);
+  json_t *found = object ? check_key(object, path) : NULL;
+  return found || !object ? found : of_every_record(c, object, path);
+}
+
 bool check_number(const json_t *value, double *out) {
   static const struct { const char *text; double value; } words[] = {{"inf", INFINITY}, {"-inf", -INFINITY}, {"nan", NAN}};
   if (json_is_number(value)) return *out = json_number_value(value), true;
@@ -55,6 +96,15 @@ bool check_numbers(Check *c, const json_t *list, int64_t count, double *out, con
   double single;
   if (count == 1 && !json_is_array(list) && check_number(list, &single)) return *out = single, true;
   if (!json_is_array(list)) return check_bad(c, 1, "%s is not a list of numbers", where);
+  if (json_is_array(json_array_get(list, 0)) && check_count(list) == count) {
+    for (size_t i = 0; i < json_array_size(list); i++) {
+      json_t *row = json_array_get(list, i);
+      int64_t n = check_count(row);
+      if (!check_numbers(c, row, n, out, what, step, item)) return false;
+      out += n;
+    }
+    return true;
+  }
   if ((int64_t)json_array_size(list) != count)
     return check_bad(c, 1, "%s has %zu numbers, the tensor has %lld", where, json_array_size(list), (long long)count);
   for (int64_t i = 0; i < count; i++)
@@ -62,13 +112,21 @@ bool check_numbers(Check *c, const json_t *list, int64_t count, double *out, con
   return true;
 }
 
-bool check_is_tensors(const json_t *value) {
+int64_t check_count(const json_t *value) {
+  if (!json_is_array(value)) return 1;
+  if (json_array_size(value) && !json_is_array(json_array_get(value, 0))) return (int64_t)json_array_size(value);
+  int64_t n = 0;
+  for (size_t i = 0; i < json_array_size(value); i++) n += check_count(json_array_get(value, i));
+  return n;
+}
+
+int check_depth(const json_t *value) {
+  if (!value || json_is_null(value)) return -1;
   for (size_t i = 0; i < json_array_size(value); i++) {
-    const json_t *element = json_array_get(value, i);
-    if (json_is_null(element)) continue;
-    return json_array_size(element) && !json_is_array(json_array_get(element, 0)) && !json_is_null(json_array_get(element, 0));
+    int below = check_depth(json_array_get(value, i));
+    if (below >= 0) return below + 1;
   }
-  return false;
+  return json_is_array(value) ? -1 : 0;
 }
 
 static bool read_shape(Check *c, CheckItem *item, int i) {
@@ -115,11 +173,26 @@ bool check_tensors(Check *c) {
   return true;
 }
 
+bool check_problems(Check *c) {
+  static const CheckItem one = {.name = NULL, .count = 1};
+  json_t *tensors = json_object_get(c->data, "tensors");
+  c->steps = 1;
+  c->n_items = json_array_size(tensors) ? (int)json_array_size(tensors) : 1;
+  c->items = check_alloc(c, (size_t)c->n_items, sizeof *c->items);
+  for (int i = 0; i < c->n_items; i++) {
+    c->items[i] = one;
+    c->items[i].json = tensors ? json_array_get(tensors, (size_t)i) : c->data;
+    if (!json_is_object(c->items[i].json)) return check_bad(c, 1, "tensors[%d] is not an object", i);
+  }
+  return true;
+}
+
 bool check_host_steps(Check *c) {
   json_t *values = json_object_get(c->data, "values");
   if (!json_array_size(values)) return check_bad(c, 1, "no list 'values' with a number a step");
   c->steps = (int)json_array_size(values);
   c->items = check_alloc(c, 1, sizeof *c->items);
+  c->items->json = c->data;
   return true;
 }
 

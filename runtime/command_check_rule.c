@@ -30,7 +30,7 @@ static bool index_line(Check *c, char *line, int number) {
 }
 
 bool check_find(Check *c) {
-  const char *key = c->host ? "name" : "rule";
+  const char *key = c->listed ? "name" : "rule";
   c->data_rule = json_string_value(json_object_get(c->data, key));
   if (!c->data_rule) return check_bad(c, 1, "no string '%s' that names the rule", key);
   char path[4096], line[1024];
@@ -114,10 +114,11 @@ static int compile(Check *c, const char *rule, optc_emission **emission) {
   static const int backends[] = {[CHECK_INTERP] = OPTC_BACKEND_GRAPH, [CHECK_KERNELS] = OPTC_BACKEND_KERNEL, [CHECK_JIT] = OPTC_BACKEND_JIT};
   static const int kinds[] = {OPTC_EMIT_OBJECT};
   if (c->options->backend == CHECK_AOT) {
-    optc_emit_options options = {.size = sizeof options, .kinds = kinds, .n_kinds = 1, .level = c->options->level, .rule = rule};
+    optc_emit_options options = {.size = sizeof options, .kinds = kinds, .n_kinds = 1, .level = c->options->level, .rule = rule, .compute_f64 = c->options->wide ? 2 : 0};
     return optc_emit_file(c->context, c->index.file, &options, emission);
   }
-  optc_compile_options options = {.size = sizeof options, .level = c->options->level, .rule = rule, .backend = backends[c->options->backend]};
+  optc_compile_options options = {.size = sizeof options, .level = c->options->level, .rule = rule, .backend = backends[c->options->backend],
+    .compute_f64 = c->options->wide ? 2 : 0};
   return optc_compile_file(c->context, c->index.file, &options, &c->rule);
 }
 

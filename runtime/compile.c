@@ -124,6 +124,7 @@ static int compile_rule(optc_context *cx, Compile *k, const optc_compile_options
   k->build.rule = k->options.rule;
   k->build.passes = k->options.passes;
   k->build.compute_f64 = k->options.compute_f64;
+  k->build.store_f64 = k->options.compute_f64 > 1;
   k->build.verify_each = k->options.verify_each;
   k->rule = rule_new();
   if (!k->rule) return OPTC_E_MEMORY;

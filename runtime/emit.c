@@ -112,6 +112,7 @@ static int emission(optc_context *cx, Emission *e, const optc_emit_options *opti
   b->rule = e->options.rule;
   b->passes = e->options.passes;
   b->compute_f64 = e->options.compute_f64;
+  b->store_f64 = e->options.compute_f64 > 1;
   b->verify_each = e->options.verify_each;
   b->print_after = e->options.print_after;
   b->printed = e->options.printed;

@@ -52,7 +52,7 @@ typedef struct optc_compile_options {
   const char *rule;                      /* which rule of the file; NULL: the last */
   const char *cpu;                       /* NULL: this machine's; else a cpu name this machine can run */
   int backend;                           /* OPTC_BACKEND_* */
-  int compute_f64;
+  int compute_f64;                       /* 1: arithmetic on tensor data in f64; 2: and tensors declared f32 are f64 in memory */
   int verify_each;                       /* check the intermediate form after every pass */
   optc_timed timed; void *timed_self;    /* NULL: not wanted */
 } optc_compile_options;

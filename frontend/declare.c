@@ -87,7 +87,9 @@ void declare_hypers(Lower *l) {
   l->hypers = arena_array(l->arena, l->rule->hypers.n, sizeof *l->hypers);
   for (unsigned i = 0; i < l->rule->hypers.n; i++) {
     const HyperDecl *d = &l->rule->hypers.at[i];
+    l->declaring = true;
     bool is_free = name_is_free(l, d->name.text, d->name.where);
+    l->declaring = false;
     Hyper h = {.name = d->name.text, .external = d->external, .doc = d->doc, .type = hyper_type(l, d), .is_const = d->is_const, .where = d->name.where};
     if (!d->value && d->is_const) lower_error(l, d->name.where, "'const %s' needs its value", d->name.text);
     m->hypers = arena_grow(l->arena, m->hypers, &l->hypers_capacity, m->n_hypers + 1, sizeof *m->hypers);

@@ -156,7 +156,7 @@ struct Lower {
   Call *calls; unsigned n_calls;
   Insert *insert;
   bool in_fn;
-  bool declaring;                        /* an operand */
+  bool declaring;                        /* an operand or hyper-parameter: its name may be a function's, which it hides */
   bool first;                            /* in the first value of a state: the step is 0 */
   unsigned depth; unsigned steps; bool exhausted;
   size_t hypers_capacity, operands_capacity, graphs_capacity;
@@ -181,6 +181,7 @@ const char *sub_index(Lower *, const Sub *, const Expr **limit);         /* the 
 const Node *index_range(Lower *, const char *name, const Expr *, const StmtList *, const Node *found, const char *found_in, Range where);
 const Node *index_limit(Lower *, const Expr *);                          /* n of `i < n` */
 unsigned ellipsis_extents(Lower *, const Expr *, const Node **extents, bool *found);       /* what `...` stands for in an expression */
+const Node *under_guard(Lower *, const Node *cond);                      /* a requirement where the enclosing conditions hold */
 void extents_agree(Lower *, const Node *a, const char *what_a, const Node *b, const char *what_b);     /* proved, or required at entry */
 
 /* move.c */

@@ -78,7 +78,7 @@ static Binding *by_role(Lower *l, Role role) {
 /* The applied rule names the axes of its param: sizes of its own, and a requirement. */
 static void apply_pattern(Lower *l, const Shape *shape) {
   const Node *test = pattern_test(l, shape), *cond = test;
-  if (l->guard) cond = graph_op2(l->graph, OP_OR, graph_op1(l->graph, OP_NOT, l->guard), test);
+  cond = under_guard(l, cond);
   if (test->op != OP_CONST) {
     const Node *rank = graph_node(l->graph, OP_SIZE, TYPE_I64, graph_scalar_space(l->graph), l->param, -2, 0, NULL);
     const Node *value = graph_cast(l->graph, TYPE_F64, rank);

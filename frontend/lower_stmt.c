@@ -223,8 +223,7 @@ void lower_require(Lower *l, const Stmt *s) {
   }
   Numbers numbers = {0};
   numbers_of(l, s->cond, &numbers);
-  const Node *cond = c.node;
-  if (l->guard) cond = graph_op2(l->graph, OP_OR, graph_op1(l->graph, OP_NOT, l->guard), cond);
+  const Node *cond = under_guard(l, c.node);
   graph_require(l->graph, lower_text(l, s->cond->where), cond, numbers.n, numbers.value, numbers.name);
 }
 

@@ -116,14 +116,15 @@ const Node *node_at(Lower *l, const Node *n, const Space *of, const Space *to, c
   }
   if (n->op == OP_READ && n->n_args == (unsigned)(n->aux == 1)) return read_at(l, n, to, count, index);
   if (n->op == OP_CAST) return graph_cast(l->graph, (Type)n->type, node_at(l, n->args[0], of, to, index, count));
+  bool inside = true, all = count == to->rank, cheap = n->op == OP_READ || n->op == OP_MAP || n->op == OP_INDEX;
   unsigned used = 0;
-  bool same = count == to->rank;                                          /* the same elements in another order: nothing is computed twice */
-  for (unsigned k = 0; k < count && same; k++) {
-    same = index[k]->op == OP_INDEX && index[k]->space == to && to->extent[index[k]->imm] == of->extent[k] && !(used >> index[k]->imm & 1);
-    if (same) used |= 1u << index[k]->imm;
+  for (unsigned k = 0; k < count && inside; k++) {
+    inside = index[k]->op == OP_INDEX && index[k]->space == to && to->extent[index[k]->imm] == of->extent[k];
+    all = all && inside && !(used >> index[k]->imm & 1);                  /* the same elements in another order: nothing is computed twice */
+    if (inside) used |= 1u << index[k]->imm;
   }
-  for (const View *v = l->views; v && !same && count == 1; v = v->next) same = index[0] == v->flat && to == v->space && is_item_space(l, of);
-  return same ? node_move(l, n, to, index) : map_at(l, n, to, count, index);
+  for (const View *v = l->views; v && !inside && count == 1; v = v->next) inside = all = index[0] == v->flat && to == v->space && is_item_space(l, of);
+  return inside && (all || cheap) ? node_move(l, n, to, index) : map_at(l, n, to, count, index);
 }
 
 /* --- over more or fewer indices ------------------------------------------------------------------------------------------------------------ */

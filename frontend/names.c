@@ -198,7 +198,7 @@ bool name_is_free(Lower *l, const char *name, Range where) {
     return false;
   }
   if ((!strcmp(name, "t") && (l->has_step || !l->declaring)) || !strcmp(name, "all")) { lower_error(l, where, "'%s' is predeclared", name); return false; }
-  if (l->declaring) return true;                         /* an operand may have the name of a function, which it hides */
+  if (l->declaring) return true;
   if (builtin_find(name)) { lower_error(l, where, "'%s' is a function of the language and cannot be a name", name); return false; }
   return true;
 }

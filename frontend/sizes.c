@@ -133,7 +133,7 @@ Value size_value(Lower *l, const Symbol *symbol, Range use) {
 
 static void require(Lower *l, const Node *absent, const Node *cond, const char *text, const Node *a, const char *name_a, const Node *b, const char *name_b) {
   if (absent) cond = graph_op2(l->graph, OP_OR, absent, cond);
-  if (l->guard) cond = graph_op2(l->graph, OP_OR, graph_op1(l->graph, OP_NOT, l->guard), cond);
+  cond = under_guard(l, cond);
   const Node *values[2] = {graph_cast(l->graph, TYPE_F64, a), graph_cast(l->graph, TYPE_F64, b)};
   const char *names[2] = {name_a, name_b};
   graph_require(l->graph, text, cond, 2, values, names);
@@ -154,7 +154,12 @@ static const Node *written_extent(Lower *l, unsigned operand, const Shape *shape
     lower_error(l, d->where, "'...' stands for axes that the param's pattern matches with '...'");
     return NULL;
   }
-  if (d->flat) { Value v = name_value(l, d->flat, d->where, false); return v.node; }
+  if (d->flat) {
+    Value v = name_value(l, d->flat, d->where, false);
+    if (value_is(&v, KIND_INT) && !v.node->space->rank) return v.node;
+    if (v.node) lower_error(l, d->where, "'%s' is no integer", d->flat);
+    return NULL;
+  }
   const Node *n = index_limit(l, d->expr);
   if (n && node_uses(l->graph, n, leaf_of_call, l->module)) {
     lower_error(l, d->where, "the size of an axis may depend on sizes, hyper-parameters and 'in scalar' only");
@@ -191,7 +196,7 @@ bool shape_declare(Lower *l, unsigned operand, const Shape *shape, bool callers,
     const Dim *d = &shape->at[k];
     bool is_bare = bare(d) != NULL, own = gives(l, subject, shape, k);
     if (own && is_bare) continue;
-    const Node *have = dim_extent(l, subject, items, shape, k), *want = items && !is_bare && !d->ellipsis ? index_limit(l, d->expr) : items && is_bare ? name_value(l, bare(d), d->where, false).node : extent[k];
+    const Node *have = dim_extent(l, subject, items, shape, k), *want = items && d->expr ? index_limit(l, d->expr) : items && d->flat ? written_extent(l, operand, shape, k, callers) : extent[k];
     if (!want || want == have) continue;
     const char *text = d->ellipsis ? "..." : lower_text(l, d->where), *axis = arena_printf(l->arena, "axis %u of %s", k, m->operands[operand].name);
     require(l, absent, graph_op2(l->graph, OP_EQ, have, want), arena_printf(l->arena, "%s is {}, %s is {}", axis, text), have, axis, want, text);

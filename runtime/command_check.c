@@ -32,9 +32,9 @@ static const CheckBar wide_step_bars[] = {{"adam8bit_blockwise", "*", 1e-6, 4e-6
 static const CheckBar wide_call_bars[] = {{"philox", "boxmuller.f64", 1e-10, 1e-10, OF_NUMBER, false}, {"philox", "boxmuller*", 1e-6, 1e-6, OF_NUMBER, false},
   {"philox", "*", 0, 1e-7, OF_NUMBER, false}, {"*", "*", 1e-12, 1e-7, OF_TENSOR, false}};
 
-const CheckBar *check_bar(const Check *c, const char *key) {
+const CheckBar *check_bar(const Check *c, const char *key, bool wide) {
   static const CheckBar *const bars[2][3] = {{step_bars, call_bars, host_bars}, {wide_step_bars, wide_call_bars, host_bars}};
-  const CheckBar *bar = bars[c->options->wide][c->format];
+  const CheckBar *bar = bars[c->options->wide && (wide || c->format == CHECK_CALL)][c->format];
   while (fnmatch(bar->rule, c->family, 0) || fnmatch(bar->key, key, 0)) bar++;
   return bar;
 }

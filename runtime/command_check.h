@@ -78,7 +78,7 @@ void check_note(Check *, const char *format, ...) __attribute__((format(printf, 
 void *check_alloc(Check *, size_t n, size_t size);                        /* zeroed; ends the program when there is no memory */
 
 /* command_check.c */
-const CheckBar *check_bar(const Check *, const char *key);
+const CheckBar *check_bar(const Check *, const char *key, bool wide);      /* wide: what was recorded is a result in f64 */
 
 /* command_check_data.c: numbers of the data */
 json_t *check_key(json_t *object, const char *path);                      /* "betas[0]", "layers.bias"; NULL: absent, or null */
@@ -126,6 +126,7 @@ bool check_hypers(CheckRun *, int variant, int *n_variants);
 bool check_memory(CheckRun *);
 bool check_states(CheckRun *);                                            /* memory of states with their own shape, as the layout says */
 Bound check_bind(CheckRun *, int entry, int step);                        /* step -1: before the first (init), with what the first step has */
+bool check_master(CheckRun *);
 bool check_restart(CheckRun *, int step);
 DLTensor *check_tensor(CheckRun *, int item, int operand);                /* item n_items: of the whole call */
 double *check_scalar(CheckRun *, int item, int operand);

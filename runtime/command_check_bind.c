@@ -216,7 +216,8 @@ bool check_fill(CheckRun *r, int item, int operand, json_t *value, const char *w
   double *from = numbers(r, n);
   bool by_item = item < r->n_items && c->format == CHECK_STEPS && strcmp(what, check_init);
   if (!check_numbers(c, data, n, from, what, c->format == CHECK_CALL ? -1 : step, by_item ? item : -1)) return false;
-  for (int64_t e = 0; e < n; e++) check_store(o->type, t->data, e, from[e]);
+  bool real = o->type[0] == 'f' || !strcmp(o->type, "bf16");           /* recorded as f32: its shortest decimal, also where f64 is asked for */
+  for (int64_t e = 0; e < n; e++) check_store(o->type, t->data, e, real ? (double)(float)from[e] : from[e]);
   return true;
 }
 
@@ -286,11 +287,23 @@ static Bound bind_tensor(CheckRun *r, int k, int step, int item) {
   return READY;
 }
 
+/* "kind=embedding": whether the tensor's key `kind` is that word. */
+static bool is_word(CheckRun *r, int item, const char *external, double *out) {
+  const char *equals = strchr(external, '=');
+  char key[128];
+  if (!equals || (size_t)(equals - external) >= sizeof key) return false;
+  snprintf(key, sizeof key, "%.*s", (int)(equals - external), external);
+  const char *word = json_string_value(json_object_get(r->c->items[item].json, key));
+  if (word) *out = !strcmp(word, equals + 1);
+  return word != NULL;
+}
+
 static Bound bind_number(CheckRun *r, int k, int step, int item) {
   Check *c = r->c;
   const optc_operand_info *o = &c->operands[k];
   double *to = o->scope == CALL ? &r->globals[k] : check_scalar(r, item, k);
   bool constant;
+  if (o->scope != CALL && !r->several && is_word(r, item, o->external, to)) return READY;
   json_t *list = recorded(r, k, &constant), *value = list;
   if (o->scope != CALL) {
     json_t *own = check_path(c, c->items[r->several ? 0 : item].json, o->external);
@@ -306,7 +319,10 @@ static Bound bind_number(CheckRun *r, int k, int step, int item) {
     if (o->scope == CALL) return LEFT_OUT;
     return check_bad(c, 1, "tensors[%d] has no key '%s'", item, o->external), BAD;
   }
-  if (check_number(value, to)) return READY;
+  if (check_number(value, to)) {
+    if (list && list == check_path(c, json_object_get(c->data, "extra_inputs"), o->external) && strcmp(o->type, "i64")) *to = (double)(float)*to;
+    return READY;
+  }
   return (o->scope == CALL ? check_bad(c, 1, "%s[%d] is not a number", o->external, step) : check_bad(c, 1, "tensors[%d].%s is not a number", item, o->external)), BAD;
 }
 
@@ -403,6 +419,15 @@ bool check_states(CheckRun *r) {
       r->bound[place_of(r, row, k)] = check_tensor(r, row, k);
     }
   }
+  return true;
+}
+
+/* A master copy begins as the data's parameters, which a param of 16 bits does not hold. */
+bool check_master(CheckRun *r) {
+  Check *c = r->c;
+  for (int k = 0; k < c->n_operands; k++)
+    for (int i = 0; i < r->n_items && c->operands[k].role == STATE && c->operands[k].tensor && !strcmp(c->operands[k].external, "master") && !r->several; i++)
+      if (check_tensor(r, i, k)->data && !check_fill(r, i, k, json_object_get(c->items[i].json, "init"), check_init, i)) return false;
   return true;
 }
 

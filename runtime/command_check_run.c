@@ -50,7 +50,7 @@ static bool step(CheckRun *r, int at) {
   bool wide;
   json_t *params = c->format == CHECK_STEPS ? check_recorded(c, "params", &wide) : NULL;
   if (params && !check_params(r, "params", json_array_get(params, (size_t)at), at, wide)) return false;
-  return check_per_step(r, at) && (!check_bar(c, "params")->restart || check_restart(r, at));
+  return check_per_step(r, at) && (!check_bar(c, "params", false)->restart || check_restart(r, at));
 }
 
 static bool steps(CheckRun *r) {
@@ -82,7 +82,7 @@ static bool prepare(CheckRun *r) {
   r->args = (optc_call_args){.size = sizeof r->args, .groups = &r->group, .n_groups = 1, .items = r->items, .n_items = r->n_items, .global_scalar = r->globals, .t = &r->t,
     .seed = (uint64_t)json_integer_value(json_object_get(c->data, "rng_seed")), .error = &r->error, .global_tensor = &r->bound[(size_t)r->n_items*(size_t)n]};
   int init = optc_rule_entry(c->rule, "init");
-  return init < 0 || (check_bind(r, init, -1) != BAD && check_states(r) && check_call(r, init, -1));
+  return init < 0 || (check_bind(r, init, -1) != BAD && check_states(r) && check_call(r, init, -1) && (c->format != CHECK_STEPS || check_master(r)));
 }
 
 bool check_run(Check *c) {

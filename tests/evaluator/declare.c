@@ -227,7 +227,7 @@ static void initial(Ctx *c, Binding *b, const Decl *d, Frame *f) {
   if (number) {
     if (w.tensor) ev_fail(c, d->where, "'%s' is one number", d->name);
     double v = ev_double(kind == K_BOOL ? w.number : ev_to(c, w.number, kind));
-    eval_set_number(c->call->arena, set, b->array, ev_store(c, &(Storage){.type = d->storage.type ? d->storage.type : "f64"}, v, 0));
+    evaluator_set_number(c->call->arena, set, b->array, ev_store(c, &(Storage){.type = d->storage.type ? d->storage.type : "f64"}, v, 0));
     b->kind = BIND_NUMBER;
     b->number = kind <= K_INT ? (Val){.kind = kind, .i = (int64_t)v} : ev_number(c, kind, v);
     return;
@@ -242,7 +242,7 @@ static void initial(Ctx *c, Binding *b, const Decl *d, Frame *f) {
   b->kind = BIND_TENSOR;
   b->tensor = t;
   own_shape(c, b, f, t);
-  eval_set(c->call->arena, set, b->array, b->own_rank, b->own_shape, data);
+  evaluator_set(c->call->arena, set, b->array, b->own_rank, b->own_shape, data);
 }
 
 static const Bind *given(const Stmt *apply, const char *name) {
@@ -312,7 +312,7 @@ static void declare(Ctx *c, const Stmt *s, const Decl *d, Frame *f) {
   if (f->parent && from_outside(c, b, d, f)) return;
   b->array = array_name(c, d, s, f);
   EvalSet *set = set_of(c, b->level, f);
-  const EvalArray *a = set ? eval_find(set, b->array) : NULL;
+  const EvalArray *a = set ? evaluator_find(set, b->array) : NULL;
   Kind kind = ev_kind_of(c, d, b->level);
   bool number = ev_is_number(d, b->level), reads = s->role != ROLE_OUT;
   bool named_entry = c->mode == MODE_DECLARE;
@@ -371,7 +371,7 @@ void ev_solve_sizes(Ctx *c, const StmtList *l, Frame *f) {
       for (unsigned j = 0; j < s->decls.n; j++) {
         const Decl *d = &s->decls.at[j];
         EvalSet *set = set_of(c, s->scope, f);
-        const EvalArray *a = set && d->shape && d->shape->n && !f->parent ? eval_find(set, d->name) : NULL;
+        const EvalArray *a = set && d->shape && d->shape->n && !f->parent ? evaluator_find(set, d->name) : NULL;
         if (!a) continue;
         unsigned from_end = 0;
         for (unsigned k = 0; k < d->shape->n; k++) {
@@ -439,7 +439,7 @@ void ev_write_back(Ctx *c) {
     if (b->kind == BIND_NUMBER) {
       if (!storage.type) storage.type = b->decl->shape ? "f32" : "f64";
       if (c->call->f64 && !strcmp(storage.type, "f32")) storage.type = "f64";
-      eval_set_number(c->call->arena, set, b->array, ev_store(c, &storage, ev_double(b->number), 0));
+      evaluator_set_number(c->call->arena, set, b->array, ev_store(c, &storage, ev_double(b->number), 0));
       continue;
     }
     int stream = storage.stochastic && !storage.bits_from ? c->stochastic-- : 0;
@@ -457,6 +457,6 @@ void ev_write_back(Ctx *c) {
       data[i] = ev_store(c, &storage, ev_double(ev_get(b->tensor, i)), random);
     }
     if (b->role == ROLE_OUT) { b->own_rank = b->tensor->rank; memcpy(b->own_shape, b->tensor->shape, sizeof b->own_shape); }
-    eval_set(c->call->arena, set, b->array, b->own_rank, b->own_shape, data);
+    evaluator_set(c->call->arena, set, b->array, b->own_rank, b->own_shape, data);
   }
 }

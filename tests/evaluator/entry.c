@@ -16,14 +16,14 @@ _Noreturn void ev_fail(Ctx *c, Range where, const char *format, ...) {
   longjmp(c->fail, 1);
 }
 
-EvalArray *eval_find(const EvalSet *s, const char *name) {
+EvalArray *evaluator_find(const EvalSet *s, const char *name) {
   for (unsigned i = 0; i < s->n; i++)
     if (!strcmp(s->at[i].name, name)) return &s->at[i];
   return NULL;
 }
 
-EvalArray *eval_set(Arena *arena, EvalSet *s, const char *name, unsigned rank, const int64_t *shape, const double *data) {
-  EvalArray *a = eval_find(s, name);
+EvalArray *evaluator_set(Arena *arena, EvalSet *s, const char *name, unsigned rank, const int64_t *shape, const double *data) {
+  EvalArray *a = evaluator_find(s, name);
   if (!a) {
     s->at = arena_grow(arena, s->at, &s->capacity, (size_t)s->n + 1, sizeof *s->at);
     a = &s->at[s->n++];
@@ -42,9 +42,9 @@ EvalArray *eval_set(Arena *arena, EvalSet *s, const char *name, unsigned rank, c
   return a;
 }
 
-EvalArray *eval_set_number(Arena *arena, EvalSet *s, const char *name, double value) { return eval_set(arena, s, name, 0, NULL, &value); }
+EvalArray *evaluator_set_number(Arena *arena, EvalSet *s, const char *name, double value) { return evaluator_set(arena, s, name, 0, NULL, &value); }
 
-const Rule *eval_rule(const FileSet *files, const char *name) {
+const Rule *evaluator_rule(const FileSet *files, const char *name) {
   const File *first = files->files[0];
   if (!name) return first->n_rules ? first->rules[first->n_rules - 1] : NULL;
   for (unsigned k = 0; k < files->n; k++)
@@ -70,9 +70,11 @@ static void constants(Ctx *c) {
         *b = (Binding){.name = d->name.text, .kind = BIND_LAZY, .expr = d->value, .scope = c->consts, .type = d->storage.type};
         continue;
       }
-      int64_t n = d->values.n;
+      int64_t n = d->values.n, shape[EVAL_MAX_RANK] = {n};
+      unsigned rank = d->shape && d->shape->n <= EVAL_MAX_RANK ? d->shape->n : 1;
+      for (unsigned j = 0; d->shape && j < rank; j++) shape[j] = d->shape->at[j].expr ? d->shape->at[j].expr->value : n;
       b->kind = BIND_TENSOR;
-      b->tensor = ev_tensor(c, !strcmp(type, "int") || !strcmp(type, "i32") ? K_INT : !strcmp(type, "bool") ? K_BOOL : !strcmp(type, "f32") && !c->call->f64 ? K_F32 : K_WEAK, 1, &n);
+      b->tensor = ev_tensor(c, !strcmp(type, "int") || !strcmp(type, "i32") ? K_INT : !strcmp(type, "bool") ? K_BOOL : !strcmp(type, "f32") && !c->call->f64 ? K_F32 : K_WEAK, rank, shape);
       for (int64_t j = 0; j < n; j++) ev_put(c, b->tensor, j, ev_eval(c, d->values.at[j], c->consts));
     }
 }
@@ -156,7 +158,7 @@ static void gradients(Ctx *c) {
   for (unsigned k = 0; k < c->n_declared; k++) {
     Binding *b = c->declared[k];
     if (b->role != ROLE_OUT) continue;
-    const EvalArray *d = eval_find(&c->call->items[b->scope->item], arena_printf(c->arena, "d%s", b->name));
+    const EvalArray *d = evaluator_find(&c->call->items[b->scope->item], arena_printf(c->arena, "d%s", b->name));
     if (d && b->kind == BIND_NUMBER) adjoint[b->number.node] += d->data[0];
     if (!d || b->kind != BIND_TENSOR || !b->tensor->node) continue;
     if (d->count != b->tensor->count) ev_fail(c, b->decl->where, "d%s has %ld elements", b->name, (long)d->count);
@@ -173,10 +175,10 @@ static void gradients(Ctx *c) {
     Binding *b = ev_own(c, c->roots[0], s->wrt.at[k].text);
     const char *name = arena_printf(c->arena, "d%s", b->name);
     if (!b->entry.tensor) {
-      eval_set_number(c->call->arena, &c->call->items[0], name, adjoint[b->entry.number.node]);
+      evaluator_set_number(c->call->arena, &c->call->items[0], name, adjoint[b->entry.number.node]);
       continue;
     }
-    EvalArray *d = eval_set(c->call->arena, &c->call->items[0], name, b->own_rank, b->own_shape, NULL);
+    EvalArray *d = evaluator_set(c->call->arena, &c->call->items[0], name, b->own_rank, b->own_shape, NULL);
     for (int64_t i = 0; i < d->count; i++) d->data[i] = b->entry.tensor->node ? adjoint[b->entry.tensor->node[i]] : 0;
   }
 }
@@ -186,7 +188,7 @@ static bool call(EvalCall *call_, Mode mode) {
   bool f64 = call_->f64;
   volatile bool ok = true;
   call_->message[0] = 0;
-  c->rule = eval_rule(call_->files, call_->rule);
+  c->rule = evaluator_rule(call_->files, call_->rule);
   if (!c->rule) { snprintf(call_->message, sizeof call_->message, "no such rule"); return false; }
   c->arena = arena_new(NULL, 0);
   c->has_t = has_step(&c->rule->body);
@@ -219,5 +221,5 @@ static bool call(EvalCall *call_, Mode mode) {
   return ok;
 }
 
-bool eval_init(EvalCall *c) { return call(c, MODE_INIT); }
-bool eval_run(EvalCall *c) { return call(c, MODE_RUN); }
+bool evaluator_init(EvalCall *c) { return call(c, MODE_INIT); }
+bool evaluator_run(EvalCall *c) { return call(c, MODE_RUN); }

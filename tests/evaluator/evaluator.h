@@ -2,7 +2,7 @@
  *
  * A rule is called with sets of named arrays, one set an item and one for the whole call. Arrays have the names that the rule's
  * declarations give them (a state that `apply` brings in under a name already taken: "rule/name"), hold numbers widened to f64 (codes
- * of quantised states too), and are made by the evaluator where they are missing: states by eval_init, results by eval_run. Errors are
+ * of quantised states too), and are made by the evaluator where they are missing: states by evaluator_init, results by evaluator_run. Errors are
  * values: false, and the reason in `message`. */
 #ifndef OPTC_TESTS_EVALUATOR_H
 #define OPTC_TESTS_EVALUATOR_H
@@ -37,14 +37,14 @@ typedef struct EvalCall {
   char message[512];
 } EvalCall;
 
-const Rule *eval_rule(const FileSet *, const char *name);
-bool eval_init(EvalCall *);              /* makes the states, in their sets */
-bool eval_run(EvalCall *);
+const Rule *evaluator_rule(const FileSet *, const char *name);
+bool evaluator_init(EvalCall *);              /* makes the states, in their sets */
+bool evaluator_run(EvalCall *);
 
-EvalArray *eval_find(const EvalSet *, const char *name);
+EvalArray *evaluator_find(const EvalSet *, const char *name);
 /* Copies the data (NULL: zeros) to an array of this name. */
-EvalArray *eval_set(Arena *, EvalSet *, const char *name, unsigned rank, const int64_t *shape, const double *data);
-EvalArray *eval_set_number(Arena *, EvalSet *, const char *name, double value);
+EvalArray *evaluator_set(Arena *, EvalSet *, const char *name, unsigned rank, const int64_t *shape, const double *data);
+EvalArray *evaluator_set_number(Arena *, EvalSet *, const char *name, double value);
 
-double eval_round(const char *type, double value);       /* to a storage type and back: f32 bf16 f16 f64 i32 i8 u8 int bool */
+double evaluator_round(const char *type, double value);       /* to a storage type and back: f32 bf16 f16 f64 i32 i8 u8 int bool */
 #endif

@@ -204,11 +204,11 @@ Val ev_convert(Ctx *c, const char *type, Val v, Range where) {
     if (v.kind == K_BOOL) return v;
     ev_fail(c, where, "a number is not a bool");
   }
-  if (!strcmp(type, "i32") || !strcmp(type, "i8") || !strcmp(type, "u8")) return ev_int((int64_t)eval_round(type, (double)(v.kind <= K_INT ? v.i : ev_cut(v.d))));
+  if (!strcmp(type, "i32") || !strcmp(type, "i8") || !strcmp(type, "u8")) return ev_int((int64_t)evaluator_round(type, (double)(v.kind <= K_INT ? v.i : ev_cut(v.d))));
   if (v.kind == K_BOOL) ev_fail(c, where, "a bool is not a number");
   if (!strcmp(type, "f64")) return ev_to(c, v, K_F64);
   Val r = ev_to(c, v, f64 ? K_F64 : K_F32);
-  if (!strcmp(type, "bf16") || !strcmp(type, "f16")) r.d = eval_round(type, r.d);
+  if (!strcmp(type, "bf16") || !strcmp(type, "f16")) r.d = evaluator_round(type, r.d);
   return r;
 }
 
@@ -266,7 +266,7 @@ static double to_f16(double d) {
   return copysign(r, f);
 }
 
-double eval_round(const char *type, double v) {
+double evaluator_round(const char *type, double v) {
   if (!type || !strcmp(type, "f64") || !strcmp(type, "int")) return v;
   if (!strcmp(type, "f32")) return (double)(float)v;
   if (!strcmp(type, "bf16")) return to_bf16(v);
@@ -301,6 +301,6 @@ double ev_store(Ctx *c, const Storage *s, double v, uint32_t random) {
   const char *type = s->type ? s->type : "f32";
   if (c->call->f64 && !strcmp(type, "f32")) return v;
   if (s->stochastic) return stochastic(type, v, random);
-  v = eval_round(type, v);
+  v = evaluator_round(type, v);
   return s->flush && fabs(v) < 0x1p-126 ? copysign(0, v) : v;
 }

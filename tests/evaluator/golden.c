@@ -68,7 +68,7 @@ static void gather(Golden *g, const StmtList *l, const char *entry, unsigned dep
   for (unsigned i = 0; i < l->n; i++) {
     const Stmt *s = l->at[i];
     if (s->kind == STMT_APPLY && depth < 8) {
-      const Rule *r = eval_rule(g->call.files, s->name.text);
+      const Rule *r = evaluator_rule(g->call.files, s->name.text);
       if (r) gather(g, &r->body, entry, depth + 1);
     }
     if (s->kind == STMT_ENTRY) gather(g, &s->body, s->name.text, depth);
@@ -85,7 +85,7 @@ static void gather(Golden *g, const StmtList *l, const char *entry, unsigned dep
   }
 }
 
-/* "betas[0]", "layers.bias", "code_b{bits}" */
+/* "betas[0]", "layers.bias", "code_b{bits}", "kind=matrix", "hess[{accepted}]" */
 static json_t *lookup(Golden *g, json_t *in, const char *external) {
   char name[256];
   size_t n = 0;
@@ -94,12 +94,22 @@ static json_t *lookup(Golden *g, json_t *in, const char *external) {
     size_t k = strcspn(p, "}") - 1;
     for (unsigned i = 0; i < g->call.n_hyper; i++)
       if (strlen(g->call.hyper[i].name) == k && !strncmp(g->call.hyper[i].name, p + 1, k)) n += (size_t)snprintf(name + n, 31, "%g", g->call.hyper[i].value);
+    char inside[64];
+    snprintf(inside, sizeof inside, "%.*s", (int)k, p + 1);
+    const EvalArray *counter = evaluator_find(&g->global, inside);
+    if (counter && counter->count == 1) n += (size_t)snprintf(name + n, 31, "%g", counter->data[0]);
     p += k + 1;
     if (!*p) break;
   }
   name[n] = 0;
   json_t *j = json_object_get(in, name);
   if (j) return j;
+  char *equals = strchr(name, '=');
+  if (equals) {                                            /* "kind=matrix": is that the text? */
+    *equals = 0;
+    const char *text = json_string_value(json_object_get(in, name));
+    return !text ? NULL : strcmp(text, equals + 1) ? json_false() : json_true();
+  }
   char *bracket = strchr(name, '['), *dot = strchr(name, '.');
   if (bracket) {
     long k = strtol(bracket + 1, NULL, 10);
@@ -177,7 +187,7 @@ static bool fail(Golden *g, const char *format, const char *a, const char *b) {
 }
 
 static void put(Golden *g, EvalSet *set, const char *name, const json_t *list, unsigned rank, const int64_t *shape) {
-  EvalArray *a = eval_set(g->arena, set, name, rank, shape, NULL);
+  EvalArray *a = evaluator_set(g->arena, set, name, rank, shape, NULL);
   for (int64_t i = 0; i < a->count; i++) {
     const json_t *j = json_is_array(list) ? json_array_get(list, (size_t)i) : list;
     a->data[i] = number(j, !json_is_integer(j));
@@ -194,7 +204,7 @@ static void put_record(Golden *g, EvalSet *set, const char *name, json_t *record
 
 static bool run(Golden *g, const char *entry) {
   g->call.entry = entry;
-  return eval_run(&g->call) || fail(g, "%s%s", g->call.message, "");
+  return evaluator_run(&g->call) || fail(g, "%s%s", g->call.message, "");
 }
 
 static bool has_backward(const Rule *r) {
@@ -214,11 +224,11 @@ static bool call_data(Golden *g) {
     EvalSet *to = o->level == SCOPE_GLOBAL ? &g->global : set;
     if ((j = lookup(g, inputs, o->external))) {
       if (json_is_object(j)) put_record(g, to, o->name, j);
-      else eval_set_number(g->arena, to, o->name, number(j, false));
+      else evaluator_set_number(g->arena, to, o->name, number(j, false));
     } else if ((j = lookup(g, hyper, o->external))) {
       int64_t n = (int64_t)json_array_size(j);
-      if (json_is_array(j)) { EvalArray *a = eval_set(g->arena, to, o->name, 1, &n, NULL); for (int64_t k = 0; k < n; k++) a->data[k] = number(json_array_get(j, (size_t)k), false); }
-      else eval_set_number(g->arena, to, o->name, number(j, false));
+      if (json_is_array(j)) { EvalArray *a = evaluator_set(g->arena, to, o->name, 1, &n, NULL); for (int64_t k = 0; k < n; k++) a->data[k] = number(json_array_get(j, (size_t)k), false); }
+      else evaluator_set_number(g->arena, to, o->name, number(j, false));
     }
   }
   if (!run(g, NULL)) return false;
@@ -227,7 +237,7 @@ static bool call_data(Golden *g) {
     if ((o->role != ROLE_OUT && o->role != ROLE_INOUT) || o->entry || !(j = lookup(g, outputs, o->external))) continue;
     const char *type = json_string_value(json_object_get(j, "dtype"));
     bool exact = type && *type != 'f';
-    compare_list(g, o->external, eval_find(o->level == SCOPE_GLOBAL ? &g->global : set, o->name), json_is_object(j) ? json_object_get(j, "data") : j, false, exact ? HOW_EXACT : HOW_CALL, -1, -1);
+    compare_list(g, o->external, evaluator_find(o->level == SCOPE_GLOBAL ? &g->global : set, o->name), json_is_object(j) ? json_object_get(j, "data") : j, false, exact ? HOW_EXACT : HOW_CALL, -1, -1);
   }
   json_object_foreach(outputs, key, j) {
     bool used = false;
@@ -249,15 +259,15 @@ static bool call_data(Golden *g) {
     bool used = false;
     for (unsigned i = 0; i < g->n && !used; i++) {
       const Declared *o = &g->operands[i];
-      EvalArray *a = o->role == ROLE_OUT ? (o->entry && !strcmp(o->external, key) ? eval_find(set, o->name) : NULL)
-        : *key == 'd' && !strcmp(key + 1, o->external) ? eval_find(set, arena_printf(g->arena, "d%s", o->name)) : NULL;
+      EvalArray *a = o->role == ROLE_OUT ? (o->entry && !strcmp(o->external, key) ? evaluator_find(set, o->name) : NULL)
+        : *key == 'd' && !strcmp(key + 1, o->external) ? evaluator_find(set, arena_printf(g->arena, "d%s", o->name)) : NULL;
       if (!a) continue;
       used = true;
       compare_list(g, key, a, json_object_get(j, "data"), false, HOW_CALL, -1, -1);
     }
     for (unsigned i = 0; i < g->rule->hypers.n && !used; i++) {
       const HyperDecl *h = &g->rule->hypers.at[i];
-      EvalArray *a = *key == 'd' && !strcmp(key + 1, h->external ? h->external : h->name.text) ? eval_find(set, arena_printf(g->arena, "d%s", h->name.text)) : NULL;
+      EvalArray *a = *key == 'd' && !strcmp(key + 1, h->external ? h->external : h->name.text) ? evaluator_find(set, arena_printf(g->arena, "d%s", h->name.text)) : NULL;
       if (a) { used = true; compare_list(g, key, a, json_is_object(j) ? json_object_get(j, "data") : j, false, HOW_CALL, -1, -1); }
     }
     if (!used) { g->report->untested++; snprintf(g->report->note + strlen(g->report->note), sizeof g->report->note - strlen(g->report->note), " %s", key); }
@@ -268,6 +278,12 @@ static bool call_data(Golden *g) {
 /* --- data of steps ------------------------------------------------------------------------------------------------------------------------------------------ */
 
 static json_t *at2(json_t *j, size_t step, size_t tensor) { return json_array_get(json_array_get(j, step), tensor); }
+/* What a tensor is given at a step: of lists a step and tensor; of lists a step, where the file has one tensor; or of one list, given once. */
+static json_t *given(json_t *j, size_t step, size_t tensor) {
+  json_t *row = json_array_get(j, step);
+  if (json_is_number(json_array_get(j, 0))) return j;
+  return json_is_number(json_array_get(row, 0)) ? row : json_array_get(row, tensor);
+}
 
 /* Operands of one entry for one step. False: an input is null, the entry is not called. */
 static bool step_inputs(Golden *g, const char *entry, size_t step, bool *bad) {
@@ -284,22 +300,23 @@ static bool step_inputs(Golden *g, const char *entry, size_t step, bool *bad) {
       json_t *j = json_is_array(of) ? json_array_get(of, step) : NULL;
       if (json_is_null(j)) { there = false; continue; }
       bool f32 = j || (o->d->storage.type && !strcmp(o->d->storage.type, "f32"));
+      if (!j && json_is_number(of)) j = of;
       if (!j) j = lookup(g, hyper, o->external);
       if (!j) j = lookup(g, g->data, o->external);
       if (!j) continue;
       int64_t n = (int64_t)json_array_size(j);
-      EvalArray *a = json_is_array(j) ? eval_set(g->arena, &g->global, o->name, 1, &n, NULL) : eval_set_number(g->arena, &g->global, o->name, number(j, f32));
+      EvalArray *a = json_is_array(j) ? evaluator_set(g->arena, &g->global, o->name, 1, &n, NULL) : evaluator_set_number(g->arena, &g->global, o->name, number(j, f32));
       for (int64_t k = 0; json_is_array(j) && k < n; k++) a->data[k] = number(json_array_get(j, (size_t)k), f32);
       continue;
     }
     for (unsigned t = 0; t < g->call.n_items; t++) {
       json_t *tensor = json_array_get(tensors, t), *dims = json_object_get(tensor, "shape"), *j;
       if (o->level == SCOPE_SCALAR) {
-        if ((j = lookup(g, tensor, o->external)) && !json_is_null(j)) eval_set_number(g->arena, &g->call.items[t], o->name, number(j, false));
-        else if ((j = at2(of, step, t)) && json_is_number(j)) eval_set_number(g->arena, &g->call.items[t], o->name, number(j, true));
+        if ((j = lookup(g, tensor, o->external)) && !json_is_null(j)) evaluator_set_number(g->arena, &g->call.items[t], o->name, number(j, false));
+        else if ((j = at2(of, step, t)) && json_is_number(j)) evaluator_set_number(g->arena, &g->call.items[t], o->name, number(j, true));
         continue;
       }
-      j = at2(of, step, t);
+      j = given(of, step, t);
       if (!j || json_is_null(j)) {
         if (!o->d->optional) { there = false; if (!of && !*bad) { *bad = true; fail(g, "no data for '%s'%s", o->external, ""); } }
         continue;
@@ -332,7 +349,7 @@ static void compare_params(Golden *g, const char *key, const char *param, size_t
   if (is_f64 && json_is_null(json_array_get(want, step))) return;
   for (unsigned t = 0; t < g->call.n_items; t++) {
     json_t *j = at2(want, step, t);
-    if (j && !json_is_null(j)) compare_list(g, key, eval_find(&g->call.items[t], param), j, is_f64, HOW_PARAM, (long)step + 1, (long)t);
+    if (j && !json_is_null(j)) compare_list(g, key, evaluator_find(&g->call.items[t], param), j, is_f64, HOW_PARAM, (long)step + 1, (long)t);
   }
 }
 
@@ -354,20 +371,20 @@ static void compare_states(Golden *g, size_t step, bool last) {
         if (!j || json_is_null(j)) continue;
         if (o->level == SCOPE_GLOBAL) {
           if (json_is_array(j)) j = json_array_get(j, 0);
-          if (!json_is_array(j)) compare_list(g, o->external, eval_find(&g->global, o->name), j, false, HOW_STATE, (long)step + 1, -1);
+          if (!json_is_array(j)) compare_list(g, o->external, evaluator_find(&g->global, o->name), j, false, HOW_STATE, (long)step + 1, -1);
           continue;
         }
         for (unsigned t = 0; t < g->call.n_items; t++)
-          if (json_is_array(j) && !json_is_array(json_array_get(j, t)) && !json_is_null(json_array_get(j, t)) && eval_find(&g->call.items[t], o->name))
-            compare_list(g, o->external, eval_find(&g->call.items[t], o->name), json_array_get(j, t), false, HOW_STATE, (long)step + 1, (long)t);
+          if (json_is_array(j) && !json_is_array(json_array_get(j, t)) && !json_is_null(json_array_get(j, t)) && evaluator_find(&g->call.items[t], o->name))
+            compare_list(g, o->external, evaluator_find(&g->call.items[t], o->name), json_array_get(j, t), false, HOW_STATE, (long)step + 1, (long)t);
       }
       continue;
     }
     bool wide = false;
     json_t *each = o->role == ROLE_OUT ? pick(g, o->external, &wide) : NULL;
     for (unsigned t = 0; t < g->call.n_items; t++) {
-      const EvalArray *a = eval_find(&g->call.items[t], o->name);
-      json_t *j = at2(each, step, t), *k = at2(lookup(g, per_step, o->external), step, t), *end = last ? json_array_get(lookup(g, state, o->external), t) : NULL;
+      const EvalArray *a = evaluator_find(&g->call.items[t], o->name);
+      json_t *j = given(each, step, t), *k = at2(lookup(g, per_step, o->external), step, t), *end = last ? json_array_get(lookup(g, state, o->external), t) : NULL;
       if (!a) continue;
       if (json_is_array(j)) compare_list(g, o->external, a, j, wide, HOW_PARAM, (long)step + 1, (long)t);
       if (json_is_array(k)) compare_list(g, o->external, a, k, false, HOW_STATE, (long)step + 1, (long)t);
@@ -404,7 +421,7 @@ static bool step_data(Golden *g) {
   bool bad = false, from_stored = !strcmp(g->name, "adamw_bf16_sr") || !strcmp(g->name, "adam8bit_blockwise");
   step_inputs(g, NULL, 0, &bad);
   if (bad) return false;
-  if (!eval_init(&g->call)) return fail(g, "initial states: %s%s", g->call.message, "");
+  if (!evaluator_init(&g->call)) return fail(g, "initial states: %s%s", g->call.message, "");
   int64_t t = 0;
   size_t n = (size_t)json_integer_value(steps);
   for (size_t step = 0; step < n; step++) {
@@ -425,7 +442,7 @@ static bool step_data(Golden *g) {
       if (o->role == ROLE_STATE) want = lookup(g, json_object_get(g->data, "state_per_step"), o->external);
       if ((o->role != ROLE_PARAM && o->role != ROLE_STATE) || !want) continue;
       for (unsigned k = 0; k < g->call.n_items; k++) {
-        EvalArray *a = eval_find(&g->call.items[k], o->name);
+        EvalArray *a = evaluator_find(&g->call.items[k], o->name);
         json_t *j = at2(want, step, k);
         for (int64_t e = 0; a && e < a->count; e++) a->data[e] = number(json_array_get(j, (size_t)e), true);
       }
@@ -489,7 +506,8 @@ static bool one(Golden *g, const char *rule) {
   if (dot && !strcmp(dot, ".opt")) snprintf(file, sizeof file, "%s", rule);
   else find_rule(g, rule, file, sizeof file, name, sizeof name);
   if (!load(g, file)) return false;
-  g->rule = eval_rule(g->call.files, *name ? name : NULL);
+  g->rule = evaluator_rule(g->call.files, *name ? name : g->name);
+  if (!g->rule && !*name) g->rule = evaluator_rule(g->call.files, NULL);
   if (!g->rule) return fail(g, "no rule in %s%s", file, "");
   g->call.rule = g->rule->name.text;
   gather(g, &g->rule->body, NULL, 0);
@@ -511,15 +529,15 @@ static bool one(Golden *g, const char *rule) {
     for (unsigned i = 0; i < g->n; i++) if (g->operands[i].role == ROLE_PARAM) param = g->operands[i].name;
     for (unsigned i = 0; i < g->n; i++) {
       int64_t n = 1;
-      if (param && (g->operands[i].role == ROLE_PARAM || g->operands[i].role == ROLE_GRAD)) eval_set(g->arena, &g->call.items[0], g->operands[i].name, 1, &n, NULL);
+      if (param && (g->operands[i].role == ROLE_PARAM || g->operands[i].role == ROLE_GRAD)) evaluator_set(g->arena, &g->call.items[0], g->operands[i].name, 1, &n, NULL);
     }
-    if (!eval_init(&g->call)) return fail(g, "initial states: %s%s", g->call.message, "");
+    if (!evaluator_init(&g->call)) return fail(g, "initial states: %s%s", g->call.message, "");
     for (size_t step = 0; step < json_array_size(values); step++) {
       g->call.t = (int64_t)step + 1;
       if (!run(g, NULL)) return false;
       for (unsigned i = 0; i < g->n; i++)
         if (g->operands[i].level == SCOPE_GLOBAL && (g->operands[i].role == ROLE_OUT || !strcmp(g->operands[i].external, "values")))
-          compare_list(g, g->name, eval_find(&g->global, g->operands[i].name), json_array_get(values, step), false, HOW_HOST, (long)step + 1, -1);
+          compare_list(g, g->name, evaluator_find(&g->global, g->operands[i].name), json_array_get(values, step), false, HOW_HOST, (long)step + 1, -1);
     }
   }
   return true;

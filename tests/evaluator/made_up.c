@@ -16,7 +16,7 @@ double made_up_number(const char *type, uint64_t *seed) {
   double x = ldexp((double)(int64_t)(r % 2000003) - 1000001, -19);
   if (r % 23 == 0) x = 0;
   if (r % 29 == 0) x *= 1e-6;
-  return eval_round(type, x);
+  return evaluator_round(type, x);
 }
 
 const Decl *made_up_decl(const StmtList *l, const char *name) {
@@ -31,18 +31,35 @@ const Decl *made_up_decl(const StmtList *l, const char *name) {
   return NULL;
 }
 
-static int64_t size_of(const Expr *e, int64_t base) {
+static int64_t size_of(const Expr *e, const MadeUp *m) {
   if (!e) return 0;
   if (e->kind == EXPR_INT) return e->value;
-  if (e->kind == EXPR_NAME) return base ? base : 2 + (int64_t)(unsigned char)*e->name % 4;
-  int64_t a = size_of(e->a, base), b = size_of(e->b, base);
+  if (e->kind == EXPR_NAME && m->long_name && !strcmp(e->name, m->long_name)) return m->length;
+  if (e->kind == EXPR_NAME) return m->base ? m->base : 2 + (int64_t)(unsigned char)*e->name % 4;
+  int64_t a = size_of(e->a, m), b = size_of(e->b, m);
   return e->op == OPER_ADD ? a + b : e->op == OPER_MUL ? a * b : e->op == OPER_SUB ? a - b : e->op == OPER_IDIV && b ? a / b : 1;
 }
 
-void made_up_shape(const Decl *d, int64_t base, unsigned *rank, int64_t *shape) {
+void made_up_shape(const Decl *d, const MadeUp *m, unsigned *rank, int64_t *shape) {
   *rank = 0;
   for (unsigned k = 0; k < d->shape->n && k < EVAL_MAX_RANK; k++)
-    if (!d->shape->at[k].ellipsis) shape[(*rank)++] = d->shape->at[k].flat ? 6 : size_of(d->shape->at[k].expr, base);
+    if (!d->shape->at[k].ellipsis) shape[(*rank)++] = d->shape->at[k].flat ? 6 : size_of(d->shape->at[k].expr, m);
+}
+
+unsigned made_up_sizes(const StmtList *l, const char **names, unsigned room) {
+  unsigned n = 0;
+  for (unsigned i = 0; i < l->n; i++)
+    for (unsigned k = 0; l->at[i]->kind == STMT_DECL && l->at[i]->role == ROLE_IN && k < l->at[i]->decls.n; k++) {
+      const Shape *s = l->at[i]->decls.at[k].shape;
+      for (unsigned j = 0; s && j < s->n; j++) {
+        const Expr *e = s->at[j].expr;
+        if (!e || e->kind != EXPR_NAME) continue;
+        bool known = false;
+        for (unsigned q = 0; q < n; q++) known |= !strcmp(names[q], e->name);
+        if (!known && n < room) names[n++] = e->name;
+      }
+    }
+  return n;
 }
 
 double made_up_hyper(const HyperDecl *h, int64_t base) {

@@ -123,7 +123,7 @@ static Whole assign_indexed(Ctx *c, const Stmt *s, Frame *f) {
         axis++;
       }
     }
-    if (b != &c->ell && !x.limit[k]) {                     /* all bare places agree */
+    if (b != &c->ell && b->extent < 0) {                   /* all bare places agree */
       b->extent = ev_range(c, b, s->value, f, b->extent);
       b->extent = ev_range(c, b, &left, f, b->extent);
     }
@@ -327,7 +327,14 @@ static void look_flat(Ctx *c, const Expr *cond, Frame *f, bool enter) {
   }
 }
 
+static bool declares(const StmtList *l) {
+  for (unsigned i = 0; i < l->n; i++)
+    if (l->at[i]->kind == STMT_DECL || l->at[i]->kind == STMT_APPLY || declares(&l->at[i]->body) || declares(&l->at[i]->otherwise)) return true;
+  return false;
+}
+
 static bool run_if(Ctx *c, const Stmt *s, Frame **frames, unsigned n) {
+  if (c->mode != MODE_RUN && !declares(&s->body) && !declares(&s->otherwise)) return true;
   Frame **yes = arena_array(c->arena, n + 1, sizeof *yes), **no = arena_array(c->arena, n + 1, sizeof *no);
   unsigned n_yes = 0, n_no = 0;
   hoist(c, s->cond, frames, n, true);
@@ -391,7 +398,7 @@ static bool run_skip(Ctx *c, const Stmt *s, Frame **frames, unsigned n) {
 }
 
 static bool run_apply(Ctx *c, const Stmt *s, Frame **frames, unsigned n) {
-  const Rule *rule = eval_rule(c->call->files, s->name.text);
+  const Rule *rule = evaluator_rule(c->call->files, s->name.text);
   if (!rule) ev_fail(c, s->where, "unknown rule '%s'", s->name.text);
   Frame **inner = arena_array(c->arena, n + 1, sizeof *inner);
   for (unsigned k = 0; k < n; k++) {

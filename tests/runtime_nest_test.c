@@ -1,16 +1,19 @@
 /* runtime_nest_test.c: every operation of the graph form, in text: the graph interpreter, the kernels of the plain lowering interpreted, and machine
  * code at both levels give the same bits; and they are those of plain C written for this test. */
 #include <CUnit/Basic.h>
+#include <dirent.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "backends/backend.h"
+#include "frontend/frontend.h"
 #include "ir/graph.h"
 #include "passes/pass.h"
 #include "runtime/interp.h"
 #include "runtime/jit.h"
 
-enum { MOST_OPERANDS = 16, MOST_RANK = 4 };
+enum { MOST_OPERANDS = 16, MOST_RANK = 6 };
 
 /* --- a rule in all its forms -------------------------------------------------------------------------------------------------------- */
 
@@ -38,6 +41,8 @@ static Program **lower(Forms *f, Diag *diag, int level) {
   return programs;
 }
 
+static void finish_forms(Forms *, Diag *);
+
 static void make_forms(Forms *f, const char *text) {
   memset(f, 0, sizeof *f);
   f->arena = arena_new(NULL, 0);
@@ -46,6 +51,10 @@ static void make_forms(Forms *f, const char *text) {
   f->module = module_parse(f->arena, diag, &source);
   if (!f->module) say(diag);
   CU_ASSERT_FATAL(f->module != NULL);
+  finish_forms(f, diag);
+}
+
+static void finish_forms(Forms *f, Diag *diag) {
   expand_shapes(f->module);
   bool good = module_verify(f->module, diag);
   if (!good) say(diag);
@@ -83,11 +92,12 @@ typedef struct Data {
   unsigned n_items, n;
   Tensor *tensor;                        /* item*n + operand; those of the call with item 0 */
   char *items, *global, *hyper, *workspace;
-  int64_t *item_shape;
+  int64_t *item_shape; bool matrices;    /* items have rank 2 where that can be */
   size_t workspace_size;
   optc_error error;
 } Data;
 
+static bool matrices;
 static uint64_t seed = 1;
 static uint64_t next_random(void) {
   seed += UINT64_C(0x9e3779b97f4a7c15);
@@ -109,19 +119,20 @@ static void fill(Tensor *t, Type type, bool special) {
 static void make_data(Data *d, Forms *f, unsigned n_items, const int64_t *counts, const char *shapes, bool special) {
   const Module *m = f->module;
   const Layout *l = layout_of(m);
-  *d = (Data){.forms = f, .n_items = n_items, .n = m->n_operands};
+  *d = (Data){.forms = f, .n_items = n_items, .n = m->n_operands, .matrices = matrices};
   d->tensor = arena_array(f->arena, n_items*m->n_operands + 1, sizeof *d->tensor);
   d->items = arena_alloc(f->arena, n_items*l->item_size + 8);
   d->global = arena_alloc(f->arena, l->global_size + 8);
   d->hyper = arena_alloc(f->arena, l->hyper_size + 8);
-  d->item_shape = arena_array(f->arena, n_items + 1, 8);
+  d->item_shape = arena_array(f->arena, 2*n_items + 1, 8);
   for (unsigned k = 0; k < m->n_hypers; k++) memcpy(d->hyper + 8*k, &m->hypers[k].value, 8);
   int64_t t = 2;
   memcpy(d->global, &t, 8);
   for (unsigned i = 0; i < n_items; i++) {
     char *item = d->items + i*l->item_size;
-    int64_t rank = 1, *shape = &d->item_shape[i];
-    *shape = counts[i];
+    int64_t rank = 1 + (matrices && counts[i]%6 == 0), *shape = &d->item_shape[2*i];
+    shape[0] = rank == 2 ? counts[i]/6 : counts[i];
+    shape[1] = 6;
     memcpy(item + l->item_rank, &rank, 8);
     memcpy(item + l->item_shape, &shape, 8);
   }
@@ -135,6 +146,7 @@ static void make_data(Data *d, Forms *f, unsigned n_items, const int64_t *counts
         char key[40];
         snprintf(key, sizeof key, "%s ", o->name);
         const char *at = strstr(shapes, key);
+        while (at && at != shapes && at[-1] != ';') at = strstr(at + 1, key);
         x->count = 1;
         for (at = at ? at + strlen(key) : ""; *at && *at != ';'; x->rank++) { char *end; x->count *= x->shape[x->rank] = strtoll(at, &end, 10); at = end; }
         const optc_shaped s = {NULL, NULL, x->shape, x->rank};
@@ -221,12 +233,11 @@ static const char *difference(const Data *d, const Saved *s) {
 
 static void backwards(void *self, int64_t n, void (*chunk)(void *, int64_t), void *context) { while (n--) chunk(context, n); }
 
-/* Runs the main entry in every form; the data then hold the result. */
-static void run(Data *d, const char *what) {
+/* Runs an entry in every form; the data then hold the result. What the graph interpreter returns is what all must return. */
+static int run_entry(Data *d, unsigned entry, const char *what) {
   const Saved before = save(d);
   Saved want = {0};
-  unsigned entry = 0;
-  for (unsigned i = 0; i < d->forms->module->n_graphs; i++) if (strcmp(d->forms->module->graphs[i]->name, "init") && strcmp(d->forms->module->graphs[i]->name, "layout")) entry = i;
+  int expected = 0;
   for (int form = 0; form < 5; form++) {
     const optc_parallel parallel = {backwards, NULL};
     optc_call call = {.size = sizeof call, .groups = d->hyper, .n_groups = 1, .items = d->items, .n_items = d->n_items, .global = d->global, .error = &d->error,
@@ -234,13 +245,21 @@ static void run(Data *d, const char *what) {
     restore(d, &before);
     memset(d->workspace, 0x7f, d->workspace_size);                          /* nothing may count on what is there */
     int code = optc_drive(d->forms->desc[form], entry, &call, NULL);
-    if (code) printf("\n%s, %s: error %d: %s\n", what, form_names[form], code, d->error.text);
-    CU_ASSERT_EQUAL_FATAL(code, 0);
-    if (!form) { want = save(d); continue; }
+    if (!form) { expected = code; want = save(d); continue; }
+    if (code != expected) printf("\n%s, %s: error %d: %s\n", what, form_names[form], code, d->error.text);
+    CU_ASSERT_EQUAL_FATAL(code, expected);
     const char *differs = difference(d, &want);
     if (differs) { printf("\n%s, %s: %s\n", what, form_names[form], differs); CU_FAIL("other bits"); }
   }
   CU_ASSERT_EQUAL(d->forms->rule[0]->starved, 0);
+  return expected;
+}
+
+/* The main entry. */
+static void run(Data *d, const char *what) {
+  unsigned entry = 0;
+  for (unsigned i = 0; i < d->forms->module->n_graphs; i++) if (strcmp(d->forms->module->graphs[i]->name, "init") && strcmp(d->forms->module->graphs[i]->name, "layout")) entry = i;
+  CU_ASSERT_EQUAL_FATAL(run_entry(d, entry, what), 0);
 }
 
 static Tensor *tensor(Data *d, unsigned item, const char *name) {
@@ -601,6 +620,103 @@ static void skipped_steps_do_not_count(void) {
   drop_forms(&f);
 }
 
+/* --- the rules that ship ------------------------------------------------------------------------------------------------------------------------- */
+
+static const Source *read_source(void *self, Arena *arena, const char *path, const char **why) {
+  FILE *file = fopen(path, "r");
+  *why = "no such file";
+  if (!file) return NULL;
+  char *text = arena_alloc(arena, 1 << 16);
+  size_t n = fread(text, 1, (1 << 16) - 1, file);
+  fclose(file);
+  Source *s = arena_alloc(arena, sizeof *s);
+  *s = (Source){arena_strndup(arena, path, strlen(path)), text, n};
+  return s;
+}
+
+static int64_t number_of(const Data *d, const Node *n, const Tensor *known, unsigned n_known, unsigned self, unsigned axis) {
+  Bits x[3] = {0};
+  const Tensor *t = n->op == OP_SIZE ? &known[n->imm] : NULL;
+  if (t && n->imm == self && (n->aux == (int32_t)axis || n->aux < -2)) return 6;
+  if (t && d->forms->module->operands[n->imm].item_shape) return 6;
+  if (t && n->imm < n_known) return n->aux == -1 ? t->count : n->aux == -2 ? t->rank : n->aux >= 0 ? (n->aux < t->rank ? t->shape[n->aux] : 1) : t->rank + n->aux + 2 >= 0 ? t->shape[t->rank + n->aux + 2] : 1;
+  if (n->op == OP_CONST) return n->imm;
+  if (n->op == OP_HYPER) { int64_t v; memcpy(&v, &d->forms->module->hypers[n->imm].value, 8); return v; }
+  if (!op_is_element((Op)n->op)) return 6;
+  for (unsigned k = 0; k < n->n_args && k < 3; k++) x[k] = (Bits)number_of(d, n->args[k], known, n_known, self, axis);
+  return (int64_t)element_eval((Element)n->op, (Type)n->type, (Type)n->args[n->n_args - 1]->type, x);
+}
+
+/* Shapes in which every size that a tensor names is 6, as make_data reads them. */
+static const char *make_shapes(Forms *f) {
+  const Module *m = f->module;
+  Text out = {.arena = f->arena};
+  Data d = {.forms = f};
+  Tensor *known = arena_array(f->arena, m->n_operands + 1, sizeof *known);
+  for (unsigned k = 0; k < m->n_operands; k++) {
+    const Operand *o = &m->operands[k];
+    if (!operand_is_shaped(o) || o->shape->rank > MOST_RANK) continue;
+    text_add(&out, "%s", o->name);
+    known[k].count = 1;
+    for (unsigned a = 0; a < o->shape->rank; a++) {
+      int64_t n = number_of(&d, o->shape->extent[a], known, k, k, a);
+      known[k].shape[known[k].rank++] = n < 0 ? 0 : n > 64 ? 64 : n;
+      known[k].count *= known[k].shape[a];
+      text_add(&out, " %lld", (long long)known[k].shape[a]);
+    }
+    text_add(&out, ";");
+  }
+  return out.length ? out.data : "";
+}
+
+static unsigned called;
+static void rule_gives_one_result(const char *path, const Source *source, const char *name) {
+  Forms f = {.arena = arena_new(NULL, 0)};
+  Diag *diag = diag_new(f.arena, 0);
+  const FrontendOptions options = {.read = read_source, .rule = name};
+  const FileSet *files = frontend_load(f.arena, diag, source, &options);
+  f.module = files ? frontend_lower(f.arena, diag, files, &options) : NULL;
+  if (!f.module || diag_errors(diag)) { arena_free(f.arena); return; }     /* what the front end refuses is for its own tests */
+  finish_forms(&f, diag);
+  for (unsigned k = 0; k < f.module->n_hypers; k++)
+    if (!f.module->hypers[k].has_default) f.module->hypers[k].value = f.module->hypers[k].type == TYPE_F64 ? bits_from_f64(0.5, TYPE_F64) : 2 - (f.module->hypers[k].type == TYPE_BOOL);
+  if (getenv("FORMS_TRACE")) fprintf(stderr, "%s %s\n", path, name);
+  static const int64_t counts[3] = {24, 7, 36};
+  const char *what = arena_printf(f.arena, "%s, %s", path, name), *shapes = make_shapes(&f);
+  unsigned items = 1;
+  for (unsigned k = 0; k < f.module->n_operands; k++) if (f.module->operands[k].item_shape) items = 3;
+  matrices = true;
+  for (int special = 0; special < 2; special++) {
+    Data d;
+    make_data(&d, &f, items, counts, shapes, special);
+    for (unsigned e = 0; e < f.module->n_graphs; e++)
+      if (strcmp(f.module->graphs[e]->name, "layout")) called += run_entry(&d, e, arena_printf(f.arena, "%s, entry %s", what, f.module->graphs[e]->name)) == 0;
+  }
+  matrices = false;
+  drop_forms(&f);
+}
+
+static void shipped_rules_give_the_same_bits(void) {
+  DIR *folder = opendir("rules");
+  CU_ASSERT_FATAL(folder != NULL);
+  called = 0;
+  for (struct dirent *entry; (entry = readdir(folder));) {
+    size_t n = strlen(entry->d_name);
+    if (n < 5 || strcmp(entry->d_name + n - 4, ".opt")) continue;
+    Arena *arena = arena_new(NULL, 0);
+    const char *why, *path = arena_printf(arena, "rules/%s", entry->d_name);
+    const Source *source = read_source(NULL, arena, path, &why);
+    for (const char *at = source->text; (at = strstr(at, "\nrule ")); at++) {
+      char name[100];
+      if (sscanf(at + 6, "%99[a-z_A-Z0-9]", name) == 1) rule_gives_one_result(path, source, name);
+    }
+    arena_free(arena);
+  }
+  closedir(folder);
+  printf("%u calls ", called);
+  CU_ASSERT(called > 200);
+}
+
 int main(void) {
   CU_initialize_registry();
   CU_pSuite s = CU_add_suite("loop nests", NULL, NULL);
@@ -615,6 +731,7 @@ int main(void) {
   T(matrices_are_decomposed);
   T(strided_tensors_are_copied);
   T(skipped_steps_do_not_count);
+  T(shipped_rules_give_the_same_bits);
   CU_basic_set_mode(CU_BRM_VERBOSE);
   CU_basic_run_tests();
   unsigned failures = CU_get_number_of_failures();

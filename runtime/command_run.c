@@ -8,8 +8,9 @@
 #include <time.h>
 #include <unistd.h>
 #include "runtime/command.h"
+#include "runtime/command_run.h"
 
-enum { MAX_SETS = 64, MAX_STREAMS = 32, CHUNK = 65536 };
+enum { MAX_STREAMS = 32, CHUNK = 65536 };
 
 typedef struct Request {
   Common common;
@@ -17,7 +18,8 @@ typedef struct Request {
   long long elements, steps, threads;
   int backend;
   bool json;
-  const char *set[MAX_SETS]; int n_sets;
+  const char *set[RUN_MAX_SETS]; int n_sets;
+  RunWish wish;
   Timing timing;
 } Request;
 
@@ -25,12 +27,14 @@ typedef struct Request {
 typedef struct Data {
   const optc_rule *rule;
   int entry, n_operands;
-  int64_t n;
-  DLTensor *tensor, **pointer;
+  int64_t n;                             /* elements of the item, or of the largest tensor */
+  bool own;                              /* tensors have shapes of their own: bytes are those of a call */
+  DLTensor *tensor, **pointer, **globals;
+  RunShape *shape;                       /* one an operand */
   char **map; size_t *mapped;
   double *scalar, *global, *hyper;
   int read, written;                     /* tensors */
-  long long bytes_read, bytes_written;   /* an element */
+  long long bytes_read, bytes_written;   /* an element, or a call */
   float *stream_read[MAX_STREAMS], *stream_written[MAX_STREAMS];
   int64_t words_read[MAX_STREAMS], words_written[MAX_STREAMS];
   int streams_read, streams_written;
@@ -153,41 +157,87 @@ static const struct { const char *name; DLDataType type; } types[] = {
   {"bool", {kDLBool, 8, 1}}, {"i8", {kDLInt, 8, 1}},      {"u8", {kDLUInt, 8, 1}},   {"i32", {kDLInt, 32, 1}},  {"i64", {kDLInt, 64, 1}},
   {"bf16", {kDLBfloat, 16, 1}}, {"f16", {kDLFloat, 16, 1}}, {"f32", {kDLFloat, 32, 1}}, {"f64", {kDLFloat, 64, 1}}};
 
-static int make_data(Data *d, const optc_parallel *parallel) {
+static int call_failed(const optc_error *e, const char *entry) {
+  fprintf(stderr, "optc: error: entry %s: %s", entry, e->text ? e->text : "call failed");
+  for (int i = 0; i < e->n; i++) fprintf(stderr, "%s%.17g", i ? ", " : " (", e->value[i]);
+  fprintf(stderr, "%s\n", e->n ? ")" : "");
+  return e->code == OPTC_E_INTERNAL ? COMMAND_INTERNAL : COMMAND_INPUT;
+}
+
+/* Memory and numbers of one tensor, and the streams of the probe. */
+static int make_tensor(Data *d, int k, const optc_operand_info *info, const optc_parallel *parallel) {
+  DLTensor *t = &d->tensor[k];
+  const RunShape *s = &d->shape[k];
+  int64_t n = 1;
+  for (size_t i = 0; i < sizeof types/sizeof *types; i++)
+    if (!strcmp(types[i].name, info->type)) t->dtype = types[i].type;
+  for (int a = 0; a < s->rank; a++)
+    if (__builtin_mul_overflow(n, s->extent[a], &n) || n > (int64_t)1 << 40) return command_error(COMMAND_USAGE, "tensor '%s' has too many elements", info->name);
+  t->device.device_type = kDLCPU;
+  t->ndim = s->rank;
+  t->shape = d->shape[k].extent;
+  t->data = buffer((size_t)n*(size_t)info->bytes, k, &d->map[k], &d->mapped[k]);
+  if (!t->data) return command_error(COMMAND_INPUT, "out of memory: %lld elements of '%s'", (long long)n, info->name);
+  (info->scope == OPTC_SCOPE_CALL ? d->globals : d->pointer)[k] = t;
+  Fill fill = {.t = t, .seed = mix((uint64_t)k + 1), .n = n, .scale = info->role == OPTC_ROLE_GRAD ? 0.01 : 0.1};
+  parallel->run(parallel->self, (n + CHUNK - 1)/CHUNK, fill_chunk, &fill);
+  int use = optc_rule_use(d->rule, d->entry, k);
+  int64_t words = n*info->bytes/4, bytes = d->own ? n*info->bytes : info->bytes;
+  bool read = use & OPTC_USE_READ, written = use & OPTC_USE_WRITTEN;
+  d->n = n > d->n ? n : d->n;
+  d->read += read;
+  d->written += written;
+  d->bytes_read += read ? bytes : 0;
+  d->bytes_written += written ? bytes : 0;
+  if (written && d->streams_written < MAX_STREAMS) { d->words_written[d->streams_written] = words; d->stream_written[d->streams_written++] = t->data; }
+  else if (read && d->streams_read < MAX_STREAMS) { d->words_read[d->streams_read] = words; d->stream_read[d->streams_read++] = t->data; }
+  return -1;
+}
+
+static int make_data(Data *d, const Request *r, const optc_parallel *parallel) {
   size_t n = (size_t)d->n_operands + 1;
   d->tensor = calloc(n, sizeof *d->tensor);
   d->pointer = calloc(n, sizeof *d->pointer);
+  d->globals = calloc(n, sizeof *d->globals);
+  d->shape = calloc(n, sizeof *d->shape);
   d->map = calloc(n, sizeof *d->map);
   d->mapped = calloc(n, sizeof *d->mapped);
   d->scalar = calloc(n, sizeof *d->scalar);
   d->global = calloc(n, sizeof *d->global);
-  if (!d->tensor || !d->pointer || !d->map || !d->mapped || !d->scalar || !d->global) return command_error(COMMAND_INPUT, "out of memory");
-  for (int k = 0; k < d->n_operands; k++) {
+  if (!d->tensor || !d->pointer || !d->globals || !d->shape || !d->map || !d->mapped || !d->scalar || !d->global) return command_error(COMMAND_INPUT, "out of memory");
+  int code = run_shapes(d->rule, &r->wish, d->hyper, d->shape);
+  if (code >= 0) return code;
+  for (int pass = 0; pass < 2 && code < 0; pass++)
+    for (int k = 0; k < d->n_operands && code < 0; k++) {
+      optc_operand_info info;
+      optc_rule_operand(d->rule, k, &info);
+      if (!info.tensor && info.has_default) (info.scope == OPTC_SCOPE_CALL ? d->global : d->scalar)[k] = info.value;
+      if (!info.tensor) continue;
+      if (!pass) d->own |= !info.item_shape;
+      else if (d->shape[k].known) code = make_tensor(d, k, &info, parallel);
+    }
+  return code;
+}
+
+/* States with a shape of their own, as the layout of the item says. */
+static int make_states(Data *d, const optc_call_args *call, const optc_parallel *parallel) {
+  optc_state_info *states = calloc((size_t)d->n_operands + 1, sizeof *states), *s = states;
+  if (!states) return command_error(COMMAND_INPUT, "out of memory");
+  int status = optc_rule_layout(d->rule, call, 0, states), code = -1;
+  if (status != OPTC_OK) code = call_failed(call->error, "layout");
+  for (int k = 0; k < d->n_operands && code < 0; k++) {
     optc_operand_info info;
     optc_rule_operand(d->rule, k, &info);
-    if (info.scope != OPTC_SCOPE_TENSOR) continue;
-    DLTensor *t = &d->tensor[k];
-    for (size_t i = 0; i < sizeof types/sizeof *types; i++)
-      if (!strcmp(types[i].name, info.type)) t->dtype = types[i].type;
-    t->device.device_type = kDLCPU;
-    t->ndim = 1;
-    t->shape = &d->n;
-    t->data = buffer((size_t)d->n*(size_t)info.bytes, k, &d->map[k], &d->mapped[k]);
-    if (!t->data) return command_error(COMMAND_INPUT, "out of memory: %lld elements of '%s'", (long long)d->n, info.name);
-    d->pointer[k] = t;
-    Fill fill = {.t = t, .seed = mix((uint64_t)k + 1), .n = d->n, .scale = info.role == OPTC_ROLE_GRAD ? 0.01 : 0.1};
-    parallel->run(parallel->self, (d->n + CHUNK - 1)/CHUNK, fill_chunk, &fill);
-    int use = optc_rule_use(d->rule, d->entry, k);
-    int64_t words = d->n*info.bytes/4;
-    bool read = use & OPTC_USE_READ, written = use & OPTC_USE_WRITTEN;
-    d->read += read;
-    d->written += written;
-    d->bytes_read += read ? info.bytes : 0;
-    d->bytes_written += written ? info.bytes : 0;
-    if (written && d->streams_written < MAX_STREAMS) { d->words_written[d->streams_written] = words; d->stream_written[d->streams_written++] = t->data; }
-    else if (read && d->streams_read < MAX_STREAMS) { d->words_read[d->streams_read] = words; d->stream_read[d->streams_read++] = t->data; }
+    if (info.role != OPTC_ROLE_STATE) continue;
+    if (info.tensor && s->exists && !d->shape[k].known) {
+      d->shape[k].rank = (int)s->rank;
+      memcpy(d->shape[k].extent, s->shape, sizeof s->shape);
+      code = make_tensor(d, k, &info, parallel);
+    }
+    s++;
   }
-  return -1;
+  free(states);
+  return code;
 }
 
 static void free_data(Data *d) {
@@ -195,6 +245,8 @@ static void free_data(Data *d) {
     if (d->map[k]) munmap(d->map[k], d->mapped[k]);
   free(d->tensor);
   free(d->pointer);
+  free(d->globals);
+  free(d->shape);
   free(d->map);
   free(d->mapped);
   free(d->scalar);
@@ -240,20 +292,16 @@ static int set_hypers(Data *d, const Request *r) {
   return code;
 }
 
-static int call_failed(const optc_error *e, const char *entry) {
-  fprintf(stderr, "optc: error: entry %s: %s", entry, e->text ? e->text : "call failed");
-  for (int i = 0; i < e->n; i++) fprintf(stderr, "%s%.17g", i ? ", " : " (", e->value[i]);
-  fprintf(stderr, "%s\n", e->n ? ")" : "");
-  return e->code == OPTC_E_INTERNAL ? COMMAND_INTERNAL : COMMAND_INPUT;
-}
-
 /* --- measuring --------------------------------------------------------------------------------------------------------------------------- */
 static int measure(Request *r, Data *d, const optc_parallel *parallel, double compile_ms) {
   int64_t t = 0;
   optc_error error = {0};
   const double *groups[] = {d->hyper};
   optc_item_args item = {.tensor = d->pointer, .scalar = d->scalar};
-  optc_call_args call = {.size = sizeof call, .groups = groups, .n_groups = 1, .items = &item, .n_items = 1, .global_scalar = d->global, .t = &t, .parallel = parallel, .error = &error};
+  optc_call_args call = {.size = sizeof call, .groups = groups, .n_groups = 1, .items = &item, .n_items = 1, .global_scalar = d->global, .t = &t, .parallel = parallel, .error = &error,
+    .global_tensor = d->globals};
+  int made = make_states(d, &call, parallel);
+  if (made >= 0) return made;
   int init = optc_rule_entry(d->rule, "init");
   if (init >= 0 && optc_rule_call(d->rule, init, &call)) return call_failed(&error, "init");
   double *own = calloc((size_t)r->steps, sizeof *own), *probe = calloc((size_t)r->steps, sizeof *probe);
@@ -272,7 +320,7 @@ static int measure(Request *r, Data *d, const optc_parallel *parallel, double co
     double probe_bytes = 0;
     for (int k = 0; k < d->streams_read; k++) probe_bytes += 4.0*(double)d->words_read[k];
     for (int k = 0; k < d->streams_written; k++) probe_bytes += 8.0*(double)d->words_written[k];
-    double moved = (double)(d->bytes_read + d->bytes_written)*(double)d->n, rate = moved/step*1e-9, reference_rate = probe_bytes/reference*1e-9;
+    double moved = (double)(d->bytes_read + d->bytes_written)*(d->own ? 1 : (double)d->n), rate = moved/step*1e-9, reference_rate = probe_bytes/reference*1e-9;
     if (r->json)
       printf("{\"rule\": \"%s\", \"entry\": \"%s\", \"elements\": %lld, \"steps\": %lld, \"threads\": %lld, \"compile_ms\": %.3f, \"step_ms\": %.6f, \"best_ms\": %.6f, "
              "\"bytes_read\": %lld, \"bytes_written\": %lld, \"gb_per_s\": %.3f, \"probe_ms\": %.6f, \"probe_gb_per_s\": %.3f, \"share\": %.4f}\n",
@@ -283,7 +331,7 @@ static int measure(Request *r, Data *d, const optc_parallel *parallel, double co
              r->threads, r->threads == 1 ? "" : "s");
       printf("  compile    %10.3f ms\n", compile_ms);
       printf("  step       %10.3f ms (median; best %.3f)\n", 1e3*step, 1e3*best);
-      printf("  bytes      %10lld an element (%d tensors read, %d written)\n", d->bytes_read + d->bytes_written, d->read, d->written);
+      printf("  bytes      %10lld %s (%d tensors read, %d written)\n", d->bytes_read + d->bytes_written, d->own ? "a call" : "an element", d->read, d->written);
       printf("  bandwidth  %10.2f GB/s\n", rate);
       printf("  probe      %10.2f GB/s (the same streams, additions only)\n", reference_rate);
       printf("  share      %10.3f of the probe\n", rate/reference_rate);
@@ -318,12 +366,13 @@ static int run(Request *r, optc_context *cx) {
   double compile_ms = 1e3*(seconds() - begin);
   int code = command_report(cx, status, r->common.json);
   if (code) return code;
-  Data d = {.rule = rule, .entry = choose_entry(rule, r->entry), .n_operands = optc_rule_operands(rule), .n = r->elements};
+  Data d = {.rule = rule, .entry = choose_entry(rule, r->entry), .n_operands = optc_rule_operands(rule)};
+  r->wish.elements = r->elements;
   optc_parallel parallel = optc_parallel_openmp((int)r->threads);
   if (d.entry < 0) code = command_error(COMMAND_USAGE, "the rule has no entry '%s'", r->entry ? r->entry : "step");
   else {
     code = set_hypers(&d, r);
-    if (code < 0) code = make_data(&d, &parallel);
+    if (code < 0) code = make_data(&d, r, &parallel);
     if (code < 0) code = measure(r, &d, &parallel, compile_ms);
   }
   free_data(&d);
@@ -347,9 +396,14 @@ static int take_option(Request *r, const Options *o, int id) {
   case OPTION_MCPU: r->cpu = strncmp(o->value, "cpu=", 4) ? o->value : o->value + 4; break;
   case OPTION_CACHE_DIR: r->cache_dir = o->value; break;
   case OPTION_SET:
-    if (r->n_sets == MAX_SETS) return command_error(COMMAND_USAGE, "--set is given too often");
+    if (r->n_sets == RUN_MAX_SETS) return command_error(COMMAND_USAGE, "--set is given too often");
     r->set[r->n_sets++] = o->value;
     break;
+  case OPTION_SHAPE:
+    if (r->wish.n_shapes == RUN_MAX_SETS) return command_error(COMMAND_USAGE, "--shape is given too often");
+    r->wish.shape[r->wish.n_shapes++] = o->value;
+    break;
+  case OPTION_SIZE: return run_sizes(o->value, &r->wish.sizes);
   case OPTION_BACKEND:
     for (int i = 0; i < 3; i++)
       if (!strcmp(o->value, backends[i])) { r->backend = i; return -1; }

@@ -1,0 +1,15 @@
+/* command_run.h: shapes of the made-up tensors of `optc run`; for the files command_run*.c only. */
+#ifndef OPTC_RUNTIME_COMMAND_RUN_H
+#define OPTC_RUNTIME_COMMAND_RUN_H
+#include "runtime/command_shape.h"
+#include "runtime/optc.h"
+
+enum { RUN_MAX_SETS = 64 };
+typedef struct RunShape { bool known; int rank; int64_t extent[SHAPE_MAX]; } RunShape;
+/* What was asked for: `--shape Q=2,4,64,32`, `--size N=1024,D=64`, elements of an item. */
+typedef struct RunWish { const char *shape[RUN_MAX_SETS]; int n_shapes; ShapeNames sizes; int64_t elements; } RunWish;
+
+/* One shape an operand; those of states with their own shape are left to the layout. -1, or the exit code after an error that was reported. */
+int run_shapes(const optc_rule *, const RunWish *, const double *hyper, RunShape *);
+int run_sizes(const char *text, ShapeNames *);
+#endif

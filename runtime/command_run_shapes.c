@@ -1,0 +1,100 @@
+/* command_run_shapes.c: shapes of the made-up tensors of `optc run`: what was asked for, sizes that follow, small defaults for the rest. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "runtime/command.h"
+#include "runtime/command_run.h"
+
+/* Sizes by the names that papers use. The last line is for all others. */
+static const struct { const char *names; int64_t value; } usual[] = {{"B", 2}, {"H", 4}, {"G", 2}, {"N M T S L", 128}, {"D E C P", 32}, {"", 8}};
+
+static int64_t usual_size(const char *name) {
+  size_t k = 0;
+  while (*usual[k].names && (strlen(name) != 1 || !strchr(usual[k].names, *name))) k++;
+  return usual[k].value;
+}
+
+/* "NAME=1,2,3" for an operand. */
+static int asked_shape(const optc_rule *rule, const char *text, ShapeNames *sizes, RunShape *shapes) {
+  const char *equals = strchr(text, '=');
+  for (int k = 0; equals && k < optc_rule_operands(rule); k++) {
+    optc_operand_info o;
+    optc_rule_operand(rule, k, &o);
+    if (!o.tensor || strlen(o.name) != (size_t)(equals - text) || memcmp(o.name, text, (size_t)(equals - text))) continue;
+    RunShape *s = &shapes[k];
+    s->rank = 0;
+    for (const char *at = equals + 1; *at;) {
+      char *end;
+      long long n = strtoll(at, &end, 10);
+      if (end == at || n < 0 || s->rank == SHAPE_MAX || (*end && *end != ',')) return command_error(COMMAND_USAGE, "--shape wants NAME=N,M,.., not '%s'", text);
+      s->extent[s->rank++] = n;
+      at = *end ? end + 1 : end;
+    }
+    s->known = true;
+    if (o.shape) shape_learn(sizes, o.shape, s->rank, s->extent);
+    return -1;
+  }
+  return command_error(COMMAND_USAGE, "--shape: the rule has no tensor of that name, or there is no '=': '%s'", text);
+}
+
+/* The shape of the item: what its param says, of about `elements` elements. */
+static void item_shape(const optc_operand_info *o, ShapeNames *sizes, int64_t elements, RunShape *s) {
+  char unknown[48];
+  int axes = 1;
+  for (const char *c = o->shape; c && *c; c++) axes += *c == ',';
+  int64_t side = axes > 1 ? (int64_t)(pow((double)elements, 1.0/axes) + 0.5) : elements;
+  while (o->shape && (s->rank = shape_evaluate(sizes, o->shape, s->extent, unknown)) < 0 && *unknown) shape_set(sizes, unknown, side);
+  if (o->shape && s->rank > 0) return;
+  s->rank = 1;
+  s->extent[0] = elements;
+}
+
+int run_shapes(const optc_rule *rule, const RunWish *wish, const double *hyper, RunShape *shapes) {
+  ShapeNames sizes = wish->sizes;
+  const RunShape *item = NULL;
+  for (int i = 0; i < wish->n_shapes; i++) {
+    int code = asked_shape(rule, wish->shape[i], &sizes, shapes);
+    if (code >= 0) return code;
+  }
+  for (int i = 0; i < optc_rule_hypers(rule); i++) {
+    optc_hyper_info h;
+    optc_rule_hyper(rule, i, &h);
+    if (h.type == 1) shape_set(&sizes, h.name, (int64_t)hyper[i]);
+  }
+  for (int pass = 0; pass < 3; pass++)                       /* the item; what is read; what is written */
+    for (int k = 0; k < optc_rule_operands(rule); k++) {
+      optc_operand_info o;
+      char unknown[48];
+      RunShape *s = &shapes[k];
+      optc_rule_operand(rule, k, &o);
+      bool written = o.role == OPTC_ROLE_OUT;
+      if (!o.tensor || (o.role == OPTC_ROLE_STATE && !o.item_shape) || (o.item_shape ? pass != 0 : pass != 1 + written)) continue;
+      if (o.item_shape && item) { *s = *item; continue; }
+      if (o.item_shape && !s->known) item_shape(&o, &sizes, wish->elements, s);
+      else if (!s->known) {
+        s->rank = 0;
+        while (o.shape && (s->rank = shape_evaluate(&sizes, o.shape, s->extent, unknown)) < 0 && *unknown) {
+          if (written) return command_error(COMMAND_USAGE, "the shape of '%s', %s, depends on '%s': --shape %s=..., or --size %s=...", o.name, o.shape, unknown, o.name, unknown);
+          shape_set(&sizes, unknown, usual_size(unknown));
+        }
+        if (s->rank < 0) return command_error(COMMAND_USAGE, "the shape of '%s' is %s: --shape %s=...", o.name, o.shape, o.name);
+      }
+      s->known = true;
+      if (o.item_shape) item = s;
+    }
+  return -1;
+}
+
+int run_sizes(const char *text, ShapeNames *sizes) {
+  char copy[1024], *rest = NULL;
+  if (strlen(text) >= sizeof copy) return command_error(COMMAND_USAGE, "--size is too long");
+  strcpy(copy, text);
+  for (char *one = strtok_r(copy, ",", &rest); one; one = strtok_r(NULL, ",", &rest)) {
+    char *equals = strchr(one, '=');
+    long long n;
+    if (equals) *equals = 0;
+    if (!equals || !command_count(equals + 1, &n)) return command_error(COMMAND_USAGE, "--size wants NAME=N,.., not '%s'", text);
+    shape_set(sizes, one, n);
+  }
+  return -1;
+}

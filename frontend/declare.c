@@ -87,9 +87,7 @@ void declare_hypers(Lower *l) {
   l->hypers = arena_array(l->arena, l->rule->hypers.n, sizeof *l->hypers);
   for (unsigned i = 0; i < l->rule->hypers.n; i++) {
     const HyperDecl *d = &l->rule->hypers.at[i];
-    l->declaring = true;
     bool is_free = name_is_free(l, d->name.text, d->name.where);
-    l->declaring = false;
     Hyper h = {.name = d->name.text, .external = d->external, .doc = d->doc, .type = hyper_type(l, d), .is_const = d->is_const, .where = d->name.where};
     if (!d->value && d->is_const) lower_error(l, d->name.where, "'const %s' needs its value", d->name.text);
     m->hypers = arena_grow(l->arena, m->hypers, &l->hypers_capacity, m->n_hypers + 1, sizeof *m->hypers);
@@ -316,10 +314,7 @@ static int operand_for(Lower *l, const Stmt *s, const Decl *d, Type type, bool i
 static void declare_one(Lower *l, const Stmt *s, const Decl *d) {
   Module *m = l->module;
   bool tensor = s->scope == SCOPE_TENSOR, items = tensor && l->has_param && (!d->shape || shape_is_items(l, d->shape));
-  l->declaring = true;
-  bool is_free = name_is_free(l, d->name, d->where);
-  l->declaring = false;
-  if (!is_free) return;
+  if (!name_is_free(l, d->name, d->where)) return;
   Type type = TYPE_F32;
   int index = -1;
   if (declaration_good(l, s, d) && storage_type(l, &d->storage, tensor ? TYPE_F32 : TYPE_F64, &type)) index = operand_for(l, s, d, type, items);

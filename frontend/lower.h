@@ -156,7 +156,7 @@ struct Lower {
   Call *calls; unsigned n_calls;
   Insert *insert;
   bool in_fn;
-  bool declaring;                        /* an operand or hyper-parameter: its name may be a function's, which it hides */
+  bool declaring_fn;                     /* its name may not be a function's of the language; values may share one */
   bool first;                            /* in the first value of a state: the step is 0 */
   unsigned depth; unsigned steps; bool exhausted;
   size_t hypers_capacity, operands_capacity, graphs_capacity;

@@ -241,6 +241,8 @@ Value lower_call(Lower *l, const Expr *e) {
   Binding *binding = scope_find(l->scope, e->name);
   Value called = name_value(l, e->name, e->op_where, true);
   if (called.fn) return call_fn(l, e, called);
+  bool hides = binding && !called.builtin && builtin_find(e->name);      /* values and functions of the language have names of their own */
+  if (hides) return call_builtin(l, e, builtin_find(e->name));
   if (called.builtin) return call_builtin(l, e, called.builtin);
   if (called.node || (binding && !binding->poison)) {
     if (lower_error(l, e->op_where, "'%s' is a value, not a function", e->name) && binding)

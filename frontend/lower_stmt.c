@@ -54,7 +54,7 @@ static void assign(Lower *l, const Stmt *s) {
   v.operand = 0;
   v.name = name;
   if (!binding) {
-    bool is_free = l->in_fn ? !builtin_find(name) && strcmp(name, "t") : name_is_free(l, name, s->name.where);
+    bool is_free = l->in_fn ? strcmp(name, "t") : name_is_free(l, name, s->name.where);
     if (!is_free && l->in_fn) lower_error(l, s->name.where, "'%s' is predeclared and cannot be assigned", name);
     if (!is_free) return;
     binding = scope_add(l, symbol_new(l, name, SYMBOL_LOCAL, 0, s->name.where));
@@ -232,7 +232,11 @@ void lower_require(Lower *l, const Stmt *s) {
 void lower_register_fns(Lower *l, const StmtList *list) {
   for (unsigned i = 0; i < list->n; i++) {
     const Stmt *s = list->at[i];
-    if (s->kind != STMT_FN || !name_is_free(l, s->fn->name.text, s->fn->name.where)) continue;
+    if (s->kind != STMT_FN) continue;
+    l->declaring_fn = true;
+    bool is_free = name_is_free(l, s->fn->name.text, s->fn->name.where);
+    l->declaring_fn = false;
+    if (!is_free) continue;
     names_check_parameters(l, s->fn);
     Binding *binding = scope_add(l, symbol_new(l, s->fn->name.text, SYMBOL_FN, 0, s->fn->name.where));
     binding->value = (Value){.fn = s->fn, .home = l->scope};

@@ -197,8 +197,8 @@ bool name_is_free(Lower *l, const char *name, Range where) {
     if (lower_error(l, where, "'%s' is declared twice", name)) diag_note(l->diag, binding->symbol->where, "first declared here");
     return false;
   }
-  if ((!strcmp(name, "t") && (l->has_step || !l->declaring)) || !strcmp(name, "all")) { lower_error(l, where, "'%s' is predeclared", name); return false; }
-  if (l->declaring) return true;
+  if ((!strcmp(name, "t") && l->has_step) || !strcmp(name, "all")) { lower_error(l, where, "'%s' is predeclared", name); return false; }
+  if (!l->declaring_fn) return true;
   if (builtin_find(name)) { lower_error(l, where, "'%s' is a function of the language and cannot be a name", name); return false; }
   return true;
 }

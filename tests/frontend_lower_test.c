@@ -436,7 +436,7 @@ static void test_names_that_are_wrong_are_reported_once_with_a_suggestion(void) 
     {"state `m` = 1", "'m' is declared twice"},
     {"in `lr`", "'lr' is declared twice"},
     {"state `t`", "'t' is predeclared"},
-    {"`norm` = g", "'norm' is a function of the language and cannot be a name"},
+    {"fn `norm`(x) = x\np = g", "'norm' is a function of the language and cannot be a name"},
     {"m = `lr`(g)", "'lr' is a value, not a function"},
     {"m = `sqrt`", "'sqrt' is a function; call it"},
     {"`undefined` += 1", "unknown name 'undefined'"},

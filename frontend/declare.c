@@ -234,8 +234,8 @@ static bool declaration_good(Lower *l, const Stmt *s, const Decl *d) {
     lower_error(l, d->where, "the shape of '%s' is not known: give it, the rule has no param", d->name);
     return false;
   }
-  if (d->optional && (!tensor || (s->role != ROLE_GRAD && s->role != ROLE_IN))) {
-    lower_error(l, d->where, "only a tensor that is read (grad, in) can be optional");
+  if (d->optional && (s->scope == SCOPE_SCALAR || s->role == ROLE_STATE || s->role == ROLE_OUT)) {
+    lower_error(l, d->where, "only a tensor that the caller gives (param, grad, in, inout) can be optional");
     return false;
   }
   if (d->value && s->role != ROLE_STATE && !(s->role == ROLE_IN && s->scope == SCOPE_SCALAR)) {

@@ -103,10 +103,11 @@ static bool tensor_named(Search *s, const Env *env, const char *name, Axes *axes
   const Expr *r = resolve(&env, &e);
   if (!r || r->kind != EXPR_NAME || index_find(s->l->ix, r->name) >= 0) return false;
   Binding *b = scope_find(env->scope, r->name);
+  if (b && b->poison) s->l->range_poisoned = true;
   if (!b || b->poison || b->partial || b->symbol->kind == SYMBOL_FN || b->symbol->kind == SYMBOL_SIZE) return false;
   *shown = r->name;
   Value v = binding_current(s->l, b);
-  return v.node && v.tensor && axes_of(s->l, &v, NULL, (Range){0}, axes);
+  return v.node && v.tensor && axes_of(s->l, &v, axes);
 }
 
 static void found(Search *s, const Node *extent, unsigned axis, const char *tensor) {
@@ -184,6 +185,7 @@ static void search_block(Search *s, const Env *env, const StmtList *list) {
 const Node *index_range(Lower *l, const char *name, const Expr *e, const StmtList *block, const Node *extent, const char *what, Range where) {
   Search s = {.l = l, .name = name, .extent = extent, .what = what, .where = where};
   Env env = {.scope = l->scope};
+  l->range_poisoned = false;
   if (e) search(&s, &env, e);
   if (block) search_block(&s, &env, block);
   return s.extent;

@@ -65,6 +65,7 @@ static Value final_value(Lower *l, const Final *f, const Operand *o, const Node 
   Value entry = operand_at_entry(l, f->symbol), v = f->value.node ? f->value : entry;
   bool keeps = o->role != ROLE_OUT;
   *when = f->symbol->guard;
+  if (o->optional) *when = bool_and(l, *when, graph_node(l->graph, OP_PRESENT, TYPE_BOOL, graph_scalar_space(l->graph), f->symbol->index, 0, 0, NULL));
   if (v.node == entry.node && keeps && !l->skips) return (Value){0};
   bool same = v.node == entry.node;
   for (const Skip *s = l->skips; s; s = s->earlier) {

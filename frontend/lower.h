@@ -110,7 +110,7 @@ typedef struct Indices { unsigned n, barrier, statement; Index at[LOWER_MAX_AXES
 typedef struct View { const Space *space; const Node *flat; const Shape *shape; struct View *next; } View;
 
 /* The axes of a tensor as indices meet them. */
-typedef struct Axes { unsigned n; const Node *extent[LOWER_MAX_AXES]; const View *view; const Shape *shape; } Axes;
+typedef struct Axes { unsigned n; const Node *extent[LOWER_MAX_AXES]; const View *view; const Shape *shape; bool unnamed; } Axes;
 
 /* `skip if`: what the entry leaves when the condition holds. */
 typedef struct Skip { const Node *cond; const Names *names; struct Skip *earlier; } Skip;
@@ -156,6 +156,7 @@ struct Lower {
   Call *calls; unsigned n_calls;
   Insert *insert;
   bool in_fn;
+  bool range_poisoned;                   /* the last range that was looked for may hang on a name that was refused */
   bool declaring_fn;                     /* its name may not be a function's of the language; values may share one */
   bool first;                            /* in the first value of a state: the step is 0 */
   unsigned depth; unsigned steps; bool exhausted;
@@ -207,7 +208,8 @@ const View *view_here(Lower *);                                          /* NULL
 const Node *view_position(Lower *, const View *, const Node *const *index);       /* flat; -1 outside */
 View *view_make(Lower *, const Shape *, unsigned n, const Node *const *extents);
 Value value_viewed(Lower *, Value, Range);                               /* with named axes */
-bool axes_of(Lower *, const Value *, const char *name, Range, Axes *);
+bool axes_of(Lower *, const Value *, Axes *);
+void axes_unnamed(Lower *, const char *name, Range);                     /* reports */
 bool value_align(Lower *, Oper, Range, Value *, unsigned n);             /* tensors brought to one space; reports shapes that differ */
 Value value_to_space(Lower *, Value, const Space *, Range, const char *name);
 Value lower_is(Lower *, const Expr *);

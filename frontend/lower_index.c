@@ -68,6 +68,7 @@ static bool positions(Lower *l, const char *name, const Axes *axes, const SubLis
   for (unsigned k = 0; k < subs->n; k++) dots += subs->at[k].ellipsis;
   if (dots > 1) { lower_error(l, bracket, "one '...' at most in a bracket"); return false; }
   unsigned more = dots && axes->n + 1 >= subs->n ? axes->n + 1 - subs->n : 0, given = subs->n - dots;
+  if (axes->unnamed && (given != 1 || dots)) { axes_unnamed(l, name, bracket); return false; }
   if (dots ? given > axes->n : given != axes->n) {
     if (lower_error(l, bracket, "'%s' has %u ax%s, %u ind%s given", name, axes->n, axes->n == 1 ? "is" : "es", given, given == 1 ? "ex is" : "ices are") && axes->shape)
       diag_note(l->diag, axes->shape->where, "%s has this shape", name);
@@ -125,7 +126,8 @@ Value lower_element(Lower *l, const Expr *e) {
   Axes axes;
   const Node *index[LOWER_MAX_AXES] = {0};
   const Space *of = value_space(l, &v);
-  if (!axes_of(l, &v, e->name, e->op_where, &axes) || !positions(l, e->name, &axes, &e->subs, e->op_where, index)) return (Value){0};
+  axes_of(l, &v, &axes);
+  if (!positions(l, e->name, &axes, &e->subs, e->op_where, index)) return (Value){0};
   graph_at(l->graph, e->where);
   Value made = {.node = read_node(l, v.node, of, &axes, index), .wide = v.wide, .name = e->name};
   made.opaque = binding && binding->symbol->kind == SYMBOL_LOCAL && !binding->symbol->once;
@@ -161,7 +163,10 @@ static bool introduce(Left *left, const Expr *e, const char **bound, unsigned n_
     const Node *extent = index_range(l, e->name, left->s->value, NULL, NULL, NULL, e->where);
     for (unsigned k = 0; k < left->s->subs.n; k++)
       if (!left->s->subs.at[k].ellipsis) extent = index_range(l, e->name, left->s->subs.at[k].expr, NULL, extent, "the other axis", e->where);
-    if (!extent) { lower_error(l, e->where, "the range of index '%s' is not known; write '%s < n' where it is introduced", e->name, e->name); return false; }
+    if (!extent) {
+      if (!l->range_poisoned) lower_error(l, e->where, "the range of index '%s' is not known; write '%s < n' where it is introduced", e->name, e->name);
+      return false;
+    }
     return index_add(l, &left->ix, e->name, extent, e->where);
   }
   const char *more[16];
@@ -227,7 +232,7 @@ static bool new_axis(Left *left, const Sub *sub, unsigned axis, const char *name
     extent = index_range(l, name, left->s->value, NULL, NULL, NULL, sub->where);
   }
   if (!extent) {
-    range_not_known(left, sub, name);
+    if (!l->range_poisoned) range_not_known(left, sub, name);
     return false;
   }
   return index_add(l, &left->ix, name, extent, sub->where);
@@ -252,6 +257,7 @@ static bool left_indices(Left *left) {
   const SubList *subs = &left->s->subs;
   unsigned given = 0, dots = 0, axis = 0;
   for (unsigned k = 0; k < subs->n; k++) { dots += subs->at[k].ellipsis; given += !subs->at[k].ellipsis; }
+  if (left->known && left->axes.unnamed && (given != 1 || dots)) { axes_unnamed(l, left->name, left->s->name.where); return false; }
   if (left->known && (dots ? given > left->axes.n : given != left->axes.n)) {
     if (lower_error(l, left->s->name.where, "'%s' has %u ax%s, %u ind%s given", left->name, left->axes.n, left->axes.n == 1 ? "is" : "es", given, given == 1 ? "ex is" : "ices are") && left->axes.shape)
       diag_note(l->diag, left->axes.shape->where, "%s has this shape", left->name);
@@ -381,7 +387,7 @@ Value lower_indexed(Lower *l, const Stmt *s, Binding *binding) {
       lower_error(l, s->name.where, "'%s' is one number, it has no axes", left.name);
       return (Value){0};
     }
-    if (left.known && !axes_of(l, &base, left.name, s->name.where, &left.axes)) return (Value){0};
+    if (left.known) axes_of(l, &base, &left.axes);
   }
   Indices *outer = l->ix;
   if (outer && outer->n) return lower_unsupported(l, s->name.where, "an indexed statement in a fn that is called at indices");

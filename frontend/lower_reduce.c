@@ -254,7 +254,7 @@ static bool bind(Lower *l, const Expr *e, Indices *inner) {
     }
     if (index_find(inner, name) >= 0) { index_add(l, inner, name, NULL, where); good = false; continue; }
     const Node *extent = limit ? index_limit(l, limit) : index_range(l, name, e->args.at[0], NULL, NULL, NULL, where);
-    if (!extent && !limit) lower_error(l, where, "the range of index '%s' is not known; write '%s < n' where it is introduced", name, name);
+    if (!extent && !limit && !l->range_poisoned) lower_error(l, where, "the range of index '%s' is not known; write '%s < n' where it is introduced", name, name);
     if (!extent || !index_add(l, inner, name, extent, where)) good = false;
   }
   return good;

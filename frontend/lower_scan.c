@@ -158,7 +158,7 @@ void lower_scan(Lower *l, const Stmt *s) {
   }
   c.trips = limit ? index_limit(l, limit) : index_range(l, name, NULL, &s->body, NULL, NULL, sub->where);
   if (!c.trips) {
-    if (!limit) lower_error(l, c.index_where, "the range of index '%s' is not known; write '%s < n' where it is introduced", name, name);
+    if (!limit && !l->range_poisoned) lower_error(l, c.index_where, "the range of index '%s' is not known; write '%s < n' where it is introduced", name, name);
     poison_assigned(l, &s->body);
     return;
   }

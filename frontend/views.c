@@ -51,15 +51,18 @@ static const View *view_of_space(Lower *l, const Space *s) {
   return NULL;
 }
 
-bool axes_of(Lower *l, const Value *v, const char *name, Range where, Axes *out) {
+void axes_unnamed(Lower *l, const char *name, Range where) {
+  lower_error(l, where, "the axes of '%s' have no names here; write 'param %s[R, C]' or 'if %s is [R, C] { }'", name, l->param_name, l->param_name);
+}
+
+/* Without a pattern in scope, what has the item's shape is one axis of all its elements. */
+bool axes_of(Lower *l, const Value *v, Axes *out) {
   const Space *s = value_space(l, v);
   *out = (Axes){.shape = v->shape};
   if (is_item_space(l, s)) {
     out->view = view_here(l);
-    if (!out->view) {
-      if (name) lower_error(l, where, "the axes of '%s' have no names here; write 'param %s[R, C]' or 'if %s is [R, C] { }'", name, l->param_name, l->param_name);
-      return false;
-    }
+    out->unnamed = !out->view;
+    if (!out->view) out->view = view_make(l, NULL, 1, s->extent);
     s = out->view->space;
     out->shape = out->view->shape;
   }
@@ -124,7 +127,8 @@ Value value_to_space(Lower *l, Value v, const Space *to, Range where, const char
 Value value_viewed(Lower *l, Value v, Range where) {
   if (!v.node || !v.tensor || !is_item_space(l, value_space(l, &v))) return v;
   Axes axes;
-  if (!axes_of(l, &v, v.name ? v.name : l->param_name, where, &axes)) return (Value){0};
+  axes_of(l, &v, &axes);
+  if (axes.unnamed) { axes_unnamed(l, v.name ? v.name : l->param_name, where); return (Value){0}; }
   if (!v.node->space->rank) { v.space = axes.view->space; return v; }
   return from_flat(l, v, axes.view);
 }

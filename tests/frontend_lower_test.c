@@ -487,7 +487,7 @@ static void test_values_of_the_wrong_kind_are_reported_at_their_place(void) {
     {"p = g*rank(`lr`)", "'rank' asks for a tensor, this is one number"},
     {"state z = `g`", "the first value of a state may use params, sizes and hyper-parameters only"},
     {"if t > 1 { state `z` }", "whether state 'z' exists may depend on sizes, hyper-parameters and 'in scalar' only"},
-    {"param `q` optional", "only a tensor that is read (grad, in) can be optional"},
+    {"out `q` optional", "only a tensor that the caller gives (param, grad, in, inout) can be optional"},
     {"in q = `3`", "only 'state' and 'in scalar' have a value here"},
     {"in scalar q = `lr`", "a default that is computed from other values is not supported yet"},
     {"in scalar q: int = `0.5`", "'q' is int, this is real; write int(...)"},

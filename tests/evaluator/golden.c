@@ -285,12 +285,44 @@ static json_t *given(json_t *j, size_t step, size_t tensor) {
   return json_is_number(json_array_get(row, 0)) ? row : json_array_get(row, tensor);
 }
 
+/* Of fewer lists than tensors each belongs to the next tensor of its size. */
+static json_t *given_by_size(Golden *g, json_t *row, size_t tensor) {
+  json_t *tensors = json_object_get(g->data, "tensors");
+  size_t n = json_array_size(row), next = 0;
+  for (size_t t = 0; t < json_array_size(tensors) && next < n; t++) {
+    if (json_array_size(json_array_get(row, next)) != json_array_size(json_object_get(json_array_get(tensors, t), "init"))) continue;
+    if (t == tensor) return json_array_get(row, next);
+    next++;
+  }
+  return NULL;
+}
+
+/* Which tensor of the data parameter k of an item is, -1: none. A rule of one parameter has an item a tensor; of several, an item a layer
+ * (`as "layers.bias"`) or one item, whose parameters are found by name. */
+static long tensor_of(Golden *g, unsigned item, unsigned k) {
+  json_t *tensors = json_object_get(g->data, "tensors");
+  const char *name = NULL;
+  unsigned n = 0;
+  for (unsigned i = 0; i < g->n; i++)
+    if (g->operands[i].role == ROLE_PARAM && n++ == k) name = g->operands[i].external;
+  if (n <= 1) return k ? -1 : (long)item;
+  if (name && !strncmp(name, "layers.", 7)) {
+    json_t *index = json_object_get(json_array_get(json_object_get(g->data, "layers"), item), name + 7);
+    return json_is_integer(index) ? (long)json_integer_value(index) : -1;
+  }
+  for (size_t t = 0; name && t < json_array_size(tensors); t++)
+    if (!strcmp(json_string_value(json_object_get(json_array_get(tensors, t), "name")), name)) return (long)t;
+  return -1;
+}
+
 /* Operands of one entry for one step. False: an input is null, the entry is not called. */
 static bool step_inputs(Golden *g, const char *entry, size_t step, bool *bad) {
   json_t *tensors = json_object_get(g->data, "tensors"), *extra = json_object_get(g->data, "extra_inputs"), *grads = json_object_get(g->data, "grads"), *hyper = json_object_get(g->data, "hyper");
-  bool there = true;
+  bool there = true, lists = false;
+  unsigned n_grads = 0;
   for (unsigned i = 0; i < g->n; i++) {
     const Declared *o = &g->operands[i];
+    unsigned nth = o->role == ROLE_GRAD && !o->entry ? n_grads++ : 0;
     if (o->entry && (!entry || strcmp(o->entry, entry))) continue;
     if (!o->entry && entry && o->level == SCOPE_TENSOR) continue;
     if (o->role != ROLE_GRAD && o->role != ROLE_IN) continue;
@@ -310,13 +342,17 @@ static bool step_inputs(Golden *g, const char *entry, size_t step, bool *bad) {
       continue;
     }
     for (unsigned t = 0; t < g->call.n_items; t++) {
-      json_t *tensor = json_array_get(tensors, t), *dims = json_object_get(tensor, "shape"), *j;
+      long index = tensor_of(g, t, nth);
+      if (index < 0) continue;
+      json_t *tensor = json_array_get(tensors, (size_t)index), *dims = json_object_get(tensor, "shape"), *j;
       if (o->level == SCOPE_SCALAR) {
         if ((j = lookup(g, tensor, o->external)) && !json_is_null(j)) evaluator_set_number(g->arena, &g->call.items[t], o->name, number(j, false));
         else if ((j = at2(of, step, t)) && json_is_number(j)) evaluator_set_number(g->arena, &g->call.items[t], o->name, number(j, true));
         continue;
       }
-      j = given(of, step, t);
+      json_t *row = json_array_get(of, step);
+      lists = json_is_array(json_array_get(row, 0)) && json_array_size(row) < g->call.n_items;
+      j = lists ? given_by_size(g, row, t) : given(of, step, o->role == ROLE_GRAD ? (size_t)index : t);
       if (!j || json_is_null(j)) {
         if (!o->d->optional) { there = false; if (!of && !*bad) { *bad = true; fail(g, "no data for '%s'%s", o->external, ""); } }
         continue;
@@ -348,13 +384,19 @@ static json_t *pick(Golden *g, const char *name, bool *is_f64) {
   return j ? j : lookup(g, g->data, name);
 }
 
-static void compare_params(Golden *g, const char *key, const char *param, size_t step) {
+static void compare_params(Golden *g, const char *key, size_t step) {
   bool is_f64;
   json_t *want = pick(g, key, &is_f64);
   if (is_f64 && json_is_null(json_array_get(want, step))) return;
-  for (unsigned t = 0; t < g->call.n_items; t++) {
-    json_t *j = at2(want, step, t);
-    if (j && !json_is_null(j)) compare_list(g, key, evaluator_find(&g->call.items[t], param), j, is_f64, HOW_PARAM, (long)step + 1, (long)t);
+  unsigned k = 0;
+  for (unsigned i = 0; i < g->n; i++) {
+    if (g->operands[i].role != ROLE_PARAM) continue;
+    for (unsigned t = 0; t < g->call.n_items; t++) {
+      long index = tensor_of(g, t, k);
+      json_t *j = index < 0 ? NULL : at2(want, step, (size_t)index);
+      if (j && !json_is_null(j)) compare_list(g, key, evaluator_find(&g->call.items[t], g->operands[i].name), j, is_f64, HOW_PARAM, (long)step + 1, index);
+    }
+    k++;
   }
 }
 
@@ -393,7 +435,7 @@ static void compare_states(Golden *g, size_t step, bool last) {
       if (!a) continue;
       if (json_is_array(j) && (last || j != each)) compare_list(g, o->external, a, j, wide, HOW_PARAM, (long)step + 1, (long)t);
       if (json_is_array(k)) compare_list(g, o->external, a, k, false, HOW_STATE, (long)step + 1, (long)t);
-      if (json_is_array(end)) compare_list(g, o->external, a, end, is_f64, HOW_STATE, (long)step + 1, (long)t);
+      if (json_array_size(end)) compare_list(g, o->external, a, end, is_f64, HOW_STATE, (long)step + 1, (long)t);
     }
   }
 }
@@ -406,17 +448,25 @@ static bool entry_is_there(Golden *g, const char *entry) {
 
 static bool step_data(Golden *g) {
   json_t *tensors = json_object_get(g->data, "tensors"), *steps = json_object_get(g->data, "steps");
-  const char *param = NULL;
-  for (unsigned i = 0; i < g->n && !param; i++) if (g->operands[i].role == ROLE_PARAM) param = g->operands[i].name;
-  if (!param) return fail(g, "the rule has no param for %s%s", "tensors", "");
-  g->call.n_items = (unsigned)json_array_size(tensors);
+  unsigned n_params = 0;
+  bool layers = false;
+  for (unsigned i = 0; i < g->n; i++)
+    if (g->operands[i].role == ROLE_PARAM) { n_params++; layers |= !strncmp(g->operands[i].external, "layers.", 7); }
+  if (!n_params) return fail(g, "the rule has no param for %s%s", "tensors", "");
+  g->call.n_items = n_params == 1 ? (unsigned)json_array_size(tensors) : layers ? (unsigned)json_array_size(json_object_get(g->data, "layers")) : 1;
   g->call.items = arena_array(g->arena, g->call.n_items + 1, sizeof(EvalSet));
-  for (unsigned t = 0; t < g->call.n_items; t++) {
-    json_t *tensor = json_array_get(tensors, t), *dims = json_object_get(tensor, "shape");
-    int64_t shape[EVAL_MAX_RANK];
-    unsigned rank = (unsigned)json_array_size(dims);
-    for (unsigned k = 0; k < rank && k < EVAL_MAX_RANK; k++) shape[k] = json_integer_value(json_array_get(dims, k));
-    put(g, &g->call.items[t], param, json_object_get(tensor, "init"), rank, shape);
+  for (unsigned i = 0, k = 0; i < g->n; i++) {
+    if (g->operands[i].role != ROLE_PARAM) continue;
+    for (unsigned t = 0; t < g->call.n_items; t++) {
+      long index = tensor_of(g, t, k);
+      if (index < 0) continue;
+      json_t *tensor = json_array_get(tensors, (size_t)index), *dims = json_object_get(tensor, "shape");
+      int64_t shape[EVAL_MAX_RANK];
+      unsigned rank = (unsigned)json_array_size(dims);
+      for (unsigned d = 0; d < rank && d < EVAL_MAX_RANK; d++) shape[d] = json_integer_value(json_array_get(dims, d));
+      put(g, &g->call.items[t], g->operands[i].name, json_object_get(tensor, "init"), rank, shape);
+    }
+    k++;
   }
   if (!g->n_entries) {
     g->entries[g->n_entries++] = "step";
@@ -437,9 +487,9 @@ static bool step_data(Golden *g) {
       g->call.t = entry ? t : t + 1;
       if (!run(g, entry)) return false;
       if (!entry && !g->call.skipped) t++;
-      if (entry) compare_params(g, entry, param, step);
+      if (entry) compare_params(g, entry, step);
     }
-    compare_params(g, "params", param, step);
+    compare_params(g, "params", step);
     compare_states(g, step, step + 1 == n);
     for (unsigned i = 0; i < g->n && from_stored; i++) {
       json_t *want = json_object_get(g->data, "params");

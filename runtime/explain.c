@@ -11,6 +11,7 @@ enum { BUFFERS = OPTC_MAX_BUFFERS };
 
 typedef struct LoopFacts {
   const Kernel *kernel;
+  const Inst *loop;
   Binding binding;
   unsigned lanes, unroll;
   unsigned ops[ELEMENT_COUNT], n_ops;
@@ -56,7 +57,7 @@ static void find_loops(Arena *arena, const Kernel *kernel, const Block *block, F
     if (inst->op == KOP_E_FOR && touches_memory(inst->body)) {
       facts->loop = arena_grow(arena, facts->loop, &facts->loops_capacity, facts->n_loops + 1, sizeof *facts->loop);
       LoopFacts *loop = &facts->loop[facts->n_loops++];
-      *loop = (LoopFacts){.kernel = kernel, .binding = inst->binding, .lanes = inst->lanes ? inst->lanes : 1, .unroll = inst->unroll ? inst->unroll : 1};
+      *loop = (LoopFacts){.kernel = kernel, .loop = inst, .binding = inst->binding, .lanes = inst->lanes ? inst->lanes : 1, .unroll = inst->unroll ? inst->unroll : 1};
       count_body(inst->body, loop);
     } else {
       find_loops(arena, kernel, inst->body, facts);
@@ -133,6 +134,15 @@ static bool reads_any(const LoopFacts *loop) {
   return false;
 }
 
+/* Loops over other things than the elements of the item: bytes an element would say nothing. */
+static bool has_nests(const Facts *f) {
+  for (unsigned i = 0; i < f->program->n_temps; i++) if (f->program->temps[i].sized) return true;
+  for (unsigned k = 0; k < f->module->n_operands; k++)
+    for (unsigned l = 0; l < f->n_loops && operand_is_tensor(&f->module->operands[k]) && !f->module->operands[k].item_shape && k < BUFFERS; l++)
+      if (f->loop[l].use[k]) return true;
+  return false;
+}
+
 static void entry_text(const Facts *f, Text *out) {
   const Program *p = f->program;
   text_add(out, "%s, entry %s\n", f->module->name, p->entry);
@@ -143,7 +153,12 @@ static void entry_text(const Facts *f, Text *out) {
       const LoopFacts *loop = &f->loop[l];
       if (loop->kernel != k) continue;
       if (loop->lanes > 1) text_add(out, "    loop %u: %u lanes, unrolled %u;", l + 1, loop->lanes, loop->unroll);
-      else text_add(out, "    loop %u: one element at a time;", l + 1);
+      else {
+        text_add(out, "    loop %u: ", l + 1);
+        size_t before = out->length;
+        explain_nest(f->module, loop->loop, out);
+        text_add(out, "%sone element at a time;", out->length > before ? ", " : "");
+      }
       buffers_text(f, loop, 1, " reads", out);
       buffers_text(f, loop, 2, reads_any(loop) ? "; writes" : " writes", out);
       if (loop->n_ops) {
@@ -157,8 +172,9 @@ static void entry_text(const Facts *f, Text *out) {
     }
   }
   if (f->hoisted || f->scalar_ops) text_add(out, "  scalars hoisted: %u values a parameter group; %u operations outside loops\n", f->hoisted, f->scalar_ops);
+  explain_temps(p, out);
   unsigned moved = f->read + f->written, least = f->least_read + f->least_written;
-  if (least)
+  if (least && !has_nests(f))
     text_add(out, "  bytes an element: %u (%u read, %u written); least possible %u (%u read, %u written): %.2f times\n", moved, f->read, f->written, least,
       f->least_read, f->least_written, (double)moved/least);
   text_add(out, "\n");

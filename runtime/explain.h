@@ -5,4 +5,7 @@
 
 void explain_text(const Module *, Program *const *programs, unsigned n_programs, Text *);
 void explain_json(const Module *, Program *const *programs, unsigned n_programs, Text *);
+/* explain_sizes.c: "B x H x N x M", how often the loops of a nest turn; temporaries, and what they add up to. */
+void explain_nest(const Module *, const Inst *loop, Text *);
+void explain_temps(const Program *, Text *);
 #endif

@@ -124,6 +124,14 @@ static Binding merge(Lower *l, const Stmt *s, Value c, const Binding *a, const B
   return made;
 }
 
+/* Tensors made in both branches agree where their shapes are surely one. */
+static bool shapes_agree_surely(Lower *l, const Binding *a, const Binding *b) {
+  Value x = binding_current(l, a), y = binding_current(l, b);
+  if (!x.node || !y.node || !x.tensor || !y.tensor) return true;         /* a scalar fills */
+  const Space *s = value_space(l, &x), *t = value_space(l, &y);
+  return s == t || is_item_space(l, s) || is_item_space(l, t);
+}
+
 /* A name that only one branch made: known, without a value. Operands are written when the entry ends, under their condition. */
 static void add_partial(Lower *l, const Stmt *s, const Binding *from, bool missing_when) {
   Binding *binding = scope_add(l, from->symbol);
@@ -168,7 +176,7 @@ static void lower_if(Lower *l, const Stmt *s) {
     const Binding *a = &then.at[i], *b = NULL;
     if (a->symbol->kind == SYMBOL_SIZE) continue;       /* sizes that a pattern names end with its block */
     for (unsigned k = base.n; k < otherwise.n && !b; k++) if (!strcmp(otherwise.at[k].symbol->name, a->symbol->name)) b = &otherwise.at[k];
-    if (b && a->symbol->kind == SYMBOL_LOCAL && b->symbol->kind == SYMBOL_LOCAL) {
+    if (b && a->symbol->kind == SYMBOL_LOCAL && b->symbol->kind == SYMBOL_LOCAL && shapes_agree_surely(l, a, b)) {
       Binding made = merge(l, s, c, a, b);
       *scope_add(l, a->symbol) = made;
     } else {

@@ -98,7 +98,7 @@ static Value same_rank(Lower *l, Value v, const Space *to, const char *name) {
   const Space *from = value_space(l, &v);
   const Node *index[LOWER_MAX_AXES];
   for (unsigned k = 0; k < to->rank; k++) {
-    extents_agree(l, to->extent[k], arena_printf(l->arena, "the other"), from->extent[k], arena_printf(l->arena, "axis %u of %s", k, v.name ? v.name : name ? name : "a value"));
+    extents_agree(l, to->extent[k], arena_printf(l->arena, "axis %u of %s", k, name && v.name != name ? name : "the other side"), from->extent[k], arena_printf(l->arena, "axis %u of %s", k, v.name ? v.name : name ? name : "a value"));
     index[k] = index_node(l, to, k);
   }
   return moved(v, node_at(l, v.node, from, to, index, to->rank), to);

@@ -393,7 +393,7 @@ static bool emit_numbers(Nest *l, bool *need, const char *what) {
   for (unsigned i = 0; i < l->graph->n_nodes; i++) {
     const Node *n = l->graph->nodes[i];
     bool data = n->space->rank || n->op == OP_READ || n->op == OP_MAP || n->op == OP_TOTAL || n->op == OP_REDUCE || n->op == OP_CONTRACT || n->op == OP_ATTEND;
-    if (need[i] && (data || (l->launch != LAUNCH_CHECK && depth_of(l->carry[i]) < 0 && n->op == OP_CARRY))) return refuse(l, n, what);
+    if (need[i] && data) return refuse(l, n, what);
   }
   emit_nodes(l, need, -1);
   return true;
@@ -417,17 +417,17 @@ static bool lower_checks(Nest *l) {
   return true;
 }
 
-static void lower_layout(Nest *l) {
+static bool lower_layout(Nest *l) {
   const Graph *g = l->graph;
-  if (!g->n_exists) return;
+  if (!g->n_exists) return true;
   bool *need = begin(l, "layout", LAUNCH_ITEM);
   for (unsigned k = 0; k < g->n_exists; k++) want(need, g->exists[k].when);
-  close_need(l, need);
-  emit_nodes(l, need, -1);
+  if (!emit_numbers(l, need, "whether a state exists cannot depend on the elements of a tensor")) return false;
   for (unsigned k = 0; k < g->n_exists; k++) {
     Inst *exists = g->exists[k].when ? l->scalar[g->exists[k].when->id] : nest_const(l, TYPE_BOOL, 1);
     nest_add(l, KOP_E_EXISTS, TYPE_BOOL, g->exists[k].operand, 1, &exists);
   }
+  return true;
 }
 
 static Inst *pair_of_call(Nest *l, ReduceKind kind, Inst *a, Inst *b) {
@@ -615,8 +615,7 @@ void lower_nests(Unit *unit) {
   }
   choose_stored(l);
   find_shared(l);
-  if (!ranks_fit(l) || !lower_checks(l)) return;
-  lower_layout(l);
+  if (!ranks_fit(l) || !lower_checks(l) || !lower_layout(l)) return;
   for (unsigned stage = 0; stage < l->n_stages; stage++) lower_stage(l, stage);
   lower_writes(l, "item", LAUNCH_ITEM);
   lower_writes(l, "finish", LAUNCH_FINISH);

@@ -601,6 +601,37 @@ static void strided_tensors_are_copied(void) {
   drop_forms(&f);
 }
 
+static void wrong_shapes_are_told(void) {
+  Forms f;
+  make_forms(&f, "module \"r\"\noperand x in tensor f32 [size(x, 0)]\noperand y inout tensor f32 [size(x, 0)]\noperand z out tensor f32 [size(x, 0)]\noperand q in global f32 [size(q, 0)]\n"
+    FORWARD "%0 = size i64 x axis=0\n%1 = read f32 [%0] x\n%2 = read f32 [%0] y\n%3 = const i64 0\n%4 = read f32 q %3\n%5 = add f32 [%0] %1, %2\n%6 = add f32 [%0] %5, %4\nwrite y = %6\nwrite z = %5\n}\n");
+  int64_t one = 1;
+  Data d;
+  make_data(&d, &f, 1, &one, "x 9;y 9;z 9;q 2", false);
+  const Layout *l = layout_of(f.module);
+  static const int64_t negative[1] = {-1}, huge[2] = {INT64_C(1) << 40, INT64_C(1) << 40}, nine[1] = {9}, apart[1] = {2};
+  float other[20] = {0};
+  const optc_shaped good_x = {tensor(&d, 0, "x")->data, NULL, nine, 1}, good_y = {tensor(&d, 0, "y")->data, NULL, nine, 1}, good_z = {tensor(&d, 0, "z")->data, NULL, nine, 1}, good_q = {tensor(&d, 0, "q")->data, NULL, (const int64_t[1]){2}, 1};
+  struct { int code; int operand; optc_shaped with; } cases[] = {
+    {0, 0, good_x}, {OPTC_E_NULL, 0, {good_x.data, NULL, NULL, 1}}, {OPTC_E_NULL, 0, {NULL, NULL, nine, 1}}, {OPTC_E_SHAPE, 0, {good_x.data, NULL, negative, 1}}, {OPTC_E_SHAPE, 0, {good_x.data, NULL, huge, 2}},
+    {OPTC_E_SHAPE, 0, {good_x.data, NULL, nine, -1}}, {OPTC_E_SHAPE, 0, {good_x.data, NULL, nine, 65}}, {OPTC_E_ALIGN, 0, {(char *)good_x.data + 1, NULL, nine, 1}}, {OPTC_E_OVERLAP, 0, {(char *)good_y.data + 4, NULL, nine, 1}},
+    {OPTC_E_OVERLAP, 1, {good_x.data, NULL, nine, 1}}, {0, 2, {NULL, NULL, nine, 1}}, {0, 2, {NULL, NULL, NULL, 0}}, {0, 0, {other, apart, nine, 1}}, {OPTC_E_SHAPE, 3, {good_q.data, apart, (const int64_t[1]){2}, 1}}, {OPTC_E_NULL, 3, {NULL, NULL, nine, 1}},
+  };
+  for (size_t k = 0; k < sizeof cases/sizeof *cases; k++)
+    for (int form = 0; form < 5; form++) {
+      const optc_shaped *fields[4] = {&good_x, &good_y, &good_z, &good_q};
+      fields[cases[k].operand] = &cases[k].with;
+      for (int i = 0; i < 4; i++) memcpy((i == 3 ? d.global : d.items) + l->operand[i], fields[i], sizeof(optc_shaped));
+      optc_call call = {.size = sizeof call, .groups = d.hyper, .n_groups = 1, .items = d.items, .n_items = 1, .global = d.global, .error = &d.error};
+      call.workspace_size = optc_drive_workspace(f.desc[form], &call);
+      call.workspace = arena_alloc(f.arena, call.workspace_size + 1);
+      int code = optc_drive(f.desc[form], 0, &call, NULL);
+      if (code != cases[k].code) printf("\ncase %zu, %s: %d", k, form_names[form], code);
+      CU_ASSERT_EQUAL(code, cases[k].code);
+    }
+  drop_forms(&f);
+}
+
 static void skipped_steps_do_not_count(void) {
   Forms f;
   make_forms(&f, "module \"r\" step\noperand p param tensor f32 item\noperand n state global i64\ngraph init {\n%0 = const i64 0\nwrite n = %0\n}\n"
@@ -730,6 +761,7 @@ int main(void) {
   T(states_have_shapes_of_their_own);
   T(matrices_are_decomposed);
   T(strided_tensors_are_copied);
+  T(wrong_shapes_are_told);
   T(skipped_steps_do_not_count);
   T(shipped_rules_give_the_same_bits);
   CU_basic_set_mode(CU_BRM_VERBOSE);

@@ -149,7 +149,7 @@ tests: $(TEST_BIN)
 
 include tests/check.mk tests/accuracy/accuracy.mk tests/bench/bench.mk runtime/demo/demo.mk runtime/install.mk fuzz/fuzz.mk
 
-.PHONY: help clean tests
+.PHONY: help clean tests docs
 help:
 	@printf '%s\n' \
 	  'make                 build/optc, build/liboptc.so, build/liboptc.a' \
@@ -159,9 +159,12 @@ help:
 	  'make fuzz            the fuzz target, until stopped (make fuzz-smoke: 30 s from a fixed seed)' \
 	  'make bench           measure against the best alternatives; writes build/bench.json (QUICK=1, PEERS=1)' \
 	  'make accuracy        every f32 input of every elementary function against a reference; writes build/accuracy.md' \
+	  'make docs            write the gallery of rules/README.md anew' \
 	  'make install         PREFIX=/usr/local DESTDIR=' \
 	  'make clean           remove $(BUILD)'
 clean:
 	rm -rf $(BUILD)
+docs:
+	$(Q)sh tests/tools/gallery.sh
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

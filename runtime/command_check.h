@@ -35,6 +35,7 @@ typedef struct CheckBar {
 typedef struct CheckIndex {
   char file[4096], rule[128];            /* rule: "": the last of the file */
   char entries[CHECK_ENTRIES][64];
+  bool listed;                           /* else the rule is guessed from the name */
   int n_entries;                         /* 0: step first, then the others in the order of the text */
 } CheckIndex;
 
@@ -62,6 +63,7 @@ typedef struct Check {
   optc_operand_info *operands;
   const char *family;                    /* key `rule` of the whole file */
   ShapeNames sizes;                      /* of the item at hand */
+  const double *globals;                 /* numbers of the call, one an operand */
   json_t *made;                          /* lists that were put together from the data */
   double worst; char worst_place[200];   /* largest error as a part of the bar, and where */
   char first_place[300];                 /* where it departs first */

@@ -31,6 +31,17 @@ static json_t *hyper_list(json_t *hyper, const char *name) {
   return json_is_null(list) ? NULL : list;
 }
 
+/* "kind=embedding": whether the key `kind` is that word. */
+static bool is_word(json_t *object, const char *external, double *out) {
+  const char *equals = strchr(external, '=');
+  char key[128];
+  if (!equals || (size_t)(equals - external) >= sizeof key) return false;
+  snprintf(key, sizeof key, "%.*s", (int)(equals - external), external);
+  const char *word = json_string_value(json_object_get(object, key));
+  if (word) *out = !strcmp(word, equals + 1);
+  return word != NULL;
+}
+
 bool check_hypers(CheckRun *r, int variant, int *n_variants) {
   static const char *const kinds[] = {"a number", "an integer", "true or false"};
   Check *c = r->c;
@@ -42,6 +53,7 @@ bool check_hypers(CheckRun *r, int variant, int *n_variants) {
     const optc_hyper_info *h = &c->hypers[i];
     json_t *value = check_key(hyper, h->external);
     values[i] = h->value;
+    if (is_word(hyper, h->external, &values[i])) continue;
     if (json_array_size(value)) {                            /* a list for one number: the check runs once an element */
       *n_variants = (int)json_array_size(value);
       value = json_array_get(value, (size_t)variant % json_array_size(value));
@@ -92,6 +104,11 @@ static double *numbers(CheckRun *r, int64_t n) {
 int check_tensor_of(CheckRun *r, int item, int operand) {
   Check *c = r->c;
   if (!r->several) return item;
+  if (c->operands[operand].role == GRAD && !c->operands[operand].entry) {               /* of the param that stands in its place */
+    int place = 0, n = 0;
+    for (int k = 0; k < operand; k++) place += c->operands[k].role == GRAD && !c->operands[k].entry;
+    for (int k = 0; k < c->n_operands; k++) if (c->operands[k].role == PARAM && n++ == place) return check_tensor_of(r, item, k);
+  }
   const char *external = c->operands[operand].external, *dot = strchr(external, '.');
   if (dot) {
     char key[128];
@@ -143,7 +160,7 @@ bool check_memory(CheckRun *r) {
   r->room = check_alloc(c, rows*n, sizeof *r->room);
   r->bound = check_alloc(c, rows*n, sizeof *r->bound);
   r->scalars = check_alloc(c, rows*n, sizeof *r->scalars);
-  r->globals = check_alloc(c, n, sizeof *r->globals);
+  c->globals = r->globals = check_alloc(c, n, sizeof *r->globals);
   r->states = check_alloc(c, n, sizeof *r->states);
   for (int i = 0; i < r->n_items; i++) {
     r->items[i] = (optc_item_args){.tensor = &r->bound[place_of(r, i, 0)], .scalar = check_scalar(r, i, 0)};
@@ -262,6 +279,17 @@ json_t *check_at(CheckRun *r, json_t *list, int operand, int step, int item) {
   return o->rank == 0 && steps ? now : list;
 }
 
+/* Of fewer lists than there are tensors each belongs to the next tensor of its size. NULL: none does. */
+static json_t *of_its_size(CheckRun *r, json_t *lists, int item) {
+  size_t next = 0;
+  for (int i = 0; i < r->c->n_items && next < json_array_size(lists); i++) {
+    if ((int64_t)json_array_size(json_array_get(lists, next)) != r->c->items[i].count) continue;
+    if (i == item) return json_array_get(lists, next);
+    next++;
+  }
+  return NULL;
+}
+
 static Bound bind_tensor(CheckRun *r, int k, int step, int item) {
   Check *c = r->c;
   const optc_operand_info *o = &c->operands[k];
@@ -276,9 +304,10 @@ static Bound bind_tensor(CheckRun *r, int k, int step, int item) {
     json_t *now = json_array_get(list, (size_t)step);
     bool by_step = of_grads(o, r) || check_depth(list) >= 3;
     if (by_step && !now) return check_bad(c, 1, "%s has no step %d", name, step), BAD;
-    if (by_step && !json_is_null(now) && o->scope != CALL && json_array_size(now) != (size_t)(of_grads(o, r) ? c->n_items : r->n_items))
+    bool fewer = o->item_shape && o->optional && by_step && json_array_size(now) && json_array_size(now) < (size_t)r->n_items && !r->several;
+    if (by_step && !fewer && !json_is_null(now) && o->scope != CALL && json_array_size(now) != (size_t)(of_grads(o, r) ? c->n_items : r->n_items))
       return check_bad(c, 1, "%s[%d] has %zu tensors, 'tensors' has %d", name, step, json_array_size(now), c->n_items), BAD;
-    value = check_at(r, list, k, step, item);
+    value = fewer ? of_its_size(r, now, item) : check_at(r, list, k, step, item);
   } else if (c->format == CHECK_STEPS && list && o->scope != CALL && check_depth(list) == 2 && json_array_size(list) == (size_t)r->n_items)
     value = json_array_get(list, (size_t)item);
   if (!value || json_is_null(value)) return o->optional ? READY : LEFT_OUT;
@@ -287,23 +316,12 @@ static Bound bind_tensor(CheckRun *r, int k, int step, int item) {
   return READY;
 }
 
-/* "kind=embedding": whether the tensor's key `kind` is that word. */
-static bool is_word(CheckRun *r, int item, const char *external, double *out) {
-  const char *equals = strchr(external, '=');
-  char key[128];
-  if (!equals || (size_t)(equals - external) >= sizeof key) return false;
-  snprintf(key, sizeof key, "%.*s", (int)(equals - external), external);
-  const char *word = json_string_value(json_object_get(r->c->items[item].json, key));
-  if (word) *out = !strcmp(word, equals + 1);
-  return word != NULL;
-}
-
 static Bound bind_number(CheckRun *r, int k, int step, int item) {
   Check *c = r->c;
   const optc_operand_info *o = &c->operands[k];
   double *to = o->scope == CALL ? &r->globals[k] : check_scalar(r, item, k);
   bool constant;
-  if (o->scope != CALL && !r->several && is_word(r, item, o->external, to)) return READY;
+  if (o->scope != CALL && !r->several && is_word(c->items[item].json, o->external, to)) return READY;
   json_t *list = recorded(r, k, &constant), *value = list;
   if (o->scope != CALL) {
     json_t *own = check_path(c, c->items[r->several ? 0 : item].json, o->external);

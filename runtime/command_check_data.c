@@ -33,7 +33,7 @@ json_t *check_key(json_t *object, const char *path) {
   return not_null(at);
 }
 
-/* `external` with the values of hyper-parameters for "{name}". */
+/* `external` with the values of hyper-parameters, and of numbers of the call, for "{name}". */
 static void insert_hypers(const Check *c, const char *external, char *out, size_t size) {
   size_t n = 0;
   for (const char *s = external; *s && n + 1 < size; s++) {
@@ -41,8 +41,14 @@ static void insert_hypers(const Check *c, const char *external, char *out, size_
     int found = -1;
     for (int i = 0; *s == '{' && s[length + 1] && i < c->n_hypers; i++)
       if (strlen(c->hypers[i].name) == length && !memcmp(c->hypers[i].name, s + 1, length)) found = i;
+    double value = found < 0 ? 0 : c->hyper_values[found];
+    for (int k = 0; *s == '{' && found < 0 && c->globals && s[length + 1] && k < c->n_operands; k++)
+      if (!c->operands[k].tensor && c->operands[k].scope == OPTC_SCOPE_CALL && strlen(c->operands[k].name) == length && !memcmp(c->operands[k].name, s + 1, length)) {
+        found = k;
+        value = c->globals[k];
+      }
     if (found < 0) { out[n++] = *s; continue; }
-    int written = snprintf(out + n, size - n, "%g", c->hyper_values[found]);
+    int written = snprintf(out + n, size - n, "%g", value);
     n = written < 0 || n + (size_t)written >= size ? size - 1 : n + (size_t)written;
     s += length + 1;
   }

@@ -39,6 +39,7 @@ bool check_find(Check *c) {
   bool found = false;
   for (int number = 1; index && !found && fgets(line, sizeof line, index); number++) found = index_line(c, line, number);
   if (index) fclose(index);
+  c->index.listed = found;
   if (!found) snprintf(c->index.rule, sizeof c->index.rule, "%s", c->data_rule);
   if (!found && !strchr(c->data_rule, '/')) snprintf(c->index.file, sizeof c->index.file, "%s/%s.opt", c->options->rules, c->data_rule);
   if (c->options->rule) snprintf(c->index.file, sizeof c->index.file, "%s", c->options->rule);
@@ -127,7 +128,7 @@ bool check_compile(Check *c) {
   optc_emission *emission = NULL;
   const char *rule = *c->index.rule ? c->index.rule : NULL;
   int code = compile(c, rule, &emission);
-  if (code && rule && strstr(optc_context_diagnostics(c->context), "there is no rule")) code = compile(c, NULL, &emission);      /* it has a name of its own */
+  if (code && rule && (!c->index.listed || c->options->rule) && strstr(optc_context_diagnostics(c->context), "there is no rule")) code = compile(c, NULL, &emission);      /* it has a name of its own */
   if (code) return failed(c, code);
   bool good = c->options->backend != CHECK_AOT || link_and_load(c, emission);
   optc_emission_free(emission);

@@ -12,7 +12,8 @@ static void axis_text(const Module *m, const Inst *size, Text *out) {
   const char *text = operand_shape_text(m, o, out->arena);
   if (size->aux < 0 || !text || o->any_rank) {
     if (size->aux == -1) text_add(out, "size(%s)", o->name);
-    else text_add(out, "axis %d of %s", size->aux < -2 ? size->aux + 2 : size->aux, o->name);
+    else if (size->aux == -2) text_add(out, "rank(%s)", o->name);
+    else text_add(out, "%s.shape[%d]", o->name, size->aux < -2 ? size->aux + 2 : size->aux);
     return;
   }
   int depth = 0, axis = 0;
@@ -43,7 +44,10 @@ static void value_text(const Module *m, const Inst *x, unsigned depth, Text *out
     if (sum && depth) text_add(out, "(");
     value_text(m, x->args[0], depth + !sum, out);
     text_add(out, "%s", signs[i].sign);
+    bool inner = i >= 3 && is(plain(x->args[1]), ELEMENT_MUL);
+    if (inner) text_add(out, "(");
     value_text(m, x->args[1], depth + 1, out);
+    if (inner) text_add(out, ")");
     if (sum && depth) text_add(out, ")");
     return;
   }
@@ -64,7 +68,7 @@ static bool is_size(const Inst *x, unsigned depth) {
 }
 
 /* The loop that a block turns most often through: its last one. */
-static const Inst *inner(const Block *body) {
+static const Inst *inner_loop(const Block *body) {
   const Inst *last = NULL;
   for (unsigned i = 0; i < body->n; i++) if (body->insts[i]->op == KOP_E_FOR) last = body->insts[i];
   return last;
@@ -72,7 +76,7 @@ static const Inst *inner(const Block *body) {
 
 void explain_nest(const Module *m, const Inst *loop, Text *out) {
   const char *before = "";
-  for (; loop; loop = inner(loop->body)) {
+  for (; loop; loop = inner_loop(loop->body)) {
     const Inst *lo = loop->args[0], *hi = plain(loop->args[1]);
     if (!is_const(lo, 0) && lo->op != KOP_E_BEGIN) continue;             /* inside a block: the loop over the blocks said it */
     if (is(hi, ELEMENT_SHR) && is(hi->args[0], ELEMENT_ADD)) hi = plain(hi->args[0]->args[0]);      /* blocks of 2^k */

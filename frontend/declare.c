@@ -155,6 +155,12 @@ Value operand_at_entry(Lower *l, const Symbol *symbol) {
   Type type = type_arithmetic(o->storage);
   bool tensor = operand_is_tensor(o);
   Value v = {0};
+  const Coded *coded = coded_of(l, symbol->index);
+  if (coded) {
+    v = (Value){.node = coded_read(l, coded, symbol->guard), .tensor = true, .space = coded_space(l, coded)};
+    if (l->options->compute_f64) { v = value_convert(l, v, TYPE_F64); v.wide = true; }
+    return v;
+  }
   if (tensor && !o->item_shape && !o->shape) return v;                   /* its shape was refused */
   if (o->role == ROLE_OUT) {
     v = value_of(graph_const(l->graph, type, 0));
@@ -181,7 +187,8 @@ static const char *number_word(Type type) { return type == TYPE_BOOL ? "bool" : 
 Value operand_fit(Lower *l, const Operand *o, Value v, const Expr *e) {
   Value bad = {0};
   if (!v.node) return bad;
-  Type type = type_arithmetic(o->storage), have = (Type)v.node->type;
+  const Coded *coded = coded_of(l, (unsigned)(o - l->module->operands));
+  Type type = coded ? TYPE_F32 : type_arithmetic(o->storage), have = (Type)v.node->type;
   bool tensor = operand_is_tensor(o) && (o->item_shape || !o->shape || o->shape->rank);
   if (!tensor && v.tensor) {
     if (o->scope == SCOPE_GLOBAL) lower_error(l, e->where, "'%s' is global, %s differs from element to element; use [all]", o->name, lower_text(l, e->where));
@@ -201,7 +208,7 @@ Value operand_fit(Lower *l, const Operand *o, Value v, const Expr *e) {
     lower_error(l, e->where, "'%s' is int, this is real; write int(...)", o->name);
     return bad;
   }
-  const Space *space = tensor ? operand_space_here(l, (unsigned)(o - l->module->operands)) : NULL;
+  const Space *space = coded ? coded_space(l, coded) : tensor ? operand_space_here(l, (unsigned)(o - l->module->operands)) : NULL;
   if (tensor && v.tensor) {
     v = value_to_space(l, v, space, e->where, o->name);
     if (!v.node) return bad;
@@ -279,7 +286,7 @@ static bool in_other_branch(Lower *l, unsigned operand) {
 }
 
 /* The operand of a declaration: kept free for it, shared with the other branch of an `if`, or new. -1 after an error. */
-static int operand_for(Lower *l, const Stmt *s, const Decl *d, Type type, bool items) {
+int operand_for(Lower *l, const Stmt *s, const Decl *d, Type type, bool items) {
   Module *m = l->module;
   int reserved = l->insert ? -1 : operand_reserved(l, d);
   const char *name = d->name, *external = d->external;
@@ -317,8 +324,10 @@ static void declare_one(Lower *l, const Stmt *s, const Decl *d) {
   if (!name_is_free(l, d->name, d->where)) return;
   Type type = TYPE_F32;
   int index = -1;
-  if (declaration_good(l, s, d) && storage_type(l, &d->storage, tensor ? TYPE_F32 : TYPE_F64, &type)) index = operand_for(l, s, d, type, items);
-  if (index >= 0 && d->shape && !shape_declare(l, (unsigned)index, d->shape, s->role != ROLE_STATE, d->where)) index = -1;
+  bool codes = storage_is_codes(&d->storage);
+  if (codes) index = declaration_good(l, s, d) ? coded_declare(l, s, d, items) : -1;
+  else if (declaration_good(l, s, d) && storage_type(l, &d->storage, tensor ? TYPE_F32 : TYPE_F64, &type)) index = operand_for(l, s, d, type, items);
+  if (index >= 0 && d->shape && !codes && !shape_declare(l, (unsigned)index, d->shape, s->role != ROLE_STATE, d->where)) index = -1;
   if (index < 0) {
     name_poison(l, d->name, d->where);
     scope_find(l->scope, d->name)->symbol->shape = d->shape;
@@ -330,13 +339,13 @@ static void declare_one(Lower *l, const Stmt *s, const Decl *d) {
   storage_declare(l, (unsigned)index, &d->storage, symbol);
   Value first = {0};
   if (d->value) {
-    l->statement = items || d->shape ? operand_space_here(l, (unsigned)index) : NULL;
+    l->statement = codes ? coded_space(l, coded_of(l, (unsigned)index)) : items || d->shape ? operand_space_here(l, (unsigned)index) : NULL;
     l->first = s->role == ROLE_STATE;
     first = lower_expr(l, d->value);
     l->first = false;
     l->statement = NULL;
     first = operand_fit(l, &m->operands[index], first, d->value);
-    first = value_convert(l, first, type_arithmetic(type));
+    first = value_convert(l, first, codes ? TYPE_F32 : type_arithmetic(type));
   }
   scope_add(l, symbol);
   if (s->role == ROLE_IN && first.node) {

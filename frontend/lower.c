@@ -97,7 +97,9 @@ static void write_all(Lower *l) {
       if (!f->value.node && o->role != ROLE_OUT && !l->skips) continue;
       const Node *when;
       Value v = final_value(l, f, o, &when);
-      if (v.node) graph_write(l->graph, i, storage_round(l, i, value_convert(l, v, type_arithmetic(o->storage)).node), when);
+      const Coded *coded = coded_of(l, i);
+      if (v.node && coded) coded_write(l, coded, value_convert(l, v, TYPE_F32).node, when);
+      else if (v.node) graph_write(l->graph, i, storage_round(l, i, value_convert(l, v, type_arithmetic(o->storage)).node), when);
     }
   }
 }
@@ -143,12 +145,15 @@ static void first_values(Lower *l, Graph *init, Graph *layout) {
     if (f->value) value = node_transfer(l, f->graph, f->value, init);
     l->graph = init;
     value = storage_round(l, f->operand, value);
-    graph_write(init, f->operand, value, guard);
+    const Coded *coded = coded_of(l, f->operand);
+    if (coded) coded_write(l, coded, f->value ? value : graph_f32(init, 0), guard);
+    else graph_write(init, f->operand, value, guard);
     const Node *exists = f->guard ? node_transfer(l, f->graph, f->guard, layout) : graph_bool(layout, true);
     unsigned k = 0;
     while (k < layout->n_exists && layout->exists[k].operand != f->operand) k++;
     if (k < layout->n_exists) layout->exists[k].when = graph_op2(layout, OP_OR, layout->exists[k].when, exists);
     else graph_exists(layout, f->operand, exists);
+    if (coded && k == layout->n_exists - 1) graph_exists(layout, coded->maxima, exists);
   }
 }
 

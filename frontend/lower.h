@@ -23,6 +23,7 @@
  *   lower_stmt.c  statements, `if` as selection
  *   lower_apply.c another rule inserted
  *   storage.c     rounding when values are written back
+ *   storage_codes.c states kept as 8-bit and 4-bit codes
  *   tables.c      const values and tables
  *   transfer.c    nodes of one graph in another (conditions and first values of states); values known while compiling
  *   unsupported.c what parses and is refused */
@@ -118,6 +119,9 @@ typedef struct Skip { const Node *cond; const Names *names; struct Skip *earlier
 /* A stochastic operand: its random bits come from a tensor, or from a stream. */
 typedef struct Stochastic { unsigned operand; const char *bits_from; int64_t stream; Range where; Names *scope; } Stochastic;
 
+/* A state kept as codes: the operands of its codes and of its blocks' maxima; shape NULL: the item's. */
+typedef struct Coded { unsigned operand, maxima, map; int64_t block; const Space *shape; } Coded;
+
 struct Lower {
   Arena *arena;
   Diag *diag;
@@ -143,6 +147,7 @@ struct Lower {
   SizeDef *sizes; unsigned n_sizes; size_t sizes_capacity;
   Reserved *reserved; unsigned n_reserved; size_t reserved_capacity;
   Skip *skips;
+  Coded *coded; unsigned n_coded; size_t coded_capacity;
   Stochastic *stochastic; unsigned n_stochastic; size_t stochastic_capacity;
   unsigned *moved_by; const Node **moved; unsigned moved_n, moves;         /* memo of move.c, by id */
   Names *rule_scope;                     /* hyper-parameters and sizes: where defaults are seen from */
@@ -316,6 +321,15 @@ Value lower_reduction(Lower *, const Expr *);
 /* storage.c */
 void storage_declare(Lower *, unsigned operand, const Storage *, const Symbol *);
 const Node *storage_round(Lower *, unsigned operand, const Node *);     /* as it is written back, before the storage type */
+
+/* storage_codes.c */
+bool storage_is_codes(const Storage *);
+const Coded *coded_of(const Lower *, unsigned operand);                 /* NULL: kept as numbers */
+const Space *coded_space(Lower *, const Coded *);
+const Node *coded_read(Lower *, const Coded *, const Node *guard);
+void coded_write(Lower *, const Coded *, const Node *value, const Node *when);       /* both operands */
+int coded_declare(Lower *, const Stmt *, const Decl *, bool items);
+int operand_for(Lower *, const Stmt *, const Decl *, Type, bool items);  /* declare.c */
 
 /* tables.c */
 Value const_value(Lower *, const Const *, Range use);

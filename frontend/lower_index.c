@@ -355,7 +355,7 @@ static const Expr *reads_itself(Lower *l, const char *name, const Indices *ix, c
   const Expr *found = NULL;
   for (unsigned k = 0; k < e->subs.n && e->kind == EXPR_INDEX && !strcmp(e->name, name); k++) {
     const Expr *x = e->subs.at[k].expr;
-    if (!e->subs.at[k].ellipsis && x->kind == EXPR_BINARY && (x->op == OPER_SUB || x->op == OPER_ADD) && x->a->kind == EXPR_NAME && x->b->kind == EXPR_INT && index_find(ix, x->a->name) >= 0) return e;
+    if (!e->subs.at[k].ellipsis && x->kind == EXPR_BINARY && x->op == OPER_SUB && x->a->kind == EXPR_NAME && x->b->kind == EXPR_INT && index_find(ix, x->a->name) >= 0) return e;
   }
   for (unsigned k = 0; k < e->args.n && !found; k++) found = reads_itself(l, name, ix, e->args.at[k]);
   for (unsigned k = 0; k < e->n_links && !found; k++) found = reads_itself(l, name, ix, e->links[k].operand);

@@ -527,7 +527,7 @@ static void test_headers_that_are_wrong_are_reported_at_their_place(void) {
 
 static void test_what_is_not_supported_yet_says_so_at_its_place(void) {
   static const Mistake rows[] = {
-    {"state w: `q8[256]`", "'q8' is not supported yet"},
+    {"in w: `q8[256]`", "'q8' goes with states that are tensors of an item"},
   };
   MISTAKES(rows, DIAG_ERROR);
 }

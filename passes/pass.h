@@ -55,4 +55,6 @@ Graph *expand_graph(const Graph *);
 const Formula *expand_formula(Module *, Op, Type);
 /* The same expansion of the extents of operands, in place. */
 void expand_shapes(Module *);
+/* Adds entry `backward` to a module whose rule declares it (language reference, section 6), before the passes. false after an error. */
+bool gradient_build(Module *, Diag *);
 #endif

@@ -80,7 +80,10 @@ int build_load(Compilation *c, Build *b) {
 
 int build_analyse(Compilation *c, Build *b) {
   b->module = frontend_lower(c->arena, c->diag, b->files, &b->frontend);
-  if (b->module && !diag_errors(c->diag)) expand_shapes(b->module);
+  if (b->module && !diag_errors(c->diag)) {
+    gradient_build(b->module, c->diag);
+    expand_shapes(b->module);
+  }
   compilation_stage(c, "analyse");
   return b->module && !diag_errors(c->diag) ? OPTC_OK : OPTC_E_INPUT;
 }

@@ -52,6 +52,7 @@ static Outcome forward(const FileSet *files, const char *rule, const MadeUp *siz
   uint64_t seed = 5;
   const Rule *ast = evaluator_rule(files, rule);
   Module *m = w->module = frontend_lower(arena, diag, files, &(FrontendOptions){.rule = rule, .compute_f64 = f64, .read = golden_read});
+  if (m && !gradient_build(m, diag)) { arena_free(arena); return REFUSED; }
   const Graph *g = m ? module_graph(m, backward ? "backward" : "forward") : NULL;
   if (!g) { arena_free(arena); return m && backward ? LEFT_OUT : REFUSED; }
   expand_shapes(m);

@@ -508,6 +508,18 @@ static void set_number(Nest *l, const Write *w, Inst *x) {
   if (w->when) nest_end_if(l);
 }
 
+/* What is written once for the call is the same for all items. */
+static bool globals_ok(Nest *l) {
+  for (unsigned k = 0; k < l->graph->n_writes; k++) {
+    const Write *w = &l->graph->writes[k];
+    if (operand_of(l, w->operand)->scope != SCOPE_GLOBAL) continue;
+    if (graph_is_global(l->graph, w->value) && (!w->when || graph_is_global(l->graph, w->when))) continue;
+    diag_error(l->unit->diag, w->value->where, "'%s' is one for the whole call, its value differs from item to item", operand_of(l, w->operand)->name);
+    return false;
+  }
+  return true;
+}
+
 static void lower_writes(Nest *l, const char *name, Launch launch) {
   const Graph *g = l->graph;
   bool call = launch == LAUNCH_FINISH, any = call && g->skip;
@@ -615,7 +627,7 @@ void lower_nests(Unit *unit) {
   }
   choose_stored(l);
   find_shared(l);
-  if (!ranks_fit(l) || !lower_checks(l) || !lower_layout(l)) return;
+  if (!ranks_fit(l) || !globals_ok(l) || !lower_checks(l) || !lower_layout(l)) return;
   for (unsigned stage = 0; stage < l->n_stages; stage++) lower_stage(l, stage);
   lower_writes(l, "item", LAUNCH_ITEM);
   lower_writes(l, "finish", LAUNCH_FINISH);

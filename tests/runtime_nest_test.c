@@ -707,7 +707,11 @@ static void rule_gives_one_result(const char *path, const Source *source, const 
   const FrontendOptions options = {.read = read_source, .rule = name};
   const FileSet *files = frontend_load(f.arena, diag, source, &options);
   f.module = files ? frontend_lower(f.arena, diag, files, &options) : NULL;
-  if (!f.module || diag_errors(diag)) { arena_free(f.arena); return; }     /* what the front end refuses is for its own tests */
+  if (!f.module || diag_errors(diag) || !module_verify(f.module, diag)) {  /* what is wrong in front of the passes is for other tests */
+    if (f.module) say(diag);
+    arena_free(f.arena);
+    return;
+  }
   finish_forms(&f, diag);
   for (unsigned k = 0; k < f.module->n_hypers; k++)
     if (!f.module->hypers[k].has_default) f.module->hypers[k].value = f.module->hypers[k].type == TYPE_F64 ? bits_from_f64(0.5, TYPE_F64) : 2 - (f.module->hypers[k].type == TYPE_BOOL);

@@ -94,6 +94,7 @@ static bool read_data(Check *c) {
 
 static void report(const Check *c) {
   const char *colon = c->listed && c->data_rule ? ": " : "", *name = *colon ? c->data_rule : "";
+  if (!*colon && c->nth && *c->index.rule) { colon = ": "; name = c->index.rule; }     /* a second rule on the same data */
   if (*c->problem) {
     fprintf(stderr, "optc check: %s%s%s: %s\n", c->path, colon, name, c->problem);
     return;
@@ -119,7 +120,7 @@ static void check_set(Check *c) {
 }
 
 static int finish(Check *c) {
-  report(c);
+  if (!c->quiet) report(c);
   int status = c->status;
   optc_rule_free(c->rule);
   json_decref(c->data);
@@ -166,9 +167,20 @@ static int check_file(const char *path, const CheckOptions *options, optc_contex
     json_decref(whole.data);
     return status;
   }
-  whole.format = format_of(whole.data, false);
-  check_set(&whole);
-  return finish(&whole);
+  for (int nth = 0; nth < 8; nth++) {
+    Check one = {.path = path, .options = options, .context = context, .family = whole.family, .nth = nth, .data = json_incref(whole.data), .format = format_of(whole.data, false)};
+    check_set(&one);
+    bool more = one.index.listed && !options->rule;
+    if (nth && !one.index.listed) {                          /* no further line */
+      one.quiet = true;
+      finish(&one);
+      break;
+    }
+    status = graver(finish(&one), status);
+    if (!more) break;
+  }
+  json_decref(whole.data);
+  return status;
 }
 
 /* --- command line --------------------------------------------------------------------------------------------------------------- */

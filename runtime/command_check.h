@@ -53,6 +53,8 @@ typedef struct Check {
   const CheckOptions *options;
   json_t *data;                          /* the whole file, or one of its `list` */
   CheckFormat format;
+  bool quiet;                            /* nothing is said of it */
+  int nth;                               /* which line of the index: data may be for several rules */
   bool listed;                           /* one of a `list` or of `cases` */
   optc_context *context;
   optc_rule *rule;

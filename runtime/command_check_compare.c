@@ -279,7 +279,8 @@ bool check_results(CheckRun *r, int entry) {
     bool found = false;
     for (int i = o->scope == CALL ? r->n_items : 0; i < (o->scope == CALL ? r->n_items + 1 : r->n_items); i++) {
       json_t *value = check_path(c, results, o->external);
-      if (!value) value = check_path(c, i < r->n_items ? c->items[i].json : c->data, o->external);
+      if (!value) value = check_path(c, c->items[i < r->n_items ? i : 0].json, o->external);
+      if (!value) value = check_path(c, c->data, o->external);
       if (!value || (o->tensor && !check_tensor(r, i, k)->data)) continue;
       found = true;
       if (!compare_result(r, i, k, value)) return false;

@@ -12,11 +12,11 @@ extern char **environ;
 
 /* --- rules/index --------------------------------------------------------------------------------------------------------- */
 /* One line: the data's name, file, rule, entries in the order of the calls. `#` begins a comment. */
-static bool index_line(Check *c, char *line, int number) {
+static bool index_line(Check *c, char *line, int number, int *nth) {
   char *rest = NULL, *comment = strchr(line, '#');
   if (comment) *comment = 0;
   const char *name = strtok_r(line, " \t\r\n", &rest);
-  if (!name || strcmp(name, c->data_rule)) return false;
+  if (!name || strcmp(name, c->data_rule) || (*nth)--) return false;
   const char *file = strtok_r(NULL, " \t\r\n", &rest), *rule = strtok_r(NULL, " \t\r\n", &rest);
   if (!file) return check_bad(c, 1, "%s/index:%d: no file after '%s'", c->options->rules, number, name), true;
   snprintf(c->index.file, sizeof c->index.file, "%s/%s", c->options->rules, file);
@@ -37,9 +37,11 @@ bool check_find(Check *c) {
   snprintf(path, sizeof path, "%s/index", c->options->rules);
   FILE *index = fopen(path, "r");
   bool found = false;
-  for (int number = 1; index && !found && fgets(line, sizeof line, index); number++) found = index_line(c, line, number);
+  int nth = c->nth;
+  for (int number = 1; index && !found && fgets(line, sizeof line, index); number++) found = index_line(c, line, number, &nth);
   if (index) fclose(index);
   c->index.listed = found;
+  if (!found && c->nth) return false;
   if (!found) snprintf(c->index.rule, sizeof c->index.rule, "%s", c->data_rule);
   if (!found && !strchr(c->data_rule, '/')) snprintf(c->index.file, sizeof c->index.file, "%s/%s.opt", c->options->rules, c->data_rule);
   if (c->options->rule) snprintf(c->index.file, sizeof c->index.file, "%s", c->options->rule);

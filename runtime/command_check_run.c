@@ -85,7 +85,7 @@ static bool prepare(CheckRun *r) {
   return init < 0 || (check_bind(r, init, -1) != BAD && check_states(r) && check_call(r, init, -1) && (c->format != CHECK_STEPS || check_master(r)));
 }
 
-bool check_run(Check *c) {
+static bool variants(Check *c) {
   for (int variant = 0, n_variants = 1; variant < n_variants; variant++) {
     CheckRun run = {.c = c};
     if (!check_hypers(&run, variant, &n_variants) || !prepare(&run)) return false;
@@ -94,4 +94,20 @@ bool check_run(Check *c) {
     if (variant + 1 == n_variants) check_unused(&run);
   }
   return true;
+}
+
+/* Of a call with several `tensors` each is a problem of its own, for rules may write numbers of the whole call. */
+bool check_run(Check *c) {
+  if (c->format != CHECK_CALL) return variants(c);
+  CheckItem *all = c->items;
+  int n = c->n_items;
+  bool good = true;
+  c->n_items = 1;
+  for (int i = 0; i < n && good; i++) {
+    c->items = &all[i];
+    good = variants(c);
+  }
+  c->items = all;
+  c->n_items = n;
+  return good;
 }

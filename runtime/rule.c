@@ -299,16 +299,23 @@ static int check_states(const optc_rule *r, int64_t entry, const optc_call_args 
     n_own += d->operands[k].role == ROLE_STATE && d->operands[k].tensor && !d->operands[k].item_shape && d->entries[entry].reads[k] & 3;
   }
   if (!n_own || !strcmp(d->entries[entry].name, "layout")) return OPTC_OK;
+  optc_call call = raw->call;
+  char *nobody = call.n_items ? NULL : calloc(1, (size_t)d->item_size + 1);            /* states of the call are told with an item */
   optc_state_info *states = calloc((size_t)n_states, sizeof *states);
-  if (!states) return fail(a->error, OPTC_E_MEMORY, "out of memory", -1, 0, 0, 0, 0);
+  if (!states || (!call.n_items && !nobody)) {
+    free(states);
+    free(nobody);
+    return fail(a->error, OPTC_E_MEMORY, "out of memory", -1, 0, 0, 0, 0);
+  }
+  if (!call.n_items) { call.items = nobody; call.n_items = 1; }
   int status = OPTC_OK;
-  for (int64_t i = 0; i < a->n_items && status == OPTC_OK; i++) {
-    status = optc_drive_layout(d, &raw->call, i, states, dispatch_word(r));
+  for (int64_t i = 0; i < call.n_items && status == OPTC_OK; i++) {
+    status = optc_drive_layout(d, &call, i, states, dispatch_word(r));
     for (int64_t k = 0, n = -1; k < d->n_operands && status == OPTC_OK; k++) {
       const optc_operand_desc *o = &d->operands[k];
       if (o->role != ROLE_STATE) continue;
       const optc_state_info *s = &states[++n];
-      if (!o->tensor || o->item_shape || !s->exists || !(d->entries[entry].reads[k] & 3)) continue;
+      if (!o->tensor || o->item_shape || !s->exists || !(d->entries[entry].reads[k] & 3) || (o->scope != SCOPE_GLOBAL && nobody)) continue;
       DLTensor *const *list = o->scope == SCOPE_GLOBAL ? a->global_tensor : a->items[i].tensor;
       const DLTensor *t = list ? list[k] : NULL;
       int64_t count = 1, item = o->scope == SCOPE_GLOBAL ? -1 : i;
@@ -320,6 +327,7 @@ static int check_states(const optc_rule *r, int64_t entry, const optc_call_args 
     }
   }
   free(states);
+  free(nobody);
   return status;
 }
 

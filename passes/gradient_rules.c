@@ -30,8 +30,13 @@ static const Node *unless_zero(Graph *g, const Node *adjoint, const Node *produc
   return SELECT(EQ(adjoint, zero), zero, product);
 }
 
+/* A derivative chosen by a condition chooses what is given: 0 is no share, of whatever adjoint. */
 const Node *gradient_times(Gradient *G, const Node *adjoint, const Node *d) {
   Graph *g = G->g;
+  if (d->op == OP_SELECT && is_finite(d)) return SELECT(d->args[0], gradient_times(G, adjoint, d->args[1]), gradient_times(G, adjoint, d->args[2]));
+  double value = d->op == OP_CONST ? bits_to_f64((Bits)d->imm, (Type)d->type) : 2;
+  if (value == 0) return graph_const(g, (Type)d->type, 0);
+  if (value == 1 || value == -1) return value < 0 ? NEG(adjoint) : adjoint;
   const Node *product = MUL(adjoint, d);
   return is_finite(d) ? product : unless_zero(g, adjoint, product);
 }

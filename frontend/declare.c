@@ -195,7 +195,8 @@ Value operand_fit(Lower *l, const Operand *o, Value v, const Expr *e) {
     else lower_error(l, e->where, "'%s' is one number%s, %s has %s", o->name, o->scope == SCOPE_SCALAR ? " an item" : "", lower_text(l, e->where), shape_of_value(l, &v));
     return bad;
   }
-  if (o->scope == SCOPE_GLOBAL && l->has_param && (tensor ? !graph_is_global(l->graph, v.node) : v.node->level > LEVEL_GLOBAL)) {
+  if (o->scope == SCOPE_GLOBAL && !l->has_param && !tensor && !l->scans && v.node->level > LEVEL_GLOBAL) v = value_of_call(l, v);
+  if (o->scope == SCOPE_GLOBAL && (tensor ? !graph_is_global(l->graph, v.node) : v.node->level > LEVEL_GLOBAL)) {
     lower_error(l, e->where, "'%s' is global, %s differs from item to item; use [all]", o->name, lower_text(l, e->where));
     return bad;
   }

@@ -317,6 +317,7 @@ bool indices_match(Lower *, const char *name, const Shape *, const SubList *, Ra
 /* lower_reduce.c */
 bool is_reduction(const Expr *);                                         /* a call that reduces: max(x), not max(x, y) */
 Value lower_reduction(Lower *, const Expr *);
+Value value_of_call(Lower *, Value item);
 
 /* storage.c */
 void storage_declare(Lower *, unsigned operand, const Storage *, const Symbol *);

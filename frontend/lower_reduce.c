@@ -71,6 +71,13 @@ static Value over_items(Lower *l, ReduceKind kind, Value item) {
   return value_of(graph_node(l->graph, OP_TOTAL, (Type)node->type, graph_scalar_space(l->graph), 0, kind, 1, &node));
 }
 
+/* A rule without param has one item: its numbers are the call's. */
+Value value_of_call(Lower *l, Value item) {
+  Value v = over_items(l, value_is(&item, KIND_BOOL) ? REDUCE_ANY : REDUCE_SUM, item);
+  v.literal = false;
+  return v;
+}
+
 /* --- one reduction -------------------------------------------------------------------------------------------------------------------------------- */
 
 static Value reduce(const Body *b, ReduceKind kind, Value x) {

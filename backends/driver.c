@@ -6,8 +6,6 @@
  * library (where it also drives the interpreters) and, as machine code without relocations, of every object that the compiler writes. */
 #include "ir/frame.h"
 
-enum { LAUNCH_CHECK, LAUNCH_GROUP, LAUNCH_ITEM, LAUNCH_CHUNK, LAUNCH_FINISH, LAUNCH_SIZES, LAUNCH_CALL_SIZES, LAUNCH_TOTAL };        /* as in ir/kernel.h */
-enum { ROLE_IN = 2, ROLE_OUT = 3, ROLE_INOUT = 4, ROLE_STATE = 5, SCOPE_TENSOR = 0, SCOPE_GLOBAL = 2 };                              /* as in ir/module.h */
 enum { READ = 1, WRITTEN = 2, PREDICATE = 4, SIZED = 8, OF_SIZES = 1, OF_CALL = 2, NO_GROUP = -1, MAX_RANK = 64, MAX_TASKS = 256 };
 
 /* An item after its shape and shard are checked. */

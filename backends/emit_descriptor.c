@@ -1,4 +1,5 @@
 /* emit_descriptor.c: the table `<rule>_rule` of ir/frame.h as constant data. */
+#include <assert.h>
 #include <string.h>
 #include "backends/emit.h"
 #include "ir/graph.h"
@@ -30,7 +31,10 @@ static LLVMValueRef text(Emitter *e, const char *s) {
 }
 static void add_text(Table *t, const char *s) { add(t, text(t->e, s)); }
 
-static LLVMValueRef finish(Table *t) {
+/* The table, with as many fields as `bytes` of structs of ir/frame.h have. */
+static LLVMValueRef finish(Table *t, size_t bytes) {
+  assert(t->n * 8 == bytes);
+  (void)bytes;
   if (!t->n) return null(t->e);
   LLVMValueRef g = constant(t->e, "", LLVMConstStructInContext(t->e->context, t->field, (unsigned)t->n, 0), true);
   LLVMSetAlignment(g, 8);
@@ -99,7 +103,7 @@ static LLVMValueRef hypers(Emitter *e) {
     add_number(&t, h->has_default);
     add_number(&t, (int64_t)h->value);
   }
-  return finish(&t);
+  return finish(&t, e->module->n_hypers * sizeof(optc_hyper_desc));
 }
 
 static LLVMValueRef operands(Emitter *e) {
@@ -126,7 +130,7 @@ static LLVMValueRef operands(Emitter *e) {
     add_number(&t, o->has_default);
     add_number(&t, (int64_t)o->value);
   }
-  return finish(&t);
+  return finish(&t, e->module->n_operands * sizeof(optc_operand_desc));
 }
 
 static LLVMValueRef kernels(Emitter *e, const Program *p, LLVMValueRef **fns, unsigned n_variants) {
@@ -137,7 +141,7 @@ static LLVMValueRef kernels(Emitter *e, const Program *p, LLVMValueRef **fns, un
     for (unsigned v = 0; v < OPTC_MAX_VARIANTS; v++) add(&t, v < n_variants ? *(*fns)++ : null(e));
     add(&t, null(e));
   }
-  return finish(&t);
+  return finish(&t, p->n_kernels * sizeof(optc_kernel_desc));
 }
 
 static LLVMValueRef entries(Emitter *e, Program *const *programs, unsigned n, LLVMValueRef *fns, unsigned n_variants) {
@@ -156,19 +160,19 @@ static LLVMValueRef entries(Emitter *e, Program *const *programs, unsigned n, LL
     add_text(&t, p->entry);
     add(&t, kernels(e, p, &fns, n_variants));
     add_number(&t, p->n_kernels);
-    add(&t, finish(&texts));
+    add(&t, finish(&texts, p->n_texts * sizeof(char *)));
     add_number(&t, p->n_texts);
-    add(&t, finish(&reads));
-    add(&t, finish(&temps));
+    add(&t, finish(&reads, e->module->n_operands * sizeof(int64_t)));
+    add(&t, finish(&temps, p->n_temps * sizeof(int64_t)));
     add_number(&t, p->n_temps);
     add_number(&t, (int64_t)p->equal_hypers);
     add_number(&t, p->n_uniforms);
     add_number(&t, p->advances);
     add_number(&t, p->n_slots);
-    add(&t, finish(&kinds));
+    add(&t, finish(&kinds, p->n_temps * sizeof(int64_t)));
     add_number(&t, backend_checks_items(p));
   }
-  return finish(&t);
+  return finish(&t, n * sizeof(optc_entry_desc));
 }
 
 void emit_descriptor(Emitter *e, Program *const *programs, unsigned n, LLVMValueRef *fns) {
@@ -187,7 +191,8 @@ void emit_descriptor(Emitter *e, Program *const *programs, unsigned n, LLVMValue
   add_number(&t, n);
   const int64_t numbers[] = {l->hyper_size, l->item_size, l->global_size, l->item_group, l->item_rank, l->item_shape, l->item_first, l->item_count, n_variants};
   for (unsigned i = 0; i < sizeof numbers/sizeof *numbers; i++) add_number(&t, numbers[i]);
-  add(&t, finish(&needs));
+  add(&t, finish(&needs, n_variants * sizeof(int64_t)));
+  assert(t.n * 8 == sizeof(optc_rule_desc));
   /* Our own functions use the table by a local name; the public one is an alias, so that they need no global offset table. */
   LLVMValueRef table = constant(e, arena_printf(e->arena, "%s_table", e->module->name), LLVMConstStructInContext(e->context, t.field, (unsigned)t.n, 0), true);
   LLVMSetLinkage(table, LLVMInternalLinkage);

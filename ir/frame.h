@@ -13,6 +13,17 @@
 #define OPTC_MAX_RANK 8                  /* logical axes of a tensor; tensors of a caller may have up to 64 in memory */
 #define OPTC_MAX_SLOTS 256               /* values that are combined over the items of a call */
 
+/* Where a kernel runs: once an item before anything is written (CHECK); once a parameter group
+ * (GROUP, fills uniforms; the driver runs it again whenever a worker meets another group); once an item; once a chunk of
+ * 65,536 elements aligned in its tensor (CHUNK, in parallel); once at the end of the call (FINISH, writes global operands); once an item
+ * wherever its sizes are needed (SIZES: elements of temporaries and of states with their own shape; no loads), once a call (CALL_SIZES: the same for
+ * temporaries of the call); once a call between the item kernels before and after it (TOTAL: combines the slots that items have set). */
+typedef enum Launch { LAUNCH_CHECK, LAUNCH_GROUP, LAUNCH_ITEM, LAUNCH_CHUNK, LAUNCH_FINISH, LAUNCH_SIZES, LAUNCH_CALL_SIZES, LAUNCH_TOTAL } Launch;
+enum { LAUNCH_COUNT = LAUNCH_TOTAL + 1 };
+
+typedef enum Role { ROLE_PARAM, ROLE_GRAD, ROLE_IN, ROLE_OUT, ROLE_INOUT, ROLE_STATE } Role;
+typedef enum Scope { SCOPE_TENSOR, SCOPE_SCALAR, SCOPE_GLOBAL } Scope;      /* a tensor an item; one number an item; one for the call */
+
 typedef struct optc_frame {
   const void *hyper;                     /* R_hyper of the group: 8-byte fields */
   void *global;                          /* R_global: { int64_t t; uint64_t seed; ... } */
@@ -45,7 +56,7 @@ typedef void (*optc_kernel_fn)(optc_frame *);
 
 typedef struct optc_kernel_desc {
   const char *name;
-  int64_t launch;                        /* Launch of ir/kernel.h */
+  int64_t launch;                        /* Launch */
   optc_kernel_fn fn[OPTC_MAX_VARIANTS];
   void *self;
 } optc_kernel_desc;
@@ -53,7 +64,7 @@ typedef struct optc_kernel_desc {
 typedef struct optc_hyper_desc { const char *name, *external, *doc; int64_t type, has_default; uint64_t value; } optc_hyper_desc;
 typedef struct optc_operand_desc {
   const char *name, *external, *doc, *type_name;
-  int64_t role, scope, type, bytes, optional, item_shape;       /* enums of ir/module.h; bytes an element */
+  int64_t role, scope, type, bytes, optional, item_shape;       /* Role, Scope, Type (ir/types.def); bytes an element */
   int64_t offset;                                               /* in R_item or R_global */
   const char *entry;                                            /* the only entry that has it, or NULL */
   int64_t tensor, shaped;                                       /* has elements in memory; is an optc_shaped: the caller chooses its shape */

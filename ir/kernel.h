@@ -15,13 +15,6 @@ typedef enum KOp {
   KOP_COUNT
 } KOp;                                   /* the first ELEMENT_COUNT are the Elements; the others are KOP_E_LOAD and so on */
 
-/* Where a kernel runs: once an item before anything is written (CHECK); once a parameter group
- * (GROUP, fills uniforms; the driver runs it again whenever a worker meets another group); once an item; once a chunk of
- * 65,536 elements aligned in its tensor (CHUNK, in parallel); once at the end of the call (FINISH, writes global operands); once an item
- * wherever its sizes are needed (SIZES: elements of temporaries and of states with their own shape; no loads), once a call (CALL_SIZES: the same for
- * temporaries of the call); once a call between the item kernels before and after it (TOTAL: combines the slots that items have set). */
-typedef enum Launch { LAUNCH_CHECK, LAUNCH_GROUP, LAUNCH_ITEM, LAUNCH_CHUNK, LAUNCH_FINISH, LAUNCH_SIZES, LAUNCH_CALL_SIZES, LAUNCH_TOTAL } Launch;
-enum { LAUNCH_COUNT = LAUNCH_TOTAL + 1 };
 typedef enum Binding { BIND_SEQ, BIND_VECTOR, BIND_THREAD } Binding;       /* THREAD: GPU grid-stride */
 
 typedef struct Inst Inst;

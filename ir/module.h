@@ -5,14 +5,12 @@
 #include <stdint.h>
 #include "ir/arena.h"
 #include "ir/diag.h"
+#include "ir/frame.h"
 #include "ir/type.h"
 
 typedef struct Graph Graph;
 typedef struct Node Node;
 typedef struct Space Space;
-
-typedef enum Role { ROLE_PARAM, ROLE_GRAD, ROLE_IN, ROLE_OUT, ROLE_INOUT, ROLE_STATE } Role;
-typedef enum Scope { SCOPE_TENSOR, SCOPE_SCALAR, SCOPE_GLOBAL } Scope;      /* a tensor an item; one number an item; one for the call */
 
 /* A hyper-parameter: run-time scalar, one struct of them a parameter group, 8 bytes each (double, or int64_t for int and bool). */
 typedef struct Hyper {

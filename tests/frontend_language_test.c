@@ -134,6 +134,10 @@ static void test_items(void) {
     {"if p is [R, flat C] { p -= lr*(g @ g' @ g) }", "contract 2, map 2"},
     {"if p is [..., I, J] { state R[..., I]; R[..., i] = mean[j](g[..., i, j]); p -= g } else { p += g }", "reduce 1"},
     {"p -= lr*norm(g)*normal(1)", "reduce 1, philox 2"},
+    {"state m: q8[64] = p, n: q4u; m = m + g; n += abs(g); p -= m/n", "reduce 4, map 8"},
+    {"state m: bf16 stochastic, n: f16 stochastic; m = m + g; n = m; p -= m", "philox 2"},
+    {"if rank(p) > 1 { state a[2] = 1; a[i] *= 2; p += sum(a) } else { state a[3] = 1; a[i] *= 3; p -= sum(a) }", "reduce 2"},
+    {"in x[K] optional; param b[K] optional; p -= g; b[k] -= x[k]", ""},
     {"state global s; s = sum[all](g^2); if rank(p) > 1 { s2 = 0 }", "reduce 1, total 1"},
   };
   CHECK(rows, ITEM);
@@ -153,6 +157,27 @@ static void test_shapes_are_checked_at_entry(void) {
   CU_ASSERT_TRUE(m->hypers[0].has_default && m->hypers[0].computed);
   CU_ASSERT_EQUAL((int64_t)m->hypers[1].value, INT64_MIN);
   CU_ASSERT_EQUAL(m->operands[1].shape->rank, 2);
+  arena_free(a);
+}
+
+static void test_one_item_gives_its_numbers_to_the_call(void) {
+  Arena *a = arena_new(NULL, 0);
+  Module *m = lower(a, "rule r() { in x[N]; out global n, big: bool; n = sum(x); big = N > 3 }", false);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(m);
+  CU_ASSERT_STRING_EQUAL(count(a, main_graph(m)), "reduce 1, total 2");
+  arena_free(a);
+}
+
+static void test_codes_are_two_states_in_memory(void) {
+  Arena *a = arena_new(NULL, 0);
+  Module *m = lower(a, "rule r() { param p; grad g; state m: q8[64], n[4, 5]: q4 as \"nn\"; m = m + g; n[i, j] += 1; p -= m*sum(n) }", false);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(m);
+  static const struct { const char *name; Type storage; } want[] = {{"p", TYPE_F32}, {"g", TYPE_F32}, {"m", TYPE_U8}, {"n", TYPE_U8}, {"m_max", TYPE_F32}, {"n_max", TYPE_F32}};
+  CU_ASSERT_EQUAL_FATAL(m->n_operands, 6);
+  for (unsigned i = 0; i < 6; i++) CU_ASSERT_TRUE(!strcmp(m->operands[i].name, want[i].name) && m->operands[i].storage == want[i].storage);
+  CU_ASSERT_EQUAL(module_graph(m, "layout")->n_exists, 4);
+  CU_ASSERT_EQUAL(module_graph(m, "init")->n_writes, 4);
+  CU_ASSERT_EQUAL(main_graph(m)->n_writes, 5);
   arena_free(a);
 }
 
@@ -207,6 +232,8 @@ int main(void) {
   CU_add_test(s, "loops", test_loops);
   CU_add_test(s, "items", test_items);
   CU_add_test(s, "shapes are checked at entry", test_shapes_are_checked_at_entry);
+  CU_add_test(s, "one item gives its numbers to the call", test_one_item_gives_its_numbers_to_the_call);
+  CU_add_test(s, "codes are two states in memory", test_codes_are_two_states_in_memory);
   CU_add_test(s, "backward declares its operands", test_backward_declares_its_operands);
   CU_add_test(s, "skip keeps states and the step", test_skip_keeps_states_and_the_step);
   CU_add_test(s, "no memory at any allocation neither crashes nor leaks", test_no_memory_at_any_allocation_neither_crashes_nor_leaks);

@@ -307,6 +307,8 @@ static bool operand_used(Check *c, json_t *object, const char *key, json_t *valu
     size_t n = strlen(key);
     if (!(roles >> o->role & 1)) continue;
     if (check_path(c, object, o->external) == value || (!strncmp(o->external, key, n) && o->external[n] == '.')) return true;
+    size_t before = strcspn(o->external, "{");
+    if (o->external[before] && !strncmp(o->external, key, before)) return true;        /* of another variant */
   }
   return false;
 }

@@ -96,6 +96,75 @@ static void test_jit_O2(void) { all_files("--backend=jit", "-O2"); }
 static void test_aot_O0(void) { all_files("--backend=aot", "-O0"); }
 static void test_aot_O2(void) { all_files("--backend=aot", "-O2"); }
 
+/* --- every format of the data ---------------------------------------------------------------------------------------------------- */
+/* Files that stand for a format each, or for a way in which names and lists meet a rule. */
+static const char *const formats[] = {
+  "attention/sdpa_gqa", "attention/sdpa_varlen_causal", "attention/gym_vsa", "attention/decode_append", "attention/kivi_k_quant", "attention/sinkhorn_log", "attention/gptq_round",
+  "attention/taylorseer", "attention/gym_causal", "attention/rmsnorm", "optim/adam8bit_blockwise", "optim/adamw_bf16_sr", "optim/adamw_bf16_master", "optim/adafactor",
+  "optim/adagradnorm_global", "optim/clip_adamw_amp", "optim/tiger", "optim/mkor", "optim/lv_hba", "optim/rarts", "optim/cbo", "optim/apollo", "optim/apollo_mini", "optim/sar",
+  "optim/fedspeed", "optim/muon_gram_ns", "optim/mars_adamw_mixed", "optim/grad_norm_smooth_newton", "optim/prodigy", "optim/accelat", "optim/adaround"};
+enum { N_FORMATS = sizeof formats/sizeof *formats };
+
+static void all_formats(const char *backend, const char *more) {
+  char data[N_FORMATS][100];
+  const char *arguments[N_FORMATS + 4] = {backend, "-O0", more};
+  int n = more ? 3 : 2;
+  for (int i = 0; i < N_FORMATS; i++) {
+    snprintf(data[i], sizeof data[i], "tests/golden/%s.json", formats[i]);
+    arguments[n + i] = data[i];
+  }
+  char said[1 << 16];
+  int code = run(arguments, said, sizeof said), passed = 0;
+  for (char *line = said; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+    if (!strncmp(line, "ok ", 3)) passed++;
+    else printf("\n  %s: %.*s", backend, (int)strcspn(line, "\n"), line);
+  }
+  CU_ASSERT_EQUAL(code, 0);
+  CU_ASSERT_EQUAL(passed, N_FORMATS + 1);                    /* accelat has two cases */
+}
+static void test_formats_interp(void) { all_formats("--backend=interp", NULL); }
+static void test_formats_jit(void) { all_formats("--backend=jit", NULL); }
+static void test_formats_aot(void) { all_formats("--backend=aot", NULL); }
+static void test_formats_f64(void) { all_formats("--backend=interp", "--compute=f64"); }
+
+/* Numbers of attention data, each altered alone. */
+static const struct { const char *data, *path, *says; } calls[] = {
+  {"attention/sdpa_gqa", "outputs/O/data/100", "O[100]"}, {"attention/sdpa_gqa", "inputs/K/data/3", "FAIL"}, {"attention/kivi_k_quant", "outputs/code_b4/data/5", "code_b{bits}[5]"},
+  {"attention/gym_vsa", "outputs/topk_indices/data/0", "topk_indices[0]"}, {"attention/decode_append", "outputs/K_cache/data/640", "K_cache[640]"},
+  {"attention/sinkhorn_log", "hyper/reg", "FAIL"}, {"optim/adam8bit_blockwise", "state_per_step/state1/2/1/3", "state1"}, {"optim/cbo", "consensus/1/2", "consensus"},
+  {"optim/lv_hba", "extra_inputs/Fx/0/1", "FAIL"}, {"attention/sdpa_gqa", "grads/dV/data/7", "dV[7]"}, {"optim/clip_adamw_amp", "state_scalars/loss_scale_per_step/1", "loss_scale"}};
+
+/* --- rules of our own on data of our own: what the recorded files have in rare combinations -------------------------------------------------- */
+static const struct { const char *rule, *data; int code; const char *says; } small[] = {
+  {"rule small(c: int, k = 1) { in x[N], y[(N + c - 1)//c] optional\n out z[N//c] as \"z{c}\", n[]: i32\n z[i] = k*sum[r < c](x[i*c + r])\n n = N }",
+   "\"hyper\": {\"c\": [1, 2]}, \"inputs\": {\"x\": {\"shape\": [4], \"dtype\": \"f32\", \"data\": [1, 2, 3, 4]}}, \"outputs\": {\"z1\": {\"shape\": [4], \"data\": [1, 2, 3, 4]}, \"z2\": "
+   "{\"shape\": [2], \"data\": [3, 7]}, \"n\": {\"shape\": [], \"dtype\": \"i32\", \"data\": [4]}}", 0, "8 numbers  max 0 of tolerance"},
+  {"rule small() { in x[N]\n out z[N]: i32\n z[i] = int(x[i]) }",
+   "\"inputs\": {\"x\": {\"shape\": [2], \"dtype\": \"f32\", \"data\": [1, 2]}}, \"outputs\": {\"z\": {\"shape\": [2], \"dtype\": \"i32\", \"data\": [1, 3]}}", 3, "z[1]: 2 is not 3"},
+  {"rule small() { in x[N], y[N]\n out z[N]\n z = x + y }", "\"inputs\": {\"x\": {\"shape\": [1], \"data\": [1]}}, \"outputs\": {}", 1, "the rule needs 'y'"},
+  {"rule small() { in x[N], y[N]\n out z[N]\n z = x + y }",
+   "\"inputs\": {\"x\": {\"shape\": [1], \"data\": [1]}, \"y\": {\"shape\": [2], \"data\": [1, 1]}}, \"outputs\": {\"z\": {\"shape\": [1], \"data\": [2]}}", 1, "axis 0 of y is {}, N is {} (2, 1)"},
+  {"rule small() { in x[N]\n out z[N]\n z = x }", "\"inputs\": {\"x\": {\"shape\": [1], \"data\": [1]}}, \"outputs\": {\"w\": {\"shape\": [1], \"data\": [1]}}", 1, "nothing that the rule writes"},
+  {"rule small() { in x[N, M] as \"rows.x\"\n out z[N]: f64 as \"rows.z\"\n z[i] = sum[j](x[i, j]) }",
+   "\"rows\": [{\"x\": [1, 2], \"z\": 3}, {\"x\": [3, 4], \"z\": 7}], \"inputs\": {}", 0, "2 numbers  max 0 of tolerance"},
+  {"rule small(on: bool = false as \"mode=on\") { param p\n grad g\n in global q[K]\n in scalar big: bool = false as \"kind=big\"\n p -= g*q[0]*where(on, 1, 0)*where(big, 2, 1) }",
+   "\"hyper\": {\"mode\": \"on\", \"q\": [3, 4]}, \"tensors\": [{\"name\": \"a\", \"shape\": [1], \"init\": [9], \"kind\": \"big\"}, {\"name\": \"b\", \"shape\": [1], \"init\": [9]}], "
+   "\"steps\": 1, \"grads\": [[[1], [1]]], \"params\": [[[3], [6]]]", 0, "max 0 of tolerance"},
+};
+
+static void test_small(void) {
+  for (size_t i = 0; i < sizeof small/sizeof *small; i++) {
+    char rule[4200], data[4200], text[4000];
+    snprintf(rule, sizeof rule, "%s", in_folder("small.opt"));
+    snprintf(data, sizeof data, "%s", in_folder("small.json"));
+    write_text(rule, small[i].rule, strlen(small[i].rule));
+    int n = snprintf(text, sizeof text, "{\"rule\": \"small\", %s}", small[i].data);
+    write_text(data, text, (size_t)n);
+    expect((const char *[]){data, "--rule", rule, "--backend=interp", NULL}, small[i].code, small[i].says);
+    if (!small[i].code) expect((const char *[]){data, "--rule", rule, "-O0", NULL}, 0, small[i].says);
+  }
+}
+
 /* --- one constant of a rule ------------------------------------------------------------------------------------------------------ */
 static const struct { const char *data, *rule, *from, *to; } alterations[] = {
   {"sgd_nesterov", "sgd", "where(nesterov, g + momentum*b, b)", "where(nesterov, g + 0.5*momentum*b, b)"},
@@ -185,6 +254,20 @@ static void test_altered_data(void) {
   }
 }
 
+static void test_altered_calls(void) {
+  for (size_t i = 0; i < sizeof calls/sizeof *calls; i++) {
+    char path[200], altered[4200];
+    snprintf(path, sizeof path, "tests/golden/%s.json", calls[i].data);
+    snprintf(altered, sizeof altered, "%s", in_folder("altered.json"));
+    json_t *root = json_load_file(path, 0, NULL);
+    CU_ASSERT_FATAL(root != NULL);
+    alter(root, calls[i].path);
+    CU_ASSERT_EQUAL(json_dump_file(root, altered, JSON_COMPACT), 0);
+    json_decref(root);
+    expect((const char *[]){altered, "--backend=interp", NULL}, 3, calls[i].says);
+  }
+}
+
 /* --- what is not data --------------------------------------------------------------------------------------------------------------- */
 #define DATA(hyper, tensors, steps, grads, params) "{\"rule\": \"sgd\", \"hyper\": " hyper ", \"tensors\": " tensors ", \"steps\": " steps ", \"grads\": " grads ", \"params\": " params "}"
 #define ONE "[{\"name\": \"a\", \"shape\": [2], \"init\": [1, 2]}]"
@@ -235,6 +318,18 @@ static void test_special_numbers(void) {
   expect((const char *[]){path, NULL}, 0, "max 0 of tolerance");
 }
 
+static void test_gradients(void) {
+  expect((const char *[]){"--gradient", "--backend=interp", "tests/golden/attention/sdpa_gqa.json", "tests/golden/attention/delta_rule.json", "tests/golden/attention/sinkhorn_log.json", NULL}, 0, "random");
+  expect((const char *[]){"--gradient", "tests/golden/optim/sgd.json", NULL}, 1, "no entry backward");
+  static const char rule[] = "rule small() { in x[N]\n out y[N]\n backward wrt x\n y = x*stop(x) }";
+  static const char data[] = "{\"rule\": \"small\", \"inputs\": {\"x\": {\"shape\": [3], \"data\": [1, 2, 3]}}, \"outputs\": {\"y\": {\"shape\": [3], \"data\": [1, 4, 9]}}}";
+  char path[4200];
+  snprintf(path, sizeof path, "%s", in_folder("small.opt"));
+  write_text(path, rule, strlen(rule));
+  write_text(in_folder("small.json"), data, strlen(data));
+  expect((const char *[]){"--gradient", "--rule", path, in_folder("small.json"), NULL}, 3, "dx");
+}
+
 static void test_usage(void) {
   expect((const char *[]){NULL}, 2, "usage");
   expect((const char *[]){"--backend=gpu", "x.json", NULL}, 2, "unknown backend 'gpu'");
@@ -264,8 +359,11 @@ int main(void) {
   CU_TestInfo right[] = {{"the interpreter of graphs at -O0 agrees with every recorded file", test_interp_O0}, {"at -O2", test_interp_O2},
     {"the interpreter of kernels at -O0 agrees", test_kernels_O0}, {"at -O2", test_kernels_O2}, {"machine code at -O0 agrees", test_jit_O0}, {"at -O1", test_jit_O1},
     {"at -O2", test_jit_O2}, {"objects at -O0 agree", test_aot_O0}, {"at -O2", test_aot_O2}, {"--rule takes another file", test_unaltered_rule},
-    {"inf, nan and tensors without axes are compared", test_special_numbers}, CU_TEST_INFO_NULL};
-  CU_TestInfo wrong[] = {{"a rule altered in one constant departs", test_altered_rule}, {"data altered in one number departs, and where is said", test_altered_data}, CU_TEST_INFO_NULL};
+    {"inf, nan and tensors without axes are compared", test_special_numbers},
+    {"the interpreter agrees with data of every format", test_formats_interp}, {"machine code", test_formats_jit}, {"objects", test_formats_aot}, {"arithmetic in f64", test_formats_f64},
+    {"names, lists and shapes of small data", test_small}, CU_TEST_INFO_NULL};
+  CU_TestInfo wrong[] = {{"a rule altered in one constant departs", test_altered_rule}, {"data altered in one number departs, and where is said", test_altered_data},
+    {"calls altered in one number depart", test_altered_calls}, {"gradients are compared with differences", test_gradients}, CU_TEST_INFO_NULL};
   CU_TestInfo bad[] = {{"malformed data is refused with a reason", test_malformed}, {"bad usage is refused", test_usage}, {"aot without a C compiler says so", test_no_compiler}, CU_TEST_INFO_NULL};
   CU_SuiteInfo suites[] = {{"what ships is right", NULL, NULL, NULL, NULL, right}, {"what is wrong is found", NULL, NULL, NULL, NULL, wrong},
     {"what is not data is refused", NULL, NULL, NULL, NULL, bad}, CU_SUITE_INFO_NULL};

@@ -81,12 +81,6 @@ static Value make_lerp(Lower *l, const Expr *e, const Builtin *f, Value *args) {
   return value_operate(l, OPER_ADD, e->op_where, args[0], value_operate(l, OPER_MUL, e->op_where, args[2], distance));
 }
 
-static Value make_stop(Lower *l, const Expr *e, const Builtin *f, Value *args) {
-  args[0].literal = false;
-  args[0].operand = 0;
-  return args[0];
-}
-
 /* rank(p), size(p). */
 static Value make_extent(Lower *l, const Expr *e, const Builtin *f, Value *args) {
   if (!args[0].node) return (Value){0};
@@ -134,7 +128,6 @@ static const Builtin builtins[] = {
   {"fma", 3, 3, OP_FMA, S, make_fma},
   {"where", 3, 3, 0, 0, make_where},
   {"lerp", 3, 3, 0, 0, make_lerp},
-  {"stop", 1, 1, 0, 0, make_stop},
   {"size", 1, 1, 0, 0, make_extent},
   {"rank", 1, 1, 1, 0, make_extent},
   {"present", 1, 1, 0, 0, make_present},

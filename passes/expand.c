@@ -158,6 +158,7 @@ const Node *expand_function(Graph *g, Op op, Type result, unsigned n_args, const
     case OP_FINITE: return LT(ABS(x), REAL(__builtin_inf()));
     case OP_CLAMP: return expand_min(g, expand_max(g, x, y), args[2]);
     case OP_RELU: return expand_max(g, x, zero_like(g, x));
+    case OP_STOP: return x;
     case OP_POWI: return power(g, x, y);
     case OP_POW: return type == TYPE_F64 ? expand_f64_pow(g, x, y) : expand_f32_pow(g, x, y);
     case OP_SILU: return MUL(x, call(g, OP_SIGMOID, x));

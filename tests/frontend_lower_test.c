@@ -170,7 +170,6 @@ static void test_functions_are_rows_of_the_tables(void) {
     {"p = abs(n - 3)*g", "p = mul(f32(select(lt(sub(n, 3i), 0i), neg(sub(n, 3i)), sub(n, 3i))), g)"},
     {"p = sqrt(n)*g", "p = mul(f32(sqrt(f64(n))), g)"},
     {"p = where(isnan(g) or not finite(m), 0, round(g) + floor(g) + ceil(g))", "p = select(or(isnan(g), not(finite(m))), 0f, add(add(rint(g), floor(g)), ceil(g)))"},
-    {"p = stop(g)", "p = g"},
     {"p = g*rank(p)/size(g)", "p = div(mul(g, f32(rank)), f32(size))"},
     {"p = max(n, 3)*g", "p = mul(f32(max(n, 3i)), g)"},
     {"p = twice(sq, g)", "p = mul(mul(g, g), mul(g, g))"},

@@ -312,7 +312,9 @@ Module *frontend_lower(Arena *arena, Diag *diag, const FileSet *files, const Fro
     others[n_others++] = lower_entry(l, s, main, rule);
   }
   l->scope = rule;
-  for (unsigned i = 0; i < l->rule->body.n; i++)
+  bool by_hand = false;                                 /* `entry backward` replaces what would be made */
+  for (unsigned i = 0; i < l->rule->body.n; i++) by_hand |= l->rule->body.at[i]->kind == STMT_ENTRY && !strcmp(l->rule->body.at[i]->name.text, "backward");
+  for (unsigned i = 0; i < l->rule->body.n && !by_hand; i++)
     if (l->rule->body.at[i]->kind == STMT_BACKWARD) lower_backward(l, l->rule->body.at[i]);
   first_values(l, init, layout);
   copy_requirements(l, main, init, true);

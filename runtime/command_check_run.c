@@ -1,6 +1,7 @@
 /* command_check_run.c: feeds recorded inputs to a rule and compares what comes out: step by step, or in one call. */
 #include <stdio.h>
 #include <string.h>
+#include "runtime/command.h"
 #include "runtime/command_check.h"
 
 enum { PARAM = OPTC_ROLE_PARAM, STATE = OPTC_ROLE_STATE };
@@ -11,11 +12,9 @@ bool check_call(CheckRun *r, int entry, int step) {
   int code = optc_rule_call(c->rule, entry, &r->args);
   if (!code) return true;
   const optc_error error = r->error;
-  char values[120] = "", at[40] = "";
-  for (int i = 0, n = 0; i < error.n && i < 4; i++) n += snprintf(values + n, sizeof values - (size_t)n, "%s%.9g", i ? ", " : " (", error.value[i]);
+  char why[400], at[40] = "";
   if (c->format != CHECK_CALL) snprintf(at, sizeof at, "step %d: ", step + 1);
-  return check_bad(c, code == OPTC_E_INTERNAL ? 70 : 1, "%sentry %s: %s%s%s%s%s", at, optc_rule_entry_name(c->rule, entry),
-    code == OPTC_E_REQUIRE ? "requirement not met: " : "", error.text ? error.text : "refused", values, *values ? ")" : "",
+  return check_bad(c, code == OPTC_E_INTERNAL ? 70 : 1, "%sentry %s: %s%s", at, optc_rule_entry_name(c->rule, entry), command_refusal(&error, why, sizeof why),
     error.item >= 0 && error.item < c->n_items && code != OPTC_E_REQUIRE ? " of a tensor" : "");
 }
 

@@ -158,9 +158,8 @@ static const struct { const char *name; DLDataType type; } types[] = {
   {"bf16", {kDLBfloat, 16, 1}}, {"f16", {kDLFloat, 16, 1}}, {"f32", {kDLFloat, 32, 1}}, {"f64", {kDLFloat, 64, 1}}};
 
 static int call_failed(const optc_error *e, const char *entry) {
-  fprintf(stderr, "optc: error: entry %s: %s", entry, e->text ? e->text : "call failed");
-  for (int i = 0; i < e->n; i++) fprintf(stderr, "%s%.17g", i ? ", " : " (", e->value[i]);
-  fprintf(stderr, "%s\n", e->n ? ")" : "");
+  char why[400];
+  fprintf(stderr, "optc: error: entry %s: %s\n", entry, command_refusal(e, why, sizeof why));
   return e->code == OPTC_E_INTERNAL ? COMMAND_INTERNAL : COMMAND_INPUT;
 }
 

@@ -143,7 +143,7 @@ static const struct { const char *rule, *data; int code; const char *says; } sma
    "\"inputs\": {\"x\": {\"shape\": [2], \"dtype\": \"f32\", \"data\": [1, 2]}}, \"outputs\": {\"z\": {\"shape\": [2], \"dtype\": \"i32\", \"data\": [1, 3]}}", 3, "z[1]: 2 is not 3"},
   {"rule small() { in x[N], y[N]\n out z[N]\n z = x + y }", "\"inputs\": {\"x\": {\"shape\": [1], \"data\": [1]}}, \"outputs\": {}", 1, "the rule needs 'y'"},
   {"rule small() { in x[N], y[N]\n out z[N]\n z = x + y }",
-   "\"inputs\": {\"x\": {\"shape\": [1], \"data\": [1]}, \"y\": {\"shape\": [2], \"data\": [1, 1]}}, \"outputs\": {\"z\": {\"shape\": [1], \"data\": [2]}}", 1, "axis 0 of y is {}, N is {} (2, 1)"},
+   "\"inputs\": {\"x\": {\"shape\": [1], \"data\": [1]}, \"y\": {\"shape\": [2], \"data\": [1, 1]}}, \"outputs\": {\"z\": {\"shape\": [1], \"data\": [2]}}", 1, "axis 0 of y is 2, N is 1"},
   {"rule small() { in x[N]\n out z[N]\n z = x }", "\"inputs\": {\"x\": {\"shape\": [1], \"data\": [1]}}, \"outputs\": {\"w\": {\"shape\": [1], \"data\": [1]}}", 1, "nothing that the rule writes"},
   {"rule small() { in x[N, M] as \"rows.x\"\n out z[N]: f64 as \"rows.z\"\n z[i] = sum[j](x[i, j]) }",
    "\"rows\": [{\"x\": [1, 2], \"z\": 3}, {\"x\": [3, 4], \"z\": 7}], \"inputs\": {}", 0, "2 numbers  max 0 of tolerance"},

@@ -300,7 +300,7 @@ static void gives(const char *statements, const char *z, const double x[3], cons
     for (int i = 0; i < 3; i++) {
       const Operand *o = &w->module->operands[find(w, "dx")];
       double have = o->storage == TYPE_F64 ? values(w, "dx")[i] : ((float *)w->data[find(w, "dx")])[i];
-      if (want[i] == 0 ? have == 0 : fabs(have - want[i]) <= (f64 ? 0 : 1e-6)*fabs(want[i])) continue;
+      if (want[i] == 0 ? have == 0 : fabs(have - want[i]) <= (f64 ? 1e-15 : 1e-6)*fabs(want[i])) continue;
       printf("\n%s\ndx[%d] is %g, not %g\n", text, i, have, want[i]);
       CU_FAIL("gradient");
     }

@@ -33,7 +33,7 @@ uint64_t backend_abi_hash(const Module *m) {
 
 /* --- names and comments ---------------------------------------------------------------------------------------------------------- */
 
-/* A name that C or C++ keeps for itself, or that the struct has already, gets an underscore. */
+/* A name that C or C++ keeps for itself, or that the struct has already, gets an underscore; `adamw/m`, a state of an inserted rule, is adamw_m. */
 static const char *field_name(Arena *a, const char *name, const char *const *own, size_t n_own) {
   static const char *const keywords[] = {
     "alignas", "alignof", "and", "asm", "auto", "bool", "break", "case", "catch", "char", "class", "compl", "const", "constexpr", "continue", "decltype", "default",
@@ -43,7 +43,10 @@ static const char *field_name(Arena *a, const char *name, const char *const *own
     "void", "volatile", "while", "xor"};
   for (size_t i = 0; i < sizeof keywords/sizeof *keywords; i++) if (!strcmp(name, keywords[i])) return arena_printf(a, "%s_", name);
   for (size_t i = 0; i < n_own; i++) if (!strcmp(name, own[i])) return arena_printf(a, "%s_", name);
-  return name;
+  if (!strchr(name, '/')) return name;
+  char *field = arena_strndup(a, name, strlen(name));
+  for (char *c = field; *c; c++) if (*c == '/') *c = '_';
+  return field;
 }
 
 /* Text of the rule inside a comment: its lines joined, without what would end the comment. */

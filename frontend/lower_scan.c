@@ -34,7 +34,8 @@ static bool collect(Loop *c, const StmtList *list) {
       v.literal = false;
       c->at[c->n++] = (Carried){s->name.text, v, (Type)v.node->type, (Level)v.node->level, v.wide};
     }
-    good &= collect(c, &s->body) & collect(c, &s->otherwise);
+    good &= collect(c, &s->body);
+    good &= collect(c, &s->otherwise);
   }
   return good;
 }

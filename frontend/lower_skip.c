@@ -13,7 +13,8 @@ static bool assigns_globals_only(Lower *l, const StmtList *list) {
       lower_error(l, s->name.where, "the block of 'skip if' may assign global states only");
       good = false;
     } else if (s->kind == STMT_IF) {
-      good &= assigns_globals_only(l, &s->body) & assigns_globals_only(l, &s->otherwise);
+      good &= assigns_globals_only(l, &s->body);
+      good &= assigns_globals_only(l, &s->otherwise);
     } else {
       lower_error(l, s->where, "the block of 'skip if' holds assignments and 'if' only");
       good = false;

@@ -331,6 +331,14 @@ static Projected project(Gradient *G, const Node *n, unsigned keep) {
   return p;
 }
 
+/* The factor over all axes again: computed once, however many sums it stands in. */
+static const Node *unproject(Gradient *G, const Projected *p, const Node *n) {
+  const Node *index[GRADIENT_AXES];
+  if (p->node == n) return n;
+  for (unsigned k = 0; k < p->n; k++) index[k] = gradient_index(G, n->space, p->axis[k]);
+  return gradient_spread(G, gradient_place(G, p->node, n->space, index), n->space);
+}
+
 typedef struct Sum { const Node *node; Projected *args; struct Sum *next; } Sum;
 
 /* By id of the old graph: the copies. */
@@ -355,6 +363,7 @@ static const Node **copy_forward(Gradient *G, const Graph *from) {
       sum = arena_alloc(G->arena, sizeof *sum);
       *sum = (Sum){NULL, arena_array(G->arena, n->n_args, sizeof *sum->args), sums};
       for (unsigned k = 0; k < n->n_args; k++) sum->args[k] = project(G, args[k], n->op == OP_ATTEND && k == 0 ? (unsigned)n->imm : 0);
+      for (unsigned k = 0; k < n->n_args; k++) args[k] = unproject(G, &sum->args[k], args[k]);
       sums = sum;
     }
     int32_t aux = n->op == OP_CARRY ? carry_aux(n->aux & 255, n->space) : n->aux;

@@ -89,6 +89,7 @@ void declare_hypers(Lower *l) {
     const HyperDecl *d = &l->rule->hypers.at[i];
     bool is_free = name_is_free(l, d->name.text, d->name.where);
     Hyper h = {.name = d->name.text, .external = d->external, .doc = d->doc, .type = hyper_type(l, d), .is_const = d->is_const, .where = d->name.where};
+    if (i == OPTC_MAX_HYPERS) lower_error(l, d->name.where, "a rule has at most %d hyper-parameters", OPTC_MAX_HYPERS);
     if (!d->value && d->is_const) lower_error(l, d->name.where, "'const %s' needs its value", d->name.text);
     m->hypers = arena_grow(l->arena, m->hypers, &l->hypers_capacity, m->n_hypers + 1, sizeof *m->hypers);
     m->hypers[m->n_hypers] = h;

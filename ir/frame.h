@@ -9,6 +9,7 @@
 #define OPTC_MAX_VARIANTS 4              /* instruction sets in one object */
 #define OPTC_MAX_UNIFORMS 512            /* slots: every worker keeps its own on its stack */
 #define OPTC_MAX_OPERANDS 128
+#define OPTC_MAX_HYPERS 64               /* optc_entry_desc.equal_hypers has a bit for each */
 #define OPTC_MAX_BUFFERS 1024            /* operands and temporaries of one entry */
 #define OPTC_MAX_RANK 8                  /* logical axes of a tensor; tensors of a caller may have up to 64 in memory */
 #define OPTC_MAX_SLOTS 256               /* values that are combined over the items of a call */

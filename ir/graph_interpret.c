@@ -455,7 +455,7 @@ const char *eval_unknown(const Graph *g, const bool *live) {
   for (unsigned i = 0; i < g->n_nodes; i++) {
     const Node *n = g->nodes[i];
     if (!live[i]) continue;
-    bool too_deep = n->op == OP_SCAN && (n->imm < 0 || n->imm > 63), too_many = n->space->rank > 8 || (n->op == OP_READ && n->n_args > 9);
+    bool too_deep = n->op == OP_SCAN && (n->imm < 0 || n->imm > 63), too_many = n->space->rank > OPTC_MAX_RANK || (n->op == OP_READ && n->n_args - (n->aux == 1) > OPTC_MAX_RANK);
     bool logsumexp = n->op == OP_REDUCE && (n->aux & 255) == REDUCE_LOGSUMEXP, softmax = n->op == OP_ATTEND || n->op == OP_SOFTMAX || logsumexp;
     bool not_expanded = softmax && (!formula_of(g->exponential, (Type)n->type) || (logsumexp && !formula_of(g->logarithm, (Type)n->type)));
     bool not_reduced = n->op == OP_TOTAL && n->args[0]->space->rank;

@@ -225,6 +225,7 @@ static bool check_parts(Checker *c) {
   const Node *n = c->node;
   const Node *const *parts[3] = {n->args, n->space->extent, n->region ? (const Node *const *)n->region->results : NULL};
   unsigned count[3] = {n->n_args, n->space->rank, n->region ? n->region->n_results : 0};
+  if (n->space->rank > OPTC_MAX_RANK) { wrong(c, "has %u axes, more than %d", n->space->rank, OPTC_MAX_RANK); return false; }
   for (unsigned k = 0; k < 3; k++)
     for (unsigned i = 0; i < count[k]; i++) {
       const Node *x = parts[k][i];
@@ -346,6 +347,7 @@ static bool check_extent(const Module *m, const Node *n) {
 bool module_verify(const Module *m, Diag *diag) {
   bool good = true;
   const Range nowhere = {0};
+  if (m->n_hypers > OPTC_MAX_HYPERS) { diag_error(diag, nowhere, "%u hyper-parameters, more than %d", m->n_hypers, OPTC_MAX_HYPERS); good = false; }
   for (unsigned i = 0; i < m->n_hypers; i++) {
     const Hyper *h = &m->hypers[i];
     if (h->type == TYPE_F64 || h->type == TYPE_I64 || (h->type == TYPE_BOOL && h->value <= 1)) continue;
@@ -359,6 +361,7 @@ bool module_verify(const Module *m, Diag *diag) {
     else if (o->item_shape && (o->shape || o->scope != SCOPE_TENSOR)) what = "has the item's shape and another";
     else if (o->scope == SCOPE_TENSOR && !o->item_shape && !o->shape) what = "is a tensor without shape";
     else if (o->scope == SCOPE_SCALAR && o->shape) what = "is one number and has a shape";
+    else if (o->shape && o->shape->rank > OPTC_MAX_RANK) what = "has more than 8 axes";
     for (unsigned k = 0; !what && o->shape && k < o->shape->rank; k++)
       if (!check_extent(m, o->shape->extent[k]) || o->shape->extent[k]->type != TYPE_I64) what = "has an extent that is no integer of this rule";
     if (!what) continue;

@@ -108,6 +108,27 @@ static void test_kinds_and_levels(void) {
   CHECK(rows, true);
 }
 
+/* 64 are taken, the 65th is not. */
+static void test_hyper_parameters_are_64_at_most(void) {
+  for (unsigned n = 64; n <= 65; n++) {
+    Arena *a = arena_new(NULL, 0);
+    Text text = {.arena = a};
+    text_add(&text, "rule r(h0 = 1");
+    for (unsigned k = 1; k < n; k++) text_add(&text, k < 64 ? ", h%u = 1" : ", `h%u` = 1", k);
+    text_add(&text, ") {\n  param p\n  grad g\n  p -= (h0");
+    for (unsigned k = 1; k < n; k++) text_add(&text, " + h%u", k);
+    text_add(&text, ")*g\n}\n");
+    Row row = {text.data, "a rule has at most 64 hyper-parameters", DIAG_ERROR};
+    Source source = {"a.opt", text.data, text.length};
+    Diag *d = diag_new(a, 0);
+    FrontendOptions options = {.read = no_file, .warnings = true};
+    FileSet *set = n == 64 ? frontend_load(a, d, &source, &options) : NULL;
+    if (n == 65) check(&row, true);
+    else CU_ASSERT_TRUE(set && frontend_lower(a, d, set, &options) && !diag_count(d));
+    arena_free(a);
+  }
+}
+
 int main(void) {
   if (CU_initialize_registry() != CUE_SUCCESS) return 1;
   CU_pSuite s = CU_add_suite("errors", NULL, NULL);
@@ -115,6 +136,7 @@ int main(void) {
   CU_add_test(s, "names", test_names);
   CU_add_test(s, "indices", test_indices);
   CU_add_test(s, "kinds, shapes and levels", test_kinds_and_levels);
+  CU_add_test(s, "hyper-parameters are 64 at most", test_hyper_parameters_are_64_at_most);
   CU_basic_set_mode(CU_BRM_VERBOSE);
   CU_basic_run_tests();
   unsigned failed = CU_get_number_of_failures();

@@ -286,6 +286,7 @@ static void ill_formed_graphs_are_refused(void) {
     {"%3 = read f32 [%0] p guarded %2", "the guard is no bool"},
     {"%3 = index i64 [%0] axis=1", "an axis of its own space"},
     {"%3 = neg f32 [%2] %1", "is no i64 of rank 0"},
+    {"%3 = neg f64 [%0, %0, %0, %0, %0, %0, %0, %0, %0] %2", "has 9 axes, more than 8"},
     {"%3 = const bf16 1", "arithmetic type"},
     {"%3 = reduce f32 axes=2 kind=sum order=lanes %1", "without 2 trailing axes"},
     {"%3 = reduce f64 axes=1 kind=sum order=lanes %1", "takes and gives one type of number"},
@@ -325,7 +326,9 @@ static void ill_formed_graphs_are_refused(void) {
   Module *good = parse(HEAD "write s = %2\n}\n");
   CU_ASSERT_FATAL(good && module_verify(good, diag));
   CU_ASSERT(!strcmp(print(good), print(good)));
-  static const char *const bad[] = {"hyper a f32", "operand p param tensor f32", "operand p param scalar f32 [3]", "operand p param tensor f32 [const:f64(1)]", "operand p param global f32 item"};
+  Text many = {.arena = arena};
+  for (unsigned k = 0; k < 65; k++) text_add(&many, "%shyper h%u f64", k ? "\n" : "", k);
+  const char *const bad[] = {many.data, "operand p in tensor f32 [1, 1, 1, 1, 1, 1, 1, 1, 1]", "hyper a f32", "operand p param tensor f32", "operand p param scalar f32 [3]", "operand p param tensor f32 [const:f64(1)]", "operand p param global f32 item"};
   for (unsigned i = 0; i < sizeof bad / sizeof *bad; i++) {
     Module *m = parse(arena_printf(arena, "module \"x\" %s\n", bad[i]));
     CU_ASSERT(m && !module_verify(m, diag_new(arena, 0)));

@@ -144,14 +144,19 @@ static Data *run_program(const OracleCase *c, const Program *p, const Data *inpu
   optc_frame f = frame_of(d);
   void **data = arena_array(c->arena, n + p->n_temps + 1, sizeof *data);
   memcpy(data, d->tensor, n * sizeof *data);
+  f.counts = arena_array(c->arena, n + p->n_temps + 1, sizeof *f.counts);
+  f.extents = arena_array(c->arena, OPTC_MAX_RANK * (n + 1), sizeof *f.extents);
+  f.uniform = arena_array(c->arena, p->n_uniforms, sizeof *f.uniform);
+  memset(f.uniform, 0xa5, p->n_uniforms * sizeof *f.uniform);
+  for (unsigned k = 0; k < p->n_kernels; k++)
+    if (p->kernels[k]->launch == LAUNCH_SIZES || p->kernels[k]->launch == LAUNCH_CALL_SIZES) kernel_interpret(p, p->kernels[k], &f, c->arena);
   for (unsigned k = 0; k < p->n_temps; k++) {
-    size_t size = (size_t)d->count * type_bytes(p->temps[k].type);
+    int64_t count = p->temps[k].sized ? f.counts[n + k] : d->count;
+    size_t size = count > 0 ? (size_t)count * type_bytes(p->temps[k].type) : 0;
     data[n + k] = arena_alloc(c->arena, size);
     memset(data[n + k], 0xa5, size);     /* nothing may be read that was not written */
   }
   f.data = data;
-  f.uniform = arena_array(c->arena, p->n_uniforms, sizeof *f.uniform);
-  memset(f.uniform, 0xa5, p->n_uniforms * sizeof *f.uniform);
   for (unsigned stage = 0; stage < 4; stage++) {
     if (stage == 3) f.item = NULL;
     for (unsigned k = 0; k < p->n_kernels; k++) {

@@ -18,10 +18,15 @@ static const Bar step_bars[] = {                           /* |got - want| <= ab
   {"galore", 2e-6, 2e-5}, {"apollo", 2e-6, 2e-5}, {"mkor", 2e-6, 2e-5}, {"", 1e-6, 4e-6},
 };
 static const Bar call_bars[] = {                           /* times the largest |want| of the tensor */
+  {"layernorm", 4e-4, 4e-4},                                /* a row near 100 with a spread of 0.01, recorded from its decimals, not from the nearest f32 */
   {"sdpa_large_logits", 2e-4, 1e-5}, {"sinkhorn_log", 1e-4, 1e-4}, {"linear_attention", 1e-4, 1e-4}, {"retention", 1e-4, 1e-4}, {"simple_gla", 1e-4, 1e-4},
   {"gla", 1e-4, 1e-4}, {"delta_rule", 1e-4, 1e-4}, {"gated_delta_rule", 1e-4, 1e-4}, {"kda", 1e-4, 1e-4}, {"hgrn", 1e-4, 1e-4},
   {"forgetting_attention", 1e-4, 1e-4}, {"conjugate_gradient", 1e-4, 1e-4}, {"", 1e-5, 1e-5},
 };
+
+/* In f64 what was recorded in f64 agrees far better, but for these. */
+static const Bar f64_step_bars[] = {{"soap", 1e-7, 1e-7}, {"", 1e-11, 1e-9}};                                  /* its authors decompose in f32 */
+static const Bar f64_call_bars[] = {{"layernorm", 4e-4, 4e-4}, {"softmax", 1e-5, 1e-5}, {"", 1e-12, 1e-7}};    /* rows near 100, from their decimals */
 
 static const Bar *bar_of(const Bar *bars, const char *rule) {
   while (strncmp(bars->rule, rule, strlen(bars->rule)) || (*bars->rule && bars->rule[strlen(bars->rule) - 1] != '_' && rule[strlen(bars->rule)] && rule[strlen(bars->rule)] != '_')) bars++;
@@ -164,13 +169,14 @@ static void compare_list(Golden *g, const char *name, const EvalArray *a, const 
     double w = fabs(number(json_is_array(want) ? json_array_get(want, i) : want, false));
     if (isfinite(w) && w > largest) largest = w;
   }
-  const Bar *bar = bar_of(how == HOW_CALL ? call_bars : step_bars, g->name);
+  bool as_f64 = g->f64 && (is_f64 || how == HOW_CALL);
+  const Bar *bar = bar_of(how == HOW_CALL ? as_f64 ? f64_call_bars : call_bars : as_f64 ? f64_step_bars : step_bars, g->name);
   for (size_t i = 0; i < n; i++) {
     double w = number(json_is_array(want) ? json_array_get(want, i) : want, !is_f64 && how != HOW_HOST && how != HOW_EXACT), tolerance = 0;
     if (how == HOW_EXACT) tolerance = 0;
     else if (how == HOW_HOST) tolerance = 1e-12 * fabs(w) + 1e-15;
-    else if (g->f64 && how == HOW_CALL) tolerance = 1e-7 * largest + 1e-12;
-    else if (g->f64) tolerance = is_f64 ? 1e-9 * (fabs(w) > largest * 1e-3 ? fabs(w) : largest) + 1e-11 : bar->absolute + bar->relative * largest;
+    else if (as_f64 && how != HOW_CALL) tolerance = bar->absolute + bar->relative * (fabs(w) > largest * 1e-3 ? fabs(w) : largest);
+    else if (g->f64) tolerance = bar->absolute + bar->relative * largest;
     else if (how == HOW_CALL) tolerance = bar->absolute + bar->relative * largest;
     else if (how == HOW_STATE) tolerance = (bar->absolute + bar->relative) * largest;
     else tolerance = bar->absolute + bar->relative * fabs(w);

@@ -5,6 +5,7 @@ build=$1; shift
 passed=0; failed=0; log=$build/tests/log; mkdir -p "$log"; : > "$log/skipped"
 export OPTC="$build/optc" OPTC_BUILD="$build"
 for suite in "$@"; do
+  begun=$(date +%s)
   case $suite in
   *=*) name=${suite%%=*}; command=${suite#*=}
     if sh -c "$command" > "$log/$name.log" 2>&1; then p=1; f=0; else p=0; f=1; fi ;;
@@ -15,7 +16,7 @@ for suite in "$@"; do
     if [ "$code" -ne 0 ] && [ "$f" = 0 ]; then f=1; echo "exit status $code" >> "$log/$name.log"; fi
     if [ "$p" = 0 ] && [ "$f" = 0 ]; then f=1; echo "no test ran" >> "$log/$name.log"; fi ;;
   esac
-  printf '%-34s %5d passed, %d failed\n' "$name" "$p" "$f"
+  printf '%-34s %5d passed, %d failed %5d s\n' "$name" "$p" "$f" $(($(date +%s) - begun))
   [ "$f" = 0 ] || { echo "--- $log/$name.log"; grep -vE '^$' "$log/$name.log" | tail -40; echo "---"; }
   grep -i '^ *skipped' "$log/$name.log" | sed "s/^ */$name: /" >> "$log/skipped"
   passed=$((passed + p)); failed=$((failed + f))

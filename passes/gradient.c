@@ -416,20 +416,83 @@ static void read_saved(Gradient *G, const Graph *from, const Node *const *now) {
 static void write_gradients(Gradient *G) {
   Graph *g = G->g;
   const Backward *b = G->module->backward;
-  Replace r = replace_new(G, -1, 0, NULL);
+  const Node **all = arena_array(G->arena, b->n_wrt + 1, sizeof *all);
+  for (unsigned i = 0; i < b->n_wrt; i++) {
+    const BackwardWrt *w = &b->wrt[i];
+    const Node *leaf = w->hyper ? graph_node(g, OP_HYPER, G->module->hypers[w->of].type, graph_scalar_space(g), w->of, 0, 0, NULL) : G->leaf[w->of];
+    all[i] = leaf->id < G->n_forward ? add_up(G, leaf, NULL) : NULL;
+    if (!all[i]) all[i] = graph_const(g, (Type)leaf->type, 0);
+  }
+  Replace r = replace_new(G, -1, 0, NULL);                                /* behind all new nodes */
   for (unsigned i = 0; i < b->n_wrt; i++) {
     const BackwardWrt *w = &b->wrt[i];
     const Operand *o = &G->module->operands[w->gradient];
-    const Node *leaf = w->hyper ? graph_node(g, OP_HYPER, G->module->hypers[w->of].type, graph_scalar_space(g), w->of, 0, 0, NULL) : G->leaf[w->of];
-    const Node *value = leaf->id < G->n_forward ? add_up(G, leaf, NULL) : NULL;
-    if (!value) value = graph_const(g, (Type)leaf->type, 0);
-    value = replace(&r, value);
+    const Node *value = replace(&r, all[i]);
     if (o->scope == SCOPE_GLOBAL && !graph_is_global(g, value)) {         /* of the whole call: the items' gradients are added */
       if (value->space->rank) { diag_error(G->diag, o->where, "the gradient of '%s' is the sum over all items: it has axes, which is not supported", G->module->operands[w->of].name); continue; }
       value = graph_cast(g, TYPE_F64, value);
       value = graph_node(g, OP_TOTAL, TYPE_F64, graph_scalar_space(g), 0, REDUCE_SUM, 1, &value);
     }
     graph_write(g, w->gradient, graph_cast(g, type_arithmetic(o->storage), value), NULL);
+  }
+}
+
+/* --- what a call must fulfil -------------------------------------------------------------------------------------------------------------------------- */
+
+static const Node *size_node(Graph *g, unsigned operand, int32_t axis) { return graph_node(g, OP_SIZE, TYPE_I64, graph_scalar_space(g), operand, axis, 0, NULL); }
+static const Node *is_given(Graph *g, unsigned operand) { return graph_node(g, OP_PRESENT, TYPE_BOOL, graph_scalar_space(g), operand, 0, 0, NULL); }
+
+/* Dimension k of a shape as it is written, "[B, 2*H]". */
+static const char *dim_text(Arena *arena, const char *shape, unsigned k) {
+  const char *from = shape + 1, *to = from;
+  for (unsigned depth = 0; *to && (depth || *to != ']'); to++) {
+    depth += *to == '(' || *to == '[';
+    depth -= *to == ')' || *to == ']';
+    if (depth || *to != ',') continue;
+    if (!k--) break;
+    from = to + 1;
+  }
+  while (*from == ' ') from++;
+  return arena_strndup(arena, from, (size_t)(to - from));
+}
+
+static void require_equal(Gradient *G, unsigned operand, const char *text, const char *what, const Node *have, const char *name, const Node *want) {
+  Graph *g = G->g;
+  const Node *cond = graph_op2(g, OP_OR, graph_op1(g, OP_NOT, is_given(g, operand)), graph_op2(g, OP_EQ, have, want));
+  const Node *values[2] = {graph_cast(g, TYPE_F64, have), graph_cast(g, TYPE_F64, want)};
+  graph_require(g, text, cond, 2, values, (const char *const[]){what, name});
+}
+
+/* A gradient has the shape of what it belongs to. */
+static void require_shape(Gradient *G, unsigned operand) {
+  Graph *g = G->g;
+  const Operand *o = &G->module->operands[operand];
+  const char *text = operand_shape_text(G->module, o, G->arena);
+  if (!operand_is_tensor(o) || !o->shape || !text) return;
+  const Space *s = operand_space(G, operand);
+  if (o->any_rank) {
+    const Node *n = graph_i64(g, 1);
+    for (unsigned k = 0; k < s->rank; k++) n = graph_op2(g, OP_MUL, n, s->extent[k]);
+    require_equal(G, operand, arena_printf(G->arena, "%s has {} elements, %s wants {}", o->name, text), arena_printf(G->arena, "size(%s)", o->name), size_node(g, operand, -1), text, n);
+    return;
+  }
+  require_equal(G, operand, arena_printf(G->arena, "%s has {} axes, %s wants {}", o->name, text), arena_printf(G->arena, "rank(%s)", o->name), size_node(g, operand, -2), text, graph_i64(g, s->rank));
+  for (unsigned k = 0; k < s->rank; k++) {
+    const char *axis = arena_printf(G->arena, "axis %u of %s", k, o->name), *dim = dim_text(G->arena, text, k);
+    require_equal(G, operand, arena_printf(G->arena, "%s is {}, %s is {}", axis, dim), axis, size_node(g, operand, (int32_t)k), dim, s->extent[k]);
+  }
+}
+
+/* Saved outputs that are used must be there. */
+static void require_saved(Gradient *G) {
+  Graph *g = G->g;
+  const Backward *b = G->module->backward;
+  bool *live = graph_reachable(g, G->arena);
+  for (unsigned i = 0; i < b->n_saving; i++) {
+    bool used = false;
+    for (unsigned k = 0; k < g->n_nodes && !used; k++) used = live[k] && g->nodes[k]->op == OP_READ && g->nodes[k]->imm == b->saving[i];
+    if (used && operand_is_tensor(&G->module->operands[b->saving[i]]))
+      graph_require(g, arena_printf(G->arena, "'%s', which is saved, is given", G->module->operands[b->saving[i]].name), is_given(g, b->saving[i]), 0, NULL, NULL);
   }
 }
 
@@ -464,6 +527,9 @@ bool gradient_build(Module *m, Diag *diag) {
   read_saved(G, from, now);
   write_gradients(G);
   if (diag_errors(diag) != errors) return false;
+  for (unsigned i = 0; i < m->backward->n_seeds; i++) require_shape(G, m->backward->seeds[i].gradient);
+  for (unsigned i = 0; i < m->backward->n_wrt; i++) require_shape(G, m->backward->wrt[i].gradient);
+  require_saved(G);
   Graph **graphs = arena_array(m->arena, m->n_graphs + 1, sizeof *graphs);
   memcpy(graphs, m->graphs, m->n_graphs*sizeof *graphs);
   graphs[m->n_graphs++] = graph_rewrite(G->g, NULL, NULL);                /* without what nothing needs */

@@ -10,3 +10,5 @@ extra_runtime_evaluator_test := $(EVALUATOR)
 libs_runtime_evaluator_test  := -lmpfr -lgmp
 extra_passes_evaluator_test := $(EVALUATOR)
 libs_passes_evaluator_test  := -lmpfr -lgmp
+extra_runtime_gradient_test := $(EVALUATOR)
+libs_runtime_gradient_test  := -lmpfr -lgmp

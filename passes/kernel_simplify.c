@@ -107,7 +107,7 @@ static unsigned bucket_of(const Simplifier *s, const Inst *inst, uint64_t epoch)
   h = h * 0x9e3779b97f4a7c15u + (uint64_t)inst->imm;
   h = h * 0x9e3779b97f4a7c15u + (uint32_t)inst->aux + epoch;
   for (unsigned a = 0; a < inst->n_args; a++) h = h * 0x9e3779b97f4a7c15u + inst->args[a]->id;
-  return (unsigned)(h >> 32) & s->mask;
+  return (unsigned)(h * 0x9e3779b97f4a7c15u >> 32) & s->mask;               /* the last argument must reach the upper half too */
 }
 
 static bool same_blocks(const Block *, const Block *, const Inst **pair);

@@ -17,6 +17,7 @@ typedef struct worker {
   int64_t group;                         /* whose uniforms these are */
   uintptr_t at;                          /* workspace of the next item */
   int too_large;                         /* sizes met that no memory has */
+  int64_t wrong;                         /* the operand that an error is about, or -1 */
   void *data[OPTC_MAX_BUFFERS];
   uint64_t uniform[OPTC_MAX_UNIFORMS];
   const int64_t *shapes[OPTC_MAX_OPERANDS];
@@ -33,6 +34,8 @@ typedef struct job {
   enum { RUN, PACK, UNPACK } mode;
   int64_t units, n_tasks;
   int sized, call_sized, strided;        /* sizes kernels are there; some tensor is not dense */
+  int64_t prepared_group;                /* the group of the first item: its uniforms are made once for all tasks */
+  const uint64_t *prepared;              /* NULL: none */
 } job;
 
 #define FIELD(base, offset, type) (*(type *)((char *)(base) + (offset)))
@@ -187,13 +190,16 @@ static int enter_tensor(worker *w, const job *j, int64_t k, void *base, int64_t 
   w->counts[k] = count;
   if (!o->shaped || !(j->reads[k] & (READ | WRITTEN | SIZED))) return 0;
   int64_t rank = x->rank;
+  w->wrong = k;
   if (rank < 0 || rank > MAX_RANK) return OPTC_E_SHAPE;
   if (rank && !x->shape && x->data) return OPTC_E_NULL;
   if (!x->shape) rank = 0;
   w->shapes[k] = x->shape;
   w->ranks[k] = rank;
   w->counts[k] = product(x->shape, rank);
-  return w->counts[k] < 0 ? OPTC_E_SHAPE : 0;
+  if (w->counts[k] < 0) return OPTC_E_SHAPE;
+  w->wrong = -1;
+  return 0;
 }
 
 static void make_job(job *j, const optc_rule_desc *rule, const optc_entry_desc *entry, const optc_call *call, int64_t variant) {
@@ -205,6 +211,8 @@ static void make_job(job *j, const optc_rule_desc *rule, const optc_entry_desc *
   j->reads = entry ? entry->reads : 0;
   j->mode = RUN;
   j->units = j->n_tasks = 0;
+  j->prepared_group = NO_GROUP;
+  j->prepared = 0;
   j->sized = j->call_sized = j->strided = 0;
   for (int64_t k = 0; entry && k < entry->n_kernels; k++) {
     j->sized |= entry->kernels[k].launch == LAUNCH_SIZES;
@@ -236,6 +244,7 @@ static int start(worker *w, const job *j) {
   f->n_items = call->n_items;
   w->group = NO_GROUP;
   w->too_large = 0;
+  w->wrong = -1;
   w->at = ((uintptr_t)call->workspace + 63) & ~(uintptr_t)63;
   f->slots = reserve(w, entry->n_slots*call->n_items, 8);
   f->totals = reserve(w, entry->n_slots, 8);
@@ -257,7 +266,9 @@ static void enter_group(worker *w, const job *j, int64_t group) {
   if (w->group == group) return;
   w->group = group;
   w->frame.hyper = (const char *)j->call->groups + group*j->rule->hyper_size;
-  launch_all(w, j, LAUNCH_GROUP);
+  if (group == j->prepared_group)
+    for (int64_t k = 0; k < j->entry->n_uniforms; k++) w->uniform[k] = j->prepared[k];
+  else launch_all(w, j, LAUNCH_GROUP);
 }
 
 static int may_be_strided(const optc_operand_desc *o) { return o->role >= ROLE_IN && o->role <= ROLE_INOUT; }
@@ -381,7 +392,15 @@ static int fail(const optc_call *call, int code, const char *text, int64_t item)
     e->item = item;
     e->n = 0;
     for (int k = 0; k < 4; k++) e->value[k] = 0;
+    e->operand = 0;
   }
+  return code;
+}
+
+/* Of what a worker met: the operand has its name in the error. */
+static int fail_at(const job *j, const worker *w, int code, int64_t item) {
+  fail(j->call, code, 0, item);
+  if (j->call->error && w->wrong >= 0) j->call->error->operand = j->rule->operands[w->wrong].name;
   return code;
 }
 
@@ -443,7 +462,7 @@ static int check_strides(job *j, const worker *w, const view *v, int64_t k) {
 }
 
 /* The tensors of one item, which the worker has entered. */
-static int check_tensors(job *j, const worker *w, worker *layout_worker, const job *layout, int64_t i, const view *v) {
+static int check_tensors(job *j, worker *w, worker *layout_worker, const job *layout, int64_t i, const view *v) {
   const optc_rule_desc *rule = j->rule;
   uint8_t exists[OPTC_MAX_OPERANDS];
   int looked = 0;
@@ -452,6 +471,7 @@ static int check_tensors(job *j, const worker *w, worker *layout_worker, const j
     int64_t use = j->reads[k];
     if (o->scope != SCOPE_TENSOR || !(use & (READ | WRITTEN))) continue;
     const optc_tensor *x = &FIELD(v->item, o->offset, const optc_tensor);
+    w->wrong = k;
     if (!x->data) {
       if (o->optional || o->role == ROLE_OUT || w->counts[k] <= 0) continue;
       if (!(use & PREDICATE) || !layout->entry) return OPTC_E_NULL;
@@ -472,19 +492,22 @@ static int check_tensors(job *j, const worker *w, worker *layout_worker, const j
       if (n != k && p->scope == SCOPE_TENSOR && j->reads[n] & (READ | WRITTEN) && overlap(mine, operand_span(w, j, v, n))) return OPTC_E_OVERLAP;
     }
   }
+  w->wrong = -1;
   return 0;
 }
 
 /* The tensors of the call: there, aligned and dense. */
-static int check_globals(const job *j, const worker *w) {
+static int check_globals(const job *j, worker *w) {
   for (int64_t k = 0; k < j->rule->n_operands; k++) {
     const optc_operand_desc *o = &j->rule->operands[k];
     if (o->scope != SCOPE_GLOBAL || !o->tensor || !(j->reads[k] & (READ | WRITTEN))) continue;
     const optc_tensor *x = &FIELD(j->call->global, o->offset, const optc_tensor);
+    w->wrong = k;
     if (!x->data && !o->optional && o->role != ROLE_OUT && w->counts[k] > 0) return OPTC_E_NULL;
     if (x->data && (uintptr_t)x->data%(uintptr_t)o->bytes) return OPTC_E_ALIGN;
     if (x->data && o->shaped && !dense(w->shapes[k], w->ranks[k], x->stride)) return OPTC_E_SHAPE;
   }
+  w->wrong = -1;
   return 0;
 }
 
@@ -493,12 +516,17 @@ static int fits(const optc_rule_desc *rule, const optc_entry_desc *entry) {
   return rule->n_operands <= OPTC_MAX_OPERANDS && rule->n_operands + entry->n_temps <= OPTC_MAX_BUFFERS && entry->n_uniforms <= OPTC_MAX_UNIFORMS && entry->n_slots <= OPTC_MAX_SLOTS;
 }
 
-/* Everything that can be wrong before anything is written. */
+/* What can be wrong with the call struct itself: an error code, recorded where there is a place for it. Where `error` lies is not known if the size is wrong. */
 static int check_head(const optc_rule_desc *rule, const optc_call *call) {
+  static const char head[6][32] = {"call->global is NULL", "call->items is NULL", "call->groups is NULL", "call->n_groups is negative", "call->n_items is negative",
+                                   "call->first_item is negative"};
   if (call->size != sizeof(optc_call)) return OPTC_E_SIZE;
-  if (!call->global || (call->n_items > 0 && !call->items) || (call->n_groups > 0 && rule->hyper_size && !call->groups)) return OPTC_E_NULL;
-  if (call->n_groups < 0) return OPTC_E_GROUP;
-  return call->n_items < 0 || call->first_item < 0 ? OPTC_E_SHAPE : 0;
+  if (!call->global) return fail(call, OPTC_E_NULL, head[0], -1);
+  if (call->n_items > 0 && !call->items) return fail(call, OPTC_E_NULL, head[1], -1);
+  if (call->n_groups > 0 && rule->hyper_size && !call->groups) return fail(call, OPTC_E_NULL, head[2], -1);
+  if (call->n_groups < 0) return fail(call, OPTC_E_GROUP, head[3], -1);
+  if (call->n_items < 0) return fail(call, OPTC_E_SHAPE, head[4], -1);
+  return call->first_item < 0 ? fail(call, OPTC_E_SHAPE, head[5], -1) : 0;
 }
 
 /* Requirements, for the item that the worker has entered. */
@@ -527,7 +555,7 @@ static int check_call(job *j, int64_t *first_group) {
   int code = start(&w, j);
   if (!code && layout.entry) code = start(&layout_worker, &layout);
   if (!code) code = check_globals(j, &w);
-  if (code) return fail(call, code, 0, -1);
+  if (code) return fail_at(j, &w, code, -1);
   *first_group = 0;
   for (int64_t i = 0; i < call->n_items; i++) {
     view v;
@@ -541,7 +569,7 @@ static int check_call(job *j, int64_t *first_group) {
       w.at = before;
       code = enter_item(&w, j, i, &v);
     }
-    if (code) return fail(call, code, 0, i);
+    if (code) return fail_at(j, &w, code, i);
     if (!i) *first_group = v.group;
     for (int64_t k = 0; entry->equal_hypers >> k && k < 64; k++) {
       int64_t at = 8*k;
@@ -561,26 +589,33 @@ static int check_call(job *j, int64_t *first_group) {
 }
 
 /* --- the entries ------------------------------------------------------------------------------------------------------------ */
-static void run_items(job *j) {
+static void run_items(job *j, int64_t first_group) {
   const optc_call *call = j->call;
   int64_t tasks = call->n_items > 4096 ? MAX_TASKS/8 : MAX_TASKS;       /* every task walks the list: fewer for a long one */
   if (!j->units) return;
   j->n_tasks = !call->parallel || !call->parallel->run ? 1 : j->units < tasks ? j->units : tasks;
-  if (j->n_tasks == 1) task(j, 0);
-  else call->parallel->run(call->parallel->self, j->n_tasks, task, j);
+  if (j->n_tasks == 1) { task(j, 0); return; }
+  worker w;
+  start(&w, j);
+  enter_group(&w, j, first_group);
+  j->prepared_group = first_group;
+  j->prepared = w.uniform;
+  call->parallel->run(call->parallel->self, j->n_tasks, task, j);
+  j->prepared_group = NO_GROUP;
+  j->prepared = 0;
 }
 
-static void run_strided(job *j, int mode) {
+static void run_strided(job *j, int mode, int64_t first_group) {
   if (!j->strided) return;
   j->mode = mode;
-  run_items(j);
+  run_items(j, first_group);
   j->mode = RUN;
 }
 
 /* Whether t stays as it is. */
 static int run(job *j, int64_t first_group) {
   int skip = 0;
-  run_strided(j, PACK);
+  run_strided(j, PACK, first_group);
   for (int64_t k = 0; k < j->entry->n_kernels; k++) {
     j->kernel = &j->entry->kernels[k];
     if (j->kernel->launch == LAUNCH_FINISH || j->kernel->launch == LAUNCH_TOTAL) {
@@ -590,9 +625,9 @@ static int run(job *j, int64_t first_group) {
       w.frame.skip = 0;
       launch(&w, j, j->kernel);
       skip |= w.frame.skip != 0;
-    } else if (j->kernel->launch == LAUNCH_ITEM || j->kernel->launch == LAUNCH_CHUNK) run_items(j);
+    } else if (j->kernel->launch == LAUNCH_ITEM || j->kernel->launch == LAUNCH_CHUNK) run_items(j, first_group);
   }
-  run_strided(j, UNPACK);
+  run_strided(j, UNPACK, first_group);
   return skip;
 }
 
@@ -601,10 +636,11 @@ int optc_drive(const optc_rule_desc *rule, int64_t entry, const optc_call *call,
   job j;
   make_job(&j, rule, &rule->entries[entry], call, choose(rule, chosen));
   if (j.variant < 0) return fail(call, OPTC_E_TARGET, 0, -1);
+  static const char no_step[] = "t cannot be stepped: it is negative or the largest number there is";
   int code = check_head(rule, call);
-  if (code == OPTC_E_SIZE) return code;                                /* where `error` lies is not known then */
-  if (code) return fail(call, code, 0, -1);
-  int64_t first_group;
+  if (code) return code;
+  int64_t first_group, before = FIELD(call->global, 0, int64_t);
+  if (j.entry->advances && (before < 0 || before == INT64_MAX)) return fail(call, OPTC_E_SHAPE, no_step, -1);
   uint64_t saved = float_enter();
   code = check_call(&j, &first_group);
   if (!code) {
@@ -666,7 +702,7 @@ int optc_drive_layout(const optc_rule_desc *rule, const optc_call *call, int64_t
   make_job(&j, rule, layout ? layout : &rule->entries[0], call, choose(rule, chosen));
   if (j.variant < 0) return fail(call, OPTC_E_TARGET, 0, -1);
   int code = check_head(rule, call);
-  if (code == OPTC_E_SIZE) return code;
+  if (code) return code;
   view v;
   if (!code && !fits(rule, j.entry)) return fail(call, OPTC_E_INTERNAL, texts[OPTC_E_MEMORY], -1);
   if (!code && !out) code = OPTC_E_NULL;
@@ -693,8 +729,7 @@ int optc_drive_layout(const optc_rule_desc *rule, const optc_call *call, int64_t
 int optc_drive_check(const optc_rule_desc *rule, const optc_call *call) {
   if (!call) return OPTC_E_NULL;
   int code = check_head(rule, call);
-  if (code == OPTC_E_SIZE) return code;
-  if (code) return fail(call, code, 0, -1);
+  if (code) return code;
   if (!fits(rule, &rule->entries[0])) return fail(call, OPTC_E_INTERNAL, texts[OPTC_E_MEMORY], -1);
   int64_t reads[OPTC_MAX_OPERANDS];                                     /* as if one entry did what all do */
   for (int64_t k = 0; k < rule->n_operands; k++) {
@@ -721,11 +756,11 @@ int optc_drive_check(const optc_rule_desc *rule, const optc_call *call) {
       for (int64_t l = 0; l < call->n_items && !code; l++) {
         if (look(rule, call, l, &b) || b.group < 0 || b.group >= call->n_groups || enter_item(&other, &j, l, &b)) continue;      /* reported when its turn comes */
         for (int64_t n = 0; n < rule->n_operands; n++)
-          if (rule->operands[n].scope == SCOPE_TENSOR && (l != i || n != k) && overlap(mine, operand_span(&other, &j, &b, n))) code = OPTC_E_OVERLAP;
+          if (rule->operands[n].scope == SCOPE_TENSOR && (l != i || n != k) && overlap(mine, operand_span(&other, &j, &b, n))) { code = OPTC_E_OVERLAP; w.wrong = k; }
       }
     }
     if (code) break;
   }
   float_leave(saved);
-  return code ? fail(call, code, 0, i) : fail(call, OPTC_OK, "", -1);
+  return code ? fail_at(&j, &w, code, i) : fail(call, OPTC_OK, "", -1);
 }

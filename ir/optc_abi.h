@@ -33,6 +33,7 @@ typedef struct optc_error {
   int64_t item;            /* which item, or -1 */
   int n;                   /* how many of value[] are set */
   double value[4];         /* the numbers in `text`, in order */
+  const char *operand;     /* name of the tensor that it is about, or NULL; static like text */
 } optc_error;
 
 /* A tensor of an item. stride: one an axis, in elements; NULL: dense row-major. */

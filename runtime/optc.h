@@ -3,8 +3,9 @@
  *   optc_context *cx = optc_context_new(NULL);
  *   optc_rule *rule;
  *   if (optc_compile_file(cx, "adamw.opt", NULL, &rule)) puts(optc_context_diagnostics(cx));
- *   optc_call_args call = {.size = sizeof call, .items = items, .n_items = n, .t = &t};
- *   optc_rule_call(rule, optc_rule_entry(rule, "step"), &call);
+ *   optc_error error;
+ *   optc_call_args call = {.size = sizeof call, .items = items, .n_items = n, .t = &t, .error = &error};
+ *   if (optc_rule_call(rule, optc_rule_entry(rule, "step"), &call)) puts(error.text);
  *
  * Ownership: what a function returns lives as long as the object it came from, unless it says otherwise. Errors are return
  * values (OPTC_OK or OPTC_E_*); the library never prints, exits, aborts on bad input or keeps global state. Thread safety: one context
@@ -107,7 +108,7 @@ OPTC_API const char *optc_rule_name(const optc_rule *);
 OPTC_API int optc_rule_hypers(const optc_rule *);
 OPTC_API int optc_rule_operands(const optc_rule *);
 OPTC_API int optc_rule_entries(const optc_rule *);
-OPTC_API int optc_rule_entry(const optc_rule *, const char *name);       /* -1: none. "init" exists in rules with state */
+OPTC_API int optc_rule_entry(const optc_rule *, const char *name);       /* -1: none. "init" is there in rules with param or state; "layout" stands for optc_rule_layout and need not be called */
 OPTC_API const char *optc_rule_entry_name(const optc_rule *, int entry);
 
 typedef struct optc_hyper_info { const char *name, *external; int type; int has_default; double value; } optc_hyper_info;      /* type: 0 real, 1 int, 2 bool */
@@ -117,7 +118,7 @@ typedef struct optc_operand_info {
   const char *name, *external, *type;    /* type: "f32", ... */
   int role;                              /* OPTC_ROLE_* */
   int scope;                             /* OPTC_SCOPE_* */
-  int optional, bytes;                   /* bytes an element */
+  int optional, bytes;                   /* may be NULL (every tensor with role out may); bytes an element */
   const char *entry;                     /* the only entry that has it, or NULL */
   int tensor;                            /* has elements in memory (with scope 0, or a shape): given as a DLTensor; else a number */
   int item_shape;                        /* has the shape of the item, that is of the param */

@@ -50,18 +50,18 @@ void optc_rule_free(optc_rule *r) {
 }
 
 /* --- looking ------------------------------------------------------------------------------------------------------------- */
-const char *optc_rule_name(const optc_rule *r) { return r->desc->name; }
-int optc_rule_hypers(const optc_rule *r) { return (int)r->desc->n_hypers; }
-int optc_rule_operands(const optc_rule *r) { return (int)r->desc->n_operands; }
-int optc_rule_entries(const optc_rule *r) { return (int)r->desc->n_entries; }
+const char *optc_rule_name(const optc_rule *r) { return r ? r->desc->name : NULL; }
+int optc_rule_hypers(const optc_rule *r) { return r ? (int)r->desc->n_hypers : 0; }
+int optc_rule_operands(const optc_rule *r) { return r ? (int)r->desc->n_operands : 0; }
+int optc_rule_entries(const optc_rule *r) { return r ? (int)r->desc->n_entries : 0; }
 
 int optc_rule_entry(const optc_rule *r, const char *name) {
-  for (int64_t i = 0; i < r->desc->n_entries; i++)
+  for (int64_t i = 0; r && name && i < r->desc->n_entries; i++)
     if (!strcmp(r->desc->entries[i].name, name)) return (int)i;
   return -1;
 }
 const char *optc_rule_entry_name(const optc_rule *r, int entry) {
-  return entry >= 0 && entry < r->desc->n_entries ? r->desc->entries[entry].name : NULL;
+  return r && entry >= 0 && entry < r->desc->n_entries ? r->desc->entries[entry].name : NULL;
 }
 
 static double f64_of(uint64_t bits) {
@@ -84,7 +84,7 @@ static uint64_t number_bits(int64_t type, double x) {
 static double number_f64(int64_t type, uint64_t bits) { return type == TYPE_F64 || type == TYPE_F32 ? f64_of(bits) : (double)(int64_t)bits; }
 
 int optc_rule_hyper(const optc_rule *r, int index, optc_hyper_info *out) {
-  if (index < 0 || index >= r->desc->n_hypers) return OPTC_E_NULL;
+  if (!r || !out || index < 0 || index >= r->desc->n_hypers) return OPTC_E_NULL;
   const optc_hyper_desc *h = &r->desc->hypers[index];
   bool real = h->type == TYPE_F64;
   *out = (optc_hyper_info){.name = h->name, .external = h->external, .type = real ? 0 : h->type == TYPE_BOOL ? 2 : 1, .has_default = h->has_default != 0,
@@ -93,17 +93,17 @@ int optc_rule_hyper(const optc_rule *r, int index, optc_hyper_info *out) {
 }
 
 int optc_rule_operand(const optc_rule *r, int index, optc_operand_info *out) {
-  if (index < 0 || index >= r->desc->n_operands) return OPTC_E_NULL;
+  if (!r || !out || index < 0 || index >= r->desc->n_operands) return OPTC_E_NULL;
   const optc_operand_desc *o = &r->desc->operands[index];
   *out = (optc_operand_info){.name = o->name, .external = o->external, .type = o->type_name, .role = (int)o->role, .scope = (int)o->scope,
-                             .optional = o->optional != 0, .bytes = (int)o->bytes, .entry = o->entry, .tensor = o->tensor != 0, .item_shape = o->tensor && o->item_shape,
+                             .optional = o->optional || (o->role == ROLE_OUT && o->tensor), .bytes = (int)o->bytes, .entry = o->entry, .tensor = o->tensor != 0, .item_shape = o->tensor && o->item_shape,
                              .rank = o->any_rank || (o->tensor && o->item_shape) ? -1 : (int)o->rank, .shape = o->shape, .has_default = o->has_default != 0,
                              .value = !o->has_default ? 0 : bits_to_f64(o->value, type_arithmetic((Type)o->type))};
   return OPTC_OK;
 }
 
 int optc_rule_use(const optc_rule *r, int entry, int operand) {
-  if (entry < 0 || entry >= r->desc->n_entries || operand < 0 || operand >= r->desc->n_operands) return -1;
+  if (!r || entry < 0 || entry >= r->desc->n_entries || operand < 0 || operand >= r->desc->n_operands) return -1;
   return (int)(r->desc->entries[entry].reads[operand] & 15);
 }
 
@@ -221,7 +221,7 @@ static int build_call(const optc_rule *r, int64_t entry, const optc_call_args *a
   if (a->error) *a->error = (optc_error){.item = -1};
   if (a->size != sizeof *a) return fail(a->error, OPTC_E_SIZE, "size of the call's struct, expected", -1, 2, (double)a->size, (double)sizeof *a, 0);
   if (entry < 0 || entry >= d->n_entries) return fail(a->error, OPTC_E_NULL, "there is no such entry", -1, 1, (double)entry, 0, 0);
-  if (a->n_items < 0 || (a->groups && a->n_groups < 0)) return fail(a->error, OPTC_E_SHAPE, "a count is negative", -1, 0, 0, 0, 0);
+  if (a->n_items < 0 || (a->groups && a->n_groups < 0)) return fail(a->error, OPTC_E_SHAPE, a->n_items < 0 ? "n_items is negative" : "n_groups is negative", -1, 1, (double)(a->n_items < 0 ? a->n_items : a->n_groups), 0, 0);
   if (a->n_items && !a->items) return fail(a->error, OPTC_E_NULL, "the items are NULL", -1, 0, 0, 0, 0);
   if (d->entries[entry].advances && !a->t) return fail(a->error, OPTC_E_NULL, "t is NULL: the entry counts steps", -1, 0, 0, 0, 0);
   int64_t n_groups = a->groups ? a->n_groups : 1;
@@ -342,6 +342,7 @@ static bool needs_workspace(const optc_rule *r, int64_t entry, const optc_call_a
 }
 
 int optc_rule_call(const optc_rule *r, int entry, const optc_call_args *a) {
+  if (!r || !a) return OPTC_E_NULL;
   Raw raw;
   int status = build_call(r, entry, a, &raw);
   if (status == OPTC_OK) status = check_states(r, entry, a, &raw);
@@ -358,6 +359,7 @@ int optc_rule_call(const optc_rule *r, int entry, const optc_call_args *a) {
 }
 
 int optc_rule_layout(const optc_rule *r, const optc_call_args *a, int64_t item, optc_state_info *out) {
+  if (!r || !a || !out) return OPTC_E_NULL;
   int layout = optc_rule_entry(r, "layout");
   if (layout < 0) return OPTC_OK;                           /* a rule without states */
   Raw raw;
@@ -370,10 +372,10 @@ int optc_rule_layout(const optc_rule *r, const optc_call_args *a, int64_t item, 
 
 int optc_rule_call_raw(const optc_rule *r, int entry, const void *R_call) {
   const optc_call *call = R_call;
-  if (!call) return OPTC_E_NULL;
+  if (!r || !call) return OPTC_E_NULL;
   if (call->size != sizeof *call) return OPTC_E_SIZE;
   if (entry < 0 || entry >= r->desc->n_entries) return fail(call->error, OPTC_E_NULL, "there is no such entry", -1, 1, entry, 0, 0);
   return drive(r, entry, call);
 }
 
-size_t optc_rule_workspace_size(const optc_rule *r, const void *R_call) { return optc_drive_workspace(r->desc, R_call); }
+size_t optc_rule_workspace_size(const optc_rule *r, const void *R_call) { return r ? optc_drive_workspace(r->desc, R_call) : 0; }

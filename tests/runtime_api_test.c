@@ -372,6 +372,54 @@ static void dense_strides_and_byte_offsets_are_understood(void) {
   optc_context_free(cx);
 }
 
+static void pointers_that_are_null_and_numbers_out_of_range_are_errors(void) {
+  optc_context *cx = optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = ""});
+  optc_rule *rule;
+  static const char text[] = "rule o(lr = 0.5, momentum = 0) {\n  param p\n  grad g\n  out u\n  if momentum > 0 {\n    state b = 0\n    b = momentum*b + g\n    g = b\n  }\n"
+                             "  u = lr*g\n  p -= u\n}\n";
+  CU_ASSERT_EQUAL_FATAL(optc_compile_memory(cx, "o.opt", text, sizeof text - 1, NULL, &rule), OPTC_OK);
+  int step = optc_rule_entry(rule, "step");
+  optc_state_info state[1];
+  optc_operand_info operand;
+  CU_ASSERT_EQUAL(optc_rule_call(rule, step, NULL), OPTC_E_NULL);
+  CU_ASSERT_EQUAL(optc_rule_call(NULL, 0, NULL), OPTC_E_NULL);
+  CU_ASSERT_EQUAL(optc_rule_call_raw(rule, step, NULL), OPTC_E_NULL);
+  CU_ASSERT_EQUAL(optc_rule_layout(rule, NULL, 0, state), OPTC_E_NULL);
+  CU_ASSERT_EQUAL(optc_rule_entry(rule, NULL), -1);
+  CU_ASSERT_PTR_NULL(optc_rule_entry_name(rule, 99));
+  CU_ASSERT_EQUAL(optc_rule_hyper(rule, 0, NULL), OPTC_E_NULL);
+  CU_ASSERT_EQUAL(optc_rule_use(rule, -1, 0), -1);
+  CU_ASSERT_EQUAL(optc_rule_workspace_size(rule, NULL), 0);
+  CU_ASSERT(optc_rule_operand(rule, 2, &operand) == OPTC_OK && operand.optional);
+  float p[3] = {1, 2, 3}, g[3] = {2, 2, 2};
+  int64_t shape[] = {3}, t = 0;
+  DLTensor x = {.data = p, .device = {kDLCPU, 0}, .ndim = 1, .dtype = {kDLFloat, 32, 1}, .shape = shape}, y = x, nothing = x, *tensor[4] = {&x, &y, NULL, NULL};
+  y.data = g;
+  nothing.data = NULL;
+  optc_error error;
+  optc_item_args item = {.tensor = tensor};
+  optc_call_args call = {.size = sizeof call, .items = &item, .n_items = 1, .t = &t, .error = &error};
+  CU_ASSERT_EQUAL(optc_rule_call(rule, step, &call), OPTC_OK);
+  tensor[2] = tensor[3] = &nothing;      /* an out, and a state that does not exist, without memory */
+  CU_ASSERT(optc_rule_call(rule, step, &call) == OPTC_OK && p[0] == -1 && t == 2);
+  tensor[1] = &nothing;
+  CU_ASSERT(optc_rule_call(rule, step, &call) == OPTC_E_NULL && error.operand && !strcmp(error.operand, "g"));
+  tensor[1] = &y;
+  y.data = (char *)p + 4;                /* not aligned with its neighbours is no error: overlapping is */
+  CU_ASSERT(optc_rule_call(rule, step, &call) == OPTC_E_OVERLAP && error.operand && !strcmp(error.operand, "p"));
+  y.data = g;
+  t = -1;
+  CU_ASSERT(optc_rule_call(rule, step, &call) == OPTC_E_SHAPE && strstr(error.text, "t cannot be stepped") && t == -1);
+  t = INT64_MAX;
+  CU_ASSERT(optc_rule_call(rule, step, &call) == OPTC_E_SHAPE && strstr(error.text, "t cannot be stepped"));
+  t = 0;
+  call.n_items = -4;
+  CU_ASSERT(optc_rule_call(rule, step, &call) == OPTC_E_SHAPE && !strcmp(error.text, "n_items is negative") && error.value[0] == -4);
+  CU_ASSERT(optc_rule_call(rule, 99, &call) == OPTC_E_NULL && !strcmp(error.text, "there is no such entry"));
+  optc_rule_free(rule);
+  optc_context_free(cx);
+}
+
 static void wrong_text_gives_diagnostics(void) {
   static const char text[] = "rule r(beta1 = 0.9) {\n  param p\n  grad g\n  p -= beta*g\n}\n";
   optc_context *cx = context_without_cache();
@@ -469,7 +517,7 @@ int main(void) {
 #define TEST(f) {#f, f}
     TEST(backends_agree_in_every_bit), TEST(a_thousand_lr_and_a_hundred_lists_are_one_compilation), TEST(thread_count_does_not_change_bits),
     TEST(two_contexts_work_in_two_threads), TEST(one_rule_may_be_called_from_two_threads), TEST(a_rule_tells_what_it_is), TEST(a_state_that_does_not_exist_needs_no_memory), TEST(states_are_listed_for_an_item),
-    TEST(wrong_calls_are_errors_and_write_nothing), TEST(dense_strides_and_byte_offsets_are_understood), TEST(wrong_text_gives_diagnostics),
+    TEST(wrong_calls_are_errors_and_write_nothing), TEST(dense_strides_and_byte_offsets_are_understood), TEST(pointers_that_are_null_and_numbers_out_of_range_are_errors), TEST(wrong_text_gives_diagnostics),
     TEST(every_kind_of_output_is_emitted), TEST(an_object_can_be_loaded_and_gives_the_same_bits),
   };
   CU_initialize_registry();

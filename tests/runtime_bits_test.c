@@ -80,13 +80,31 @@ static void run_team(void *self, int64_t n, void (*chunk)(void *, int64_t), void
   for (int k = 1; k < team->threads; k++) pthread_join(thread[k], NULL);
 }
 
+/* Whether made-up lists of flat items fit: rules with shapes of their own have the evaluator's tests instead. */
+static bool takes_flat_items(const ShippedRule *r) {
+  optc_rule *rule = compile(r, OPTC_BACKEND_GRAPH, 0, NULL);
+  bool good = rule != NULL;
+  for (int k = 0; rule && k < optc_rule_operands(rule); k++) {
+    optc_operand_info o;
+    optc_rule_operand(rule, k, &o);
+    good = good && (!o.tensor || (o.item_shape && !o.shape));
+  }
+  optc_rule_free(rule);
+  return good;
+}
+
 /* --- the suites ------------------------------------------------------------------------------------------------------------------------------- */
 static void for_all_rules(void (*test)(const ShippedRule *)) {
   int n;
   const ShippedRule *rules = shipped_rules(&n);
-  CU_ASSERT(n >= 50);
+  int tested = 0;
   const char *only = getenv("OPTC_TEST_RULE");
-  for (int i = 0; i < n; i++) if (!only || !strcmp(only, rules[i].name)) test(&rules[i]);
+  for (int i = 0; i < n; i++)
+    if ((!only || !strcmp(only, rules[i].name)) && takes_flat_items(&rules[i])) {
+      test(&rules[i]);
+      tested++;
+    }
+  CU_ASSERT(only || tested >= 50);
 }
 
 static void check_forms(const ShippedRule *r) {

@@ -25,6 +25,9 @@ const char *backend_version(void);                     /* LLVM's */
 
 typedef struct Output { const uint8_t *data; size_t size; } Output;      /* in the arena */
 
+/* Names that the C interface takes itself, and its limits; reports into the diag and returns false. backend_emit asks the same. */
+bool backend_check_programs(Program *const *programs, unsigned n, Diag *);
+
 /* All entries of a rule in one module: kernels for each variant, the descriptor `<rule>_rule`, and, with the driver, the C interface.
  * false after an error (in the diag). */
 bool backend_emit(Arena *, Diag *, const Module *, Program *const *programs, unsigned n_programs, const Target *, Emit, Output *);

@@ -36,27 +36,27 @@ static const char *kernel_name(Emitter *e, const Program *p, const Kernel *k, co
   }
 }
 
-/* Names of the interface that an entry must not take: layout is the entry behind R_layout itself. */
-static bool names_ok(Emitter *e, Program *const *programs, unsigned n) {
-  static const char *const taken[] = {"workspace_size", "check", "phase", "phases", "rule", "chosen", "call", "item", "global", "hyper"};
+/* What the object and the header call R_<name> themselves, so that no entry can: layout is the entry behind R_layout itself. */
+static bool name_is_taken(const char *entry) {
+  static const char *const taken[] = {"workspace_size", "check", "phase", "phases", "rule", "table", "chosen", "call", "item", "global", "hyper", "N_STATES",
+                                      "HYPER_DEFAULTS"};
+  for (unsigned k = 0; k < sizeof taken/sizeof *taken; k++) if (!strcmp(entry, taken[k])) return true;
+  return false;
+}
+
+bool backend_check_programs(Program *const *programs, unsigned n, Diag *diag) {
   bool good = true;
   for (unsigned i = 0; i < n; i++) {
     const Program *p = programs[i];
-    for (unsigned k = 0; k < sizeof taken/sizeof *taken; k++)
-      if (!strcmp(p->entry, taken[k])) {
-        diag_error(e->diag, nowhere, "an entry cannot be called '%s': the C interface has that name", p->entry);
-        good = false;
-      }
-    if (p->module->n_operands > OPTC_MAX_OPERANDS || p->n_slots > OPTC_MAX_SLOTS) {
-      diag_error(e->diag, nowhere, "entry '%s' has %u operands and combines %u values over the items; the limits are %d and %d", p->entry, p->module->n_operands,
-                 p->n_slots, OPTC_MAX_OPERANDS, OPTC_MAX_SLOTS);
-      good = false;
-    }
-    if (p->n_uniforms > OPTC_MAX_UNIFORMS || p->module->n_operands + p->n_temps > OPTC_MAX_BUFFERS) {
-      diag_error(e->diag, nowhere, "entry '%s' needs %u scalar slots and %u tensors; the limits are %d and %d", p->entry, p->n_uniforms,
-                 p->module->n_operands + p->n_temps, OPTC_MAX_UNIFORMS, OPTC_MAX_BUFFERS);
-      good = false;
-    }
+    unsigned operands = p->module->n_operands, tensors = operands + p->n_temps;
+    bool named = !name_is_taken(p->entry), few = operands <= OPTC_MAX_OPERANDS && p->n_slots <= OPTC_MAX_SLOTS;
+    bool fits = p->n_uniforms <= OPTC_MAX_UNIFORMS && tensors <= OPTC_MAX_BUFFERS;
+    if (!named) diag_error(diag, nowhere, "an entry cannot be called '%s': the C interface has that name", p->entry);
+    if (!few) diag_error(diag, nowhere, "entry '%s' has %u operands and combines %u values over the items; the limits are %d and %d", p->entry, operands, p->n_slots,
+                         OPTC_MAX_OPERANDS, OPTC_MAX_SLOTS);
+    if (!fits) diag_error(diag, nowhere, "entry '%s' needs %u scalar slots and %u tensors; the limits are %d and %d", p->entry, p->n_uniforms, tensors,
+                          OPTC_MAX_UNIFORMS, OPTC_MAX_BUFFERS);
+    good = good && named && few && fits;
   }
   return good;
 }
@@ -130,7 +130,7 @@ bool backend_emit(Arena *arena, Diag *diag, const Module *module, Program *const
   Emitter *volatile e = arena_alloc(arena, sizeof *e);                 /* read after a jump */
   *e = (Emitter){.arena = arena, .diag = diag, .module = module, .layout = layout_of(module), .target = &made, .machine = machines};
   made.n_cpus = n_variants;
-  if (!names_ok(e, programs, n)) return false;
+  if (!backend_check_programs(programs, n, diag)) return false;
   /* LLVM's memory is not the arena's: when that runs out, free the context before the owner of the arena hears of it. */
   jmp_buf owner;
   memcpy(owner, *arena_guard(arena), sizeof owner);

@@ -190,7 +190,8 @@ static void entry_scope(Lower *l, const Names *rule) {
 }
 
 static bool entry_name_good(Lower *l, const Stmt *s) {
-  static const char *const taken[] = {"init", "layout", "step", "forward", "workspace_size", "phases", "phase", "check", "call", "hyper", "item", "global", "defaults"};
+  static const char *const taken[] = {"init", "layout", "step", "forward", "workspace_size", "phases", "phase", "check", "call", "hyper", "item", "global", "defaults",
+                                      "rule", "table", "chosen", "N_STATES", "HYPER_DEFAULTS"};
   for (size_t i = 0; i < sizeof taken/sizeof *taken; i++)
     if (!strcmp(s->name.text, taken[i])) { lower_error(l, s->name.where, "an entry cannot be called '%s'", s->name.text); return false; }
   for (unsigned i = 0; i < l->rule->body.n; i++) {
@@ -229,6 +230,12 @@ static Graph *lower_entry(Lower *l, const Stmt *s, const Graph *main, const Name
 
 /* --- the rule ---------------------------------------------------------------------------------------------------------------------------------- */
 
+static const char *rule_list(Lower *l, const File *file) {
+  const char *list = "no rule";
+  for (unsigned i = 0; i < file->n_rules; i++) list = i ? arena_printf(l->arena, "%s, %s", list, file->rules[i]->name.text) : file->rules[i]->name.text;
+  return list;
+}
+
 static const Rule *choose_rule(Lower *l) {
   const File *file = l->files->files[0];
   if (!l->options->rule) {
@@ -242,7 +249,7 @@ static const Rule *choose_rule(Lower *l) {
   for (unsigned i = 0; i < file->n_rules; i++) names[i] = file->rules[i]->name.text;
   const char *nearest = diag_suggest(l->options->rule, names, file->n_rules);
   if (nearest) diag_error(l->diag, (Range){file->source, 0, 0}, "there is no rule '%s' in this file; did you mean '%s'?", l->options->rule, nearest);
-  else diag_error(l->diag, (Range){file->source, 0, 0}, "there is no rule '%s' in this file", l->options->rule);
+  else diag_error(l->diag, (Range){file->source, 0, 0}, "there is no rule '%s' in this file; there is %s", l->options->rule, rule_list(l, file));
   return NULL;
 }
 

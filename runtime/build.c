@@ -122,5 +122,6 @@ int build_lower(Compilation *c, Build *b) {
     b->programs[i] = unit.program;
   }
   compilation_stage(c, "passes");
+  if (!backend_check_programs(b->programs, n, c->diag)) return OPTC_E_INPUT;
   return diag_errors(c->diag) ? OPTC_E_INPUT : OPTC_OK;
 }

@@ -151,6 +151,13 @@ void common_default(Common *c) {
   *c = (Common){.level = -1, .color = isatty(2) && !(no && *no) && term && strcmp(term, "dumb")};
 }
 
+int command_backend(const char *word) {
+  static const struct { const char *name; int backend; } names[] = {
+    {"jit", OPTC_BACKEND_JIT}, {"graph", OPTC_BACKEND_GRAPH}, {"kernel", OPTC_BACKEND_KERNEL}, {"interp", OPTC_BACKEND_GRAPH}, {"kernels", OPTC_BACKEND_KERNEL}};
+  for (size_t i = 0; i < sizeof names/sizeof *names; i++) if (!strcmp(word, names[i].name)) return names[i].backend;
+  return -1;
+}
+
 static int one_of(const char *option, const char *value, const char *const *words) {
   size_t n = 0;
   for (; words[n]; n++)
@@ -266,13 +273,21 @@ static void set_memory(void) {
   mallopt(M_TOP_PAD, 8 << 20);
 }
 
+static const char *near_command(const char *word) {
+  const char *names[COMMANDS];
+  for (int i = 0; i < COMMANDS; i++) names[i] = commands[i].name;
+  return command_suggest(word, names, COMMANDS);
+}
+
 int main(int argc, char **argv) {
   set_memory();
   set_signals();
   int which = 0, skip = 0, code;
   for (int i = 0; i < COMMANDS && argc > 1; i++)
     if (!strcmp(argv[1], commands[i].name)) { which = i; skip = 1; }
-  if (argc > 1 && !strcmp(argv[1], "help")) {
+  const char *meant = !which && !skip && argc > 2 && argv[1][0] != '-' && argv[2][0] != '-' && access(argv[1], F_OK) ? near_command(argv[1]) : NULL;
+  if (meant) code = command_error(COMMAND_USAGE, "unknown command '%s'; did you mean '%s'?", argv[1], meant);
+  else if (argc > 1 && !strcmp(argv[1], "help")) {
     command_help(COMMAND_C);
     code = COMMAND_OK;
   } else code = commands[which].run(argc - skip, argv + skip);

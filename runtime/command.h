@@ -22,6 +22,7 @@ int command_report(const optc_context *, int status, bool json);
 const char *command_refusal(const optc_error *, char *out, size_t size);
 /* The nearest of n words by edits, or NULL. */
 const char *command_suggest(const char *word, const char *const *words, size_t n);
+int command_backend(const char *word);   /* OPTC_BACKEND_*, or -1 */
 
 /* --- options: rows of command.def --------------------------------------------------------------------------------------------- */
 enum { COMMAND_C = 1, COMMAND_R = 2, COMMAND_E = 4 };

@@ -253,6 +253,16 @@ static void free_data(Data *d) {
   free(d->hyper);
 }
 
+/* A value that the type of the hyper-parameter has. */
+static int check_hyper(const optc_rule *rule, int k, double value, const char *given) {
+  optc_hyper_info info;
+  optc_rule_hyper(rule, k, &info);
+  if (info.type == 1 && !(value >= -9223372036854775808.0 && value < 9223372036854775808.0 && value == floor(value)))
+    return command_error(COMMAND_USAGE, "--set: '%s' is an integer, not %s", info.name, strchr(given, '=') + 1);
+  if (info.type == 2 && value != 0 && value != 1) return command_error(COMMAND_USAGE, "--set: '%s' is a bool: true or false, not %s", info.name, strchr(given, '=') + 1);
+  return -1;
+}
+
 static int set_hypers(Data *d, const Request *r) {
   int n = optc_rule_hypers(d->rule);
   const char **names = calloc((size_t)n + 1, sizeof *names);
@@ -282,6 +292,7 @@ static int set_hypers(Data *d, const Request *r) {
       code = near ? command_error(COMMAND_USAGE, "--set: the rule has no hyper-parameter '%s'; did you mean '%s'?", name, near)
                   : command_error(COMMAND_USAGE, "--set: the rule has no hyper-parameter '%s'", name);
     }
+    if (code < 0) code = check_hyper(d->rule, found, value, r->set[i]);
     if (code < 0) { d->hyper[found] = value; given[found] = true; }
   }
   for (int k = 0; k < n && code < 0; k++)
@@ -386,7 +397,6 @@ static bool take_count(const char *option, const char *value, long long most, lo
 }
 
 static int take_option(Request *r, const Options *o, int id) {
-  static const char *const backends[] = {"jit", "graph", "kernel"};
   switch (id) {
   case OPTION_ELEMENTS: return take_count("--elements", o->value, 1ll << 40, &r->elements) ? -1 : COMMAND_USAGE;
   case OPTION_STEPS: return take_count("--steps", o->value, 1000000, &r->steps) ? -1 : COMMAND_USAGE;
@@ -404,9 +414,8 @@ static int take_option(Request *r, const Options *o, int id) {
     break;
   case OPTION_SIZE: return run_sizes(o->value, &r->wish.sizes);
   case OPTION_BACKEND:
-    for (int i = 0; i < 3; i++)
-      if (!strcmp(o->value, backends[i])) { r->backend = i; return -1; }
-    return command_error(COMMAND_USAGE, "--backend: unknown value '%s'; there are jit, graph and kernel", o->value);
+    r->backend = command_backend(o->value);
+    return r->backend < 0 ? command_error(COMMAND_USAGE, "--backend: unknown value '%s'; there are jit, graph and kernel", o->value) : -1;
   case OPTION_FORMAT:
     if (strcmp(o->value, "text") && strcmp(o->value, "json")) return command_error(COMMAND_USAGE, "--format: unknown value '%s'", o->value);
     r->json = !strcmp(o->value, "json");

@@ -25,6 +25,9 @@ static const char wrong[] = "rule r(beta1 = 0.9) {\n  param p\n  grad g\n  p -= 
 static const char used[] = "use \"part.opt\"\nrule u(lr = 1e-3) {\n  param p\n  grad g\n  p -= twice(lr)*g\n}\n";
 static const char part[] = "fn twice(x) = 2*x\n";
 static const char many[] = "rule many() {\n  param p\n  grad g\n  state a, b, c, d, e, f, h, i, j\n  a += g; b += g; c += g; d += g; e += g; f += g; h += g; i += g; j += g\n  p -= g\n}\n";
+static const char table[] = "rule r(lr = 1e-3) {\n  param p\n  grad g\n  p -= lr*g\n  entry table { p -= lr }\n}\n";
+static const char integer[] = "rule a() {\n  param p\n  grad g\n  p -= g\n}\nrule i(warmup: int = 2, nesterov: bool = false) {\n  param p\n  grad g\n"
+                              "  p -= where(nesterov, 1, 0.1)*warmup*g\n}\n";
 static const char no_default[] = "rule n(lr) {\n  param p\n  grad g\n  require lr > 0\n  p -= lr*g\n}\n";
 
 typedef struct Run { int code; char out[1 << 16], err[1 << 16]; size_t out_size, err_size; } Run;
@@ -85,7 +88,7 @@ static int run_with(const How *how, const char *line) {
 static int run(const char *line) { return run_with(&(How){0}, line); }
 
 /* The working directory holds nothing but these sources and `others` more files; those are removed. */
-static const char *const sources[] = {"sgd.opt", "two.opt", "warned.opt", "wrong.opt", "used.opt", "part.opt", "no_default.opt", "many.opt"};
+static const char *const sources[] = {"sgd.opt", "two.opt", "warned.opt", "wrong.opt", "used.opt", "part.opt", "no_default.opt", "many.opt", "table.opt", "int.opt"};
 static int others(void) {
   int n = 0;
   DIR *d = opendir(".");
@@ -413,9 +416,30 @@ static void explain_counts_every_loop(void) {
   PRINTS("loop 20:");
 }
 
+static void values_that_a_type_has_not_and_near_words_are_refused(void) {
+  EXPECT(2, "run int.opt -n 10 --steps 1 --set warmup=1.5");
+  SAYS("'warmup' is an integer, not 1.5");
+  EXPECT(2, "run int.opt -n 10 --steps 1 --set nesterov=2");
+  SAYS("'nesterov' is a bool");
+  EXPECT(0, "run int.opt -n 10 --steps 1 --set nesterov=true --set warmup=3 --backend kernels");
+  EXPECT(0, "run int.opt -n 10 --steps 1 --backend interp");
+  EXPECT(2, "xplain int.opt");
+  SAYS("unknown command 'xplain'; did you mean 'explain'?");
+  EXPECT(1, "int.opt --rule zz -o -");
+  SAYS("there is no rule 'zz' in this file; there is a, i");
+}
+
+/* Names of functions and macros that the object and the header have themselves. */
+static void entries_with_names_of_the_interface_are_refused(void) {
+  EXPECT(1, "table.opt -o out.o");
+  SAYS("an entry cannot be called 'table'");
+  EXPECT(1, "run table.opt -n 10 --steps 1");
+  CU_ASSERT_EQUAL(others(), 0);
+}
+
 static int enter(void) {
   static const struct { const char *name, *text; } files[] = {{"sgd.opt", sgd}, {"two.opt", two}, {"warned.opt", warned}, {"wrong.opt", wrong}, {"used.opt", used},
-                                                              {"part.opt", part}, {"no_default.opt", no_default}, {"many.opt", many}};
+                                                              {"part.opt", part}, {"no_default.opt", no_default}, {"many.opt", many}, {"table.opt", table}, {"int.opt", integer}};
   const char *given = getenv("OPTC");
   if (!realpath(given ? given : "build/optc", optc) || !mkdtemp(folder) || chdir(folder)) return 1;
   setenv("OPTC_CACHE_DIR", "", 1);
@@ -438,7 +462,8 @@ int main(void) {
     TEST(errors_have_places_and_suggestions), TEST(warnings_do_not_fail_unless_asked), TEST(usage_errors_are_told_with_suggestions), TEST(help_covers_every_option),
     TEST(missing_and_strange_files_are_errors), TEST(random_bytes_are_an_error), TEST(outputs_that_cannot_be_written_are_errors),
     TEST(a_limit_on_file_sizes_leaves_nothing_partial), TEST(a_failed_compilation_keeps_the_old_output), TEST(links_are_followed_and_modes_are_usual),
-    TEST(run_measures), TEST(explain_counts_bytes), TEST(explain_counts_every_loop),
+    TEST(run_measures), TEST(explain_counts_bytes), TEST(explain_counts_every_loop), TEST(entries_with_names_of_the_interface_are_refused),
+    TEST(values_that_a_type_has_not_and_near_words_are_refused),
   };
   CU_initialize_registry();
   CU_pSuite suite = CU_add_suite("optc command", enter, leave);

@@ -4,6 +4,10 @@
 #   make fuzz-fault       builds with a fault in one pass (FAULT=algebra) and requires that it is found
 #   make fuzz-faults      the same with every fault of the list
 #   build/fuzz/optc-fuzz FILE   replays one input
+#   make fuzz-lang        whole rules against the graph interpreter, until stopped; findings in build/fuzz-lang
+#   make fuzz-lang-smoke  what was found once (tests/data/fuzz/*.opt), then 20 s from a fixed seed
+#   make fuzz-lang-fault  builds with a fault in the lowering of sums (nest) and requires that it is found
+#   build/asan/fuzz-language FILE   replays one rule
 FUZZ      := $(BUILD)/fuzz
 FUZZ_SRC  := $(wildcard fuzz/*.c)
 FUZZ_SECONDS ?= 30
@@ -52,3 +56,27 @@ fuzz-objects:
 fuzz-link: $(patsubst %.c,$(BUILD)/obj/%.o,$(FUZZ_SRC)) $(BUILD)/libpasses.a $(BUILD)/libfrontend.a $(BUILD)/libir.a
 	@mkdir -p $(dir $(FUZZ_OUT))
 	$(FUZZ_LINK) $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lm -o $(FUZZ_OUT)
+
+# --- the language (fuzz/language): the rooms as `make asan` builds them, LLVM as it is -----------------------------------------------------
+LANG_OBJ     := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard fuzz/language/*.c))
+LANG_BIN      = $(BUILD)/asan/fuzz-language
+LANG_OUT     := $(BUILD)/fuzz-lang
+LANG_FAULT   := $(BUILD)/fault-nest
+LANG_SECONDS ?= 20
+.PHONY: fuzz-lang fuzz-lang-smoke fuzz-lang-fault fuzz-lang-build
+fuzz-lang-build:
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan MODE=debug OPTC_BUILD_COMMAND= $(LANG_BIN)
+fuzz-lang: fuzz-lang-build
+	@mkdir -p $(LANG_OUT)
+	ASAN_OPTIONS=detect_leaks=0 $(LANG_BIN) -findings=100 -out=$(LANG_OUT)
+fuzz-lang-smoke: fuzz-lang-build
+	@mkdir -p $(LANG_OUT)
+	@ASAN_OPTIONS=detect_leaks=0 $(LANG_BIN) $(wildcard tests/data/fuzz/*.opt)
+	@ASAN_OPTIONS=detect_leaks=0 $(LANG_BIN) -seed=1 -seconds=$(LANG_SECONDS) -out=$(LANG_OUT)
+fuzz-lang-fault:
+	@$(MAKE) --no-print-directory BUILD=$(LANG_FAULT) EXTRA=-DOPTC_FAULT_NEST OPTC_BUILD_COMMAND= $(LANG_FAULT)/fuzz-language
+	@if $(LANG_FAULT)/fuzz-language -seed=1 -seconds=60 -out=$(LANG_FAULT) > $(LANG_FAULT)/log; then echo "fuzz-lang-fault: the fault was not found"; exit 1; \
+	else grep -m1 'FINDING: -O0' $(LANG_FAULT)/log || { tail -40 $(LANG_FAULT)/log; exit 1; }; fi
+$(BUILD)/fuzz-language: $(LANG_OBJ) $(LIB)
+	$(call say,LINK,$@)
+	$(Q)g++ $(LDFLAGS) $(LANG_OBJ) -Wl,--start-group $(LIB) -Wl,--end-group -ljansson $(LLVM_SHARED) $(GOMP) -lm -ldl -lpthread -o $@

@@ -13,6 +13,15 @@ static Bits evaluate(const Node *n, const Bits *x) {
   return element_eval((Element)n->op, (Type)n->type, (Type)n->args[n->n_args - 1]->type, x);
 }
 
+/* A constant, or one rounded to a storage type: that has no constants of its own. */
+static bool known(const Node *n, Bits *x) {
+  if (n->op == OP_CONST) { *x = (Bits)n->imm; return true; }
+  if (n->op != OP_CAST || type_arithmetic((Type)n->type) == n->type || n->args[0]->op != OP_CONST) return false;
+  Bits from = (Bits)n->args[0]->imm;
+  *x = evaluate(n, &from);
+  return true;
+}
+
 /* --- scans ------------------------------------------------------------------------------------------------------------------------ */
 
 typedef struct Trip {
@@ -63,11 +72,10 @@ static const Node *fold_scan(Graph *g, const Node *result) {
 static const Node *fold_node(Graph *g, const Node *n, void *context) {
   if (n->op == OP_RESULT) return fold_scan(g, n);
   if (!op_is_element((Op)n->op)) return n;
-  if (all_const(n)) {
-    Bits x[3];
-    for (unsigned i = 0; i < n->n_args; i++) x[i] = (Bits)n->args[i]->imm;
-    return graph_const(g, (Type)n->type, evaluate(n, x));
-  }
+  Bits x[3];
+  unsigned k = 0;
+  while (k < n->n_args && known(n->args[k], &x[k])) k++;
+  if (k && k == n->n_args && type_arithmetic((Type)n->type) == n->type) return graph_const(g, (Type)n->type, evaluate(n, x));
   if (n->op == OP_SELECT && n->args[0]->op == OP_CONST) {
     const Node *chosen = n->args[n->args[0]->imm ? 1 : 2];
     if (chosen->space == n->space) return chosen;          /* a scalar that was spread over a tensor stays an operand */

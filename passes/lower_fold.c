@@ -78,6 +78,11 @@ static Inst *block_of_lanes(Nest *l, const Terms *t, ReduceKind kind, Type type,
   nest_close(l, 0, NULL);
   Inst *x[16];
   for (int k = 0; k < 16; k++) x[k] = nest_load(l, lanes, nest_i64(l, k), NULL);
+#ifdef OPTC_FAULT_NEST                                   /* neighbours first: see fuzz/README.md */
+  for (int half = 8; half; half /= 2)
+    for (int k = 0; k < half; k++) x[k] = pair(l, kind, x[2*k], x[2*k + 1]);
+  return x[0];
+#endif
   for (int half = 8; half; half /= 2)
     for (int k = 0; k < half; k++) x[k] = pair(l, kind, x[k], x[k + half]);
   return x[0];

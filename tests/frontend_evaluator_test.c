@@ -1,6 +1,7 @@
 /* frontend_evaluator_test.c: the evaluator on the syntax tree gives the recorded numbers of the authors' code, and the bits that the language fixes. */
 #include <CUnit/Basic.h>
 #include <dirent.h>
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -287,6 +288,85 @@ static void test_storage_rounds_and_codes_see_the_unrounded_value(void) {
   CU_ASSERT_EQUAL(result(&r, "c")->data[0], 44);
 }
 
+static const double *recorded_map(const char *name) {
+  static double map[256];
+  json_t *root = json_load_file("tests/golden/optim/adam8bit_blockwise.json", 0, NULL), *list = json_object_get(root, name);
+  CU_ASSERT_EQUAL_FATAL(json_array_size(list), 256);
+  for (size_t i = 0; i < 256; i++) map[i] = json_number_value(json_array_get(list, i));
+  json_decref(root);
+  return map;
+}
+
+/* `p = m` reads every code; what is kept again are the same codes. */
+static void all_codes(const char *type, unsigned n, const double *map, double slack) {
+  Run r;
+  char text[128];
+  int64_t count = n, bytes = n == 256 ? 256 : 8, one = 1;
+  snprintf(text, sizeof text, "rule codes() { param p\n grad g\n state m: %s\n p = m\n m = m }", type);
+  start(&r, text, 1);
+  give(&r, 0, "p", 1, &count);
+  give(&r, 0, "g", 1, &count);
+  double *m = give(&r, 0, "m", 1, &bytes), before[256];
+  give(&r, 0, "m_max", 1, &one)[0] = 2;
+  for (int i = 0; i < bytes; i++) before[i] = m[i] = n == 256 ? i : 2 * i | (2 * i + 1) << 4;
+  r.call.t = 1;
+  run(&r);
+  for (unsigned i = 0; i < n; i++) CU_ASSERT_DOUBLE_EQUAL(result(&r, "p")->data[i], 2 * map[i], 2 * slack * fabs(map[i]));
+  CU_ASSERT(!memcmp(result(&r, "m")->data, before, (size_t)bytes * sizeof *before));
+  CU_ASSERT_EQUAL(result(&r, "m_max")->data[0], 2);
+}
+
+static void test_codes_stand_for_the_published_maps(void) {
+  static const double signed4[] = {-.8875, -.6625, -.4375, -.2125, -.0775, -.0325, -.0055, 0, .0055, .0325, .0775, .2125, .4375, .6625, .8875, 1};      /* torchao's 4-bit AdamW */
+  double linear[16];
+  for (int k = 0; k < 16; k++) linear[k] = (k + 1) / 16.;
+  /* the recorded maps were computed in f32 */
+  all_codes("q8", 256, recorded_map("qmap_signed"), 0x1p-22);
+  all_codes("q8u", 256, recorded_map("qmap_unsigned"), 0x1p-22);
+  all_codes("q4", 16, signed4, 0x1p-24);
+  all_codes("q4u", 16, linear, 0);
+}
+
+static void test_codes_of_a_block_are_the_nearest(void) {
+  Run r;
+  int64_t n = 8;
+  start(&r, "rule codes() { param p\n grad g\n state m: q4[2], u: q4u[4]\n m = g\n u = abs(g) }", 1);
+  give(&r, 0, "p", 1, &n);
+  memcpy(give(&r, 0, "g", 1, &n), (double[]){4, -3.9, 0, 0, 1, INFINITY, 1, .65625}, 8 * sizeof(double));
+  CU_ASSERT(evaluator_init(&r.call));
+  r.call.t = 1;
+  run(&r);
+  const double *m = result(&r, "m")->data, *top = result(&r, "m_max")->data, *u = result(&r, "u")->data;
+  CU_ASSERT(top[0] == 4 && top[1] == 0 && isnan(top[2]) && top[3] == 1);
+  CU_ASSERT(m[0] == 15 && m[1] == (7 | 7 << 4) && m[2] == 0 && m[3] == (15 | 13 << 4));      /* a block of zeros: the code of 0; nan: code 0 */
+  CU_ASSERT(u[0] == (15 | 15 << 4) && u[1] == 0 && isnan(result(&r, "u_max")->data[1]));
+}
+
+static void test_of_several_sources_the_last_multiplies(void) {
+  Run r;
+  start(&r, "rule repeated() { in x[N], to[N]: i32\n out a[2], b[2], c[2]\n a[i] = 10\n b[i] = 10\n c[i] = 10\n a[to[i]] *= x[i]\n b[to[i]] /= x[i]\n c[to[i]] -= x[i] }", 1);
+  int64_t n = 3;
+  memcpy(give(&r, 0, "x", 1, &n), (double[]){2, 4, 5}, 3 * sizeof(double));
+  give(&r, 0, "to", 1, &n);
+  run(&r);
+  CU_ASSERT(result(&r, "a")->data[0] == 50 && result(&r, "b")->data[0] == 2 && result(&r, "c")->data[0] == -1 && result(&r, "a")->data[1] == 10);
+}
+
+static void test_random_numbers_are_counted_by_the_statements_elements(void) {
+  Run r;
+  int64_t shape[] = {3, 2};
+  start(&r, "rule drawn() { param p\n grad g\n state w, v\n w = uniform(4)\n new = uniform(4)\n v = new\n p[i, j < 1] = uniform(4) }", 1);
+  give(&r, 0, "p", 2, shape);
+  give(&r, 0, "g", 2, shape);
+  r.call.seed = UINT64_C(0x100000002);
+  CU_ASSERT(evaluator_init(&r.call));
+  r.call.t = 9;
+  run(&r);
+  const double *w = result(&r, "w")->data, *v = result(&r, "v")->data, *p = result(&r, "p")->data;
+  CU_ASSERT(!memcmp(w, v, 6 * sizeof *w) && w[0] != w[1] && w[1] != w[2]);
+  CU_ASSERT(p[0] == w[0] && p[2] == w[1] && p[4] == w[2] && p[1] == 0);      /* by the indices on the left */
+}
+
 static void test_f32_functions_are_the_nearest_float(void) {
   Run r;
   start(&r, "rule functions() { in x[N]\n out a[N], b[N], c[N]\n a = exp(x)\n b = log1p(x)\n c = tanh(x) }", 1);
@@ -354,6 +434,10 @@ int main(void) {
     {"scans carry names forwards and backwards", test_scans_carry_names_forwards_and_backwards},
     {"integers and bits", test_integers_and_bits},
     {"storage rounds, and code sees the unrounded value", test_storage_rounds_and_codes_see_the_unrounded_value},
+    {"codes stand for the published maps", test_codes_stand_for_the_published_maps},
+    {"codes of a block are the nearest", test_codes_of_a_block_are_the_nearest},
+    {"of several sources the last one multiplies", test_of_several_sources_the_last_multiplies},
+    {"random numbers are counted by the statement's elements", test_random_numbers_are_counted_by_the_statements_elements},
     {"f32 functions are the nearest float", test_f32_functions_are_the_nearest_float},
     {"ties share gradients as the language says", test_ties_share_gradients_as_the_language_says},
     {"errors are values", test_errors_are_values},

@@ -148,6 +148,11 @@ static Binding *param_of(Frame *f, unsigned k) {
   return NULL;
 }
 
+Binding *ev_param(Frame *f) {
+  while (f->fn && f->parent) f = f->parent;
+  return param_of(f, 0);
+}
+
 /* The k-th param of the rule for its k-th grad. */
 static unsigned place_in_role(const Frame *f, const Binding *b) {
   unsigned k = 0;
@@ -213,16 +218,74 @@ static void own_shape(Ctx *c, Binding *b, Frame *f, const Tensor *t) {
   memcpy(b->own_shape, p && p->own_rank + p->own_shape[0] ? p->own_shape : t->shape, sizeof b->own_shape);
 }
 
+/* --- random bits of stochastic storage ---------------------------------------------------------------------------------------------------- */
+
+typedef struct Streams { const Decl *decl; const Frame *frame; const Decl *seen[256]; const void *seen_in[256]; unsigned n; int found; } Streams;
+
+/* Declared in both branches of an `if`, with the param's shape: one state. */
+static bool one_state(const Decl *a, const Decl *b) { return !strcmp(a->name, b->name) && !a->shape && !b->shape && !strcmp(a->storage.type, b->storage.type); }
+
+/* Counts the declarations that draw, as they stand in the text: the main body with the rules it applies, then the entries. */
+static void count_streams(Ctx *c, Streams *s, const StmtList *l, const Frame *f, const void *place, bool entries) {
+  for (unsigned i = 0; i < l->n; i++) {
+    const Stmt *x = l->at[i];
+    if (x->kind == STMT_ENTRY) { if (entries) count_streams(c, s, &x->body, f, place, false); continue; }
+    if (entries) continue;
+    for (unsigned k = 0; x->kind == STMT_DECL && k < x->decls.n; k++) {
+      const Decl *d = &x->decls.at[k];
+      unsigned same = 0;
+      if (!d->storage.stochastic || d->storage.bits_from) continue;
+      while (same < s->n && (s->seen_in[same] != place || !one_state(s->seen[same], d))) same++;
+      if (same == s->n && s->n < 256) { s->seen_in[s->n] = place; s->seen[s->n++] = d; }
+      if (d == s->decl && f == s->frame) s->found = (int)same;
+    }
+    if (x->kind == STMT_APPLY) {
+      const Rule *rule = evaluator_rule(c->call->files, x->name.text);
+      const Frame *inner = NULL;
+      for (unsigned k = 0; f && k < f->n_children; k++) if (f->children[k]->node == x) inner = f->children[k];
+      if (rule) count_streams(c, s, &rule->body, inner, x, false);
+    }
+    count_streams(c, s, &x->body, f, place, false);
+    count_streams(c, s, &x->otherwise, f, place, false);
+  }
+}
+
+static int stream_of(Ctx *c, const Binding *b) {
+  Streams s = {.decl = b->decl, .frame = b->scope};
+  const Frame *root = root_of(b->scope);
+  count_streams(c, &s, &c->rule->body, root, root, false);
+  count_streams(c, &s, &c->rule->body, root, root, true);
+  return 65535 - s.found;
+}
+
+static uint32_t stochastic_bits(Ctx *c, Binding *b, int64_t element) {
+  const Storage *storage = &b->decl->storage;
+  if (!storage->stochastic) return 0;
+  Binding *given_bits = storage->bits_from ? ev_find(c, b->scope, storage->bits_from) : NULL;
+  if (given_bits) return given_bits->kind == BIND_TENSOR ? (uint32_t)ev_double(ev_get(given_bits->tensor, element)) & 0xffff : 0;
+  uint32_t counter[4] = {(uint32_t)element, (uint32_t)((uint64_t)element >> 32 & 0xffff), (uint32_t)(c->call->first_item + b->scope->item), (uint32_t)c->call->t}, out[4];
+  counter[1] |= (uint32_t)stream_of(c, b) << 16;
+  ev_philox(counter, (uint32_t[2]){(uint32_t)c->call->seed, (uint32_t)(c->call->seed >> 32)}, out);
+  return out[0] & 0xffff;
+}
+
 /* What a state is before the first step: seen with the values at entry of everything else. */
 static void initial(Ctx *c, Binding *b, const Decl *d, Frame *f) {
   unsigned rank = 0;
-  int64_t shape[EVAL_MAX_RANK];
+  int64_t shape[EVAL_MAX_RANK] = {0};
   EvalSet *set = set_of(c, b->level, f);
   if (!set) ev_fail(c, d->where, "'%s' needs a set for the call", d->name);
   Whole w = {.number = ev_int(0)};
   bool number = ev_is_number(d, b->level);
   if (!number) default_shape(c, b, d, f, &rank, shape);
-  if (d->value) { c->whole = NULL; w = ev_whole(c, d->value, f); }
+  if (d->value) {
+    Statement outer = c->statement;
+    c->whole = NULL;
+    c->statement = (Statement){.tensor = !number, .rank = rank};
+    memcpy(c->statement.shape, shape, sizeof shape);
+    w = ev_whole(c, d->value, f);
+    c->statement = outer;
+  }
   Kind kind = ev_kind_of(c, d, b->level);
   if (number) {
     if (w.tensor) ev_fail(c, d->where, "'%s' is one number", d->name);
@@ -237,10 +300,11 @@ static void initial(Ctx *c, Binding *b, const Decl *d, Frame *f) {
   double *data = arena_array(c->arena, (size_t)t->count + 1, sizeof *data);
   for (int64_t i = 0; i < t->count; i++) {
     ev_put(c, t, i, w.tensor ? ev_get(w.tensor, i) : w.number);
-    data[i] = ev_store(c, &d->storage, ev_double(ev_get(t, i)), 0xffff);
+    if (!ev_is_codes(&d->storage)) data[i] = ev_store(c, &d->storage, ev_double(ev_get(t, i)), stochastic_bits(c, b, i));
   }
   b->kind = BIND_TENSOR;
   b->tensor = t;
+  if (ev_is_codes(&d->storage)) { ev_encode(c, &d->storage, ev_block_of(c, &d->storage, f), t, set, b->array); return; }
   own_shape(c, b, f, t);
   evaluator_set(c->call->arena, set, b->array, b->own_rank, b->own_shape, data);
 }
@@ -332,7 +396,11 @@ static void declare(Ctx *c, const Stmt *s, const Decl *d, Frame *f) {
   }
   unsigned rank = 0;
   int64_t shape[EVAL_MAX_RANK] = {0};
-  if (a && reads) {
+  if (a && ev_is_codes(&d->storage)) {
+    default_shape(c, b, d, f, &rank, shape);
+    b->tensor = ev_tensor(c, kind, rank, shape);
+    ev_decode(c, &d->storage, ev_block_of(c, &d->storage, f), a, evaluator_find(set, arena_printf(c->arena, "%s_max", b->array)), b->tensor);
+  } else if (a && reads) {
     bind_shape(c, b, d, f, a, &rank, shape);
     b->tensor = tensor_of(c, a, kind, rank, shape);
   } else {
@@ -422,10 +490,6 @@ void ev_bind_hypers(Ctx *c, Frame *f, const Stmt *apply) {
 
 /* --- the end of an entry ---------------------------------------------------------------------------------------------------------------------------------- */
 
-static Binding *bits_of(Ctx *c, const Binding *b) {
-  return b->decl->storage.bits_from ? ev_find(c, b->scope, b->decl->storage.bits_from) : NULL;
-}
-
 void ev_write_back(Ctx *c) {
   for (unsigned k = 0; k < c->n_declared; k++) {
     Binding *b = c->declared[k];
@@ -442,19 +506,10 @@ void ev_write_back(Ctx *c) {
       evaluator_set_number(c->call->arena, set, b->array, ev_store(c, &storage, ev_double(b->number), 0));
       continue;
     }
-    int stream = storage.stochastic && !storage.bits_from ? c->stochastic-- : 0;
-    Binding *bits = bits_of(c, b);
+    if (ev_is_codes(&storage)) { ev_encode(c, &storage, ev_block_of(c, &storage, b->scope), b->tensor, set, b->array); continue; }
     double *data = arena_array(c->arena, (size_t)b->tensor->count + 1, sizeof *data);
     for (int64_t i = 0; i < b->tensor->count; i++) {
-      uint32_t random = 0;
-      if (bits && bits->kind == BIND_TENSOR) random = (uint32_t)ev_double(ev_get(bits->tensor, i)) & 0xffff;
-      else if (storage.stochastic) {
-        uint32_t counter[4] = {(uint32_t)i, (uint32_t)((uint64_t)i >> 32 & 0xffff) | (uint32_t)stream << 16, (uint32_t)(c->call->first_item + b->scope->item), (uint32_t)c->call->t}, out[4];
-        ev_philox(counter, (uint32_t[2]){(uint32_t)c->call->seed, (uint32_t)(c->call->seed >> 32)}, out);
-        random = out[0] & 0xffff;
-      }
-      if (storage.type && *storage.type == 'q') ev_fail(c, b->decl->where, "the evaluator has no storage '%s'", storage.type);
-      data[i] = ev_store(c, &storage, ev_double(ev_get(b->tensor, i)), random);
+      data[i] = ev_store(c, &storage, ev_double(ev_get(b->tensor, i)), stochastic_bits(c, b, i));
     }
     if (b->role == ROLE_OUT) { b->own_rank = b->tensor->rank; memcpy(b->own_shape, b->tensor->shape, sizeof b->own_shape); }
     evaluator_set(c->call->arena, set, b->array, b->own_rank, b->own_shape, data);

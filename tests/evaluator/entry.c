@@ -83,7 +83,7 @@ static void open_frames(Ctx *c) {
   c->n_declared = 0;
   c->cache = NULL;
   c->skipped = c->again = false;
-  c->stochastic = 65535;
+  c->statement = (Statement){0};
   c->whole = NULL;
   c->has_ell = false;
   c->active = 0;

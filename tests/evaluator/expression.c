@@ -131,20 +131,22 @@ static Val at_place(Ctx *c, const Expr *e, Frame *f) {
 }
 
 static Val random_number(Ctx *c, const Expr *e, Frame *f) {
-  int64_t at = c->whole ? c->whole->b.index : c->element;
+  const Statement *s = &c->statement;
+  int64_t at = s->indexed ? s->element : s->tensor && c->whole ? c->whole->b.index : 0;
   if (e->args.n != 1) ev_fail(c, e->where, "%s has one argument, the stream", e->name);
   if (e->has_subs) {
     at = 0;
     for (unsigned k = 0; k < e->subs.n; k++) {
-      const Expr *s = e->subs.at[k].expr;
+      const Expr *sub = e->subs.at[k].expr;
       Frame *g = f;
-      Binding *b = e->subs.at[k].ellipsis ? &c->ell : s->kind == EXPR_NAME ? ev_resolve(c, &g, &s) : NULL;
+      Binding *b = e->subs.at[k].ellipsis ? &c->ell : sub->kind == EXPR_NAME ? ev_resolve(c, &g, &sub) : NULL;
       if (!b || b->kind == BIND_TENSOR) ev_fail(c, e->where, "%s[...] is numbered by indices in scope", e->name);
       if (b->kind == BIND_INDEX) at = at * b->extent + b->index;
       else at = at * b->extent + b->number.i;
     }
   }
-  return ev_random(c, *e->name == 'n', (uint64_t)at, ev_integer(c, e->args.at[0], f), f->item);
+  Val v = ev_random(c, *e->name == 'n', (uint64_t)at, ev_integer(c, e->args.at[0], f), f->item);
+  return e->has_subs || (s->indexed ? s->n > 0 : s->tensor) ? v : ev_to(c, v, K_WEAK);
 }
 
 static Val call(Ctx *c, const Expr *e, Frame *f) {

@@ -58,6 +58,9 @@ typedef struct Tape { struct TapeNode { uint32_t a, b; double da, db; } *at; uin
 typedef enum Mode { MODE_RUN, MODE_INIT, MODE_DECLARE } Mode;
 typedef struct Memo Memo;
 
+/* Whose elements count random numbers: the whole tensor of an index-free statement, or the places of the indices on its left side. */
+typedef struct Statement { bool tensor, indexed; unsigned rank; int64_t shape[EVAL_MAX_RANK]; Binding *const *at; unsigned n; int64_t element; } Statement;
+
 /* A place in the tensor of an index-free expression. */
 typedef struct Place { Binding b; unsigned rank; int64_t shape[EVAL_MAX_RANK]; } Place;
 
@@ -74,7 +77,7 @@ typedef struct Ctx {
   Frame **group; unsigned n_group;       /* frames that run a statement together; NULL inside one element */
   Binding **declared; unsigned n_declared; size_t declared_capacity;
   Place *whole;
-  int64_t element;                       /* of the statement's tensor */
+  Statement statement;
   Binding ell; bool has_ell; unsigned ell_rank; int64_t ell_shape[EVAL_MAX_RANK];
   unsigned active;                       /* indices in scope */
   Memo **memo; size_t n_memo, memo_capacity;
@@ -84,7 +87,6 @@ typedef struct Ctx {
   bool again;                            /* a name's type grew: the entry runs once more */
   bool skipped;
   uint64_t stamp;
-  int stochastic;                        /* streams given out */
 } Ctx;
 
 _Noreturn void ev_fail(Ctx *, Range where, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -167,12 +169,19 @@ Val ev_lanes(Ctx *, const Val *values, const bool *skip, int64_t n, Oper op);
 Tensor *ev_matmul(Ctx *, const Tensor *a, const Tensor *b, Range where);
 Tensor *ev_decompose(Ctx *, const char *name, const Tensor *, Range where);       /* decompose.c: eigvec, qr */
 
+/* codes.c */
+bool ev_is_codes(const Storage *);
+int64_t ev_block_of(Ctx *, const Storage *, Frame *);
+void ev_decode(Ctx *, const Storage *, int64_t block, const EvalArray *codes, const EvalArray *maxima, Tensor *to);
+void ev_encode(Ctx *, const Storage *, int64_t block, const Tensor *, EvalSet *, const char *name);     /* sets `name` and `name`_max */
+
 /* statement.c */
 bool ev_run(Ctx *, const StmtList *, Frame **, unsigned n);      /* false: skipped */
 void ev_call_block(Ctx *, const Expr *call, const Fn *, Frame **callers, Frame **frames, unsigned n);    /* callers NULL: inside one element */
 
 /* declare.c */
 void ev_declare(Ctx *, const Stmt *, Frame *);
+Binding *ev_param(Frame *);                                      /* the first; NULL: none */
 void ev_pattern(Ctx *, const Shape *, unsigned rank, const int64_t *shape, Frame *, const char *what, bool *matches, unsigned *view_rank, int64_t *view);
 void ev_bind_hypers(Ctx *, Frame *, const Stmt *apply);
 void ev_hand_back(Ctx *, Frame *applied);                        /* its params become ours */

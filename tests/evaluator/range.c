@@ -165,6 +165,11 @@ bool ev_shape(Ctx *c, const Expr *e, Frame *f, unsigned *rank, int64_t *shape) {
         c->whole = outer;
         return take(t, rank, shape);
       }
+      if (!e->has_subs && (!strcmp(e->name, "uniform") || !strcmp(e->name, "normal"))) {
+        *rank = c->statement.rank;
+        memcpy(shape, c->statement.shape, sizeof c->statement.shape);
+        return c->statement.tensor;
+      }
       if (e->has_subs || !strcmp(e->name, "size") || !strcmp(e->name, "rank") || !strcmp(e->name, "present")) return false;
       if (ev_is_reduction(e->name) && e->args.n == 1) return false;
       for (unsigned i = 0; i < e->args.n; i++)

@@ -143,7 +143,8 @@ static Whole assign_indexed(Ctx *c, const Stmt *s, Frame *f) {
     for (int64_t i = 0; i < result->count; i++) ev_put(c, result, i, ev_get(old, i));
   }
   if (s->op != OPER_NONE && !old) ev_fail(c, s->where, "'%s' has no value yet", s->name.text);
-  int64_t outer_element = c->element;
+  Statement outer_statement = c->statement;
+  c->statement = (Statement){.indexed = true, .at = x.at, .n = x.n};
   c->active += x.n;
   for (int64_t p = 0; p < count; p++) {
     int64_t rest = p, at = p;
@@ -167,20 +168,54 @@ static Whole assign_indexed(Ctx *c, const Stmt *s, Frame *f) {
       if (at < 0) continue;
       if (axis != old->rank) ev_fail(c, s->where, "'%s' has %u axes", s->name.text, old->rank);
     }
-    c->element = at;
+    c->statement.element = p;
     Val v = ev_eval(c, s->value, f);
-    if (s->op != OPER_NONE) v = ev_arith(c, s->op, ev_get(whole ? old : result, at), v, s->where);
+    bool adds = s->op == OPER_ADD || s->op == OPER_SUB;      /* source by source; of other operations on one element the last stays */
+    if (s->op != OPER_NONE) v = ev_arith(c, s->op, ev_get(adds && !whole ? result : old, at), v, s->where);
     if (!result) result = ev_tensor(c, v.kind, rank, shape);
     if (v.kind > result->kind && !target->decl) result = ev_convert_tensor(c, result, ev_join(c, v.kind, result->kind, s->where));
     ev_put(c, result, at, v);
   }
-  c->element = outer_element;
+  c->statement = outer_statement;
   c->active -= x.n;
   for (unsigned k = 0; k < x.n; k++) if (x.at[k] != &c->ell) x.at[k]->kind = BIND_NONE;
   c->ell = outer_ell;
   c->has_ell = outer_has;
   if (!result) result = ev_tensor(c, old ? old->kind : c->call->f64 ? K_F64 : K_F32, rank, shape);
   return (Whole){.tensor = result};
+}
+
+/* Whether random numbers are drawn that the statement's elements count. */
+static bool draws(Ctx *c, const Expr *e, Frame *f) {
+  if (!e) return false;
+  if (e->kind == EXPR_NAME) {
+    Binding *b = ev_find(c, f, e->name);
+    return b && b->kind == BIND_CLOSURE && draws(c, b->expr, b->scope);
+  }
+  Frame *lexical;
+  const Fn *fn = e->kind == EXPR_CALL ? ev_find_fn(c, f, e->name, &lexical) : NULL;
+  if (fn && fn->value && draws(c, fn->value, ev_call_frame(c, f, e, fn, lexical))) return true;
+  if (e->kind == EXPR_CALL && !fn && !e->has_subs && (!strcmp(e->name, "uniform") || !strcmp(e->name, "normal"))) return true;
+  for (unsigned k = 0; k < e->args.n; k++) if (draws(c, e->args.at[k], f)) return true;
+  for (unsigned k = 0; k < e->n_links; k++) if (draws(c, e->links[k].operand, f)) return true;
+  return draws(c, e->a, f) || draws(c, e->b, f);
+}
+
+/* The whole tensor of an index-free statement: the name's; that of the right side; the param's. */
+static Statement statement_of(Ctx *c, const Stmt *s, Frame *f) {
+  Statement to = {0};
+  Binding *b = ev_own(c, f, s->name.text), *p;
+  const Tensor *t = b->kind == BIND_TENSOR ? b->tensor : NULL;
+  if (!t && b->kind == BIND_NUMBER) return to;
+  c->statement = to;
+  to.tensor = !t && ev_shape(c, s->value, f, &to.rank, to.shape);
+  if (to.tensor) return to;
+  if (!t && (p = ev_param(f)) && p->kind == BIND_TENSOR) t = p->tensor;
+  if (!t) return (Statement){0};
+  to.tensor = true;
+  to.rank = t->rank;
+  memcpy(to.shape, t->shape, sizeof to.shape);
+  return to;
 }
 
 static Whole assign_whole(Ctx *c, const Stmt *s, Frame *f) {
@@ -427,7 +462,12 @@ static void run_assign(Ctx *c, const Stmt *s, Frame **frames, unsigned n) {
   }
   Whole *w = arena_array(c->arena, n, sizeof *w);
   if (!s->has_subs) hoist(c, s->value, frames, n, true);
-  for (unsigned k = 0; k < n; k++) w[k] = s->has_subs ? assign_indexed(c, s, frames[k]) : assign_whole(c, s, frames[k]);
+  for (unsigned k = 0; k < n; k++) {
+    Statement outer = c->statement;
+    if (!s->has_subs && draws(c, s->value, frames[k])) c->statement = statement_of(c, s, frames[k]);
+    w[k] = s->has_subs ? assign_indexed(c, s, frames[k]) : assign_whole(c, s, frames[k]);
+    c->statement = outer;
+  }
   for (unsigned k = 0; k < n; k++) commit(c, s, frames[k], w[k]);
   if (!s->has_subs) hoist(c, s->value, frames, n, false);
 }

@@ -245,8 +245,8 @@ static void walk(Ctx *c, Walk *w, const Expr *e, Frame *f) {
       bool reduces = ev_is_reduction(e->name) && (e->has_subs || e->args.n == 1) && strcmp(e->name, "fma");
       if (!strcmp(e->name, "uniform") || !strcmp(e->name, "normal")) {
         if (e->has_subs) walk_subs(c, w, &e->subs, f);
-        else if (c->whole) add(w, &c->whole->b);
-        else for (unsigned i = 0; i < f->n; i++) if (f->at[i]->kind == BIND_INDEX) add(w, f->at[i]);
+        else if (c->statement.indexed) for (unsigned i = 0; i < c->statement.n; i++) add(w, c->statement.at[i]);
+        else if (c->statement.tensor && c->whole) add(w, &c->whole->b);
       } else if (e->has_subs) walk_subs(c, w, &e->subs, f);
       if (reduces || !strcmp(e->name, "size") || !strcmp(e->name, "rank") || !strcmp(e->name, "present")) w->whole = false;
       for (unsigned i = 0; i < e->args.n; i++) walk(c, w, e->args.at[i], f);

@@ -2,12 +2,12 @@
  * the passes, vector width, threads, cuts of the work and floating-point environment of the caller. */
 #define _GNU_SOURCE
 #include <CUnit/Basic.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include "runtime/optc.h"
 #include "runtime/rule.h"
 #include "tests/support/drill_rules.h"
+#include "tests/support/team.h"
 
 static const int64_t long_list[] = {1, 15, 16, 17, 33, 1000, 65535, 0, 65536, 65537, 200003};
 static const int64_t short_list[] = {1, 15, 16, 17, 33, 0, 1000, 65537};
@@ -56,55 +56,22 @@ static Drill *drill_of(optc_rule *rule, const DrillPlan *plan, const DrillWay *w
   return d;
 }
 
-/* --- a team of threads that takes chunks in a given order --------------------------------------------------------------------------------- */
-typedef enum Order { FORWARDS, BACKWARDS, SHUFFLED } Order;
-typedef struct Team { int threads; Order order; int64_t n, next; void (*chunk)(void *, int64_t); void *context; } Team;
-
-static void *work(void *self) {
-  Team *team = self;
-  for (;;) {
-    int64_t i = __atomic_fetch_add(&team->next, 1, __ATOMIC_RELAXED), n = team->n, step = n > 7 && n%7 ? 7 : 1;
-    if (i >= n) return NULL;
-    team->chunk(team->context, team->order == FORWARDS ? i : team->order == BACKWARDS ? n - 1 - i : (i*step + n/2)%n);
-  }
-}
-static void run_team(void *self, int64_t n, void (*chunk)(void *, int64_t), void *context) {
-  Team *team = self;
-  pthread_t thread[16];
-  team->n = n;
-  team->next = 0;
-  team->chunk = chunk;
-  team->context = context;
-  for (int k = 1; k < team->threads; k++) CU_ASSERT_EQUAL_FATAL(pthread_create(&thread[k], NULL, work, team), 0);
-  work(team);
-  for (int k = 1; k < team->threads; k++) pthread_join(thread[k], NULL);
-}
-
-/* Whether made-up lists of flat items fit: rules with shapes of their own have the evaluator's tests instead. */
-static bool takes_flat_items(const ShippedRule *r) {
-  optc_rule *rule = compile(r, OPTC_BACKEND_GRAPH, 0, NULL);
-  bool good = rule != NULL;
-  for (int k = 0; rule && k < optc_rule_operands(rule); k++) {
-    optc_operand_info o;
-    optc_rule_operand(rule, k, &o);
-    good = good && (!o.tensor || (o.item_shape && !o.shape));
-  }
-  optc_rule_free(rule);
-  return good;
-}
-
 /* --- the suites ------------------------------------------------------------------------------------------------------------------------------- */
+/* Rules that go element by element; runtime_trial_test.c has the others. */
 static void for_all_rules(void (*test)(const ShippedRule *)) {
-  int n;
+  static bool elementwise[256], looked;
+  int n, found = 0;
   const ShippedRule *rules = shipped_rules(&n);
-  int tested = 0;
   const char *only = getenv("OPTC_TEST_RULE");
-  for (int i = 0; i < n; i++)
-    if ((!only || !strcmp(only, rules[i].name)) && takes_flat_items(&rules[i])) {
-      test(&rules[i]);
-      tested++;
-    }
-  CU_ASSERT(only || tested >= 50);
+  for (int i = 0; i < n && !looked; i++) {
+    optc_rule *rule = compile(&rules[i], OPTC_BACKEND_KERNEL, 2, NULL);
+    elementwise[i] = rule && drill_elementwise(rule->desc);
+    optc_rule_free(rule);
+  }
+  looked = true;
+  for (int i = 0; i < n; i++) found += elementwise[i];
+  CU_ASSERT(found >= 30);
+  for (int i = 0; i < n; i++) if (elementwise[i] && (!only || !strcmp(only, rules[i].name))) test(&rules[i]);
 }
 
 static void check_forms(const ShippedRule *r) {
@@ -182,6 +149,7 @@ static void check_threads(const ShippedRule *r) {
         char what[64];
         snprintf(what, sizeof what, "%d threads, order %d, -O%d", threads[i], order, levels[l]);
         same(d, r, rule, &(DrillWay){.parallel = &parallel}, what);
+        CU_ASSERT_FALSE(team.failed);
       }
     drill_free(d);
     optc_rule_free(rule);

@@ -9,6 +9,7 @@
 #include "runtime/rule.h"
 #include "tests/support/drill_rules.h"
 #include "tests/support/object_file.h"
+#include "tests/support/trial.h"
 
 #define COUNT(a) ((int)(sizeof (a)/sizeof *(a)))
 static const DrillWay plain = {0};
@@ -26,16 +27,24 @@ static const Function functions[] = {
   {"int", "g + int(h)", true}, {"bf16", "bf16(g)", false}, {"f16", "f16(g)", false},
 };
 
-typedef struct Subject { const char *path, *text, *name; } Subject;      /* a rule of a file, or a text of its own */
+typedef struct Subject { const char *path, *text, *name; bool shaped; } Subject;      /* a rule of a file, or a text of its own; shaped: has trials, not drills */
 enum { MOST = 400 };
 static Subject subjects[MOST];
 static int n_subjects, n_rules;
+
+static optc_rule *compile(const Subject *, int backend, int level, const char *passes);
 
 static void find_subjects(void) {
   if (n_subjects) return;
   const ShippedRule *rules = shipped_rules(&n_rules);
   CU_ASSERT_FATAL(n_rules >= 50 && n_rules + 2*COUNT(functions) <= MOST);
-  for (int i = 0; i < n_rules; i++) subjects[n_subjects++] = (Subject){.path = rules[i].path, .name = rules[i].name};
+  for (int i = 0; i < n_rules; i++) {
+    Subject *s = &subjects[n_subjects++];
+    *s = (Subject){.path = rules[i].path, .name = rules[i].name};
+    optc_rule *kernel = compile(s, OPTC_BACKEND_KERNEL, 2, NULL);
+    s->shaped = kernel && !drill_elementwise(kernel->desc);
+    optc_rule_free(kernel);
+  }
   for (int i = 0; i < COUNT(functions); i++)
     for (int wide = 0; wide <= functions[i].f64; wide++) {
       const char *type = wide ? "f64" : "f32";
@@ -52,6 +61,63 @@ static DrillPlan plan_of(const Subject *s) {
   return (DrillPlan){.counts = rule_counts, .n_items = COUNT(rule_counts), .n_groups = 2, .steps = 3};
 }
 
+/* Trials of a rule with shapes: defaults and moderate numbers, then special ones. */
+enum { N_TRIALS = 2 };
+static const TrialPlan trial_plans[N_TRIALS] = {{.seed = 0, .data = TRIAL_MODERATE, .steps = 2}, {.seed = 3, .data = TRIAL_SPECIAL, .steps = 2}};
+
+/* What one form of a subject did. */
+typedef struct Outcome { Drill *drill; Trial *trial[N_TRIALS]; char text[256]; } Outcome;
+
+static void outcome_run(Outcome *o, const DrillRule *rule) {
+  if (o->drill) drill_run(o->drill, rule, &plain);
+  for (int k = 0; k < N_TRIALS; k++) if (o->trial[k]) trial_run(o->trial[k], rule, &plain);
+}
+static Outcome outcome_of(const Subject *s, const DrillRule *rule) {
+  Outcome o = {0};
+  DrillPlan plan = plan_of(s);
+  if (!s->shaped) o.drill = drill_new(rule, &plan);
+  for (int k = 0; k < N_TRIALS && s->shaped; k++) o.trial[k] = trial_new(rule, &trial_plans[k]);
+  CU_ASSERT_FATAL(o.drill || o.trial[0]);
+  if (o.drill) drill_run(o.drill, rule, &plain);
+  if (o.drill) drill_keep(o.drill);
+  for (int k = 0; k < N_TRIALS; k++) if (o.trial[k]) trial_keep(o.trial[k]);
+  return o;
+}
+static bool outcome_read(Outcome *o, FILE *file) {
+  bool good = !o->drill || drill_read(o->drill, file);
+  for (int k = 0; k < N_TRIALS; k++) good = good && (!o->trial[k] || trial_read(o->trial[k], file));
+  return good;
+}
+static const char *outcome_difference(Outcome *o) {
+  const char *difference = o->drill ? drill_difference(o->drill) : NULL;
+  for (int k = 0; k < N_TRIALS && !difference; k++) if (o->trial[k]) difference = trial_difference(o->trial[k]);
+  if (!difference) return NULL;
+  snprintf(o->text, sizeof o->text, "%s", difference);
+  return o->text;
+}
+static void outcome_free(Outcome *o) {
+  drill_free(o->drill);
+  for (int k = 0; k < N_TRIALS; k++) trial_free(o->trial[k]);
+}
+
+/* Of the interpreter: of a rule with shapes made once, for all sets. */
+typedef struct Base { optc_rule *rule; Outcome outcome; } Base;
+static Base kept[MOST];
+static Base *base_of(int i) {
+  Base *b = &kept[i];
+  if (!b->rule && (b->rule = compile(&subjects[i], OPTC_BACKEND_KERNEL, 2, NULL))) {
+    DrillRule form = drill_rule(b->rule);
+    b->outcome = outcome_of(&subjects[i], &form);
+  }
+  return b->rule ? b : NULL;
+}
+static void base_done(int i) {
+  if (subjects[i].shaped) return;
+  outcome_free(&kept[i].outcome);
+  optc_rule_free(kept[i].rule);
+  kept[i] = (Base){0};
+}
+
 static optc_context *context(void) { return optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = ""}); }
 
 static optc_rule *compile(const Subject *s, int backend, int level, const char *passes) {
@@ -66,14 +132,14 @@ static optc_rule *compile(const Subject *s, int backend, int level, const char *
   return rule;
 }
 
-/* Every subject as an object NAME.o in the folder `set` of the scratch folder. */
-static void emit_all(const char *set, const char *target, const char *const *cpus, int n_cpus) {
+/* Every subject as an object NAME.o in the folder `set` of the scratch folder; rules with shapes at `level`. */
+static void emit_all(const char *set, const char *target, const char *const *cpus, int n_cpus, int level) {
   static const int kind = OPTC_EMIT_OBJECT;
   optc_context *cx = context();
   CU_ASSERT_EQUAL_FATAL(scratch_run("mkdir -p %s", set), 0);
   for (int i = 0; i < n_subjects; i++) {
     const Subject *s = &subjects[i];
-    optc_emit_options options = {.size = sizeof options, .kinds = &kind, .n_kinds = 1, .level = 2, .rule = s->name, .target = target, .cpus = cpus, .n_cpus = n_cpus};
+    optc_emit_options options = {.size = sizeof options, .kinds = &kind, .n_kinds = 1, .level = s->shaped ? level : 2, .rule = s->name, .target = target, .cpus = cpus, .n_cpus = n_cpus};
     optc_emission *e;
     if (s->path ? optc_emit_file(cx, s->path, &options, &e) : optc_emit_memory(cx, s->name, s->text, strlen(s->text), &options, &e)) {
       printf("\n%s for %s: %s", s->name, set, optc_context_diagnostics(cx));
@@ -110,9 +176,14 @@ static bool machine_has(int level) {
 }
 
 /* The C functions of a rule in a library, which have a dispatch word of their own. */
-typedef struct Exported { int (*entry[16])(const optc_call *); size_t (*workspace)(const optc_call *); } Exported;
+typedef struct Exported {
+  int (*entry[16])(const optc_call *);
+  size_t (*workspace)(const optc_call *);
+  int (*layout)(const optc_call *, int64_t, optc_state_info *);
+} Exported;
 static int call_exported(void *self, int64_t entry, const optc_call *call) { return ((Exported *)self)->entry[entry](call); }
 static size_t exported_workspace(void *self, const optc_call *call) { return ((Exported *)self)->workspace(call); }
+static int exported_layout(void *self, const optc_call *call, int64_t item, optc_state_info *out) { return ((Exported *)self)->layout(call, item, out); }
 
 static bool find_exported(Exported *x, const optc_rule *rule) {
   char symbol[128];
@@ -125,7 +196,9 @@ static bool find_exported(Exported *x, const optc_rule *rule) {
   }
   snprintf(symbol, sizeof symbol, "%s_workspace_size", optc_rule_name(rule));
   x->workspace = (size_t (*)(const optc_call *))dlsym(rule->library, symbol);
-  return all && x->workspace;
+  snprintf(symbol, sizeof symbol, "%s_layout", optc_rule_name(rule));
+  x->layout = (int (*)(const optc_call *, int64_t, optc_state_info *))dlsym(rule->library, symbol);
+  return all && x->workspace && x->layout;
 }
 
 /* A library with all subjects against their interpreters; `chosen`: the variant that has to run, from 1, or 0 where there is one only. */
@@ -137,34 +210,30 @@ static void library_agrees(const char *set, int chosen) {
   int good = 0;
   for (int i = 0; i < n_subjects; i++) {
     const Subject *s = &subjects[i];
-    optc_rule *kernel = compile(s, OPTC_BACKEND_KERNEL, 2, NULL), *rule;
-    if (!kernel) continue;
+    Base *base = base_of(i);
+    optc_rule *rule;
+    if (!base) continue;
     if (optc_load(cx, scratch_path(file), s->name, &rule)) {
       printf("\n%s", optc_context_diagnostics(cx));
       CU_FAIL("a rule cannot be loaded");
-      optc_rule_free(kernel);
+      base_done(i);
       continue;
     }
-    DrillPlan plan = plan_of(s);
-    DrillRule interpreted = drill_rule(kernel), machine = drill_rule(rule);
-    Drill *d = drill_new(&interpreted, &plan);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(d);
-    drill_run(d, &interpreted, &plain);
-    drill_keep(d);
-    drill_run(d, &machine, &plain);
-    const char *difference = drill_difference(d);
+    DrillRule machine = drill_rule(rule);
+    Outcome *o = &base->outcome;
+    outcome_run(o, &machine);
+    const char *difference = outcome_difference(o);
     if (difference) printf("\n%s as %s: %s\n", s->name, set, difference);
     Exported exported;
     CU_ASSERT_FATAL(find_exported(&exported, rule));
-    machine = (DrillRule){rule->desc, call_exported, exported_workspace, &exported};
-    drill_run(d, &machine, &plain);
-    const char *called = drill_difference(d);
+    machine = (DrillRule){rule->desc, call_exported, exported_workspace, &exported, exported_layout};
+    outcome_run(o, &machine);
+    const char *called = outcome_difference(o);
     if (called) printf("\n%s as %s, its C functions: %s\n", s->name, set, called);
     good += !difference && !called;
     CU_ASSERT_EQUAL(rule->chosen, chosen);
     CU_ASSERT_EQUAL(rule->desc->n_variants, chosen ? N_LEVELS : 1);
-    drill_free(d);
-    optc_rule_free(kernel);
+    base_done(i);
     optc_rule_free(rule);
   }
   CU_ASSERT_EQUAL(good, n_subjects);
@@ -173,7 +242,7 @@ static void library_agrees(const char *set, int chosen) {
 
 static void check_level(int level) {
   find_subjects();
-  emit_all(levels[level], "x86_64-unknown-linux-gnu", &levels[level], 1);
+  emit_all(levels[level], "x86_64-unknown-linux-gnu", &levels[level], 1, level == 1 ? 0 : 2);
   needs_nothing(levels[level], "nm");
   if (machine_has(level)) library_agrees(levels[level], 0);
   else printf("\nskipped: %s, this machine lacks it\n", levels[level]);
@@ -184,7 +253,7 @@ static void x86_64_v4_gives_the_bits_of_the_interpreter(void) { check_level(2); 
 
 static void an_object_with_three_variants_runs_the_best_that_the_machine_has(void) {
   find_subjects();
-  emit_all("dispatch", "x86_64-unknown-linux-gnu", levels, N_LEVELS);
+  emit_all("dispatch", "x86_64-unknown-linux-gnu", levels, N_LEVELS, 0);
   needs_nothing("dispatch", "nm");
   int best = 0;
   for (int k = 0; k < N_LEVELS; k++) if (machine_has(k)) best = k + 1;
@@ -231,12 +300,14 @@ static void every_function_has_the_same_bits_in_every_form_and_width(void) {
 static bool write_program(void) {
   FILE *f = fopen(scratch_path("arm.c"), "w");
   if (!f) return false;
-  fprintf(f, "#include \"tests/support/drill.h\"\n");
+  fprintf(f, "#include \"tests/support/trial.h\"\n");
   for (int i = 0; i < n_subjects; i++) {
     const char *name = subjects[i].name;
     optc_rule *rule = compile(&subjects[i], OPTC_BACKEND_GRAPH, 2, NULL);
     if (!rule) continue;
     fprintf(f, "extern const optc_rule_desc %s_rule; size_t %s_workspace_size(const optc_call *);\n", name, name);
+    fprintf(f, "int %s_layout(const optc_call *, int64_t, optc_state_info *);\n", name);
+    fprintf(f, "static int layout_%d(void *self, const optc_call *call, int64_t item, optc_state_info *out) { return %s_layout(call, item, out); }\n", i, name);
     fprintf(f, "static size_t size_%d(void *self, const optc_call *call) { return %s_workspace_size(call); }\n", i, name);
     for (int e = 0; e < optc_rule_entries(rule); e++)
       if (strcmp(optc_rule_entry_name(rule, e), "layout")) fprintf(f, "int %s_%s(const optc_call *);\n", name, optc_rule_entry_name(rule, e));
@@ -248,10 +319,19 @@ static bool write_program(void) {
   }
   fprintf(f, "int main(void) {\n  FILE *out = fopen(\"arm.out\", \"wb\");\n  if (!out) return 1;\n");
   for (int i = 0; i < n_subjects; i++) {
+    if (subjects[i].shaped) {
+      fprintf(f, "  {\n    DrillRule rule = {&%s_rule, call_%d, size_%d, 0, layout_%d};\n", subjects[i].name, i, i, i);
+      for (int k = 0; k < N_TRIALS; k++)
+        fprintf(f, "    {\n      TrialPlan plan = {.seed = %llu, .data = (TrialData)%d, .steps = %d};\n      Trial *t = trial_new(&rule, &plan);\n      if (!t && %d) return 3;\n"
+                   "      if (t) { trial_run(t, &rule, &(DrillWay){.hostile = %d}); trial_write(t, out); }\n      trial_free(t);\n    }\n",
+                (unsigned long long)trial_plans[k].seed, trial_plans[k].data, trial_plans[k].steps, k == 0, i%2);
+      fprintf(f, "  }\n");
+      continue;
+    }
     DrillPlan p = plan_of(&subjects[i]);
     fprintf(f, "  {\n    static const int64_t counts[] = {");
     for (int k = 0; k < p.n_items; k++) fprintf(f, "%lld, ", (long long)p.counts[k]);
-    fprintf(f, "};\n    DrillRule rule = {&%s_rule, call_%d, size_%d, 0};\n", subjects[i].name, i, i);
+    fprintf(f, "};\n    DrillRule rule = {&%s_rule, call_%d, size_%d, 0, layout_%d};\n", subjects[i].name, i, i, i);
     fprintf(f, "    DrillPlan plan = {counts, %d, %d, %d, %llu, %d};\n    Drill *d = drill_new(&rule, &plan);\n    if (!d) return 2;\n", p.n_items, p.n_groups, p.steps,
             (unsigned long long)p.seed, p.any_bits);
     fprintf(f, "    drill_run(d, &rule, &(DrillWay){.hostile = %d});\n    drill_write(d, out);\n    drill_free(d);\n  }\n", i%2);
@@ -263,12 +343,12 @@ static bool write_program(void) {
 static void aarch64_gives_the_bits_of_the_interpreter(void) {
   static const char *const cpu[] = {"generic"};
   find_subjects();
-  emit_all("aarch64", "aarch64-unknown-linux-gnu", cpu, 1);
+  emit_all("aarch64", "aarch64-unknown-linux-gnu", cpu, 1, 0);
   if (!command_exists("aarch64-linux-gnu-gcc") || !command_exists("qemu-aarch64")) { printf("\nskipped: running aarch64, no cross compiler or emulator\n"); return; }
   needs_nothing("aarch64", "aarch64-linux-gnu-nm");
   char here[4096];
   CU_ASSERT_FATAL(realpath(".", here) && write_program());
-  if (scratch_run("aarch64-linux-gnu-gcc -O1 -ffp-contract=off -static -I%s -iquote %s/ir arm.c %s/tests/support/drill.c aarch64/*.o -o arm && qemu-aarch64 ./arm", here, here, here)) {
+  if (scratch_run("aarch64-linux-gnu-gcc -O1 -ffp-contract=off -static -I%s -iquote %s/ir arm.c %s/tests/support/drill.c %s/tests/support/trial.c aarch64/*.o -o arm && qemu-aarch64 ./arm", here, here, here, here)) {
     size_t size;
     char *log = scratch_read("log", &size);
     printf("\n%.2000s\n", log ? log : "");
@@ -280,20 +360,13 @@ static void aarch64_gives_the_bits_of_the_interpreter(void) {
   CU_ASSERT_PTR_NOT_NULL_FATAL(out);
   int good = 0;
   for (int i = 0; i < n_subjects; i++) {
-    optc_rule *kernel = compile(&subjects[i], OPTC_BACKEND_KERNEL, 2, NULL);
-    if (!kernel) break;
-    DrillRule form = drill_rule(kernel);
-    DrillPlan plan = plan_of(&subjects[i]);
-    Drill *d = drill_new(&form, &plan);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(d);
-    drill_run(d, &form, &plain);
-    drill_keep(d);
-    bool read = drill_read(d, out);
-    const char *difference = read ? drill_difference(d) : "the program's outcome is too short";
+    Base *base = base_of(i);
+    if (!base) break;
+    bool read = outcome_read(&base->outcome, out);
+    const char *difference = read ? outcome_difference(&base->outcome) : "the program's outcome is too short";
     if (difference) printf("\n%s on aarch64: %s\n", subjects[i].name, difference);
     good += !difference;
-    drill_free(d);
-    optc_rule_free(kernel);
+    base_done(i);
     if (!read) break;
   }
   CU_ASSERT_EQUAL(good, n_subjects);
@@ -308,12 +381,18 @@ int main(void) {
     TEST(an_object_with_three_variants_runs_the_best_that_the_machine_has), TEST(every_function_has_the_same_bits_in_every_form_and_width),
     TEST(aarch64_gives_the_bits_of_the_interpreter),
   };
+  const char *only = getenv("OPTC_TEST_ONLY");
+  setvbuf(stdout, NULL, _IOLBF, 0);
   CU_initialize_registry();
   CU_pSuite suite = CU_add_suite("instruction sets", NULL, NULL);
-  for (size_t i = 0; i < sizeof tests/sizeof *tests; i++) CU_add_test(suite, tests[i].name, tests[i].run);
+  for (size_t i = 0; i < sizeof tests/sizeof *tests; i++) if (!only || strstr(tests[i].name, only)) CU_add_test(suite, tests[i].name, tests[i].run);
   CU_basic_set_mode(CU_BRM_VERBOSE);
   CU_basic_run_tests();
   unsigned failures = CU_get_number_of_failures() + CU_get_number_of_tests_failed();
+  for (int i = 0; i < n_subjects; i++) {
+    outcome_free(&kept[i].outcome);
+    optc_rule_free(kept[i].rule);
+  }
   CU_cleanup_registry();
   return failures != 0;
 }

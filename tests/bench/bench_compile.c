@@ -2,6 +2,7 @@
  *   usage: bench_compile OUT.json OPTC RULE.opt [quick]      the parent
  *          bench_compile --callable RULE.opt CACHE_DIR       a new process: start to a callable function */
 #define _GNU_SOURCE
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,42 @@ static double inside_ms(const char *path, const char *cache, optc_context *cx) {
   return 1e3 * t;
 }
 
+/* Every rule of rules/ at -O0 in this process: the five slowest, best of three. */
+typedef struct Slow { char name[80]; double ms; } Slow;
+static int by_time(const void *a, const void *b) { double x = ((const Slow *)a)->ms, y = ((const Slow *)b)->ms; return (x < y) - (x > y); }
+
+static void slowest_rules(Report *report) {
+  enum { MOST = 512, SHOWN = 5, ROUNDS = 3 };
+  static Slow all[MOST];
+  int n = 0;
+  glob_t files;
+  if (glob("rules/*.opt", 0, NULL, &files)) return;
+  for (size_t f = 0; f < files.gl_pathc; f++) {
+    FILE *file = fopen(files.gl_pathv[f], "r");
+    char line[1024], name[64];
+    while (file && n < MOST && fgets(line, sizeof line, file)) {
+      if (sscanf(line, "rule %63[A-Za-z0-9_]", name) != 1) continue;
+      Slow *s = &all[n++];
+      snprintf(s->name, sizeof s->name, "%s at -O0, running process", name);
+      for (int r = 0; r < ROUNDS; r++) {
+        optc_context *cx = context("");
+        optc_compile_options options = {.size = sizeof options, .level = 0, .rule = name};
+        optc_rule *rule;
+        double t = now_cpu();
+        if (optc_compile_file(cx, files.gl_pathv[f], &options, &rule)) { fprintf(stderr, "bench: %s\n", optc_context_diagnostics(cx)); exit(1); }
+        t = 1e3 * (now_cpu() - t);
+        if (r == 0 || t < s->ms) s->ms = t;
+        optc_rule_free(rule);
+        optc_context_free(cx);
+      }
+    }
+    if (file) fclose(file);
+  }
+  globfree(&files);
+  qsort(all, (size_t)n, sizeof *all, by_time);
+  for (int k = 0; k < n && k < SHOWN; k++) report_row(report, all[k].name, all[k].ms, "bar", 30, "ms CPU", 30 / all[k].ms, ROUNDS);
+}
+
 typedef struct Case { const char *name; double bar; char *const *argv; const char *peer; char *const *peer_argv; } Case;
 
 int main(int argc, char **argv) {
@@ -79,6 +116,7 @@ int main(int argc, char **argv) {
   for (int r = 0; r < rounds; r++) ours[r] = inside_ms(rule, cache, NULL);
   report_row(report, ".opt to callable, running process, cached", median(ours, rounds), "bar", 4, "ms CPU", 4 / median(ours, rounds), rounds);
 
+  slowest_rules(report);
   /* 1,000 values of lr: one compilation. */
   optc_context *cx = context("");
   optc_rule *r = compile(cx, rule);

@@ -424,3 +424,27 @@ bool drill_read(Drill *d, FILE *file) {
   d->trouble = good && trouble ? "a promise was broken on the other machine" : NULL;
   return good;
 }
+
+/* --- for trials -------------------------------------------------------------------------------------------------------------------------------- */
+bool drill_elementwise(const optc_rule_desc *desc) {
+  bool any = false;
+  for (int64_t k = 0; k < desc->n_operands; k++) {
+    const optc_operand_desc *o = &desc->operands[k];
+    if (o->tensor && !o->item_shape) return false;
+    any |= o->tensor != 0;
+  }
+  for (int64_t e = 0; e < desc->n_entries; e++) {
+    const optc_entry_desc *entry = &desc->entries[e];
+    if (!strcmp(entry->name, "init") || !strcmp(entry->name, "layout")) continue;
+    if (entry->n_temps || entry->n_slots) return false;
+    for (int64_t k = 0; k < entry->n_kernels; k++) if (entry->kernels[k].launch == LAUNCH_ITEM) return false;
+  }
+  return any;
+}
+uint64_t drill_random(uint64_t *s) { return next_random(s); }
+void drill_make_up(char *at, int64_t type, uint64_t *s, bool any_bits, bool positive) { make_up(at, (Type)type, s, any_bits, positive); }
+uint64_t drill_number(int64_t type, uint64_t *s) { return made_up_number(type, s); }
+bool drill_is_nan(uint64_t bits, int64_t type) { return is_nan(bits, (Type)type); }
+uint64_t drill_float_control(void) { return float_control(); }
+uint64_t drill_kind(bool hostile) { return hostile ? HOSTILE : KIND; }
+void drill_set_float_control(bool hostile) { set_float_control(drill_kind(hostile)); }

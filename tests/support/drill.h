@@ -12,6 +12,7 @@ typedef struct DrillRule {
   int (*call)(void *self, int64_t entry, const optc_call *);
   size_t (*workspace)(void *self, const optc_call *);
   void *self;
+  int (*layout)(void *self, const optc_call *, int64_t item, optc_state_info *);      /* trials only */
 } DrillRule;
 
 typedef struct DrillPlan {
@@ -45,4 +46,15 @@ const char *drill_difference(Drill *);
 /* What came out last, NaN made one value: same bytes on every machine. */
 void drill_write(Drill *, FILE *);
 bool drill_read(Drill *, FILE *);        /* takes the place of the last run's outcome; false: the file is short */
+/* Whether every entry goes element by element, so that lists and tensors may be cut: rules for which drills are made. Others have trials (trial.h). */
+bool drill_elementwise(const optc_rule_desc *);
+
+/* What trials share: numbers, the caller's floating-point environment. */
+uint64_t drill_random(uint64_t *s);
+void drill_make_up(char *at, int64_t type, uint64_t *s, bool any_bits, bool positive);
+uint64_t drill_number(int64_t type, uint64_t *s);          /* as a field of a struct */
+bool drill_is_nan(uint64_t bits, int64_t type);
+uint64_t drill_float_control(void);
+void drill_set_float_control(bool hostile);
+uint64_t drill_kind(bool hostile);       /* what the environment reads as */
 #endif

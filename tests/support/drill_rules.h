@@ -11,6 +11,10 @@ const ShippedRule *shipped_rules(int *n);
 #ifdef OPTC_RUNTIME_RULE_H
 static inline int drill_call(void *rule, int64_t entry, const optc_call *call) { return optc_rule_call_raw(rule, (int)entry, call); }
 static inline size_t drill_workspace(void *rule, const optc_call *call) { return optc_rule_workspace_size(rule, call); }
-static inline DrillRule drill_rule(optc_rule *rule) { return (DrillRule){rule->desc, drill_call, drill_workspace, rule}; }
+static inline int drill_layout(void *self, const optc_call *call, int64_t item, optc_state_info *out) {
+  optc_rule *rule = self;
+  return optc_drive_layout(rule->desc, call, item, out, &rule->chosen);
+}
+static inline DrillRule drill_rule(optc_rule *rule) { return (DrillRule){rule->desc, drill_call, drill_workspace, rule, drill_layout}; }
 #endif
 #endif

@@ -9,7 +9,12 @@
 
 enum { BUFFERS = OPTC_MAX_BUFFERS };
 
+/* The arms of conditions that a loop stands in, innermost first. */
+typedef struct Arm { const struct Arm *outer; const Inst *branch; bool otherwise; } Arm;
+typedef struct Bytes { unsigned read, written; } Bytes;
+
 typedef struct LoopFacts {
+  const Arm *arm;
   const Kernel *kernel;
   const Inst *loop;
   Binding binding;
@@ -48,33 +53,63 @@ static bool touches_memory(const Block *block) {
   return false;
 }
 
-/* Loops over elements are the outermost ones that load or store; other loops (powers, for one) are scalar work. */
-static void find_loops(Arena *arena, const Kernel *kernel, const Block *block, Facts *facts) {
+static Bytes bytes_of(const Program *p, const LoopFacts *loop) {
+  Bytes bytes = {0};
+  for (unsigned b = 0; b < p->module->n_operands + p->n_temps && b < BUFFERS; b++) {
+    unsigned size = type_bytes(program_buffer_type(p, b));
+    if (loop->use[b] & 1) bytes.read += size;
+    if (loop->use[b] & 2) bytes.written += size;
+  }
+  return bytes;
+}
+
+static Bytes greater(Bytes x, Bytes y) { return x.read + x.written >= y.read + y.written ? x : y; }
+
+/* Loops over elements are the outermost ones that load or store; other loops (powers, for one) are scalar work. Returns the bytes an element
+ * that they move: of the two arms of a condition one runs, and the dearer one counts. */
+static Bytes find_loops(Arena *arena, const Kernel *kernel, const Block *block, const Arm *arm, Facts *facts) {
+  Bytes sum = {0};
   for (unsigned i = 0; block && i < block->n; i++) {
     const Inst *inst = block->insts[i];
+    Bytes bytes = {0};
     if (is_element(inst)) facts->scalar_ops++;
     if (inst->op == KOP_E_SET_UNIFORM) facts->hoisted++;
     if (inst->op == KOP_E_FOR && touches_memory(inst->body)) {
       facts->loop = arena_grow(arena, facts->loop, &facts->loops_capacity, facts->n_loops + 1, sizeof *facts->loop);
       LoopFacts *loop = &facts->loop[facts->n_loops++];
-      *loop = (LoopFacts){.kernel = kernel, .loop = inst, .binding = inst->binding, .lanes = inst->lanes ? inst->lanes : 1, .unroll = inst->unroll ? inst->unroll : 1};
+      *loop = (LoopFacts){.arm = arm, .kernel = kernel, .loop = inst, .binding = inst->binding, .lanes = inst->lanes ? inst->lanes : 1, .unroll = inst->unroll ? inst->unroll : 1};
       count_body(inst->body, loop);
+      bytes = bytes_of(facts->program, loop);
+    } else if (inst->op == KOP_E_IF) {
+      Arm *arms = arena_array(arena, 2, sizeof *arms);
+      arms[0] = (Arm){arm, inst, false};
+      arms[1] = (Arm){arm, inst, true};
+      Bytes body = find_loops(arena, kernel, inst->body, &arms[0], facts);
+      bytes = greater(body, find_loops(arena, kernel, inst->otherwise, &arms[1], facts));
     } else {
-      find_loops(arena, kernel, inst->body, facts);
-      find_loops(arena, kernel, inst->otherwise, facts);
+      bytes = find_loops(arena, kernel, inst->body, arm, facts);
     }
+    sum.read += bytes.read;
+    sum.written += bytes.written;
   }
+  return sum;
+}
+
+/* Whether only one of two loops runs in a call: they stand in different arms of one condition. */
+static bool alternatives(const LoopFacts *x, const LoopFacts *y) {
+  for (const Arm *a = x->arm; a; a = a->outer)
+    for (const Arm *b = y->arm; b; b = b->outer)
+      if (a->branch == b->branch && a->otherwise != b->otherwise) return true;
+  return false;
 }
 
 static void gather(Arena *arena, Facts *facts, const Module *m, const Program *p) {
   *facts = (Facts){.module = m, .program = p};
-  for (unsigned i = 0; i < p->n_kernels; i++) find_loops(arena, p->kernels[i], p->kernels[i]->body, facts);
-  for (unsigned l = 0; l < facts->n_loops; l++)
-    for (unsigned b = 0; b < m->n_operands + p->n_temps && b < BUFFERS; b++) {
-      unsigned bytes = type_bytes(program_buffer_type(p, b));
-      if (facts->loop[l].use[b] & 1) facts->read += bytes;
-      if (facts->loop[l].use[b] & 2) facts->written += bytes;
-    }
+  for (unsigned i = 0; i < p->n_kernels; i++) {
+    Bytes bytes = find_loops(arena, p->kernels[i], p->kernels[i]->body, NULL, facts);
+    facts->read += bytes.read;
+    facts->written += bytes.written;
+  }
   int64_t *use = arena_array(arena, m->n_operands + 1, sizeof *use);
   backend_uses(p, use);
   for (unsigned k = 0; k < m->n_operands; k++) {
@@ -91,12 +126,14 @@ static const char *buffer_name(const Facts *f, unsigned buffer) {
 
 /* A buffer that an earlier loop writes and this one touches: the reason why it stands after it. NULL: none. */
 static const char *separated_by(const Facts *f, unsigned loop, unsigned *earlier) {
-  for (unsigned l = loop; l-- > 0;)
+  for (unsigned l = loop; l-- > 0;) {
+    if (alternatives(&f->loop[l], &f->loop[loop])) continue;
     for (unsigned b = 0; b < BUFFERS && b < f->module->n_operands + f->program->n_temps; b++)
       if ((f->loop[l].use[b] & 2 && f->loop[loop].use[b]) || (f->loop[l].use[b] && f->loop[loop].use[b] & 2)) {
         *earlier = l;
         return buffer_name(f, b);
       }
+  }
   return NULL;
 }
 
@@ -165,7 +202,7 @@ static void entry_text(const Facts *f, Text *out) {
         text_add(out, "; ");
         ops_text(loop, out);
       }
-      text_add(out, "\n");
+      text_add(out, loop->arm ? "; under a condition\n" : "\n");
       unsigned earlier;
       const char *name = separated_by(f, l, &earlier);
       if (name) text_add(out, "      not fused with loop %u: '%s' goes from one to the other through memory\n", earlier + 1, name);

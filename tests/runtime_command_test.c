@@ -88,7 +88,8 @@ static int run_with(const How *how, const char *line) {
 static int run(const char *line) { return run_with(&(How){0}, line); }
 
 /* The working directory holds nothing but these sources and `others` more files; those are removed. */
-static const char *const sources[] = {"sgd.opt", "two.opt", "warned.opt", "wrong.opt", "used.opt", "part.opt", "no_default.opt", "many.opt", "table.opt", "int.opt"};
+static const char arms[] = "rule arms(lr = 0.1, mu = 0.9) {\n  param p\n  grad g\n  if mu > 0 {\n    state b\n    b = mu*b + g\n    g = b\n  }\n  p -= lr*g\n}\n";
+static const char *const sources[] = {"sgd.opt", "two.opt", "warned.opt", "wrong.opt", "used.opt", "part.opt", "no_default.opt", "many.opt", "table.opt", "int.opt", "arms.opt"};
 static int others(void) {
   int n = 0;
   DIR *d = opendir(".");
@@ -410,6 +411,12 @@ static void explain_counts_bytes(void) {
   PRINTS("not fused");
 }
 
+static void explain_counts_one_arm_of_a_condition(void) {
+  EXPECT(0, "explain arms.opt");
+  PRINTS("bytes an element: 20 (12 read, 8 written); least possible 20 (12 read, 8 written): 1.00 times");
+  CU_ASSERT_PTR_NULL(strstr(result.out, "not fused"));
+}
+
 static void explain_counts_every_loop(void) {
   EXPECT(0, "explain many.opt -O0");
   PRINTS("bytes an element: 200 (120 read, 80 written); least possible 84 (44 read, 40 written)");
@@ -439,7 +446,7 @@ static void entries_with_names_of_the_interface_are_refused(void) {
 
 static int enter(void) {
   static const struct { const char *name, *text; } files[] = {{"sgd.opt", sgd}, {"two.opt", two}, {"warned.opt", warned}, {"wrong.opt", wrong}, {"used.opt", used},
-                                                              {"part.opt", part}, {"no_default.opt", no_default}, {"many.opt", many}, {"table.opt", table}, {"int.opt", integer}};
+                                                              {"part.opt", part}, {"no_default.opt", no_default}, {"many.opt", many}, {"table.opt", table}, {"int.opt", integer}, {"arms.opt", arms}};
   const char *given = getenv("OPTC");
   if (!realpath(given ? given : "build/optc", optc) || !mkdtemp(folder) || chdir(folder)) return 1;
   setenv("OPTC_CACHE_DIR", "", 1);
@@ -462,7 +469,7 @@ int main(void) {
     TEST(errors_have_places_and_suggestions), TEST(warnings_do_not_fail_unless_asked), TEST(usage_errors_are_told_with_suggestions), TEST(help_covers_every_option),
     TEST(missing_and_strange_files_are_errors), TEST(random_bytes_are_an_error), TEST(outputs_that_cannot_be_written_are_errors),
     TEST(a_limit_on_file_sizes_leaves_nothing_partial), TEST(a_failed_compilation_keeps_the_old_output), TEST(links_are_followed_and_modes_are_usual),
-    TEST(run_measures), TEST(explain_counts_bytes), TEST(explain_counts_every_loop), TEST(entries_with_names_of_the_interface_are_refused),
+    TEST(run_measures), TEST(explain_counts_bytes), TEST(explain_counts_every_loop), TEST(explain_counts_one_arm_of_a_condition), TEST(entries_with_names_of_the_interface_are_refused),
     TEST(values_that_a_type_has_not_and_near_words_are_refused),
   };
   CU_initialize_registry();

@@ -166,7 +166,12 @@ static Outcome one_rule(const char *path, const char *rule, const FileSet *files
     has_param |= p->operands[k].role == 0;
     if (p->operands[k].scope == 0 && !dl_type(p->operands[k].type).bits) { outcome = LEFT_OUT; goto done; }
   }
-  static const struct { unsigned rank; int64_t shape[3]; } shapes[] = {{2, {5, 7}}, {1, {1100}}, {0, {0}}, {3, {2, 3, 4}}};
+  bool matrices = false;                                   /* states of a shape of their own may be as large as the square of an axis, or more */
+  for (int k = 0; k < p->n; k++) {
+    const Decl *d = p->operands[k].role == 5 ? made_up_decl(&p->ast->body, p->operands[k].name) : NULL;
+    matrices |= d && d->shape && d->shape->n > 1;
+  }
+  struct { unsigned rank; int64_t shape[3]; } shapes[] = {{2, {5, 7}}, {1, {matrices ? 20 : 1100}}, {0, {0}}, {3, {2, 3, 4}}};
   unsigned n_items = has_param ? 4 : 1;
   p->call = (EvalCall){.arena = arena, .files = files, .rule = rule, .n_items = n_items, .items = arena_array(arena, n_items, sizeof(EvalSet)), .global = &p->global, .seed = 42};
   p->call.hyper = arena_array(arena, p->ast->hypers.n + 1, sizeof(EvalNumber));
@@ -265,7 +270,8 @@ static void test_the_graph_interpreter_has_the_evaluators_bits(void) {
   folder("rules");
   folder("tests/data/evaluator");
   printf("\n%u rules agree, %u do not compile, for %u no data\n", compared, refused, left_out);
-  CU_ASSERT(compared >= 40);
+  CU_ASSERT(compared >= 206);
+  CU_ASSERT_EQUAL(refused, 0);
 }
 
 int main(void) {

@@ -480,10 +480,14 @@ static void shaped_rule(Rule *r) {
     put(r, "  in ");
     snprintf(name, sizeof name, "x%d", k);
     declare(r, name, type, false, 3);
+    if (k > 1 && often(r, 10)) put(r, ": %s optional\n", type == 'i' ? "i32" : type == 'b' ? "bool" : "f32");
     const char *store = type == 'i' ? PICK(r, "i32", "i8", "u8") : type == 'b' ? "bool" : often(r, 75) ? "f32" : PICK(r, "bf16", "f16", "f32", "f64");
+    if (r->text[r->n - 1] == '\n') continue;
     put(r, ": %s\n", store);
     if (type == 'r' && !strcmp(store, "f32")) n_wrt += snprintf(wrt + n_wrt, sizeof wrt - (size_t)n_wrt, "%s%s", n_wrt ? ", " : "", name);
   }
+  if (often(r, 20)) { put(r, "  inout b0"); r->n -= 2; declare(r, "b0", 'r', true, 2); put(r, "\n"); }
+  if (often(r, 15)) { put(r, "  in global q0[%c]: f32\n", size_name(0)); r->tensor[r->n_tensors++] = (Tensor){.name = "q0", .rank = 1, .type = 'r'}; }
   for (int k = 0; k < outs; k++) {
     snprintf(name, sizeof name, "y%d", k);
     put(r, "  out ");
@@ -585,6 +589,7 @@ static void item_rule(Rule *r, bool matrix_param, bool flat) {
   if (matrix_param && often(r, 70)) {
     r->plain = false;
     for (int k = 0; k < r->n_tensors; k++) if (r->tensor[k].rank < 0) { r->tensor[k].rank = 2; r->tensor[k].axis[0] = 0; r->tensor[k].axis[1] = 1; r->tensor[k].written = r->tensor[k].name[0] == 'p'; }
+    if (often(r, 50)) { put(r, "  state v1[A] = 0, v2[B]: bf16 = 0.5\n"); for (int k = 0; k < 2; k++) { Tensor *t = &r->tensor[r->n_tensors++]; *t = (Tensor){.rank = 1, .axis = {k}, .type = 'r', .written = true}; snprintf(t->name, sizeof t->name, "v%d", k + 1); } }
     for (int n = 1 + (int)draw(r, 3); n--;) indexed_statement(r, true);
     begin(r, 0);
     put(r, "  p[%s, ", open_index(r, 0)->name);

@@ -111,9 +111,9 @@ static void long_axes(const ShippedRule *r) {
   static int turn;
   optc_rule *graph = compile(r, GRAPH), *code = compile(r, CODE_0), *fast = compile(r, CODE_2);
   int sizes = graph && code && fast ? trial_sizes(code->desc) : -1;
-  int runs = getenv("OPTC_TEST_ALL") ? 4*sizes : sizes < 2 ? sizes : 2;
+  int before = slow, runs = getenv("OPTC_TEST_ALL") ? 4*sizes : sizes < 2 ? sizes : 2;
   int64_t first = turn++;
-  for (int k = 0; k < runs; k++) {
+  for (int k = 0; k < runs && slow == before; k++) {       /* one is enough where it is slow */
     TrialPlan plan = {.steps = 1, .long_size = (int)((first + k)%sizes), .length = lengths[(first + k/2 + k/sizes)%4]};
     Trial *t = trial_of(code, &plan);
     if (!t) continue;
@@ -141,7 +141,7 @@ static void axes_beyond_a_block_agree(void) {
   interpreted = slow = 0;
   for_all_rules(long_axes);
   printf("\n%d long axes with the graph interpreter, %d without\n", interpreted, slow);
-  CU_ASSERT(getenv("OPTC_TEST_RULE") || interpreted > 150);
+  CU_ASSERT(getenv("OPTC_TEST_RULE") || interpreted > 100);
 }
 
 /* Tensors beyond a chunk: only for rules whose tensors are all as the item. */

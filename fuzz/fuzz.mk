@@ -35,6 +35,7 @@ fuzz-fault: $(FAULTY)/fuzz/optc-fuzz
 	echo "fuzz-fault: the fault in $(FAULT) was not found; found instead:"; cat $(FAULTY)/others; tail -40 $(FAULTY)/log; exit 1
 fuzz-faults:
 	@for f in $(FAULTS); do $(MAKE) --no-print-directory fuzz-fault FAULT=$$f || exit 1; done
+	@$(MAKE) --no-print-directory fuzz-lang-fault
 
 # Comparisons guide the search in the front end only; what the interpreters do with data is no feedback about passes.
 ifeq ($(MODE),fuzz)

@@ -31,7 +31,7 @@ typedef struct Work {
 } Work;
 
 static void team_run(void *self, int64_t n, void (*chunk)(void *, int64_t), void *context) {
-#pragma omp parallel for schedule(dynamic, 1) num_threads(*(int *)self)
+#pragma omp parallel for schedule(static) num_threads(*(int *)self)
   for (int64_t i = 0; i < n; i++) chunk(context, i);
 }
 static int team_size;

@@ -117,12 +117,6 @@ int main(int argc, char **argv) {
   report_row(report, ".opt to callable, running process, cached", median(ours, rounds), "bar", 4, "ms CPU", 4 / median(ours, rounds), rounds);
 
   slowest_rules(report);
-  /* 1,000 values of lr: one compilation. */
-  optc_context *cx = context("");
-  optc_rule *r = compile(cx, rule);
-  optc_rule_free(r);
-  report_row(report, "compilations for 1,000 values of lr", optc_context_compilations(cx), "bar", 1, "count", 1.0 / optc_context_compilations(cx), 1);
-  optc_context_free(cx);
   char command[128];
   snprintf(command, sizeof command, "rm -rf %s", cache);
   if (system(command)) fprintf(stderr, "bench: %s stays\n", cache);

@@ -16,7 +16,7 @@ typedef struct Target {
 } Target;
 
 /* Names a target triple/cpu may have; reports into the diag and returns false for unknown ones (LLVM would only print). */
-bool backend_check_target(const Target *, Diag *);
+bool backend_check_target(Arena *, const Target *, Diag *);
 const char *backend_host_cpu(Arena *);
 const char *backend_host_triple(Arena *);
 void backend_print_targets(Text *);

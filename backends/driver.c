@@ -633,6 +633,8 @@ static int run(job *j, int64_t first_group) {
 
 int optc_drive(const optc_rule_desc *rule, int64_t entry, const optc_call *call, int32_t *chosen) {
   if (!call) return OPTC_E_NULL;
+  static const char no_phase[] = "there is no such phase";
+  if (entry < 0) return call->size == sizeof *call ? fail(call, OPTC_E_SHAPE, no_phase, -1) : OPTC_E_SIZE;
   job j;
   make_job(&j, rule, &rule->entries[entry], call, choose(rule, chosen));
   if (j.variant < 0) return fail(call, OPTC_E_TARGET, 0, -1);

@@ -36,20 +36,12 @@ static const char *kernel_name(Emitter *e, const Program *p, const Kernel *k, co
   }
 }
 
-/* What the object and the header call R_<name> themselves, so that no entry can: layout is the entry behind R_layout itself. */
-static bool name_is_taken(const char *entry) {
-  static const char *const taken[] = {"workspace_size", "check", "phase", "phases", "rule", "table", "chosen", "call", "item", "global", "hyper", "N_STATES",
-                                      "HYPER_DEFAULTS"};
-  for (unsigned k = 0; k < sizeof taken/sizeof *taken; k++) if (!strcmp(entry, taken[k])) return true;
-  return false;
-}
-
 bool backend_check_programs(Program *const *programs, unsigned n, Diag *diag) {
   bool good = true;
   for (unsigned i = 0; i < n; i++) {
     const Program *p = programs[i];
     unsigned operands = p->module->n_operands, tensors = operands + p->n_temps;
-    bool named = !name_is_taken(p->entry), few = operands <= OPTC_MAX_OPERANDS && p->n_slots <= OPTC_MAX_SLOTS;
+    bool named = !interface_has_name(p->entry), few = operands <= OPTC_MAX_OPERANDS && p->n_slots <= OPTC_MAX_SLOTS;
     bool fits = p->n_uniforms <= OPTC_MAX_UNIFORMS && tensors <= OPTC_MAX_BUFFERS;
     if (!named) diag_error(diag, nowhere, "an entry cannot be called '%s': the C interface has that name", p->entry);
     if (!few) diag_error(diag, nowhere, "entry '%s' has %u operands and combines %u values over the items; the limits are %d and %d", p->entry, operands, p->n_slots,

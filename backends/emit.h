@@ -25,6 +25,7 @@ typedef struct Emitter {
   LLVMTargetMachineRef code_generator;
   LLVMMemoryBufferRef written;
   char *printed;
+  Text interface;                        /* assembly text of the C interface and its driver; empty: none */
   LLVMBuilderRef b;                      /* where code goes */
   LLVMBuilderRef entry;                  /* the first block: fields of the frame, read once */
   LLVMTypeRef type[TYPE_COUNT];          /* of values: bool is i1, storage floats are i16 */
@@ -73,7 +74,7 @@ LLVMBasicBlockRef emit_new_block(const Emitter *);
 /* emit_descriptor.c: the table `<rule>_rule`. fns: kernels in order of programs and kernels, variants innermost. */
 void emit_descriptor(Emitter *, Program *const *programs, unsigned n_programs, LLVMValueRef *fns);
 
-/* emit_interface.c: the driver and the functions of the C interface. */
+/* emit_interface.c: the driver and the functions of the C interface, into e->interface and two constants of the module. */
 void emit_interface(Emitter *, Program *const *programs, unsigned n_programs);
 
 /* object.c: from a module to bytes. */

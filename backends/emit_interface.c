@@ -6,7 +6,7 @@
 
 extern const char backend_driver_x86_64[], backend_driver_aarch64[];             /* embed.S */
 
-/* In a body, $T is the rule's table, $C its dispatch word, $N the entry's number. */
+/* In a body, $T is the rule's table, $C its dispatch word, $N the entry's number. A phase that does not exist is entry -1, which the driver refuses. */
 typedef struct Bodies { const char *drive, *workspace, *check, *layout, *phase; } Bodies;
 static const Bodies bodies[] = {
   [ARCH_X86_64] = {
@@ -14,15 +14,14 @@ static const Bodies bodies[] = {
     .workspace = "movq %rdi, %rsi\n leaq $T(%rip), %rdi\n jmp optc_drive_workspace\n",
     .check = "movq %rdi, %rsi\n leaq $T(%rip), %rdi\n jmp optc_drive_check\n",
     .layout = "movq %rdx, %rcx\n movq %rsi, %rdx\n movq %rdi, %rsi\n leaq $T(%rip), %rdi\n leaq $C(%rip), %r8\n jmp optc_drive_layout\n",
-    .phase = "testl %edi, %edi\n jne 1f\n movq %rsi, %rdx\n leaq $T(%rip), %rdi\n movl $$$N, %esi\n leaq $C(%rip), %rcx\n jmp optc_drive\n1:\n movl $$3, %eax\n ret\n"},
+    .phase = "movq %rsi, %rdx\n negl %edi\n sbbq %rsi, %rsi\n orq $$$N, %rsi\n leaq $T(%rip), %rdi\n leaq $C(%rip), %rcx\n jmp optc_drive\n"},
   [ARCH_AARCH64] = {
     .drive = "mov x2, x0\n adrp x0, $T\n add x0, x0, :lo12:$T\n mov x1, #$N\n adrp x3, $C\n add x3, x3, :lo12:$C\n b optc_drive\n",
     .workspace = "mov x1, x0\n adrp x0, $T\n add x0, x0, :lo12:$T\n b optc_drive_workspace\n",
     .check = "mov x1, x0\n adrp x0, $T\n add x0, x0, :lo12:$T\n b optc_drive_check\n",
     .layout = "mov x3, x2\n mov x2, x1\n mov x1, x0\n adrp x0, $T\n add x0, x0, :lo12:$T\n adrp x4, $C\n add x4, x4, :lo12:$C\n b optc_drive_layout\n",
-    .phase = "cbnz w0, 1f\n mov x2, x1\n adrp x0, $T\n add x0, x0, :lo12:$T\n mov x1, #$N\n adrp x3, $C\n add x3, x3, :lo12:$C\n b optc_drive\n1:\n mov w0, #3\n ret\n"},
+    .phase = "cmp w0, #0\n mov x2, x1\n mov x1, #$N\n csinv x1, x1, xzr, eq\n adrp x0, $T\n add x0, x0, :lo12:$T\n adrp x3, $C\n add x3, x3, :lo12:$C\n b optc_drive\n"},
 };
-_Static_assert(OPTC_E_SHAPE == 3, "what a phase that does not exist returns");
 
 static void add_function(Text *out, const char *rule, const char *name, const char *body, unsigned entry) {
   text_add(out, " .globl %s_%s\n .p2align 4\n .type %s_%s,%%function\n%s_%s:\n ", rule, name, rule, name, rule, name);
@@ -48,7 +47,6 @@ void emit_interface(Emitter *e, Program *const *programs, unsigned n) {
   const char *rule = e->module->name, *driver = e->machine->arch == ARCH_X86_64 ? backend_driver_x86_64 : backend_driver_aarch64;
   const Bodies *b = &bodies[e->machine->arch];
   Text out = {.arena = e->arena};
-  text_append(&out, driver, strlen(driver));
   text_add(&out, " .local %s_chosen\n .comm %s_chosen,4,4\n .text\n", rule, rule);
   unsigned main_entry = 0;
   for (unsigned i = 0; i < n; i++) {
@@ -61,7 +59,8 @@ void emit_interface(Emitter *e, Program *const *programs, unsigned n) {
   add_function(&out, rule, "check", b->check, 0);
   add_function(&out, rule, "layout", b->layout, 0);
   add_function(&out, rule, "phase", b->phase, main_entry);
-  LLVMSetModuleInlineAsm2(e->llvm, out.data, out.length);
+  text_append(&out, driver, strlen(driver));
+  e->interface = out;
   add_constant(e, arena_printf(e->arena, "%s_phases", rule), e->i32);
   add_constant(e, arena_printf(e->arena, "%s_abi_%016llx", rule, (unsigned long long)backend_abi_hash(e->module)), e->i8);
 }

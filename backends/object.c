@@ -97,6 +97,29 @@ static bool keep(Emitter *e, Output *out, const char *bytes, size_t size) {
 
 static bool keep_written(Emitter *e, Output *out) { return keep(e, out, LLVMGetBufferStart(e->written), LLVMGetBufferSize(e->written)); }
 
+/* Texts are for readers: they begin with the rule's own code. What is the same in every rule stands last; what assembles or compiles the text reads it all. */
+static bool keep_text(Emitter *e, Output *out, const char *text, size_t size, void (*add)(Text *, const Text *)) {
+  Text all = {.arena = e->arena};
+  text_append(&all, text, size);
+  if (e->interface.length) add(&all, &e->interface);
+  return keep(e, out, all.data, all.length);
+}
+
+static void add_assembly(Text *out, const Text *interface) {
+  text_add(out, "\n/* The C interface, and the driver behind it as machine code: the same for every rule. */\n");
+  text_append(out, interface->data, interface->length);
+}
+
+/* A line of it is a string of LLVM's: other than printable characters are \XX. */
+static void add_module_assembly(Text *out, const Text *interface) {
+  text_add(out, "\n; The C interface, and the driver behind it as machine code: the same for every rule.\n");
+  for (const char *s = interface->data, *end = s + interface->length; s < end; s++) {
+    text_add(out, "module asm \"");
+    for (; s < end && *s != '\n'; s++) text_add(out, *s < ' ' || *s == '"' || *s == '\\' ? "\\%02X" : "%c", (unsigned char)*s);
+    text_add(out, "\"\n");
+  }
+}
+
 static bool generate(Emitter *e, Emit emit, Output *out) {
   Reports reports = {0};
   LLVMContextSetDiagnosticHandler(e->context, on_report, &reports);
@@ -123,7 +146,8 @@ static bool generate(Emitter *e, Emit emit, Output *out) {
     diag_error(e->diag, nowhere, "internal error: the code generator reports: %s", reports.text);
     return false;
   }
-  return keep_written(e, out);
+  if (emit == EMIT_OBJECT) return keep_written(e, out);
+  return keep_text(e, out, LLVMGetBufferStart(written), LLVMGetBufferSize(written), add_assembly);
 }
 
 bool object_write(Emitter *e, Emit emit, Output *out) {
@@ -133,10 +157,11 @@ bool object_write(Emitter *e, Emit emit, Output *out) {
     return false;
   }
   LLVMDisposeMessage(message);
+  if (e->interface.length && (emit == EMIT_OBJECT || emit == EMIT_BITCODE)) LLVMSetModuleInlineAsm2(e->llvm, e->interface.data, e->interface.length);
   switch (emit) {
     case EMIT_LLVM_IR:
       e->printed = LLVMPrintModuleToString(e->llvm);
-      return keep(e, out, e->printed, strlen(e->printed));
+      return keep_text(e, out, e->printed, strlen(e->printed), add_module_assembly);
     case EMIT_BITCODE:
       e->written = LLVMWriteBitcodeToMemoryBuffer(e->llvm);
       return keep_written(e, out);

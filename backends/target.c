@@ -191,14 +191,9 @@ const Machine *target_machines(Arena *a, const Target *t, Diag *diag, unsigned *
   return machines;
 }
 
-bool backend_check_target(const Target *t, Diag *diag) {
-  Arena *a = arena_new(NULL, 0);
-  if (!a) return false;
+bool backend_check_target(Arena *a, const Target *t, Diag *diag) {
   unsigned n;
-  bool good = false;
-  if (!setjmp(*arena_guard(a))) good = target_machines(a, t, diag, &n) != NULL;
-  arena_free(a);
-  return good;
+  return target_machines(a, t, diag, &n) != NULL;
 }
 
 void backend_print_targets(Text *out) {

@@ -190,10 +190,10 @@ static void entry_scope(Lower *l, const Names *rule) {
 }
 
 static bool entry_name_good(Lower *l, const Stmt *s) {
-  static const char *const taken[] = {"init", "layout", "step", "forward", "workspace_size", "phases", "phase", "check", "call", "hyper", "item", "global", "defaults",
-                                      "rule", "table", "chosen", "N_STATES", "HYPER_DEFAULTS"};
-  for (size_t i = 0; i < sizeof taken/sizeof *taken; i++)
-    if (!strcmp(s->name.text, taken[i])) { lower_error(l, s->name.where, "an entry cannot be called '%s'", s->name.text); return false; }
+  if (interface_has_name(s->name.text) || entry_is_made(s->name.text)) {
+    lower_error(l, s->name.where, "an entry cannot be called '%s'", s->name.text);
+    return false;
+  }
   for (unsigned i = 0; i < l->rule->body.n; i++) {
     const Stmt *other = l->rule->body.at[i];
     if (other == s) return true;

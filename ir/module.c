@@ -26,6 +26,24 @@ const Graph *module_graph(const Module *m, const char *entry) {
   return NULL;
 }
 
+static bool is_one_of(const char *name, const char *const *names, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    if (!strcmp(name, names[i])) return true;
+  return false;
+}
+
+/* What the object and the header call R_<name>; but for R_layout, which stands for the entry behind it. */
+bool interface_has_name(const char *name) {
+  static const char *const names[] = {"workspace_size", "check", "phase", "phases", "rule", "table", "chosen", "call", "item", "global", "hyper", "N_STATES", "HYPER_DEFAULTS",
+                                      "call_has_its_size", "item_has_its_size", "global_has_its_size", "hyper_has_its_size", "abi_reference"};
+  return is_one_of(name, names, sizeof names/sizeof *names);
+}
+
+bool entry_is_made(const char *name) {
+  static const char *const names[] = {"init", "layout", "step", "forward"};
+  return is_one_of(name, names, sizeof names/sizeof *names);
+}
+
 /* A rank of 0 (`loss[]`) is a tensor of one element. */
 bool operand_is_tensor(const Operand *o) { return o->scope == SCOPE_TENSOR || (o->scope == SCOPE_GLOBAL && o->shape); }
 bool operand_is_shaped(const Operand *o) { return operand_is_tensor(o) && o->shape && o->role != ROLE_STATE; }

@@ -70,6 +70,9 @@ bool operand_is_shaped(const Operand *); /* an optc_shaped: its shape is the cal
 const char *role_name(Role);
 const char *scope_name(Scope);
 const Graph *module_graph(const Module *, const char *entry);           /* NULL if there is none */
+/* Names that an entry cannot have: R_<name> is something else in the C interface; the compiler makes entries of that name by itself. */
+bool interface_has_name(const char *);
+bool entry_is_made(const char *);
 
 /* Where each thing lies in the call structs of the C interface (design, section 7): one computation for header, kernels, driver and host.
  * Offsets in bytes; hyper k is at 8*k of R_hyper; tensors take 16 bytes (optc_tensor), those whose shape

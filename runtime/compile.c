@@ -69,7 +69,7 @@ static int compile_jit(Compilation *c, Compile *k) {
     c->diag = diag_new(c->arena, 0);                        /* an entry that does not link is replaced */
   } else compilation_stage(c, "cache");
 
-  if (!backend_check_target(&target, c->diag)) return OPTC_E_TARGET;
+  if (!backend_check_target(c->arena, &target, c->diag)) return OPTC_E_TARGET;
   int status = build_analyse(c, b);
   if (status == OPTC_OK) status = build_lower(c, b);
   if (status != OPTC_OK) return status;

@@ -75,8 +75,8 @@ static int emit(Compilation *c, void *self) {
   for (int i = 0; i < o->n_kinds; i++)
     if (o->kinds[i] != OPTC_EMIT_GRAPH) wants_lowered = true;
   if (o->print_after) wants_lowered = true;
-  if (wants_cpu && !backend_check_target(&cpu, c->diag)) return OPTC_E_TARGET;
-  if (asks_for(o, OPTC_EMIT_PTX) && !backend_check_target(&gpu, c->diag)) return OPTC_E_TARGET;
+  if (wants_cpu && !backend_check_target(c->arena, &cpu, c->diag)) return OPTC_E_TARGET;
+  if (asks_for(o, OPTC_EMIT_PTX) && !backend_check_target(c->arena, &gpu, c->diag)) return OPTC_E_TARGET;
 
   int status = build_load(c, b);
   if (status == OPTC_OK) status = build_analyse(c, b);

@@ -1,4 +1,5 @@
 /* backends_emit_test.c: whole rules as objects: control flow, guards and scalars like the interpreter, the C interface, header, variants, targets. */
+#define _GNU_SOURCE
 #include <CUnit/Basic.h>
 #include <dlfcn.h>
 #include <math.h>
@@ -282,7 +283,18 @@ static void test_the_object_has_the_whole_c_interface_and_needs_nothing(void) {
   CU_ASSERT_EQUAL(x.global.t, 10);
   CU_ASSERT_EQUAL(phase(0, &x.call), optc_drive(oracle, 2, &y.call, NULL));
   CU_ASSERT_EQUAL(x.global.t, 11);
-  CU_ASSERT_EQUAL(phase(1, &x.call), OPTC_E_SHAPE);
+  static const int wrong[] = {1, 9, -1, INT32_MIN, INT32_MAX};
+  optc_call call = x.call;
+  for (size_t i = 0; i < sizeof wrong/sizeof *wrong; i++) {
+    optc_error error = {.code = -1};
+    call.error = &error;
+    CU_ASSERT_EQUAL(phase(wrong[i], &call), OPTC_E_SHAPE);
+    CU_ASSERT(error.code == OPTC_E_SHAPE && error.item == -1 && error.text && strstr(error.text, "phase"));
+    error.code = -1;
+    call.size--;                                                       /* where `error` lies is not known then */
+    CU_ASSERT(phase(wrong[i], &call) == OPTC_E_SIZE && error.code == -1 && phase(wrong[i], NULL) == OPTC_E_NULL);
+    call.size++;
+  }
   CU_ASSERT(same(&x, &y));
   CU_ASSERT_EQUAL(init(&x.call), optc_drive(oracle, 0, &y.call, NULL));
   CU_ASSERT(same(&x, &y));
@@ -324,6 +336,7 @@ static const char user[] =
   "  if (h.a != 0.1 || h.times != 5) return 2;\n"
   "  if (flow_workspace_size(&call) > sizeof space || flow_check(&call) || flow_layout(&call, 0, info) || !info[0].exists) return 3;\n"
   "  if (flow_init(&call) || m[1] != 0x3c00 || flow_phases != 1) return 4;\n"
+  "  if (flow_phase(9, &call) != OPTC_E_SHAPE || error.code != OPTC_E_SHAPE || flow_phase(-1, &call) != OPTC_E_SHAPE) return 5;\n"
   "  return flow_step(&call) == OPTC_OK && global.t == 1 && p[0] != 1 ? 0 : 1;\n}\n";
 
 static void test_the_header_compiles_as_c99_and_cxx11_and_fits_its_object_only(void) {
@@ -419,7 +432,15 @@ static void test_every_form_of_output_can_be_had(void) {
     if (!i) {
       scratch_write("flow.s", out.data, out.size);
       CU_ASSERT_EQUAL(scratch_run("cc -c flow.s -o from-s.o && test -z \"$(nm -u from-s.o)\""), 0);
-      
+    }
+    if (i == 1) {
+      scratch_write("flow.ll", out.data, out.size);
+      CU_ASSERT_EQUAL(scratch_run("clang-19 -fPIC -c flow.ll -o from-ll.o && test -z \"$(nm -u from-ll.o)\" && nm from-ll.o | grep -q 'T flow_step'"), 0);
+    }
+    if (i < 2) {                                                       /* a reader sees the rule's kernels first */
+      const char *kernel = strstr((const char *)out.data, "flow_step_update_x86_64_v2"), *interface = strstr((const char *)out.data, "flow_workspace_size");
+      const char *driver = strstr((const char *)out.data, ".Loptc_driver");
+      CU_ASSERT(kernel && interface && driver && kernel < interface && interface < driver);
     }
     arena_free(b.arena);
   }
@@ -495,7 +516,7 @@ static void test_the_rule_becomes_ptx_for_each_gpu(void) {
 static void refuse(const Target *target, const char *words) {
   Arena *a = arena_new(NULL, 0);
   Diag *d = diag_new(a, 0);
-  CU_ASSERT_FALSE(backend_check_target(target, d));
+  CU_ASSERT_FALSE(backend_check_target(a, target, d));
   CU_ASSERT_EQUAL_FATAL(diag_errors(d), 1);
   CU_ASSERT_PTR_NOT_NULL(strstr(diag_get(d, 0)->text, words));
   if (!strstr(diag_get(d, 0)->text, words)) printf("\n%s\n", diag_get(d, 0)->text);
@@ -515,8 +536,8 @@ static void test_unknown_targets_cpus_and_features_are_named(void) {
   refuse(&(Target){.triple = "aarch64-linux-gnu", .cpus = (const char *[]){"native"}, .n_cpus = 1}, "needs a target of this machine");
   Arena *a = arena_new(NULL, 0);
   Diag *d = diag_new(a, 0);
-  CU_ASSERT(backend_check_target(&(Target){0}, d));
-  CU_ASSERT(backend_check_target(&(Target){.triple = "x86_64-linux-gnu", .features = "+avx512bf16,-fma"}, d));
+  CU_ASSERT(backend_check_target(a, &(Target){0}, d));
+  CU_ASSERT(backend_check_target(a, &(Target){.triple = "x86_64-linux-gnu", .features = "+avx512bf16,-fma"}, d));
   Text out = {.arena = a};
   backend_print_targets(&out);
   CU_ASSERT(strstr(out.data, "x86-64-v3") && strstr(out.data, "sm_80") && strstr(out.data, "aarch64-linux-gnu"));
@@ -534,6 +555,25 @@ static void test_entries_that_the_interface_cannot_hold_are_refused(void) {
   b.programs[2]->n_uniforms = OPTC_MAX_UNIFORMS + 1;
   CU_ASSERT_FALSE(backend_emit(b.arena, b.diag, &b.module, b.programs, 3, &target, EMIT_OBJECT, &out));
   CU_ASSERT_EQUAL(diag_errors(b.diag), 2);
+  arena_free(b.arena);
+}
+
+/* Every R_<name> of a header is an entry or a name that no entry can have. */
+static void test_no_entry_can_have_a_name_of_the_header(void) {
+  Built b;
+  CU_ASSERT_FATAL(build_in(&b, arena_new(NULL, 0), 16, 2));
+  Text header = {.arena = b.arena};
+  backend_header(&b.module, b.programs, 3, &header);
+  unsigned names = 0;
+  for (const char *at = header.data; (at = strstr(at, "flow_")); names++) {
+    bool inside = at[-1] == '_';                                       /* of the include guard */
+    at += strlen("flow_");
+    const char *name = arena_strndup(b.arena, at, strspn(at, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"));
+    bool known = inside || interface_has_name(name) || entry_is_made(name) || !strncmp(name, "abi_", 4);
+    CU_ASSERT(known);
+    if (!known) printf("\nflow_%s\n", name);
+  }
+  CU_ASSERT(names > 30 && !interface_has_name("decay") && !entry_is_made("decay"));
   arena_free(b.arena);
 }
 
@@ -568,6 +608,7 @@ int main(void) {
     T(the_rule_becomes_ptx_for_each_gpu)
     T(unknown_targets_cpus_and_features_are_named)
     T(entries_that_the_interface_cannot_hold_are_refused)
+    T(no_entry_can_have_a_name_of_the_header)
     T(emission_survives_every_failing_allocation)
   };
   CU_initialize_registry();

@@ -8,11 +8,11 @@
 /* The type in memory; false after an error. `int` is 64-bit wherever it stands. */
 static bool storage_type(Lower *l, const Storage *s, Type otherwise, Type *out) {
   *out = otherwise;
-  if (*out == TYPE_F32 && l->options->store_f64 && !s->type) *out = TYPE_F64;
+  if (*out == TYPE_F32 && l->context->options->store_f64 && !s->type) *out = TYPE_F64;
   if (!s->type) return true;
   if (!strcmp(s->type, "int")) { *out = TYPE_I64; return true; }
   if (s->block || !type_parse(s->type, out)) { lower_unsupported(l, s->where, s->type); return false; }
-  if (*out == TYPE_F32 && l->options->store_f64) *out = TYPE_F64;
+  if (*out == TYPE_F32 && l->context->options->store_f64) *out = TYPE_F64;
   if (s->stochastic && *out != TYPE_BF16 && *out != TYPE_F16) { lower_error(l, s->where, "'stochastic' goes with bf16 and f16"); return false; }
   if (s->flush && strcmp(s->type, "f32")) { lower_error(l, s->where, "'flush' goes with f32"); return false; }
   return true;
@@ -57,25 +57,21 @@ static void number_default(Lower *l, const HyperDecl *d, Hyper *h) {
 
 /* A default that depends on sizes or other hyper-parameters is computed by every entry: NaN (INT64_MIN for an int) asks for it. */
 Value hyper_value(Lower *l, unsigned k) {
-  const Hyper *h = &l->module->hypers[k];
+  const Hyper *h = &l->context->module->hypers[k];
   const Node *given = graph_node(l->graph, OP_HYPER, h->type, graph_scalar_space(l->graph), k, 0, 0, NULL);
   if (!h->computed) return value_of(given);
-  const HyperDecl *d = &l->rule->hypers.at[k];
-  for (const Call *c = l->calls; c; c = c->outer)
+  const HyperDecl *d = &l->context->rule->hypers.at[k];
+  for (const Call *c = l->scope->calls; c; c = c->outer)
     if (c->what == d) { lower_error(l, d->value->where, "the default of '%s' needs its own value", h->name); return (Value){0}; }
-  Call call = {h->name, d, d->value->where, l->calls};
-  Names *scope = l->scope;
-  Indices *ix = l->ix;
-  Insert *insert = l->insert;
-  l->scope = l->rule_scope;
-  l->ix = NULL;
-  l->insert = NULL;
-  l->calls = &call;
+  Call call = {h->name, d, d->value->where, l->scope->calls};
+  Lexical inner;
+  scope_enter(l, &inner);
+  inner.names = l->context->rule_names;
+  inner.ix = NULL;
+  inner.insert = NULL;
+  inner.calls = &call;
   Value v = value_convert(l, lower_expr(l, d->value), h->type);
-  l->calls = call.outer;
-  l->insert = insert;
-  l->ix = ix;
-  l->scope = scope;
+  scope_leave(l);
   if (!v.node) return v;
   const Node *asks = h->type == TYPE_F64 ? graph_op2(l->graph, OP_NE, given, given) : graph_op2(l->graph, OP_EQ, given, graph_i64(l->graph, INT64_MIN));
   return value_of(graph_select(l->graph, asks, v.node, given));
@@ -83,36 +79,38 @@ Value hyper_value(Lower *l, unsigned k) {
 
 /* Their names and types; defaults may use sizes, so they come when those are known. */
 void declare_hypers(Lower *l) {
-  Module *m = l->module;
-  l->hypers = arena_array(l->arena, l->rule->hypers.n, sizeof *l->hypers);
-  for (unsigned i = 0; i < l->rule->hypers.n; i++) {
-    const HyperDecl *d = &l->rule->hypers.at[i];
+  Module *m = l->context->module;
+  l->context->hypers = arena_array(l->arena, l->context->rule->hypers.n, sizeof *l->context->hypers);
+  for (unsigned i = 0; i < l->context->rule->hypers.n; i++) {
+    const HyperDecl *d = &l->context->rule->hypers.at[i];
     bool is_free = name_is_free(l, d->name.text, d->name.where);
     Hyper h = {.name = d->name.text, .external = d->external, .doc = d->doc, .type = hyper_type(l, d), .is_const = d->is_const, .where = d->name.where};
     if (i == OPTC_MAX_HYPERS) lower_error(l, d->name.where, "a rule has at most %d hyper-parameters", OPTC_MAX_HYPERS);
     if (!d->value && d->is_const) lower_error(l, d->name.where, "'const %s' needs its value", d->name.text);
-    m->hypers = arena_grow(l->arena, m->hypers, &l->hypers_capacity, m->n_hypers + 1, sizeof *m->hypers);
+    m->hypers = arena_grow(l->arena, m->hypers, &l->context->hypers_capacity, m->n_hypers + 1, sizeof *m->hypers);
     m->hypers[m->n_hypers] = h;
     Symbol *symbol = symbol_new(l, h.name, SYMBOL_HYPER, m->n_hypers, h.where);
-    l->hypers[m->n_hypers++] = symbol;
+    l->context->hypers[m->n_hypers++] = symbol;
     if (is_free) scope_add(l, symbol);                  /* also where the default is wrong: the type is known */
   }
 }
 
 void declare_defaults(Lower *l) {
   Graph *graph = l->graph;
-  const View *view = l->view;
-  View *views = l->views;
-  l->graph = graph_new(l->module, "defaults");
-  for (unsigned i = 0; i < l->rule->hypers.n && i < l->module->n_hypers; i++) {
-    Symbol *symbol = l->hypers[i];
+  Entry *entry = l->entry, defaults = {0};
+  Lexical inner;
+  scope_enter(l, &inner);
+  l->entry = &defaults;
+  l->graph = graph_new(l->context->module, "defaults");
+  for (unsigned i = 0; i < l->context->rule->hypers.n && i < l->context->module->n_hypers; i++) {
+    Symbol *symbol = l->context->hypers[i];
     bool used = symbol->used;
-    if (l->rule->hypers.at[i].value) number_default(l, &l->rule->hypers.at[i], &l->module->hypers[i]);
+    if (l->context->rule->hypers.at[i].value) number_default(l, &l->context->rule->hypers.at[i], &l->context->module->hypers[i]);
     symbol->used = used;
   }
   l->graph = graph;
-  l->view = view;
-  l->views = views;
+  l->entry = entry;
+  scope_leave(l);
 }
 
 /* --- what the rule declares, before the walk ---------------------------------------------------------------------------------- */
@@ -124,7 +122,7 @@ static void find_roles(Lower *l, const StmtList *list) {
       find_roles(l, &s->body);
       find_roles(l, &s->otherwise);
     }
-    if (s->kind == STMT_DECL && (s->role == ROLE_PARAM || s->role == ROLE_STATE)) l->has_step = true;
+    if (s->kind == STMT_DECL && (s->role == ROLE_PARAM || s->role == ROLE_STATE)) l->context->has_step = true;
   }
 }
 
@@ -132,19 +130,19 @@ static void find_roles(Lower *l, const StmtList *list) {
 void declare_find_param(Lower *l, const StmtList *body) {
   unsigned position = 0;
   find_roles(l, body);
-  for (unsigned i = 0; i < body->n && !l->has_param; i++) {
+  for (unsigned i = 0; i < body->n && !l->context->has_param; i++) {
     const Stmt *s = body->at[i];
     if (s->kind != STMT_DECL) continue;
     if (s->role != ROLE_PARAM || s->scope != SCOPE_TENSOR) { position += s->decls.n; continue; }
-    l->has_param = true;
-    l->param = position;
-    l->param_name = s->decls.at[0].name;
-    l->param_shape = s->decls.at[0].shape;
+    l->context->has_param = true;
+    l->context->param = position;
+    l->context->param_name = s->decls.at[0].name;
+    l->context->param_shape = s->decls.at[0].shape;
   }
 }
 
 const Space *item_space(Lower *l) {
-  const Node *count = graph_node(l->graph, OP_SIZE, TYPE_I64, graph_scalar_space(l->graph), l->param, -1, 0, NULL);
+  const Node *count = graph_node(l->graph, OP_SIZE, TYPE_I64, graph_scalar_space(l->graph), l->context->param, -1, 0, NULL);
   return graph_space(l->graph, 1, &count);
 }
 
@@ -152,14 +150,14 @@ const Space *item_space(Lower *l) {
 
 /* The value of an operand before anything was assigned to it. */
 Value operand_at_entry(Lower *l, const Symbol *symbol) {
-  const Operand *o = &l->module->operands[symbol->index];
+  const Operand *o = &l->context->module->operands[symbol->index];
   Type type = type_arithmetic(o->storage);
   bool tensor = operand_is_tensor(o);
   Value v = {0};
   const Coded *coded = coded_of(l, symbol->index);
   if (coded) {
     v = (Value){.node = coded_read(l, coded, symbol->guard), .tensor = true, .space = coded_space(l, coded)};
-    if (l->options->compute_f64) { v = value_convert(l, v, TYPE_F64); v.wide = true; }
+    if (l->context->options->compute_f64) { v = value_convert(l, v, TYPE_F64); v.wide = true; }
     return v;
   }
   if (tensor && !o->item_shape && !o->shape) return v;                   /* its shape was refused */
@@ -176,7 +174,7 @@ Value operand_at_entry(Lower *l, const Symbol *symbol) {
     v.space = space;
   }
   if (tensor && v.space->rank == 0) tensor = false;                       /* [] is one number */
-  if (type == TYPE_F32 && (!tensor || l->options->compute_f64)) v = value_convert(l, v, TYPE_F64);
+  if (type == TYPE_F32 && (!tensor || l->context->options->compute_f64)) v = value_convert(l, v, TYPE_F64);
   v.tensor = tensor;
   v.wide = tensor && v.node->type == TYPE_F64;
   return v;
@@ -188,7 +186,7 @@ static const char *number_word(Type type) { return type == TYPE_BOOL ? "bool" : 
 Value operand_fit(Lower *l, const Operand *o, Value v, const Expr *e) {
   Value bad = {0};
   if (!v.node) return bad;
-  const Coded *coded = coded_of(l, (unsigned)(o - l->module->operands));
+  const Coded *coded = coded_of(l, (unsigned)(o - l->context->module->operands));
   Type type = coded ? TYPE_F32 : type_arithmetic(o->storage), have = (Type)v.node->type;
   bool tensor = operand_is_tensor(o) && (o->item_shape || !o->shape || o->shape->rank);
   if (!tensor && v.tensor) {
@@ -196,7 +194,7 @@ Value operand_fit(Lower *l, const Operand *o, Value v, const Expr *e) {
     else lower_error(l, e->where, "'%s' is one number%s, %s has %s", o->name, o->scope == SCOPE_SCALAR ? " an item" : "", lower_text(l, e->where), shape_of_value(l, &v));
     return bad;
   }
-  if (o->scope == SCOPE_GLOBAL && !l->has_param && !tensor && !l->scans && v.node->level > LEVEL_GLOBAL) v = value_of_call(l, v);
+  if (o->scope == SCOPE_GLOBAL && !l->context->has_param && !tensor && !l->scope->scans && v.node->level > LEVEL_GLOBAL) v = value_of_call(l, v);
   if (o->scope == SCOPE_GLOBAL && (tensor ? !graph_is_global(l->graph, v.node) : v.node->level > LEVEL_GLOBAL)) {
     lower_error(l, e->where, "'%s' is global, %s differs from item to item; use [all]", o->name, lower_text(l, e->where));
     return bad;
@@ -210,14 +208,14 @@ Value operand_fit(Lower *l, const Operand *o, Value v, const Expr *e) {
     lower_error(l, e->where, "'%s' is int, this is real; write int(...)", o->name);
     return bad;
   }
-  const Space *space = coded ? coded_space(l, coded) : tensor ? operand_space_here(l, (unsigned)(o - l->module->operands)) : NULL;
+  const Space *space = coded ? coded_space(l, coded) : tensor ? operand_space_here(l, (unsigned)(o - l->context->module->operands)) : NULL;
   if (tensor && v.tensor) {
     v = value_to_space(l, v, space, e->where, o->name);
     if (!v.node) return bad;
   }
   bool stays = have == TYPE_F64 && v.wide;
   if (!tensor && type == TYPE_F32) type = TYPE_F64;
-  if (tensor && type == TYPE_F32 && (stays || l->options->compute_f64)) type = TYPE_F64;
+  if (tensor && type == TYPE_F32 && (stays || l->context->options->compute_f64)) type = TYPE_F64;
   v = value_convert(l, v, type);
   v.literal = false;
   v.tensor = tensor;
@@ -234,12 +232,12 @@ static bool declaration_good(Lower *l, const Stmt *s, const Decl *d) {
     lower_error(l, d->where, "a %s is a tensor; 'scalar' and 'global' go with state, in and out", role_name(s->role));
     return false;
   }
-  if (l->guard && s->role == ROLE_PARAM) {
+  if (l->scope->guard && s->role == ROLE_PARAM) {
     lower_error(l, d->where, "a param stands outside of 'if'");
     return false;
   }
-  if (tensor && !d->shape && (!l->has_param || s->role == ROLE_INOUT)) {
-    if (l->has_param) { lower_error(l, d->where, "the shape of inout '%s' must be given", d->name); return false; }
+  if (tensor && !d->shape && (!l->context->has_param || s->role == ROLE_INOUT)) {
+    if (l->context->has_param) { lower_error(l, d->where, "the shape of inout '%s' must be given", d->name); return false; }
     lower_error(l, d->where, "the shape of '%s' is not known: give it, the rule has no param", d->name);
     return false;
   }
@@ -251,7 +249,7 @@ static bool declaration_good(Lower *l, const Stmt *s, const Decl *d) {
     lower_error(l, d->value->where, "only 'state' and 'in scalar' have a value here");
     return false;
   }
-  if (l->in_fn) { lower_error(l, d->where, "a fn cannot declare operands"); return false; }
+  if (l->scope->in_fn) { lower_error(l, d->where, "a fn cannot declare operands"); return false; }
   return true;
 }
 
@@ -282,17 +280,17 @@ static bool exclusive(const Node *a, const Node *b) {
 
 /* Every declaration of this operand so far stands in another branch. */
 static bool in_other_branch(Lower *l, unsigned operand) {
-  for (unsigned i = 0; i < l->n_firsts; i++)
-    if (l->firsts[i].operand == operand && (l->firsts[i].graph != l->graph || !exclusive(l->firsts[i].guard, l->guard))) return false;
+  for (unsigned i = 0; i < l->context->n_firsts; i++)
+    if (l->context->firsts[i].operand == operand && (l->context->firsts[i].graph != l->graph || !exclusive(l->context->firsts[i].guard, l->scope->guard))) return false;
   return true;
 }
 
 /* The operand of a declaration: kept free for it, shared with the other branch of an `if`, or new. -1 after an error. */
 int operand_for(Lower *l, const Stmt *s, const Decl *d, Type type, bool items) {
-  Module *m = l->module;
-  int reserved = l->insert ? -1 : operand_reserved(l, d);
+  Module *m = l->context->module;
+  int reserved = l->scope->insert ? -1 : operand_reserved(l, d);
   const char *name = d->name, *external = d->external;
-  if (l->insert) {
+  if (l->scope->insert) {
     name = apply_state_name(l, name, name_taken(m, name));
     external = apply_state_name(l, external ? external : d->name, external_taken(m, external ? external : d->name));
     if (!strcmp(external, name)) external = NULL;
@@ -302,27 +300,27 @@ int operand_for(Lower *l, const Stmt *s, const Decl *d, Type type, bool items) {
       if (strcmp(m->operands[i].name, name)) continue;
       bool other = s->role == ROLE_STATE && m->operands[i].role == ROLE_STATE && in_other_branch(l, i);
       if (other && same_kind(&m->operands[i], s, type, items)) return (int)i;
-      if (other || l->insert) continue;
+      if (other || l->scope->insert) continue;
       if (lower_error(l, d->where, "'%s' is declared twice", name)) diag_note(l->diag, m->operands[i].where, "first declared here");
       return -1;
     }
     const char *base = name;
-    external = l->insert ? NULL : external ? external : name;
+    external = l->scope->insert ? NULL : external ? external : name;
     for (unsigned i = 2; name_taken(m, name); i++) name = arena_printf(l->arena, "%s_%u", base, i);
   }
   if (reserved < 0) {
-    m->operands = arena_grow(l->arena, m->operands, &l->operands_capacity, m->n_operands + 1, sizeof *m->operands);
+    m->operands = arena_grow(l->arena, m->operands, &l->context->operands_capacity, m->n_operands + 1, sizeof *m->operands);
     reserved = (int)m->n_operands++;
   }
   m->operands[reserved] = (Operand){.name = name, .external = external, .doc = s->doc, .role = s->role, .scope = s->scope, .storage = type,
-    .flush = d->storage.flush, .optional = d->optional, .entry = l->entry, .item_shape = items, .shape_text = d->shape ? shape_text(l, d->shape) : NULL, .where = d->where};
+    .flush = d->storage.flush, .optional = d->optional, .entry = l->entry->name, .item_shape = items, .shape_text = d->shape ? shape_text(l, d->shape) : NULL, .where = d->where};
   for (unsigned a = 0; d->shape && a < d->shape->n; a++) m->operands[reserved].any_rank |= d->shape->at[a].ellipsis || d->shape->at[a].flat;
   return reserved;
 }
 
 static void declare_one(Lower *l, const Stmt *s, const Decl *d) {
-  Module *m = l->module;
-  bool tensor = s->scope == SCOPE_TENSOR, items = tensor && l->has_param && (!d->shape || shape_is_items(l, d->shape));
+  Module *m = l->context->module;
+  bool tensor = s->scope == SCOPE_TENSOR, items = tensor && l->context->has_param && (!d->shape || shape_is_items(l, d->shape));
   if (!name_is_free(l, d->name, d->where)) return;
   Type type = TYPE_F32;
   int index = -1;
@@ -332,20 +330,21 @@ static void declare_one(Lower *l, const Stmt *s, const Decl *d) {
   if (index >= 0 && d->shape && !codes && !shape_declare(l, (unsigned)index, d->shape, s->role != ROLE_STATE, d->where)) index = -1;
   if (index < 0) {
     name_poison(l, d->name, d->where);
-    scope_find(l->scope, d->name)->symbol->shape = d->shape;
+    scope_find(l->scope->names, d->name)->symbol->shape = d->shape;
     return;
   }
   Symbol *symbol = symbol_new(l, d->name, SYMBOL_OPERAND, (unsigned)index, d->where);
-  symbol->guard = l->guard;
+  symbol->guard = l->scope->guard;
   symbol->shape = d->shape;
   storage_declare(l, (unsigned)index, &d->storage, symbol);
   Value first = {0};
   if (d->value) {
-    l->statement = codes ? coded_space(l, coded_of(l, (unsigned)index)) : items || d->shape ? operand_space_here(l, (unsigned)index) : NULL;
-    l->first = s->role == ROLE_STATE;
+    Lexical inner;
+    scope_enter(l, &inner);
+    inner.statement = codes ? coded_space(l, coded_of(l, (unsigned)index)) : items || d->shape ? operand_space_here(l, (unsigned)index) : NULL;
+    inner.first = s->role == ROLE_STATE;
     first = lower_expr(l, d->value);
-    l->first = false;
-    l->statement = NULL;
+    scope_leave(l);
     first = operand_fit(l, &m->operands[index], first, d->value);
     first = value_convert(l, first, codes ? TYPE_F32 : type_arithmetic(type));
   }
@@ -355,14 +354,14 @@ static void declare_one(Lower *l, const Stmt *s, const Decl *d) {
     if (!m->operands[index].has_default) lower_error(l, d->value->where, "a default that is computed from other values is not supported yet");
   }
   if (s->role != ROLE_STATE) return;
-  l->firsts = arena_grow(l->arena, l->firsts, &l->firsts_capacity, l->n_firsts + 1, sizeof *l->firsts);
-  l->firsts[l->n_firsts++] = (First){(unsigned)index, l->graph, first.node, l->guard, d->value ? d->value->where : d->where, l->guard_where};
+  l->context->firsts = arena_grow(l->arena, l->context->firsts, &l->context->firsts_capacity, l->context->n_firsts + 1, sizeof *l->context->firsts);
+  l->context->firsts[l->context->n_firsts++] = (First){(unsigned)index, l->graph, first.node, l->scope->guard, d->value ? d->value->where : d->where, l->scope->guard_where};
 }
 
 void declare(Lower *l, const Stmt *s) {
   for (unsigned i = 0; i < s->decls.n; i++) {
     const Decl *d = &s->decls.at[i];
-    if (l->insert && !l->in_fn && apply_declare(l, s, d)) continue;
+    if (l->scope->insert && !l->scope->in_fn && apply_declare(l, s, d)) continue;
     declare_one(l, s, d);
   }
 }

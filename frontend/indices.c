@@ -4,13 +4,10 @@
 
 /* --- indices in scope ---------------------------------------------------------------------------------------------------------- */
 
-bool indices_enter(Lower *l, Indices *inner) {
-  if (l->ix) *inner = *l->ix;
+void indices_enter(Lower *l, Indices *inner) {
+  if (l->scope->ix) *inner = *l->scope->ix;
   else *inner = (Indices){.space = graph_scalar_space(l->graph)};
-  return true;
 }
-
-void indices_leave(Lower *l, Indices *outer) { l->ix = outer; }
 
 int index_find(const Indices *ix, const char *name) {
   for (unsigned k = ix ? ix->n : 0; k-- > (ix ? ix->barrier : 0);) if (!strcmp(ix->at[k].name, name)) return (int)k;
@@ -36,7 +33,7 @@ void indices_close(Lower *l, Indices *ix) {
   const Node *extent[LOWER_MAX_AXES];
   for (unsigned k = 0; k < ix->n; k++) extent[k] = ix->at[k].extent;
   ix->space = graph_space(l->graph, ix->n, extent);
-  l->ix = ix;
+  l->scope->ix = ix;
 }
 
 const Node *index_node(Lower *l, const Space *s, unsigned axis) { return graph_node(l->graph, OP_INDEX, TYPE_I64, s, axis, 0, 0, NULL); }
@@ -44,8 +41,8 @@ const Node *index_node(Lower *l, const Space *s, unsigned axis) { return graph_n
 /* --- what introduces an index -------------------------------------------------------------------------------------------------------- */
 
 bool name_is_value(Lower *l, const char *name) {
-  if (index_find(l->ix, name) >= 0) return false;
-  const Binding *b = scope_find(l->scope, name);
+  if (index_find(l->scope->ix, name) >= 0) return false;
+  const Binding *b = scope_find(l->scope->names, name);
   if (b) return !(b->poison && b->symbol->poisoned);
   return file_const(l, name) != NULL;
 }
@@ -59,7 +56,7 @@ const char *sub_index(Lower *l, const Sub *sub, const Expr **limit) {
     e = e->a;
   }
   if (e->kind != EXPR_NAME || (!*limit && e->parenthesised)) return NULL;
-  if (!*limit && (name_is_value(l, e->name) || !strcmp(e->name, "t"))) if (name_is_value(l, e->name) || l->has_step) return NULL;
+  if (!*limit && (name_is_value(l, e->name) || !strcmp(e->name, "t"))) if (name_is_value(l, e->name) || l->context->has_step) return NULL;
   return e->name;
 }
 
@@ -82,7 +79,7 @@ const Node *index_limit(Lower *l, const Expr *e) {
 /* A fn's parameters stand for the arguments of its call. */
 typedef struct Env { const Fn *fn; const Expr *call; Names *scope; const struct Env *outer; unsigned depth; } Env;
 
-typedef struct Search { Lower *l; const char *name; const Node *extent; const char *what; Range where; bool ellipsis; unsigned n; const Node *all[LOWER_MAX_AXES]; } Search;
+typedef struct Search { Lower *l; const char *name; const Node *extent; const char *what; bool *poisoned; bool ellipsis; unsigned n; const Node *all[LOWER_MAX_AXES]; } Search;
 
 static const Expr *resolve(const Env **env, const Expr *e) {
   while (e->kind == EXPR_NAME && (*env)->fn) {
@@ -101,9 +98,9 @@ static const Expr *resolve(const Env **env, const Expr *e) {
 static bool tensor_named(Search *s, const Env *env, const char *name, Axes *axes, const char **shown) {
   Expr e = {.kind = EXPR_NAME, .name = name};
   const Expr *r = resolve(&env, &e);
-  if (!r || r->kind != EXPR_NAME || index_find(s->l->ix, r->name) >= 0) return false;
+  if (!r || r->kind != EXPR_NAME || index_find(s->l->scope->ix, r->name) >= 0) return false;
   Binding *b = scope_find(env->scope, r->name);
-  if (b && b->poison) s->l->range_poisoned = true;
+  if (b && b->poison) *s->poisoned = true;
   if (!b || b->poison || b->partial || b->symbol->kind == SYMBOL_FN || b->symbol->kind == SYMBOL_SIZE) return false;
   *shown = r->name;
   Value v = binding_current(s->l, b);
@@ -145,8 +142,8 @@ static void search_subs(Search *s, const Env *env, const char *name, const SubLi
 }
 
 static void search(Search *s, const Env *env, const Expr *e) {
-  if (!e || env->depth > LOWER_MAX_CALLS || s->l->exhausted) return;
-  if (++s->l->steps > LOWER_MAX_STEPS) return;
+  if (!e || env->depth > LOWER_MAX_CALLS || s->l->context->exhausted) return;
+  if (++s->l->context->steps > LOWER_MAX_STEPS) return;
   if (e->kind == EXPR_INDEX) { search_subs(s, env, e->name, &e->subs); return; }
   if (e->kind == EXPR_CALL) {
     const Env *outer = env;
@@ -155,7 +152,7 @@ static void search(Search *s, const Env *env, const Expr *e) {
     Binding *b = r && r->kind == EXPR_NAME ? scope_find(outer->scope, r->name) : NULL;
     const Fn *fn = b ? b->value.fn : r && r->kind == EXPR_NAME ? file_fn(s->l, r->name) : NULL;
     if (fn && fn->value && !e->has_subs) {
-      Env inner = {fn, e, b && b->value.home ? b->value.home : s->l->scope, env, env->depth + 1};
+      Env inner = {fn, e, b && b->value.home ? b->value.home : s->l->scope->names, env, env->depth + 1};
       search(s, &inner, fn->value);
       return;
     }
@@ -182,18 +179,18 @@ static void search_block(Search *s, const Env *env, const StmtList *list) {
   }
 }
 
-const Node *index_range(Lower *l, const char *name, const Expr *e, const StmtList *block, const Node *extent, const char *what, Range where) {
-  Search s = {.l = l, .name = name, .extent = extent, .what = what, .where = where};
-  Env env = {.scope = l->scope};
-  l->range_poisoned = false;
+const Node *index_range(Lower *l, const char *name, const Expr *e, const StmtList *block, const Node *extent, const char *what, bool *poisoned) {
+  Search s = {.l = l, .name = name, .extent = extent, .what = what, .poisoned = poisoned};
+  Env env = {.scope = l->scope->names};
   if (e) search(&s, &env, e);
   if (block) search_block(&s, &env, block);
   return s.extent;
 }
 
 unsigned ellipsis_extents(Lower *l, const Expr *e, const Node **extents, bool *known) {
-  Search s = {.l = l, .ellipsis = true};
-  Env env = {.scope = l->scope};
+  bool poisoned = false;
+  Search s = {.l = l, .ellipsis = true, .poisoned = &poisoned};
+  Env env = {.scope = l->scope->names};
   search(&s, &env, e);
   *known = s.extent != NULL;
   memcpy(extents, s.all, s.n*sizeof *extents);
@@ -206,22 +203,22 @@ static bool leaf_of_elements(const Module *m, const Node *n) { return n->op == O
 
 /* What of the enclosing conditions is known before anything is read: a requirement holds where they do. */
 static const Node *known_part(Lower *l, const Node *guard) {
-  if (guard->op == OP_AND && node_uses(l->graph, guard, leaf_of_elements, l->module)) {
+  if (guard->op == OP_AND && node_uses(l->graph, guard, leaf_of_elements, l->context->module)) {
     const Node *a = known_part(l, guard->args[0]), *b = known_part(l, guard->args[1]);
     return bool_and(l, a, b);
   }
-  return node_uses(l->graph, guard, leaf_of_elements, l->module) ? NULL : guard;
+  return node_uses(l->graph, guard, leaf_of_elements, l->context->module) ? NULL : guard;
 }
 
 const Node *under_guard(Lower *l, const Node *cond) {
-  const Node *guard = l->guard ? known_part(l, l->guard) : NULL;
+  const Node *guard = l->scope->guard ? known_part(l, l->scope->guard) : NULL;
   return guard ? graph_op2(l->graph, OP_OR, graph_op1(l->graph, OP_NOT, guard), cond) : cond;
 }
 
 void extents_agree(Lower *l, const Node *a, const char *what_a, const Node *b, const char *what_b) {
   Bits x, y;
   if (a == b) return;
-  if (node_uses(l->graph, a, leaf_of_elements, l->module) || node_uses(l->graph, b, leaf_of_elements, l->module)) return;
+  if (node_uses(l->graph, a, leaf_of_elements, l->context->module) || node_uses(l->graph, b, leaf_of_elements, l->context->module)) return;
   if (a->op == OP_CONST && b->op == OP_CONST && node_constant(l->graph, a, &x) && node_constant(l->graph, b, &y) && x == y) return;
   const Node *cond = graph_op2(l->graph, OP_EQ, a, b);
   cond = under_guard(l, cond);

@@ -31,7 +31,7 @@ bool lower_error(Lower *l, Range where, const char *format, ...) {
   diag_error(l->diag, where, "%s", text);
   unsigned n = 0;
   unsigned line = lower_line(where);
-  for (const Call *c = l->calls; c && n < 4; c = c->outer) {
+  for (const Call *c = l->scope->calls; c && n < 4; c = c->outer) {
     if (c->where.source == where.source && lower_line(c->where) == line) continue;      /* it is in sight */
     diag_note(l->diag, c->where, "in '%s', used here", c->name);
     n++;
@@ -66,9 +66,9 @@ static Value final_value(Lower *l, const Final *f, const Operand *o, const Node 
   bool keeps = o->role != ROLE_OUT;
   *when = f->symbol->guard;
   if (o->optional) *when = bool_and(l, *when, graph_node(l->graph, OP_PRESENT, TYPE_BOOL, graph_scalar_space(l->graph), f->symbol->index, 0, 0, NULL));
-  if (v.node == entry.node && keeps && !l->skips) return (Value){0};
+  if (v.node == entry.node && keeps && !l->entry->skips) return (Value){0};
   bool same = v.node == entry.node;
-  for (const Skip *s = l->skips; s; s = s->earlier) {
+  for (const Skip *s = l->entry->skips; s; s = s->earlier) {
     Value at = skip_value(l, s, f->symbol);
     if (!at.node) continue;
     if (at.node == entry.node && keeps) { *when = bool_and(l, *when, graph_op1(l->graph, OP_NOT, s->cond)); continue; }
@@ -86,15 +86,15 @@ static Value final_value(Lower *l, const Final *f, const Operand *o, const Node 
 }
 
 static void write_all(Lower *l) {
-  Module *m = l->module;
+  Module *m = l->context->module;
   for (unsigned i = 0; i < m->n_operands; i++) {
     const Operand *o = &m->operands[i];
     if (o->role != ROLE_PARAM && o->role != ROLE_STATE && o->role != ROLE_OUT && o->role != ROLE_INOUT) continue;
     if (o->entry && strcmp(o->entry, l->graph->name)) continue;
-    for (unsigned k = 0; k < l->n_finals; k++) {
-      const Final *f = &l->finals[k];
+    for (unsigned k = 0; k < l->entry->n_finals; k++) {
+      const Final *f = &l->entry->finals[k];
       if (f->symbol->index != i || f->poison) continue;
-      if (!f->value.node && o->role != ROLE_OUT && !l->skips) continue;
+      if (!f->value.node && o->role != ROLE_OUT && !l->entry->skips) continue;
       const Node *when;
       Value v = final_value(l, f, o, &when);
       const Coded *coded = coded_of(l, i);
@@ -105,8 +105,8 @@ static void write_all(Lower *l) {
 }
 
 static void add_graph(Lower *l, Graph *graph) {
-  Module *m = l->module;
-  m->graphs = arena_grow(l->arena, m->graphs, &l->graphs_capacity, m->n_graphs + 1, sizeof *m->graphs);
+  Module *m = l->context->module;
+  m->graphs = arena_grow(l->arena, m->graphs, &l->context->graphs_capacity, m->n_graphs + 1, sizeof *m->graphs);
   m->graphs[m->n_graphs++] = graph_rewrite(graph, NULL, NULL);
 }
 
@@ -128,16 +128,16 @@ static bool leaf_of_step(const Module *m, const Node *n) {
 }
 
 static void first_values(Lower *l, Graph *init, Graph *layout) {
-  for (unsigned i = 0; i < l->n_firsts; i++) {
-    const First *f = &l->firsts[i];
-    const Operand *o = &l->module->operands[f->operand];
+  for (unsigned i = 0; i < l->context->n_firsts; i++) {
+    const First *f = &l->context->firsts[i];
+    const Operand *o = &l->context->module->operands[f->operand];
     const Node *guard = NULL, *value = graph_const(init, type_arithmetic(o->storage), 0);
-    if (f->guard && node_uses(f->graph, f->guard, leaf_of_data, l->module)) {
+    if (f->guard && node_uses(f->graph, f->guard, leaf_of_data, l->context->module)) {
       lower_error(l, o->where, "whether state '%s' exists may depend on sizes, hyper-parameters and 'in scalar' only", o->name);
       diag_note(l->diag, f->guard_where, "this condition");
       continue;
     }
-    if (f->value && node_uses(f->graph, f->value, leaf_of_step, l->module)) {
+    if (f->value && node_uses(f->graph, f->value, leaf_of_step, l->context->module)) {
       lower_error(l, f->where, "the first value of a state may use params, sizes and hyper-parameters only");
       continue;
     }
@@ -161,7 +161,7 @@ static void first_values(Lower *l, Graph *init, Graph *layout) {
 static void copy_requirements(Lower *l, const Graph *from, Graph *to, bool first) {
   for (unsigned i = 0; i < from->n_requires; i++) {
     const Requirement *r = &from->requires[i];
-    if (first && node_uses(from, r->cond, leaf_of_call, l->module)) continue;
+    if (first && node_uses(from, r->cond, leaf_of_call, l->context->module)) continue;
     const Node *value[4];
     const Node *cond = node_transfer(l, from, r->cond, to);
     for (unsigned k = 0; k < r->n; k++) value[k] = node_transfer(l, from, r->value[k], to);
@@ -173,18 +173,17 @@ static void copy_requirements(Lower *l, const Graph *from, Graph *to, bool first
 
 /* What an entry sees of the rule: hyper-parameters, params, states that always exist, fns. */
 static void entry_scope(Lower *l, const Names *rule) {
-  l->scope = scope_new(l, NULL);
   for (unsigned i = 0; i < rule->n; i++) {
     const Binding *b = &rule->at[i];
     const Symbol *s = b->symbol;
     bool seen = s->kind == SYMBOL_HYPER || s->kind == SYMBOL_FN || s->kind == SYMBOL_SIZE || s->poisoned;
     if (s->kind == SYMBOL_OPERAND) {
-      const Operand *o = &l->module->operands[s->index];
+      const Operand *o = &l->context->module->operands[s->index];
       seen = (o->role == ROLE_PARAM || o->role == ROLE_STATE) && !s->guard && !o->entry;
     }
     if (!seen) continue;
     Binding *mine = scope_add(l, b->symbol);
-    if (s->kind == SYMBOL_FN) { mine->value = (Value){.fn = b->value.fn, .home = l->scope}; mine->set = true; }
+    if (s->kind == SYMBOL_FN) { mine->value = (Value){.fn = b->value.fn, .home = l->scope->names}; mine->set = true; }
     if (s->poisoned) mine->poison = true;
   }
 }
@@ -194,8 +193,8 @@ static bool entry_name_good(Lower *l, const Stmt *s) {
     lower_error(l, s->name.where, "an entry cannot be called '%s'", s->name.text);
     return false;
   }
-  for (unsigned i = 0; i < l->rule->body.n; i++) {
-    const Stmt *other = l->rule->body.at[i];
+  for (unsigned i = 0; i < l->context->rule->body.n; i++) {
+    const Stmt *other = l->context->rule->body.at[i];
     if (other == s) return true;
     if (other->kind != STMT_ENTRY || strcmp(other->name.text, s->name.text)) continue;
     if (lower_error(l, s->name.where, "entry '%s' is declared twice", s->name.text)) diag_note(l->diag, other->name.where, "first declared here");
@@ -204,27 +203,21 @@ static bool entry_name_good(Lower *l, const Stmt *s) {
   return true;
 }
 
-static void start_graph(Lower *l, Graph *graph, const StmtList *body) {
+static void start_graph(Lower *l, Graph *graph, const char *name, const StmtList *body) {
   l->graph = graph;
-  l->body = body;
-  l->views = NULL;
-  l->view = NULL;
-  l->ellipsis = NULL;
-  l->skips = NULL;
-  l->n_finals = 0;
+  *l->entry = (Entry){.name = name};
+  *l->scope = (Lexical){.names = scope_new(l, NULL), .body = body};
 }
 
 static Graph *lower_entry(Lower *l, const Stmt *s, const Graph *main, const Names *rule) {
-  Graph *graph = graph_new(l->module, s->name.text);
+  Graph *graph = graph_new(l->context->module, s->name.text);
   copy_requirements(l, main, graph, false);
-  start_graph(l, graph, &s->body);
-  l->entry = s->name.text;
+  start_graph(l, graph, s->name.text, &s->body);
   entry_scope(l, rule);
   sizes_reserve(l, &s->body);
   lower_block(l, &s->body);
-  scope_finish(l, l->scope, 0);
+  scope_finish(l, l->scope->names, 0);
   write_all(l);
-  l->entry = NULL;
   return graph;
 }
 
@@ -237,19 +230,19 @@ static const char *rule_list(Lower *l, const File *file) {
 }
 
 static const Rule *choose_rule(Lower *l) {
-  const File *file = l->files->files[0];
-  if (!l->options->rule) {
+  const File *file = l->context->files->files[0];
+  if (!l->context->options->rule) {
     if (file->n_rules) return file->rules[file->n_rules - 1];
     diag_error(l->diag, (Range){file->source, 0, 0}, "there is no rule in this file");
     return NULL;
   }
-  const Rule *rule = file_rule(l, l->options->rule);
+  const Rule *rule = file_rule(l, l->context->options->rule);
   if (rule) return rule;
   const char **names = arena_array(l->arena, file->n_rules + 1, sizeof *names);
   for (unsigned i = 0; i < file->n_rules; i++) names[i] = file->rules[i]->name.text;
-  const char *nearest = diag_suggest(l->options->rule, names, file->n_rules);
-  if (nearest) diag_error(l->diag, (Range){file->source, 0, 0}, "there is no rule '%s' in this file; did you mean '%s'?", l->options->rule, nearest);
-  else diag_error(l->diag, (Range){file->source, 0, 0}, "there is no rule '%s' in this file; there is %s", l->options->rule, rule_list(l, file));
+  const char *nearest = diag_suggest(l->context->options->rule, names, file->n_rules);
+  if (nearest) diag_error(l->diag, (Range){file->source, 0, 0}, "there is no rule '%s' in this file; did you mean '%s'?", l->context->options->rule, nearest);
+  else diag_error(l->diag, (Range){file->source, 0, 0}, "there is no rule '%s' in this file; there is %s", l->context->options->rule, rule_list(l, file));
   return NULL;
 }
 
@@ -260,8 +253,8 @@ static void twice(Lower *l, const Name *a, const Name *b) {
 
 /* Names of files, of one kind each; a fn and a const share theirs. */
 static void check_file_names(Lower *l) {
-  for (unsigned f = 0; f < l->files->n; f++) {
-    const File *file = l->files->files[f];
+  for (unsigned f = 0; f < l->context->files->n; f++) {
+    const File *file = l->context->files->files[f];
     for (unsigned i = 0; i < file->n_rules; i++) {
       const Rule *first = file_rule(l, file->rules[i]->name.text);
       if (first != file->rules[i]) twice(l, &first->name, &file->rules[i]->name);
@@ -284,48 +277,48 @@ static void check_file_names(Lower *l) {
 
 Module *frontend_lower(Arena *arena, Diag *diag, const FileSet *files, const FrontendOptions *options) {
   static const FrontendOptions none = {.warnings = true};
-  Lower *l = arena_alloc(arena, sizeof *l);
   Module *m = arena_alloc(arena, sizeof *m);
-  *l = (Lower){.arena = arena, .diag = diag, .files = files, .options = options ? options : &none, .module = m};
+  Context context = {.files = files, .options = options ? options : &none, .module = m};
+  Entry entry = {0};
+  Lexical scope = {0};
+  Lower lower = {.arena = arena, .diag = diag, .context = &context, .entry = &entry, .scope = &scope}, *l = &lower;
   if (diag_errors(diag) || !files || !files->n) return NULL;
-  l->rule = choose_rule(l);
-  if (!l->rule) return NULL;
+  l->context->rule = choose_rule(l);
+  if (!l->context->rule) return NULL;
   check_file_names(l);
   const char **sources = arena_array(arena, files->n, sizeof *sources);
   for (unsigned i = 0; i < files->n; i++) sources[i] = files->files[i]->source->name;
-  *m = (Module){.arena = arena, .diag = diag, .name = l->rule->name.text, .doc = l->rule->doc, .sources = sources, .n_sources = files->n};
+  *m = (Module){.arena = arena, .diag = diag, .name = l->context->rule->name.text, .doc = l->context->rule->doc, .sources = sources, .n_sources = files->n};
 
-  l->scope = scope_new(l, NULL);
-  Names *rule = l->scope;
-  declare_find_param(l, &l->rule->body);
-  m->has_step = l->has_step;
-  Graph *init = graph_new(m, "init"), *layout = graph_new(m, "layout"), *main = graph_new(m, l->has_step ? "step" : "forward");
-  l->rule_scope = rule;
-  start_graph(l, main, &l->rule->body);
+  declare_find_param(l, &l->context->rule->body);
+  m->has_step = l->context->has_step;
+  Graph *init = graph_new(m, "init"), *layout = graph_new(m, "layout"), *main = graph_new(m, l->context->has_step ? "step" : "forward");
+  start_graph(l, main, NULL, &l->context->rule->body);
+  Names *rule = context.rule_names = scope.names;
   declare_hypers(l);
-  sizes_reserve(l, &l->rule->body);
-  lower_register_fns(l, &l->rule->body);
+  sizes_reserve(l, &l->context->rule->body);
+  lower_register_fns(l, &l->context->rule->body);
   declare_defaults(l);
-  lower_block(l, &l->rule->body);
+  lower_block(l, &l->context->rule->body);
   scope_finish(l, rule, 0);
   write_all(l);
-  main->advances = l->has_step;
+  main->advances = l->context->has_step;
   const Graph *others[64];
   unsigned n_others = 0;
-  for (unsigned i = 0; i < l->rule->body.n; i++) {
-    const Stmt *s = l->rule->body.at[i];
+  for (unsigned i = 0; i < l->context->rule->body.n; i++) {
+    const Stmt *s = l->context->rule->body.at[i];
     if (s->kind != STMT_ENTRY || !entry_name_good(l, s)) continue;
     if (n_others == sizeof others/sizeof *others) { lower_error(l, s->name.where, "more than %zu entries", sizeof others/sizeof *others); break; }
     others[n_others++] = lower_entry(l, s, main, rule);
   }
-  l->scope = rule;
+  scope.names = rule;
   bool by_hand = false;                                 /* `entry backward` replaces what would be made */
-  for (unsigned i = 0; i < l->rule->body.n; i++) by_hand |= l->rule->body.at[i]->kind == STMT_ENTRY && !strcmp(l->rule->body.at[i]->name.text, "backward");
-  for (unsigned i = 0; i < l->rule->body.n && !by_hand; i++)
-    if (l->rule->body.at[i]->kind == STMT_BACKWARD) lower_backward(l, l->rule->body.at[i]);
+  for (unsigned i = 0; i < l->context->rule->body.n; i++) by_hand |= l->context->rule->body.at[i]->kind == STMT_ENTRY && !strcmp(l->context->rule->body.at[i]->name.text, "backward");
+  for (unsigned i = 0; i < l->context->rule->body.n && !by_hand; i++)
+    if (l->context->rule->body.at[i]->kind == STMT_BACKWARD) lower_backward(l, l->context->rule->body.at[i]);
   first_values(l, init, layout);
   copy_requirements(l, main, init, true);
-  if (!l->exhausted) names_warn_unused(l);
+  if (!l->context->exhausted) names_warn_unused(l);
   if (diag_errors(diag)) return NULL;
   add_graph(l, init);
   add_graph(l, layout);

@@ -41,6 +41,7 @@
 
 typedef struct Names Names;
 typedef struct Lower Lower;
+typedef struct Lexical Lexical;
 typedef struct Builtin Builtin;
 
 /* Factors of a product, as `sum` looks at them. Opaque: a name assigned more than once, which does not stand for its expression. */
@@ -94,9 +95,8 @@ typedef struct Call { const char *name; const void *what; Range where; struct Ca
 typedef struct Insert {                  /* `apply`, while the rule is inserted */
   const Rule *rule;
   const Stmt *stmt;
-  Names *outer;                          /* of the statement */
+  Lexical *outer;                          /* of the statement */
   bool *taken;                           /* a bind each */
-  struct Insert *enclosing;
 } Insert;
 
 /* A size that a shape names: axis `dim` of operand `operand`, or what the expression there must be to fit it. */
@@ -113,6 +113,9 @@ typedef struct View { const Space *space; const Node *flat; const Shape *shape; 
 /* The axes of a tensor as indices meet them. */
 typedef struct Axes { unsigned n; const Node *extent[LOWER_MAX_AXES]; const View *view; const Shape *shape; bool unnamed; } Axes;
 
+/* What the condition of an `if` asks with `is`. */
+typedef struct Patterns { unsigned n; const Shape *at[8]; } Patterns;
+
 /* `skip if`: what the entry leaves when the condition holds. */
 typedef struct Skip { const Node *cond; const Names *names; struct Skip *earlier; } Skip;
 
@@ -122,51 +125,74 @@ typedef struct Stochastic { unsigned operand; const char *bits_from; int64_t str
 /* A state kept as codes: the operands of its codes and of its blocks' maxima; shape NULL: the item's. */
 typedef struct Coded { unsigned operand, maxima, map; int64_t block; const Space *shape; } Coded;
 
-struct Lower {
-  Arena *arena;
-  Diag *diag;
+/* Values that were moved, by id; a walk is a stamp. */
+typedef struct Memo { unsigned *by; const Node **to; unsigned n, walk; } Memo;
+
+/* --- what lives how long --------------------------------------------------------------------------------------------------------------- */
+
+/* As long as the module is made: the rule and what all its entries have together. */
+typedef struct Context {
   const FileSet *files;
   const FrontendOptions *options;
-  Module *module;
+  Module *module; size_t hypers_capacity, operands_capacity, graphs_capacity;
   const Rule *rule;
-  Graph *graph;                          /* being built */
-  Names *scope;
-  const char *entry;                     /* the entry's own name while its operands are declared, or NULL */
-  const Node *guard;                     /* conditions of the enclosing ifs, or NULL */
-  Range guard_where;                     /* the innermost */
+  Names *rule_names;                     /* hyper-parameters and sizes: where defaults are seen from */
   bool has_param, has_step;
   unsigned param;                        /* operand: the first param */
   const char *param_name;
   const Shape *param_shape;              /* as declared, or NULL */
-  Value step;                            /* t, where `apply` gives another */
-  Indices *ix;                           /* NULL: no indices, tensors are whole */
-  View *views; const View *view;         /* all of this graph; the one in scope */
-  const Space *statement;                /* of the tensor that an index-free statement assigns, or NULL */
-  unsigned scans;                        /* depth */
-  const StmtList *body;                  /* of the rule, entry or fn: where assignments are counted */
+  Symbol **hypers;                       /* one each */
   SizeDef *sizes; unsigned n_sizes; size_t sizes_capacity;
   Reserved *reserved; unsigned n_reserved; size_t reserved_capacity;
-  Skip *skips;
+  First *firsts; unsigned n_firsts; size_t firsts_capacity;
   Coded *coded; unsigned n_coded; size_t coded_capacity;
   Stochastic *stochastic; unsigned n_stochastic; size_t stochastic_capacity;
-  unsigned *moved_by; const Node **moved; unsigned moved_n, moves;         /* memo of move.c, by id */
-  Names *rule_scope;                     /* hyper-parameters and sizes: where defaults are seen from */
-  const Node *ellipsis;                  /* what `...` stands for in declarations of a rule without param */
-  bool patterns; const Shape *pattern[8]; unsigned n_patterns;             /* `is` in the condition of an `if`: its names are bound */
-  Final *finals; unsigned n_finals; size_t finals_capacity;
-  First *firsts; unsigned n_firsts; size_t firsts_capacity;
-  Symbol **hypers;                       /* one each */
   Symbol **symbols; unsigned n_symbols; size_t symbols_capacity;         /* for warnings */
   const char **unknown; unsigned n_unknown; size_t unknown_capacity;     /* names already reported */
-  Call *calls; unsigned n_calls;
-  Insert *insert;
+  Memo memo;                             /* of move.c */
+  unsigned depth, steps; bool exhausted; /* of the walk: LOWER_MAX_DEPTH, LOWER_MAX_STEPS */
+} Context;
+
+/* As long as one graph is made. */
+typedef struct Entry {
+  const char *name;                      /* of an `entry`; NULL: the main body */
+  View *views;                           /* of this graph */
+  const Node *ellipsis;                  /* what `...` stands for in declarations of a rule without param */
+  Skip *skips;
+  Final *finals; unsigned n_finals; size_t finals_capacity;
+} Entry;
+
+/* Around one stretch of the text: a branch, the body of a fn, an applied rule, a default. What a scope does not say it has from the one outside. */
+struct Lexical {
+  Lexical *outer;
+  Names *names;
+  const StmtList *body;                  /* of the rule, entry or fn: where assignments are counted */
+  const Node *guard;                     /* conditions of the enclosing ifs, or NULL */
+  Range guard_where;                     /* the innermost */
+  Indices *ix;                           /* NULL: no indices, tensors are whole */
+  const View *view;                      /* the one seen here */
+  const Space *statement;                /* of the tensor that an index-free statement assigns, or NULL */
+  unsigned scans;                        /* depth */
+  Call *calls;
+  Insert *insert;                        /* in an applied rule */
+  Value step;                            /* t, where `apply` gives another */
   bool in_fn;
-  bool range_poisoned;                   /* the last range that was looked for may hang on a name that was refused */
-  bool declaring_fn;                     /* its name may not be a function's of the language; values may share one */
   bool first;                            /* in the first value of a state: the step is 0 */
-  unsigned depth; unsigned steps; bool exhausted;
-  size_t hypers_capacity, operands_capacity, graphs_capacity;
+  Patterns *patterns;                    /* `is` in the condition of an `if`: its names are bound */
 };
+
+/* Where the walk stands. */
+struct Lower {
+  Arena *arena;
+  Diag *diag;
+  Graph *graph;                          /* being built */
+  Context *context;
+  Entry *entry;
+  Lexical *scope;
+};
+
+Lexical *scope_enter(Lower *, Lexical *inner);                               /* like the present one, inside it; pair with scope_leave */
+void scope_leave(Lower *);
 
 /* Reports once a place and text; false when it was already there. Notes say where the enclosing fn was called. */
 bool lower_error(Lower *, Range, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -176,15 +202,14 @@ const char *lower_text(Lower *, Range);                                  /* the 
 unsigned lower_line(Range);
 
 /* indices.c */
-bool indices_enter(Lower *, Indices *inner);                             /* a copy of those in scope, to be extended; pair with indices_leave */
-void indices_leave(Lower *, Indices *outer);
+void indices_enter(Lower *, Indices *inner);                             /* a copy of those in scope, to be extended */
 bool index_add(Lower *, Indices *, const char *name, const Node *extent, Range);
 void indices_close(Lower *, Indices *);                                  /* makes the space: before values are built */
 const Node *index_node(Lower *, const Space *, unsigned axis);
 int index_find(const Indices *, const char *name);                       /* -1 */
 bool name_is_value(Lower *, const char *name);                           /* not an index, whatever the bracket says */
 const char *sub_index(Lower *, const Sub *, const Expr **limit);         /* the name of a sub that introduces an index, its range or NULL; NULL: an expression */
-const Node *index_range(Lower *, const char *name, const Expr *, const StmtList *, const Node *found, const char *found_in, Range where);
+const Node *index_range(Lower *, const char *name, const Expr *, const StmtList *, const Node *found, const char *found_in, bool *poisoned);      /* poisoned: it may hang on a name that was refused */
 const Node *index_limit(Lower *, const Expr *);                          /* n of `i < n` */
 unsigned ellipsis_extents(Lower *, const Expr *, const Node **extents, bool *found);       /* what `...` stands for in an expression */
 const Node *under_guard(Lower *, const Node *cond);                      /* a requirement where the enclosing conditions hold */

@@ -3,7 +3,7 @@
 #include "frontend/lower.h"
 
 const char *apply_state_name(Lower *l, const char *name, bool collides) {
-  return collides ? arena_printf(l->arena, "%s/%s", l->insert->rule->name.text, name) : name;
+  return collides ? arena_printf(l->arena, "%s/%s", l->scope->insert->rule->name.text, name) : name;
 }
 
 static const Bind *find_bind(Insert *insert, const char *name) {
@@ -27,21 +27,21 @@ static void bind(Lower *l, const char *name, Range where, Value v, const char *b
 
 /* The value that `apply` gives, seen from where it stands. */
 static Value outer_value(Lower *l, const Expr *e) {
-  Names *inner = l->scope;
-  Insert *insert = l->insert;
-  l->scope = insert->outer;
-  l->insert = insert->enclosing;
+  Lexical there, *outer = l->scope->insert->outer;
+  scope_enter(l, &there);
+  there.names = outer->names;
+  there.insert = outer->insert;
+  there.step = outer->step;
   Value v = lower_expr(l, e);
-  l->scope = inner;
-  l->insert = insert;
+  scope_leave(l);
   return v;
 }
 
 static void bind_hyper(Lower *l, const HyperDecl *d) {
-  const Bind *given = find_bind(l->insert, d->name.text);
+  const Bind *given = find_bind(l->scope->insert, d->name.text);
   const Expr *e = given ? given->value : d->value;
   if (!e) {
-    if (lower_error(l, l->insert->stmt->name.where, "apply %s: '%s' needs a value", l->insert->rule->name.text, d->name.text))
+    if (lower_error(l, l->scope->insert->stmt->name.where, "apply %s: '%s' needs a value", l->scope->insert->rule->name.text, d->name.text))
       diag_note(l->diag, d->name.where, "declared here, without a default");
     bind(l, d->name.text, d->name.where, (Value){0}, NULL);
     return;
@@ -64,12 +64,12 @@ static void bind_hyper(Lower *l, const HyperDecl *d) {
 /* The k-th operand of a role outside, for the k-th inside. */
 static Binding *by_role(Lower *l, Role role) {
   unsigned k = 0;
-  for (unsigned i = 0; i < l->scope->n; i++)
-    if (l->scope->at[i].symbol->kind == SYMBOL_BOUND && l->scope->at[i].symbol->index == (unsigned)role + 1) k++;
-  Names *outer = l->insert->outer;
+  for (unsigned i = 0; i < l->scope->names->n; i++)
+    if (l->scope->names->at[i].symbol->kind == SYMBOL_BOUND && l->scope->names->at[i].symbol->index == (unsigned)role + 1) k++;
+  Names *outer = l->scope->insert->outer->names;
   for (unsigned i = 0; i < outer->n; i++) {
     const Symbol *s = outer->at[i].symbol;
-    bool same = s->kind == SYMBOL_OPERAND ? l->module->operands[s->index].role == role : s->kind == SYMBOL_BOUND && s->index == (unsigned)role + 1;
+    bool same = s->kind == SYMBOL_OPERAND ? l->context->module->operands[s->index].role == role : s->kind == SYMBOL_BOUND && s->index == (unsigned)role + 1;
     if (same && k-- == 0) return &outer->at[i];
   }
   return NULL;
@@ -80,25 +80,25 @@ static void apply_pattern(Lower *l, const Shape *shape) {
   const Node *test = pattern_test(l, shape), *cond = test;
   cond = under_guard(l, cond);
   if (test->op != OP_CONST) {
-    const Node *rank = graph_node(l->graph, OP_SIZE, TYPE_I64, graph_scalar_space(l->graph), l->param, -2, 0, NULL);
+    const Node *rank = graph_node(l->graph, OP_SIZE, TYPE_I64, graph_scalar_space(l->graph), l->context->param, -2, 0, NULL);
     const Node *value = graph_cast(l->graph, TYPE_F64, rank);
-    const char *name = arena_printf(l->arena, "rank(%s)", l->param_name);
-    graph_require(l->graph, arena_printf(l->arena, "%s is %s", l->param_name, shape_text(l, shape)), cond, 1, &value, &name);
+    const char *name = arena_printf(l->arena, "rank(%s)", l->context->param_name);
+    graph_require(l->graph, arena_printf(l->arena, "%s is %s", l->context->param_name, shape_text(l, shape)), cond, 1, &value, &name);
   }
-  pattern_bind(l, shape, l->guard ? bool_and(l, l->guard, test) : NULL);
+  pattern_bind(l, shape, l->scope->guard ? bool_and(l, l->scope->guard, test) : NULL);
 }
 
 bool apply_declare(Lower *l, const Stmt *s, const Decl *d) {
   if (s->role == ROLE_STATE || s->role == ROLE_OUT || s->role == ROLE_INOUT) return false;       /* ours from here on */
-  Insert *insert = l->insert;
+  Insert *insert = l->scope->insert;
   const char *rule = insert->rule->name.text;
   const Bind *given = find_bind(insert, d->name);
   Value v = {0};
   const char *bound = NULL;
   bool by_name = given && given->value->kind == EXPR_NAME;
-  Binding *outside = by_name ? scope_find(insert->outer, given->value->name) : given ? NULL : by_role(l, s->role);
+  Binding *outside = by_name ? scope_find(insert->outer->names, given->value->name) : given ? NULL : by_role(l, s->role);
   if (s->role == ROLE_PARAM) {
-    bool is_param = outside && (outside->symbol->bound || (outside->symbol->kind == SYMBOL_OPERAND && l->module->operands[outside->symbol->index].role == ROLE_PARAM));
+    bool is_param = outside && (outside->symbol->bound || (outside->symbol->kind == SYMBOL_OPERAND && l->context->module->operands[outside->symbol->index].role == ROLE_PARAM));
     if (given && !is_param) lower_error(l, given->value->where, "'%s' is a param: give the name of one", d->name);
     if (!given && !is_param) lower_error(l, insert->stmt->name.where, "apply %s: there is no param for '%s'", rule, d->name);
     if (is_param && d->shape && d->shape->n) apply_pattern(l, d->shape);
@@ -117,7 +117,7 @@ bool apply_declare(Lower *l, const Stmt *s, const Decl *d) {
     v = (Value){0};
   }
   bind(l, d->name, d->where, v, bound);
-  Binding *binding = scope_find_here(l->scope, d->name);
+  Binding *binding = scope_find_here(l->scope->names, d->name);
   if (binding && binding->symbol->kind == SYMBOL_BOUND) binding->symbol->index = (unsigned)s->role + 1;
   return true;
 }
@@ -130,7 +130,7 @@ static void hand_back(Lower *l, const Names *inner, Names *outer, const Stmt *s)
     if (!to) continue;
     Value v = binding_current(l, from);
     Expr at = {.where = s->name.where};
-    if (v.node && to->symbol->kind == SYMBOL_OPERAND) v = operand_fit(l, &l->module->operands[to->symbol->index], v, &at);
+    if (v.node && to->symbol->kind == SYMBOL_OPERAND) v = operand_fit(l, &l->context->module->operands[to->symbol->index], v, &at);
     v.operand = 0;
     to->value = v;
     to->set = true;
@@ -147,31 +147,28 @@ void lower_apply(Lower *l, const Stmt *s) {
   const Rule *rule = file_rule(l, s->name.text);
   if (!rule) {
     unsigned n = 0, room = 0;
-    for (unsigned f = 0; f < l->files->n; f++) room += l->files->files[f]->n_rules;
+    for (unsigned f = 0; f < l->context->files->n; f++) room += l->context->files->files[f]->n_rules;
     const char **names = arena_array(l->arena, room + 1, sizeof *names);
-    for (unsigned f = 0; f < l->files->n; f++)
-      for (unsigned i = 0; i < l->files->files[f]->n_rules; i++) names[n++] = l->files->files[f]->rules[i]->name.text;
+    for (unsigned f = 0; f < l->context->files->n; f++)
+      for (unsigned i = 0; i < l->context->files->files[f]->n_rules; i++) names[n++] = l->context->files->files[f]->rules[i]->name.text;
     const char *nearest = diag_suggest(s->name.text, names, n);
     if (nearest) { if (lower_error(l, s->name.where, "unknown rule '%s'; did you mean '%s'?", s->name.text, nearest)) diag_fix(l->diag, nearest); }
     else lower_error(l, s->name.where, "unknown rule '%s'", s->name.text);
     return;
   }
-  if (l->in_fn) { lower_error(l, s->name.where, "a fn cannot apply a rule"); return; }
-  bool again = rule == l->rule;
+  if (l->scope->in_fn) { lower_error(l, s->name.where, "a fn cannot apply a rule"); return; }
+  bool again = rule == l->context->rule;
   unsigned depth = 0;
-  for (const Call *c = l->calls; c; c = c->outer, depth++) again |= c->what == rule;
+  for (const Call *c = l->scope->calls; c; c = c->outer, depth++) again |= c->what == rule;
   if (again) { lower_error(l, s->name.where, "rule '%s' applies itself", s->name.text); return; }
   if (depth >= LOWER_MAX_CALLS) { lower_error(l, s->name.where, "rules are applied too deeply at '%s'", s->name.text); return; }
 
-  Names *outer = l->scope;
-  Insert insert = {.rule = rule, .stmt = s, .outer = outer, .taken = arena_array(l->arena, s->binds.n + 1, sizeof(bool)), .enclosing = l->insert};
-  Call call = {rule->name.text, rule, s->name.where, l->calls};
-  Value step = l->step;
-  const char *entry = l->entry;
-  const View *view = l->view;
-  const StmtList *body = l->body;
-  l->body = &rule->body;
-  l->insert = &insert;
+  Lexical *outer = l->scope, inner;
+  Insert insert = {.rule = rule, .stmt = s, .outer = outer, .taken = arena_array(l->arena, s->binds.n + 1, sizeof(bool))};
+  Call call = {rule->name.text, rule, s->name.where, l->scope->calls};
+  scope_enter(l, &inner);
+  inner.body = &rule->body;
+  inner.insert = &insert;
   const Bind *t = find_bind(&insert, "t");
   Value n = {0};
   if (t) {
@@ -179,23 +176,16 @@ void lower_apply(Lower *l, const Stmt *s) {
     if (n.node && (!value_is(&n, KIND_INT) || n.tensor)) { lower_error(l, t->value->where, "'t' is one integer, this is not"); n = (Value){0}; }
     n.literal = false;
   }
-  l->scope = scope_new(l, NULL);
-  l->calls = &call;
+  inner.names = scope_new(l, NULL);
+  inner.calls = &call;
   for (unsigned i = 0; i < rule->hypers.n; i++) bind_hyper(l, &rule->hypers.at[i]);
-  if (n.node) l->step = n;
+  if (n.node) inner.step = n;
   lower_register_fns(l, &rule->body);
   lower_block(l, &rule->body);
-  Names *inner = l->scope;
-  l->scope = outer;
-  l->calls = call.outer;
-  l->step = step;
-  l->entry = entry;
-  l->view = view;
-  l->body = body;
+  scope_leave(l);
   for (unsigned i = 0; i < s->binds.n; i++)
     if (given_before(s, i)) lower_error(l, s->binds.at[i].name.where, "'%s' is given twice", s->binds.at[i].name.text);
     else if (!insert.taken[i]) lower_error(l, s->binds.at[i].name.where, "rule '%s' has no hyper-parameter or operand '%s'", rule->name.text, s->binds.at[i].name.text);
-  scope_finish(l, inner, 0);
-  hand_back(l, inner, outer, s);
-  l->insert = insert.enclosing;
+  scope_finish(l, inner.names, 0);
+  hand_back(l, inner.names, outer->names, s);
 }

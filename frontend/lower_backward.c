@@ -8,7 +8,7 @@ static const char *written_type(Type t) { return t == TYPE_I64 ? "int" : type_na
 
 /* d<name>: the shape of what it belongs to, f32. */
 static unsigned gradient_operand(Lower *l, const char *name, const Operand *of, Role role, Range where) {
-  Module *m = l->module;
+  Module *m = l->context->module;
   Operand made = {.name = arena_printf(l->arena, "d%s", name), .role = role, .scope = of ? of->scope : SCOPE_TENSOR, .storage = of && of->storage == TYPE_F64 ? TYPE_F64 : TYPE_F32,
                   .optional = role == ROLE_IN, .entry = "backward", .item_shape = of && of->item_shape, .shape = of ? of->shape : NULL,
                   .shape_text = of ? of->shape_text : "[]", .any_rank = of && of->any_rank, .where = where};
@@ -19,7 +19,7 @@ static unsigned gradient_operand(Lower *l, const char *name, const Operand *of, 
   if (of && of->external) made.external = arena_printf(l->arena, "d%s", of->external);
   for (unsigned i = 0; i < m->n_operands; i++)
     if (!strcmp(m->operands[i].name, made.name)) lower_error(l, where, "'%s' is the gradient of '%s' and cannot be a name", made.name, name);
-  m->operands = arena_grow(l->arena, m->operands, &l->operands_capacity, m->n_operands + 1, sizeof *m->operands);
+  m->operands = arena_grow(l->arena, m->operands, &l->context->operands_capacity, m->n_operands + 1, sizeof *m->operands);
   m->operands[m->n_operands] = made;
   return m->n_operands++;
 }
@@ -36,13 +36,13 @@ static int find_hyper(const Module *m, const char *name) {
 
 static void unknown(Lower *l, const Name *name, const char *what) {
   name_value(l, name->text, name->where, false);                          /* reports a name that means nothing */
-  if (scope_find(l->scope, name->text)) lower_error(l, name->where, "'%s' is not %s", name->text, what);
+  if (scope_find(l->scope->names, name->text)) lower_error(l, name->where, "'%s' is not %s", name->text, what);
 }
 
 void lower_backward(Lower *l, const Stmt *s) {
-  Module *m = l->module;
+  Module *m = l->context->module;
   Range where = {s->where.source, s->where.begin, s->where.begin + (uint32_t)strlen("backward")};
-  if (l->has_step) { lower_error(l, where, "'backward' is for rules without param and state"); return; }
+  if (l->context->has_step) { lower_error(l, where, "'backward' is for rules without param and state"); return; }
   if (m->backward) { lower_error(l, where, "'backward' is declared twice"); return; }
   Backward *b = m->backward = arena_alloc(l->arena, sizeof *b);
   b->where = s->where;

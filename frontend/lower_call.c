@@ -50,7 +50,7 @@ static Value make_fma(Lower *l, const Expr *e, const Builtin *f, Value *args) {
   if (!value_align(l, OPER_NONE, e->op_where, probe, 3)) return (Value){0};
   memcpy(args, probe, sizeof probe);
   value_join(l, probe, 3);
-  if (l->options->compute_f64)
+  if (l->context->options->compute_f64)
     return value_operate(l, OPER_ADD, e->op_where, value_operate(l, OPER_MUL, e->op_where, args[0], args[1]), args[2]);
   if (probe[0].node->type != TYPE_F32) {
     lower_error(l, e->op_where, "'fma' works in f32, here all is %s; write a*b + c", probe[0].node->type == TYPE_I64 ? "int" : "f64");
@@ -89,7 +89,7 @@ static Value make_extent(Lower *l, const Expr *e, const Builtin *f, Value *args)
     return (Value){0};
   }
   const Space *s = value_space(l, &args[0]);
-  if (is_item_space(l, s)) return value_of(graph_node(l->graph, OP_SIZE, TYPE_I64, graph_scalar_space(l->graph), l->param, f->op ? -2 : -1, 0, NULL));
+  if (is_item_space(l, s)) return value_of(graph_node(l->graph, OP_SIZE, TYPE_I64, graph_scalar_space(l->graph), l->context->param, f->op ? -2 : -1, 0, NULL));
   const Node *n = graph_i64(l->graph, f->op ? s->rank : 1);
   for (unsigned k = 0; k < s->rank && !f->op; k++) n = k ? graph_op2(l->graph, OP_MUL, n, s->extent[k]) : s->extent[k];
   return value_of(n);
@@ -98,7 +98,7 @@ static Value make_extent(Lower *l, const Expr *e, const Builtin *f, Value *args)
 static Value make_present(Lower *l, const Expr *e, const Builtin *f, Value *args) {
   if (!args[0].node) return (Value){0};
   unsigned operand = args[0].operand;
-  if (!operand || !operand_is_tensor(&l->module->operands[operand - 1])) {
+  if (!operand || !operand_is_tensor(&l->context->module->operands[operand - 1])) {
     lower_error(l, e->args.at[0]->where, "'present' asks for an operand by its name");
     return (Value){0};
   }
@@ -185,7 +185,7 @@ static Value call_fn(Lower *l, const Expr *e, Value called) {
   const Fn *fn = called.fn;
   if (e->has_subs || e->order) { lower_error(l, e->op_where, "a fn takes no indices in brackets; give them as arguments"); return (Value){0}; }
   unsigned depth = 0;
-  for (const Call *c = l->calls; c; c = c->outer, depth++)
+  for (const Call *c = l->scope->calls; c; c = c->outer, depth++)
     if (c->what == fn || depth >= LOWER_MAX_CALLS) {
       lower_error(l, e->op_where, c->what == fn ? "fn '%s' calls itself" : "calls of fns nest too deeply at '%s'", fn->name.text);
       return (Value){0};
@@ -197,41 +197,36 @@ static Value call_fn(Lower *l, const Expr *e, Value called) {
     diag_note(l->diag, fn->name.where, "declared here");
     return (Value){0};
   }
-  Names *outer = l->scope;
-  Indices *around = l->ix, inside = {0};
-  const StmtList *body = l->body;
-  bool in_fn = l->in_fn;
+  Lexical scope;
+  Indices *around = l->scope->ix, inside = {0};
   bool whole = !fn->value;                               /* a sub-computation of whole values has no indices around it */
   for (unsigned i = 0; i < e->args.n; i++) whole = whole && (args[i].tensor || !args[i].node || !args[i].node->space->rank);
-  if (whole) l->ix = NULL;
-  else if (around) { inside = *around; inside.barrier = inside.n; l->ix = &inside; }        /* the caller's indices have no names here */
-  l->body = &fn->body;
-  Call call = {fn->name.text, fn, e->op_where, l->calls};
-  l->scope = inner;
-  l->in_fn = true;
+  Call call = {fn->name.text, fn, e->op_where, l->scope->calls};
+  scope_enter(l, &scope);
+  if (whole) scope.ix = NULL;
+  else if (around) { inside = *around; inside.barrier = inside.n; scope.ix = &inside; }        /* the caller's indices have no names here */
+  scope.body = &fn->body;
+  scope.names = inner;
+  scope.in_fn = true;
   for (unsigned i = 0; i < e->args.n; i++) {
     Binding *binding = scope_add(l, symbol_new(l, fn->params.at[i].text, SYMBOL_PARAMETER, 0, fn->params.at[i].where));
     binding->value = args[i];
     binding->set = true;
     binding->poison = !args[i].node && !args[i].fn && !args[i].builtin;
   }
-  l->calls = &call;
+  scope.calls = &call;
   if (!fn->value) {
     lower_register_fns(l, &fn->body);
     lower_block(l, &fn->body);
   }
   Value v = lower_expr(l, fn->value ? fn->value : fn->returns);
   v.operand = 0;
-  l->calls = call.outer;
-  l->scope = outer;
-  l->ix = around;
-  l->body = body;
-  l->in_fn = in_fn;
+  scope_leave(l);
   return v;
 }
 
 Value lower_call(Lower *l, const Expr *e) {
-  Binding *binding = scope_find(l->scope, e->name);
+  Binding *binding = scope_find(l->scope->names, e->name);
   Value called = name_value(l, e->name, e->op_where, true);
   if (called.fn) return call_fn(l, e, called);
   bool hides = binding && !called.builtin && builtin_find(e->name);      /* values and functions of the language have names of their own */

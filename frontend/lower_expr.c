@@ -87,16 +87,16 @@ static Value single(Lower *l, const Expr *e) {
 }
 
 Value lower_argument(Lower *l, const Expr *e) {
-  if (!e || l->exhausted) return (Value){0};
-  if (++l->steps > LOWER_MAX_STEPS || l->depth >= LOWER_MAX_DEPTH) {
-    lower_error(l, e->where, l->depth >= LOWER_MAX_DEPTH ? "this nests too deeply" : "this needs too many steps to compile: fns that call fns grow fast");
-    l->exhausted = true;
+  if (!e || l->context->exhausted) return (Value){0};
+  if (++l->context->steps > LOWER_MAX_STEPS || l->context->depth >= LOWER_MAX_DEPTH) {
+    lower_error(l, e->where, l->context->depth >= LOWER_MAX_DEPTH ? "this nests too deeply" : "this needs too many steps to compile: fns that call fns grow fast");
+    l->context->exhausted = true;
     return (Value){0};
   }
-  l->depth++;
+  l->context->depth++;
   graph_at(l->graph, e->where);
   Value v = single(l, e);
-  l->depth--;
+  l->context->depth--;
   return v;
 }
 

@@ -34,8 +34,8 @@ void index_not_integer(Lower *l, const Expr *e, const Value *v) {
 /* The position that a sub asks for; NULL after an error. */
 static const Node *position(Lower *l, const Sub *sub) {
   const Expr *e = sub->expr;
-  if (e->kind == EXPR_NAME && index_find(l->ix, e->name) < 0 && !name_is_value(l, e->name) && !(l->has_step && !strcmp(e->name, "t"))) {
-    if (!scope_find(l->scope, e->name))
+  if (e->kind == EXPR_NAME && index_find(l->scope->ix, e->name) < 0 && !name_is_value(l, e->name) && !(l->context->has_step && !strcmp(e->name, "t"))) {
+    if (!scope_find(l->scope->names, e->name))
       lower_error(l, e->where, "index '%s' is on the right only; sum over it or put it on the left", e->name);
     return NULL;
   }
@@ -50,7 +50,7 @@ static const Node *position(Lower *l, const Sub *sub) {
 /* x[-1]: the message shows how the last element is written. */
 static void warn_before_first(Lower *l, const char *name, const Axes *axes, const SubList *subs, unsigned k, unsigned axis) {
   const Expr *e = subs->at[k].expr;
-  if (!l->options->warnings || e->kind != EXPR_UNARY || e->op != OPER_NEG || e->a->kind != EXPR_INT || e->a->value < 1) return;
+  if (!l->context->options->warnings || e->kind != EXPR_UNARY || e->op != OPER_NEG || e->a->kind != EXPR_INT || e->a->value < 1) return;
   Text text = {.arena = l->arena};
   bool named = axes->shape && axes->shape->n == axes->n && axes->shape->at[axis].expr && axes->shape->at[axis].expr->kind == EXPR_NAME;
   for (unsigned i = 0; i < subs->n; i++) {
@@ -82,9 +82,9 @@ static bool positions(Lower *l, const char *name, const Axes *axes, const SubLis
       continue;
     }
     unsigned have = 0;
-    for (unsigned a = l->ix ? l->ix->barrier : 0; l->ix && a < l->ix->n; a++) {
-      if (*l->ix->at[a].name != '.') continue;
-      if (have++ < more) out[n++] = index_node(l, l->ix->space, a);
+    for (unsigned a = l->scope->ix ? l->scope->ix->barrier : 0; l->scope->ix && a < l->scope->ix->n; a++) {
+      if (*l->scope->ix->at[a].name != '.') continue;
+      if (have++ < more) out[n++] = index_node(l, l->scope->ix->space, a);
     }
     if (have == more) continue;
     lower_error(l, subs->at[k].where, have ? "'...' stands for %u axes here and for %u elsewhere in the statement" : "'...' stands for axes that the left side names with '...'", more, have);
@@ -96,7 +96,7 @@ static bool positions(Lower *l, const char *name, const Axes *axes, const SubLis
 /* --- reading ---------------------------------------------------------------------------------------------------------------------------- */
 
 static const Node *read_node(Lower *l, const Node *node, const Space *of, const Axes *axes, const Node *const *index) {
-  const Space *to = l->ix ? l->ix->space : graph_scalar_space(l->graph);
+  const Space *to = l->scope->ix ? l->scope->ix->space : graph_scalar_space(l->graph);
   if (!axes->view) return node_at(l, node, of, to, index, axes->n);
   const Node *flat = view_position(l, axes->view, index);
   bool inside = flat->op != OP_SELECT;
@@ -111,7 +111,7 @@ static const Node *read_node(Lower *l, const Node *node, const Space *of, const 
 }
 
 Value lower_element(Lower *l, const Expr *e) {
-  Binding *binding = scope_find(l->scope, e->name);
+  Binding *binding = scope_find(l->scope->names, e->name);
   const Const *table = binding ? NULL : file_const(l, e->name);
   if (table) return const_index(l, table, e);
   Value v = name_value(l, e->name, (Range){e->where.source, e->where.begin, e->where.begin + (uint32_t)strlen(e->name)}, false);
@@ -158,13 +158,14 @@ static bool introduce(Left *left, const Expr *e, const char **bound, unsigned n_
   if (!e) return true;
   if (e->kind == EXPR_NAME) {
     for (unsigned k = 0; k < n_bound; k++) if (!strcmp(bound[k], e->name)) return true;
-    if (index_find(&left->ix, e->name) >= 0 || index_find(l->ix, e->name) >= 0 || scope_find(l->scope, e->name) || file_const(l, e->name) || builtin_find(e->name)) return true;
-    if (file_fn(l, e->name) || (l->has_step && !strcmp(e->name, "t")) || !strcmp(e->name, "all")) return true;
-    const Node *extent = index_range(l, e->name, left->s->value, NULL, NULL, NULL, e->where);
+    if (index_find(&left->ix, e->name) >= 0 || index_find(l->scope->ix, e->name) >= 0 || scope_find(l->scope->names, e->name) || file_const(l, e->name) || builtin_find(e->name)) return true;
+    if (file_fn(l, e->name) || (l->context->has_step && !strcmp(e->name, "t")) || !strcmp(e->name, "all")) return true;
+    bool poisoned = false;
+    const Node *extent = index_range(l, e->name, left->s->value, NULL, NULL, NULL, &poisoned);
     for (unsigned k = 0; k < left->s->subs.n; k++)
-      if (!left->s->subs.at[k].ellipsis) extent = index_range(l, e->name, left->s->subs.at[k].expr, NULL, extent, "the other axis", e->where);
+      if (!left->s->subs.at[k].ellipsis) extent = index_range(l, e->name, left->s->subs.at[k].expr, NULL, extent, "the other axis", &poisoned);
     if (!extent) {
-      if (!l->range_poisoned) lower_error(l, e->where, "the range of index '%s' is not known; write '%s < n' where it is introduced", e->name, e->name);
+      if (!poisoned) lower_error(l, e->where, "the range of index '%s' is not known; write '%s < n' where it is introduced", e->name, e->name);
       return false;
     }
     return index_add(l, &left->ix, e->name, extent, e->where);
@@ -191,7 +192,7 @@ static bool introduce(Left *left, const Expr *e, const char **bound, unsigned n_
 static const char *likely_size(Lower *l, const char *name, const Expr *e) {
   if (!e) return NULL;
   const char *found = NULL;
-  const Binding *b = e->kind == EXPR_INDEX ? scope_find(l->scope, e->name) : NULL;
+  const Binding *b = e->kind == EXPR_INDEX ? scope_find(l->scope->names, e->name) : NULL;
   const Shape *shape = b ? b->symbol->shape : NULL;
   for (unsigned k = 0; k < e->subs.n && shape && shape->n == e->subs.n && !found; k++) {
     const Expr *x = e->subs.at[k].ellipsis ? NULL : e->subs.at[k].expr, *dim = shape->at[k].expr;
@@ -221,18 +222,19 @@ static void range_not_known(Left *left, const Sub *sub, const char *name) {
 static bool new_axis(Left *left, const Sub *sub, unsigned axis, const char *name, const Expr *limit) {
   Lower *l = left->l;
   const Node *extent = NULL;
+  bool poisoned = false;
   if (limit) {
     if (name_is_value(l, name)) { lower_error(l, sub->expr->a->where, "'%s' is a value, not an index; an index needs a name of its own", name); return false; }
     extent = index_limit(l, limit);
     if (!extent) return false;
     if (left->known && extent != left->axes.extent[axis]) left->whole = false;
   } else if (left->known && axis < left->axes.n) {
-    extent = index_range(l, name, left->s->value, NULL, left->axes.extent[axis], arena_printf(l->arena, "axis %u of %s", axis, left->name), sub->where);
+    extent = index_range(l, name, left->s->value, NULL, left->axes.extent[axis], arena_printf(l->arena, "axis %u of %s", axis, left->name), &poisoned);
   } else {
-    extent = index_range(l, name, left->s->value, NULL, NULL, NULL, sub->where);
+    extent = index_range(l, name, left->s->value, NULL, NULL, NULL, &poisoned);
   }
   if (!extent) {
-    if (!l->range_poisoned) range_not_known(left, sub, name);
+    if (!poisoned) range_not_known(left, sub, name);
     return false;
   }
   return index_add(l, &left->ix, name, extent, sub->where);
@@ -275,7 +277,7 @@ static bool left_indices(Left *left) {
     if (name && index_find(&left->ix, name) < 0) {
       if (!new_axis(left, sub, axis, name, limit)) return false;
     } else {
-      const Binding *b = sub->expr->kind == EXPR_NAME ? scope_find(l->scope, sub->expr->name) : NULL;
+      const Binding *b = sub->expr->kind == EXPR_NAME ? scope_find(l->scope->names, sub->expr->name) : NULL;
       if (b && b->symbol->kind == SYMBOL_HYPER) {
         lower_error(l, sub->where, "'%s' is %s %s, not an index: this would write one element", b->symbol->name, symbol_article(l, b->symbol), symbol_word(l, b->symbol));
         return false;
@@ -304,7 +306,7 @@ static Value scatter(Left *left, Value base, Value v, const Node *const *index, 
   }
   Value both[2] = {base, v};
   if (!bool_a) value_join(l, both, 2);
-  if (both[0].node->type == TYPE_F64 && !base.wide && !v.wide && !l->options->compute_f64 && (node_reads_data(l, v.node) || node_reads_data(l, base.node)))
+  if (both[0].node->type == TYPE_F64 && !base.wide && !v.wide && !l->context->options->compute_f64 && (node_reads_data(l, v.node) || node_reads_data(l, base.node)))
     for (int k = 0; k < 2; k++) both[k] = value_convert(l, both[k], TYPE_F32);        /* a tensor that holds data is f32 */
   const Node *args[LOWER_MAX_AXES + 2] = {node_spread(l, both[0].node, space), node_spread(l, both[1].node, left->ix.space)};
   unsigned n = 2;
@@ -373,7 +375,7 @@ unsigned count_assignments(const StmtList *list, const char *name) {
   return n;
 }
 
-void symbol_set_once(Lower *l, Symbol *symbol) { symbol->once = symbol->kind == SYMBOL_LOCAL && count_assignments(l->body, symbol->name) == 1; }
+void symbol_set_once(Lower *l, Symbol *symbol) { symbol->once = symbol->kind == SYMBOL_LOCAL && count_assignments(l->scope->body, symbol->name) == 1; }
 
 /* The value of an indexed statement, as a whole tensor; false when its name cannot be assigned so. */
 Value lower_indexed(Lower *l, const Stmt *s, Binding *binding) {
@@ -389,20 +391,20 @@ Value lower_indexed(Lower *l, const Stmt *s, Binding *binding) {
     }
     if (left.known) axes_of(l, &base, &left.axes);
   }
-  Indices *outer = l->ix;
+  Indices *outer = l->scope->ix;
   if (outer && outer->n) return lower_unsupported(l, s->name.where, "an indexed statement in a fn that is called at indices");
   indices_enter(l, &left.ix);
   left.ix.barrier = left.ix.n;
-  if (!left_indices(&left)) { l->ix = outer; return (Value){0}; }
+  if (!left_indices(&left)) { l->scope->ix = outer; return (Value){0}; }
   if (!left.known && !left.whole) {
     lower_error(l, s->name.where, "'%s' is new: its left side defines its shape and holds new indices only", left.name);
-    l->ix = outer;
+    l->scope->ix = outer;
     return (Value){0};
   }
-  if (!left.known && s->op != OPER_NONE) { lower_error(l, s->name.where, "unknown name '%s'", left.name); l->ix = outer; return (Value){0}; }
+  if (!left.known && s->op != OPER_NONE) { lower_error(l, s->name.where, "unknown name '%s'", left.name); l->scope->ix = outer; return (Value){0}; }
   indices_close(l, &left.ix);
   left.ix.statement = left.ix.n;
-  const Expr *self = left.whole && left.known && l->options->warnings ? reads_itself(l, left.name, &left.ix, s->value) : NULL;
+  const Expr *self = left.whole && left.known && l->context->options->warnings ? reads_itself(l, left.name, &left.ix, s->value) : NULL;
   if (self) {
     Range where = {self->where.source, self->where.begin, self->where.begin + (uint32_t)strlen(self->name)};
     const char *i = left.ix.at[0].name;
@@ -414,7 +416,7 @@ Value lower_indexed(Lower *l, const Stmt *s, Binding *binding) {
   }
   if (base.node && binding) binding->symbol->used |= s->op != OPER_NONE;
   Value v = compute(&left, base);
-  l->ix = outer;
+  l->scope->ix = outer;
   if (!v.node || !left.axes.view || !left.whole) return v;
   return value_to_space(l, v, item_space(l), s->value->where, left.name);
 }

@@ -21,15 +21,15 @@ static unsigned kept_axes(Lower *l, const Expr *e, unsigned *axis) {
   for (unsigned k = 0; k < e->subs.n; k++) {
     const Sub *sub = &e->subs.at[k];
     if (sub->ellipsis) {
-      for (unsigned a = 0; l->ix && a < l->ix->n && n < LOWER_MAX_AXES; a++) if (*l->ix->at[a].name == '.') axis[n++] = a;
+      for (unsigned a = 0; l->scope->ix && a < l->scope->ix->n && n < LOWER_MAX_AXES; a++) if (*l->scope->ix->at[a].name == '.') axis[n++] = a;
       continue;
     }
     const Expr *x = sub->expr;
     Value v = {0};
-    int at = x->kind == EXPR_NAME ? index_find(l->ix, x->name) : -1;
-    if (at < 0 && x->kind == EXPR_NAME && scope_find(l->scope, x->name)) {       /* a fn's parameter that is an index */
+    int at = x->kind == EXPR_NAME ? index_find(l->scope->ix, x->name) : -1;
+    if (at < 0 && x->kind == EXPR_NAME && scope_find(l->scope->names, x->name)) {       /* a fn's parameter that is an index */
       v = name_value(l, x->name, x->where, false);
-      if (v.node && v.node->op == OP_INDEX && l->ix && v.node->space == l->ix->space) at = (int)v.node->imm;
+      if (v.node && v.node->op == OP_INDEX && l->scope->ix && v.node->space == l->scope->ix->space) at = (int)v.node->imm;
     }
     for (unsigned i = 0; i < n && at >= 0; i++) if (axis[i] == (unsigned)at) at = -1;
     if (at < 0 || n == LOWER_MAX_AXES) {
@@ -56,7 +56,7 @@ Value lower_keeping(Lower *l, const Expr *e) {
     v = value_select(l, e->where, v, value_of(graph_i64(l->graph, 1)), value_of(graph_i64(l->graph, 0)));
   }
   if (f->op == OP_SOFTMAX) v = value_real(l, v);
-  const Space *s = l->ix->space;
+  const Space *s = l->scope->ix->space;
   for (unsigned k = 0; k < n_kept; k++) mask |= 1u << kept[k];
   unsigned used = node_axes(l, v.node, s) & ~mask;
   for (unsigned a = 0; a < s->rank; a++) if (used >> a & 1) order[n++] = a;

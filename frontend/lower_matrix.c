@@ -3,7 +3,7 @@
 
 static bool is_matrix(Lower *l, Range where, const Value *v, const char *what) {
   if (!v->node) return false;
-  if (l->ix) { lower_error(l, where, "'%s' takes whole tensors; an indexed statement computes one element", what); return false; }
+  if (l->scope->ix) { lower_error(l, where, "'%s' takes whole tensors; an indexed statement computes one element", what); return false; }
   if (v->tensor && value_space(l, v)->rank >= 2) return true;
   lower_error(l, where, "'%s' needs at least two axes, this has %u", what, v->tensor ? value_space(l, v)->rank : 0);
   return false;

@@ -15,7 +15,7 @@ static const Node *number_of(Lower *l, const Space *s, unsigned n, const unsigne
 static bool numbered_by(Lower *l, const Expr *e, unsigned *axis, unsigned *n) {
   for (unsigned k = 0; k < e->subs.n; k++) {
     const Expr *x = e->subs.at[k].ellipsis ? NULL : e->subs.at[k].expr;
-    int at = x && x->kind == EXPR_NAME ? index_find(l->ix, x->name) : -1;
+    int at = x && x->kind == EXPR_NAME ? index_find(l->scope->ix, x->name) : -1;
     if (at < 0 || *n == LOWER_MAX_AXES) { lower_error(l, e->subs.at[k].where, "%s is numbered by indices in scope; '%s' is not one", e->name, lower_text(l, e->subs.at[k].where)); return false; }
     axis[(*n)++] = (unsigned)at;
   }
@@ -26,7 +26,7 @@ static const Node *word(Lower *l, const Node *element, int64_t stream, unsigned 
   Graph *g = l->graph;
   const Node *low = graph_i64(g, 0xffffffff), *seed = graph_node(g, OP_SEED, TYPE_I64, graph_scalar_space(g), 0, 0, 0, NULL);
   const Node *high = graph_op2(g, OP_AND, graph_op2(g, OP_SHR, element, graph_i64(g, 32)), graph_i64(g, 0xffff));
-  const Node *step = l->has_step && !l->first ? graph_node(g, OP_STEP, TYPE_I64, graph_scalar_space(g), 0, 0, 0, NULL) : graph_i64(g, 0);
+  const Node *step = l->context->has_step && !l->scope->first ? graph_node(g, OP_STEP, TYPE_I64, graph_scalar_space(g), 0, 0, 0, NULL) : graph_i64(g, 0);
   const Node *args[6] = {
     graph_op2(g, OP_AND, element, low), graph_op2(g, OP_OR, high, graph_i64(g, stream << 16)), graph_node(g, OP_ITEM, TYPE_I64, graph_scalar_space(g), 0, 0, 0, NULL),
     step, graph_op2(g, OP_AND, seed, low), graph_op2(g, OP_AND, graph_op2(g, OP_SHR, seed, graph_i64(g, 32)), low)};
@@ -53,13 +53,13 @@ Value lower_random(Lower *l, const Expr *e) {
     return (Value){0};
   }
   if (e->has_subs && !numbered_by(l, e, axis, &n)) return (Value){0};
-  const Space *s = l->ix ? l->ix->space : l->statement ? l->statement : graph_scalar_space(l->graph);
+  const Space *s = l->scope->ix ? l->scope->ix->space : l->scope->statement ? l->scope->statement : graph_scalar_space(l->graph);
   if (!e->has_subs) {
-    n = l->ix ? l->ix->statement : s->rank;
+    n = l->scope->ix ? l->scope->ix->statement : s->rank;
     for (unsigned i = 0; i < n; i++) axis[i] = i;
   }
   graph_at(l->graph, e->where);
-  Type type = l->options->compute_f64 ? TYPE_F64 : TYPE_F32;
+  Type type = l->context->options->compute_f64 ? TYPE_F64 : TYPE_F32;
   const Node *element = number_of(l, s, n, axis), *u = uniform(l, element, (int64_t)stream, 0, type);
   if (*e->name == 'n') {                                                  /* Box-Muller */
     Graph *g = l->graph;
@@ -67,7 +67,7 @@ Value lower_random(Lower *l, const Expr *e) {
     const Node *radius = graph_op1(g, OP_SQRT, graph_op2(g, OP_MUL, graph_const(g, type, bits_from_f64(-2, type)), graph_op1(g, OP_LOG, u)));
     u = graph_op2(g, OP_MUL, radius, graph_op1(g, OP_COS, graph_op2(g, OP_MUL, two_pi, v)));
   }
-  Value made = {.node = u, .tensor = !l->ix && s->rank, .space = s};
+  Value made = {.node = u, .tensor = !l->scope->ix && s->rank, .space = s};
   made.wide = type == TYPE_F64 && u->space->rank;
   return u->space->rank ? made : value_convert(l, made, TYPE_F64);
 }

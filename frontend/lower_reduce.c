@@ -67,7 +67,7 @@ static const Node *identity(Lower *l, ReduceKind kind, Type type) {
 static Value over_items(Lower *l, ReduceKind kind, Value item) {
   if (value_is(&item, KIND_FLOAT)) item = value_convert(l, item, TYPE_F64);
   const Node *node = item.node;
-  if (l->guard && l->guard->level > LEVEL_GLOBAL) node = graph_select(l->graph, l->guard, node, identity(l, kind, (Type)node->type));
+  if (l->scope->guard && l->scope->guard->level > LEVEL_GLOBAL) node = graph_select(l->graph, l->scope->guard, node, identity(l, kind, (Type)node->type));
   return value_of(graph_node(l->graph, OP_TOTAL, (Type)node->type, graph_scalar_space(l->graph), 0, kind, 1, &node));
 }
 
@@ -201,9 +201,9 @@ static Value inside(const Body *b, Value v) {
 static Value finish(const Body *b, const Expr *e, const struct Reduction *r, Value x) {
   Lower *l = b->l;
   Range at = e->op_where;
-  Indices *ix = l->ix, here = {.space = b->space};
+  Indices *ix = l->scope->ix, here = {.space = b->space};
   x.tensor = false;
-  l->ix = &here;
+  l->scope->ix = &here;
   if (r->after == VARIANCE) {
     Value mean = value_operate(l, OPER_DIV, at, reduce(b, REDUCE_SUM, x), count(b));
     x = value_operate(l, OPER_SUB, at, x, inside(b, mean));
@@ -212,7 +212,7 @@ static Value finish(const Body *b, const Expr *e, const struct Reduction *r, Val
   Value v = r->kind == REDUCE_SUM && r->after == PLAIN ? sum(b, x) : reduce(b, r->kind, x);
   if (r->after == MEAN || r->after == RMS || r->after == VARIANCE) v = value_operate(l, OPER_DIV, at, v, count(b));
   if (r->after == NORM || r->after == RMS) v = root(l, v);
-  l->ix = ix;
+  l->scope->ix = ix;
   return v;
 }
 
@@ -224,7 +224,7 @@ static const char *bare_index(Lower *l, const Expr *e) {
   const char *found = NULL;
   for (unsigned k = 0; k < e->subs.n && e->kind == EXPR_INDEX && !found; k++) {
     const Expr *x = e->subs.at[k].expr;
-    if (!e->subs.at[k].ellipsis && x->kind == EXPR_NAME && (!name_is_value(l, x->name) || index_find(l->ix, x->name) >= 0)) found = x->name;
+    if (!e->subs.at[k].ellipsis && x->kind == EXPR_NAME && (!name_is_value(l, x->name) || index_find(l->scope->ix, x->name) >= 0)) found = x->name;
   }
   if (e->kind == EXPR_CALL && e->has_subs) return NULL;
   for (unsigned k = 0; k < e->args.n && !found; k++) found = bare_index(l, e->args.at[k]);
@@ -253,15 +253,16 @@ static bool bind(Lower *l, const Expr *e, Indices *inner) {
     const char *name = sub_index(l, sub, &limit);
     Range where = limit ? sub->expr->a->where : sub->where;
     if (!name || name_is_value(l, name)) {
-      const Binding *b = name ? scope_find(l->scope, name) : sub->expr->kind == EXPR_NAME ? scope_find(l->scope, sub->expr->name) : NULL;
+      const Binding *b = name ? scope_find(l->scope->names, name) : sub->expr->kind == EXPR_NAME ? scope_find(l->scope->names, sub->expr->name) : NULL;
       if (b) lower_error(l, where, "'%s' is %s %s, not an index", b->symbol->name, symbol_article(l, b->symbol), symbol_word(l, b->symbol));
       else lower_error(l, where, "%s binds new indices: '%s[j]' or '%s[j < n]'", e->name, e->name, e->name);
       good = false;
       continue;
     }
     if (index_find(inner, name) >= 0) { index_add(l, inner, name, NULL, where); good = false; continue; }
-    const Node *extent = limit ? index_limit(l, limit) : index_range(l, name, e->args.at[0], NULL, NULL, NULL, where);
-    if (!extent && !limit && !l->range_poisoned) lower_error(l, where, "the range of index '%s' is not known; write '%s < n' where it is introduced", name, name);
+    bool poisoned = false;
+    const Node *extent = limit ? index_limit(l, limit) : index_range(l, name, e->args.at[0], NULL, NULL, NULL, &poisoned);
+    if (!extent && !limit && !poisoned) lower_error(l, where, "the range of index '%s' is not known; write '%s < n' where it is introduced", name, name);
     if (!extent || !index_add(l, inner, name, extent, where)) good = false;
   }
   return good;
@@ -295,7 +296,7 @@ static bool kinds_good(Lower *l, const Expr *e, const struct Reduction *r, Value
 }
 
 static Value over_indices(Lower *l, const Expr *e, const struct Reduction *r) {
-  Indices *outer = l->ix, inner;
+  Indices *outer = l->scope->ix, inner;
   Body b = {.l = l, .outer = outer ? outer->space : graph_scalar_space(l->graph), .order = ORDER_LANES};
   if (!order_of(l, e, &b.order)) return (Value){0};
   indices_enter(l, &inner);
@@ -307,27 +308,27 @@ static Value over_indices(Lower *l, const Expr *e, const struct Reduction *r) {
   Value x = lower_expr(l, e->args.at[0]), made = {0};
   if (x.node && x.tensor) value_align(l, OPER_NONE, e->args.at[0]->where, &x, 1);
   else if (x.node && kinds_good(l, e, r, &x)) made = finish(&b, e, r, x);
-  l->ix = outer;
+  l->scope->ix = outer;
   return made;
 }
 
 static Value over_whole(Lower *l, const Expr *e, const struct Reduction *r, bool all) {
-  Indices *outer = l->ix;
+  Indices *outer = l->scope->ix;
   const char *bare = bare_index(l, e->args.at[0]);
   if (bare) { lower_error(l, e->op_where, "over which index? write %s[%s](...)", e->name, bare); return (Value){0}; }
-  l->ix = NULL;
+  l->scope->ix = NULL;
   Value x = lower_expr(l, e->args.at[0]);
-  l->ix = outer;
+  l->scope->ix = outer;
   if (!x.node) return x;
   if (!x.tensor && !all) {
     lower_error(l, e->args.at[0]->where, "'%s' is taken of a tensor, this is one number", e->name);
     return (Value){0};
   }
-  l->ix = NULL;
+  l->scope->ix = NULL;
   Body b = {.l = l, .space = x.tensor ? value_space(l, &x) : graph_scalar_space(l->graph), .outer = graph_scalar_space(l->graph), .all = all, .order = ORDER_LANES};
   b.bound = b.space->rank;
   Value made = kinds_good(l, e, r, &x) ? finish(&b, e, r, x) : (Value){0};
-  l->ix = outer;
+  l->scope->ix = outer;
   return made;
 }
 
@@ -339,7 +340,7 @@ Value lower_reduction(Lower *l, const Expr *e) {
     return (Value){0};
   }
   if (all && !r->over_all) { lower_error(l, e->op_where, "'%s' does not run over all items; sum, mean, max, min, norm, any and every do", e->name); return (Value){0}; }
-  if (all && l->scans) { lower_error(l, e->op_where, "[all] stands outside of scans"); return (Value){0}; }
+  if (all && l->scope->scans) { lower_error(l, e->op_where, "[all] stands outside of scans"); return (Value){0}; }
   return e->has_subs && !all ? over_indices(l, e, r) : over_whole(l, e, r, all);
 }
 

@@ -10,7 +10,7 @@ enum { MAX_CARRIED = 64, MAX_TRIES = 8 };
 typedef struct Carried { const char *name; Value first; Type type; Level level; bool wide; } Carried;
 typedef struct Loop { Lower *l; const Stmt *s; const char *index; Range index_where; const Node *trips; Carried at[MAX_CARRIED]; unsigned n; } Loop;
 
-static Binding *binding_to_assign(Lower *l, const char *name) { return l->in_fn ? scope_find_here(l->scope, name) : scope_find(l->scope, name); }
+static Binding *binding_to_assign(Lower *l, const char *name) { return l->scope->in_fn ? scope_find_here(l->scope->names, name) : scope_find(l->scope->names, name); }
 
 static bool collect(Loop *c, const StmtList *list) {
   Lower *l = c->l;
@@ -54,7 +54,7 @@ static Names snapshot(Lower *l, const Names *scope) {
 static bool try_once(Loop *c, unsigned depth, const Node **results) {
   Lower *l = c->l;
   bool same = true;
-  unsigned before = l->scope->n;
+  unsigned before = l->scope->names->n;
   for (unsigned k = 0; k < c->n; k++) {
     Carried *x = &c->at[k];
     Binding *b = binding_to_assign(l, x->name);
@@ -74,9 +74,10 @@ static bool try_once(Loop *c, unsigned depth, const Node **results) {
     b->value = value_of(graph_node(l->graph, OP_CARRY, TYPE_I64, graph_scalar_space(l->graph), -1, (int32_t)(depth | (unsigned)level << 8), 0, NULL));
     b->set = true;
   }
-  l->scans = depth + 1;
+  Lexical inner;
+  scope_enter(l, &inner)->scans = depth + 1;
   lower_block(l, &c->s->body);
-  l->scans = depth;
+  scope_leave(l);
   for (unsigned k = 0; k < c->n; k++) {
     Carried *x = &c->at[k];
     Binding *b = binding_to_assign(l, x->name);
@@ -103,26 +104,26 @@ static bool try_once(Loop *c, unsigned depth, const Node **results) {
       if ((Level)results[k]->level > x->level) x->level = (Level)results[k]->level;
     }
   }
-  if (l->scope->n > before) l->scope->n = before;
+  if (l->scope->names->n > before) l->scope->names->n = before;
   return same;
 }
 
 static void run(Loop *c, bool reverse) {
   Lower *l = c->l;
-  unsigned depth = l->scans;
+  unsigned depth = l->scope->scans;
   const Node *results[MAX_CARRIED] = {0}, *args[MAX_CARRIED + 1];
   if (!collect(c, &c->s->body)) { poison_assigned(l, &c->s->body); return; }
   if (depth > 15) { lower_error(l, c->s->where, "scans nest too deeply"); poison_assigned(l, &c->s->body); return; }
-  Names *scope = l->scope, base = snapshot(l, scope);
+  Names *scope = l->scope->names, base = snapshot(l, scope);
   unsigned errors = diag_errors(l->diag);
-  for (unsigned tries = 0; tries < MAX_TRIES && !l->exhausted; tries++) {
+  for (unsigned tries = 0; tries < MAX_TRIES && !l->context->exhausted; tries++) {
     bool same = try_once(c, depth, results);
     if (same || diag_errors(l->diag) > errors) break;
   }
   *scope = base;
   bool good = diag_errors(l->diag) == errors;
   for (unsigned k = 0; k < c->n && good; k++) good = results[k] != NULL;
-  if (!good || l->exhausted) { poison_assigned(l, &c->s->body); return; }
+  if (!good || l->context->exhausted) { poison_assigned(l, &c->s->body); return; }
   args[0] = c->trips;
   for (unsigned k = 0; k < c->n; k++) args[k + 1] = node_spread(l, value_convert(l, c->at[k].first, c->at[k].type).node, space_of(l, &c->at[k]));
   graph_at(l->graph, c->s->where);
@@ -139,7 +140,7 @@ static void run(Loop *c, bool reverse) {
 }
 
 static bool outside_indices(Lower *l, const Stmt *s, const char *word) {
-  if (!l->ix || !l->ix->n) return true;
+  if (!l->scope->ix || !l->scope->ix->n) return true;
   lower_unsupported(l, s->where, arena_printf(l->arena, "%s in a fn that is called at indices", word));
   poison_assigned(l, &s->body);
   return false;
@@ -157,9 +158,10 @@ void lower_scan(Lower *l, const Stmt *s) {
     poison_assigned(l, &s->body);
     return;
   }
-  c.trips = limit ? index_limit(l, limit) : index_range(l, name, NULL, &s->body, NULL, NULL, sub->where);
+  bool poisoned = false;
+  c.trips = limit ? index_limit(l, limit) : index_range(l, name, NULL, &s->body, NULL, NULL, &poisoned);
   if (!c.trips) {
-    if (!limit && !l->range_poisoned) lower_error(l, c.index_where, "the range of index '%s' is not known; write '%s < n' where it is introduced", name, name);
+    if (!limit && !poisoned) lower_error(l, c.index_where, "the range of index '%s' is not known; write '%s < n' where it is introduced", name, name);
     poison_assigned(l, &s->body);
     return;
   }

@@ -7,8 +7,8 @@ static bool assigns_globals_only(Lower *l, const StmtList *list) {
   for (unsigned i = 0; i < list->n; i++) {
     const Stmt *s = list->at[i];
     if (s->kind == STMT_ASSIGN) {
-      const Binding *b = scope_find(l->scope, s->name.text);
-      const Operand *o = b && b->symbol->kind == SYMBOL_OPERAND ? &l->module->operands[b->symbol->index] : NULL;
+      const Binding *b = scope_find(l->scope->names, s->name.text);
+      const Operand *o = b && b->symbol->kind == SYMBOL_OPERAND ? &l->context->module->operands[b->symbol->index] : NULL;
       if (o && o->role == ROLE_STATE && o->scope == SCOPE_GLOBAL) continue;
       lower_error(l, s->name.where, "the block of 'skip if' may assign global states only");
       good = false;
@@ -26,15 +26,15 @@ static bool assigns_globals_only(Lower *l, const StmtList *list) {
 void lower_skip(Lower *l, const Stmt *s) {
   Value c = lower_condition(l, s->cond, "skip if");
   if (!c.node) return;
-  if (l->scans || l->in_fn || l->insert) { lower_error(l, s->where, "'skip if' stands directly in a rule or an entry"); return; }
-  if (l->has_param && c.node->level > LEVEL_GLOBAL) {
+  if (l->scope->scans || l->scope->in_fn || l->scope->insert) { lower_error(l, s->where, "'skip if' stands directly in a rule or an entry"); return; }
+  if (l->context->has_param && c.node->level > LEVEL_GLOBAL) {
     lower_error(l, s->cond->where, "'skip if' is for the whole call, this differs from item to item; use [all]");
     return;
   }
-  if (l->guard) c = value_of(bool_and(l, l->guard, c.node));
-  if (l->has_param && c.node->level > LEVEL_GLOBAL) { lower_error(l, s->where, "'skip if' stands under a condition that differs from item to item"); return; }
+  if (l->scope->guard) c = value_of(bool_and(l, l->scope->guard, c.node));
+  if (l->context->has_param && c.node->level > LEVEL_GLOBAL) { lower_error(l, s->where, "'skip if' stands under a condition that differs from item to item"); return; }
   if (!assigns_globals_only(l, &s->body)) return;
-  Names *scope = l->scope, *here = arena_alloc(l->arena, sizeof *here);
+  Names *scope = l->scope->names, *here = arena_alloc(l->arena, sizeof *here);
   *here = *scope;
   here->capacity = 0;
   here->at = arena_grow(l->arena, NULL, &here->capacity, scope->n + 1, sizeof *here->at);
@@ -42,15 +42,16 @@ void lower_skip(Lower *l, const Stmt *s) {
   for (unsigned i = 0; i < here->n; i++) {
     const Symbol *symbol = here->at[i].symbol;
     if (symbol->kind != SYMBOL_OPERAND) continue;
-    Role role = l->module->operands[symbol->index].role;
+    Role role = l->context->module->operands[symbol->index].role;
     if (role == ROLE_PARAM || role == ROLE_STATE) here->at[i].set = false;
   }
-  l->scope = here;
+  Lexical inner;
+  scope_enter(l, &inner)->names = here;
   lower_block(l, &s->body);
-  l->scope = scope;
+  scope_leave(l);
   Skip *skip = arena_alloc(l->arena, sizeof *skip);
-  *skip = (Skip){c.node, here, l->skips};
-  l->skips = skip;
+  *skip = (Skip){c.node, here, l->entry->skips};
+  l->entry->skips = skip;
   l->graph->skip = l->graph->skip ? graph_op2(l->graph, OP_OR, l->graph->skip, c.node) : c.node;
 }
 

@@ -25,13 +25,13 @@ static Value fit(Lower *l, const Binding *binding, Value v, const Expr *e) {
 
 static void assign(Lower *l, const Stmt *s) {
   const char *name = s->name.text;
-  Binding *binding = l->in_fn ? scope_find_here(l->scope, name) : scope_find(l->scope, name);
+  Binding *binding = l->scope->in_fn ? scope_find_here(l->scope->names, name) : scope_find(l->scope->names, name);
   Value v, target = binding && !s->has_subs ? binding_current(l, binding) : (Value){0};
-  const Space *statement = l->statement;
-  if (!s->has_subs) l->statement = target.node ? target.tensor ? value_space(l, &target) : NULL : l->has_param ? item_space(l) : NULL;
+  const Space *statement = l->scope->statement;
+  if (!s->has_subs) l->scope->statement = target.node ? target.tensor ? value_space(l, &target) : NULL : l->context->has_param ? item_space(l) : NULL;
   if (s->has_subs) {
     v = lower_indexed(l, s, binding);
-    binding = l->in_fn ? scope_find_here(l->scope, name) : scope_find(l->scope, name);
+    binding = l->scope->in_fn ? scope_find_here(l->scope->names, name) : scope_find(l->scope->names, name);
     if (!v.node && !binding) { name_poison(l, name, s->name.where); return; }
   } else if (s->op != OPER_NONE) {
     Value old = binding ? binding_value(l, binding, s->name.where) : name_value(l, name, s->name.where, false);
@@ -42,20 +42,20 @@ static void assign(Lower *l, const Stmt *s) {
     Value right = lower_expr(l, s->value);
     graph_at(l->graph, s->where);
     v = value_operate(l, s->op, s->op_where, old, right);
-    binding = l->in_fn ? scope_find_here(l->scope, name) : scope_find(l->scope, name);
-    l->statement = statement;
+    binding = l->scope->in_fn ? scope_find_here(l->scope->names, name) : scope_find(l->scope->names, name);
+    l->scope->statement = statement;
     if (!binding) { name_poison(l, name, s->name.where); return; }
   } else {
     v = lower_expr(l, s->value);
-    l->statement = statement;
-    binding = l->in_fn ? scope_find_here(l->scope, name) : scope_find(l->scope, name);      /* the expression may have added names */
+    l->scope->statement = statement;
+    binding = l->scope->in_fn ? scope_find_here(l->scope->names, name) : scope_find(l->scope->names, name);      /* the expression may have added names */
   }
   v.literal = false;
   v.operand = 0;
   v.name = name;
   if (!binding) {
-    bool is_free = l->in_fn ? strcmp(name, "t") : name_is_free(l, name, s->name.where);
-    if (!is_free && l->in_fn) lower_error(l, s->name.where, "'%s' is predeclared and cannot be assigned", name);
+    bool is_free = l->scope->in_fn ? strcmp(name, "t") : name_is_free(l, name, s->name.where);
+    if (!is_free && l->scope->in_fn) lower_error(l, s->name.where, "'%s' is predeclared and cannot be assigned", name);
     if (!is_free) return;
     binding = scope_add(l, symbol_new(l, name, SYMBOL_LOCAL, 0, s->name.where));
     symbol_set_once(l, binding->symbol);
@@ -64,12 +64,12 @@ static void assign(Lower *l, const Stmt *s) {
     return;
   } else if (binding->symbol->kind == SYMBOL_OPERAND) {
     if (binding->partial) { binding_value(l, binding, s->name.where); return; }
-    const Operand *o = &l->module->operands[binding->symbol->index];
+    const Operand *o = &l->context->module->operands[binding->symbol->index];
     bool written = o->role == ROLE_PARAM || o->role == ROLE_STATE || o->role == ROLE_OUT || o->role == ROLE_INOUT;
     v = written ? operand_fit(l, o, v, s->value) : fit(l, binding, v, s->value);
-    if (written && o->scope == SCOPE_GLOBAL && l->guard && l->guard->level > LEVEL_GLOBAL && v.node) {
-      if (lower_error(l, s->name.where, "'%s' is global, the condition at line %u differs from item to item", name, lower_line(l->guard_where)))
-        diag_note(l->diag, l->guard_where, "this condition");
+    if (written && o->scope == SCOPE_GLOBAL && l->scope->guard && l->scope->guard->level > LEVEL_GLOBAL && v.node) {
+      if (lower_error(l, s->name.where, "'%s' is global, the condition at line %u differs from item to item", name, lower_line(l->scope->guard_where)))
+        diag_note(l->diag, l->scope->guard_where, "this condition");
       v = (Value){0};
     }
   } else if (!binding->partial) {
@@ -142,33 +142,28 @@ static void add_partial(Lower *l, const Stmt *s, const Binding *from, bool missi
 }
 
 static void lower_if(Lower *l, const Stmt *s) {
-  const Node *guard = l->guard;
-  Range guard_where = l->guard_where;
-  Names base = snapshot(l, l->scope);
-  const View *view = l->view;
-  bool patterns = l->patterns;
-  unsigned n_patterns = l->n_patterns;
-  l->patterns = true;
-  l->n_patterns = 0;
+  Names *scope = l->scope->names, base = snapshot(l, scope);
+  Lexical when;
+  Patterns asked = {0};
+  scope_enter(l, &when)->patterns = &asked;
   Value c = lower_condition(l, s->cond, "if");
-  for (unsigned i = 0; i < l->n_patterns && c.node; i++) pattern_bind(l, l->pattern[i], bool_and(l, guard, c.node));
-  l->patterns = patterns;
-  l->n_patterns = n_patterns;
-  l->steps += 4*base.n;                                 /* a branch costs as much as there are names */
-  if (c.node) { l->guard = bool_and(l, guard, c.node); l->guard_where = s->cond->where; }
+  when.patterns = when.outer->patterns;
+  when.guard = bool_and(l, when.guard, c.node);
+  when.guard_where = c.node ? s->cond->where : when.guard_where;
+  for (unsigned i = 0; i < asked.n && c.node; i++) pattern_bind(l, asked.at[i], when.guard);
+  l->context->steps += 4*base.n;                        /* a branch costs as much as there are names */
   lower_block(l, &s->body);
-  scope_finish(l, l->scope, base.n);
-  Names then = *l->scope;
-  Names *scope = l->scope;
+  scope_finish(l, scope, base.n);
+  scope_leave(l);
+  Names then = *scope;
   *scope = snapshot(l, &base);
-  l->view = view;
   if (s->has_otherwise) {
-    if (c.node) l->guard = bool_and(l, guard, graph_op1(l->graph, OP_NOT, c.node));
+    scope_enter(l, &when);
+    if (c.node) { when.guard = bool_and(l, when.guard, graph_op1(l->graph, OP_NOT, c.node)); when.guard_where = s->cond->where; }
     lower_block(l, &s->otherwise);
     scope_finish(l, scope, base.n);
+    scope_leave(l);
   }
-  l->guard = guard;
-  l->guard_where = guard_where;
   Names otherwise = *scope;
   *scope = base;
   for (unsigned i = 0; i < base.n; i++) scope->at[i] = merge(l, s, c, &then.at[i], &otherwise.at[i]);
@@ -191,8 +186,8 @@ void scope_finish(Lower *l, const Names *scope, unsigned from) {
   for (unsigned i = from; i < scope->n; i++) {
     const Binding *b = &scope->at[i];
     if (b->symbol->kind != SYMBOL_OPERAND || b->partial) continue;
-    l->finals = arena_grow(l->arena, l->finals, &l->finals_capacity, l->n_finals + 1, sizeof *l->finals);
-    l->finals[l->n_finals++] = (Final){b->symbol, b->set ? b->value : (Value){0}, b->poison};
+    l->entry->finals = arena_grow(l->arena, l->entry->finals, &l->entry->finals_capacity, l->entry->n_finals + 1, sizeof *l->entry->finals);
+    l->entry->finals[l->entry->n_finals++] = (Final){b->symbol, b->set ? b->value : (Value){0}, b->poison};
   }
 }
 
@@ -215,7 +210,7 @@ static void numbers_of(Lower *l, const Expr *e, Numbers *out) {
       return;
     }
     if (e->kind == EXPR_CALL) for (unsigned i = 0; i < e->args.n; i++) numbers_of(l, e->args.at[i], out);
-    if (e->kind != EXPR_CALL && l->depth < LOWER_MAX_DEPTH) { l->depth++; numbers_of(l, e->a, out); l->depth--; }
+    if (e->kind != EXPR_CALL && l->context->depth < LOWER_MAX_DEPTH) { l->context->depth++; numbers_of(l, e->a, out); l->context->depth--; }
     if (e->kind == EXPR_CHAIN) for (unsigned i = 0; i < e->n_links; i++) numbers_of(l, e->links[i].operand, out);
   }
 }
@@ -225,7 +220,7 @@ static bool leaf_of_tensor(const Module *m, const Node *n) { return n->op == OP_
 void lower_require(Lower *l, const Stmt *s) {
   Value c = lower_condition(l, s->cond, "require");
   if (!c.node) return;
-  if (node_uses(l->graph, c.node, leaf_of_tensor, l->module)) {
+  if (node_uses(l->graph, c.node, leaf_of_tensor, l->context->module)) {
     lower_error(l, s->cond->where, "'require' is checked before anything is read: it may not depend on tensors");
     return;
   }
@@ -241,25 +236,26 @@ void lower_register_fns(Lower *l, const StmtList *list) {
   for (unsigned i = 0; i < list->n; i++) {
     const Stmt *s = list->at[i];
     if (s->kind != STMT_FN) continue;
-    l->declaring_fn = true;
-    bool is_free = name_is_free(l, s->fn->name.text, s->fn->name.where);
-    l->declaring_fn = false;
-    if (!is_free) continue;
+    if (!name_is_free(l, s->fn->name.text, s->fn->name.where)) continue;
+    if (builtin_find(s->fn->name.text)) {
+      lower_error(l, s->fn->name.where, "'%s' is a function of the language and cannot be a name", s->fn->name.text);
+      continue;
+    }
     names_check_parameters(l, s->fn);
     Binding *binding = scope_add(l, symbol_new(l, s->fn->name.text, SYMBOL_FN, 0, s->fn->name.where));
-    binding->value = (Value){.fn = s->fn, .home = l->scope};
+    binding->value = (Value){.fn = s->fn, .home = l->scope->names};
     binding->set = true;
   }
 }
 
 void lower_stmt(Lower *l, const Stmt *s) {
-  if (l->exhausted) return;
-  if (l->depth >= LOWER_MAX_DEPTH) {
+  if (l->context->exhausted) return;
+  if (l->context->depth >= LOWER_MAX_DEPTH) {
     lower_error(l, s->where, "this nests too deeply");
-    l->exhausted = true;
+    l->context->exhausted = true;
     return;
   }
-  l->depth++;
+  l->context->depth++;
   graph_at(l->graph, s->where);
   switch (s->kind) {
     case STMT_DECL: declare(l, s); break;
@@ -271,10 +267,10 @@ void lower_stmt(Lower *l, const Stmt *s) {
     case STMT_SKIP: lower_skip(l, s); break;
     case STMT_APPLY: lower_apply(l, s); break;
     case STMT_BACKWARD: break;                          /* when the rule ends: lower_backward */
-    case STMT_ENTRY: if (l->insert) lower_error(l, l->insert->stmt->name.where, "applying a rule with an entry is not supported yet"); break;
+    case STMT_ENTRY: if (l->scope->insert) lower_error(l, l->scope->insert->stmt->name.where, "applying a rule with an entry is not supported yet"); break;
     case STMT_FN: break;                                /* known since the rule began */
   }
-  l->depth--;
+  l->context->depth--;
 }
 
 void lower_block(Lower *l, const StmtList *list) {

@@ -9,20 +9,20 @@
 
 static void memo_start(Lower *l) {
   unsigned n = l->graph->n_nodes;
-  if (n > l->moved_n) {
+  if (n > l->context->memo.n) {
     n += n/2 + 64;
-    l->moved = arena_array(l->arena, n, sizeof *l->moved);
-    l->moved_by = arena_array(l->arena, n, sizeof *l->moved_by);
-    l->moved_n = n;
-    l->moves = 0;
+    l->context->memo.to = arena_array(l->arena, n, sizeof *l->context->memo.to);
+    l->context->memo.by = arena_array(l->arena, n, sizeof *l->context->memo.by);
+    l->context->memo.n = n;
+    l->context->memo.walk = 0;
   }
-  l->moves++;
+  l->context->memo.walk++;
 }
 
-static bool memo_has(const Lower *l, const Node *n) { return n->id < l->moved_n && l->moved_by[n->id] == l->moves; }
+static bool memo_has(const Lower *l, const Node *n) { return n->id < l->context->memo.n && l->context->memo.by[n->id] == l->context->memo.walk; }
 
 static const Node *memo_set(Lower *l, const Node *n, const Node *to) {
-  if (n->id < l->moved_n) { l->moved_by[n->id] = l->moves; l->moved[n->id] = to; }
+  if (n->id < l->context->memo.n) { l->context->memo.by[n->id] = l->context->memo.walk; l->context->memo.to[n->id] = to; }
   return to;
 }
 
@@ -45,7 +45,7 @@ static const Space *space_of(Lower *l, const Space *to, unsigned n, const Node *
 static const Node *read_at(Lower *l, const Node *read, const Space *to, unsigned n_index, const Node *const *index) {
   const Node *args[LOWER_MAX_AXES + 2];
   unsigned guards = read->aux == 1, n = 0;
-  bool whole = l->module->operands[read->imm].item_shape && n_index == 1 && item_index(l, index[0]);
+  bool whole = l->context->module->operands[read->imm].item_shape && n_index == 1 && item_index(l, index[0]);
   for (unsigned k = 0; k < n_index && !whole; k++) args[n++] = index[k];
   for (unsigned k = 0; k < guards; k++) args[n++] = read->args[read->n_args - 1];
   return graph_node(l->graph, OP_READ, (Type)read->type, whole ? index[0]->space : space_of(l, to, n_index, index), read->imm, read->aux, n, args);
@@ -79,15 +79,15 @@ static const Node *move_args(Move *m, const Node *n, unsigned first) {
 static const Node *move(Move *m, const Node *n) {
   Lower *l = m->l;
   if (!n->space->rank) return n;
-  if (memo_has(l, n)) return l->moved[n->id];
-  if (l->depth >= LOWER_MAX_DEPTH || ++l->steps > LOWER_MAX_STEPS) { l->exhausted = true; lower_error(l, n->where, "this needs too many steps to compile"); return graph_const(l->graph, (Type)n->type, 0); }
-  l->depth++;
+  if (memo_has(l, n)) return l->context->memo.to[n->id];
+  if (l->context->depth >= LOWER_MAX_DEPTH || ++l->context->steps > LOWER_MAX_STEPS) { l->context->exhausted = true; lower_error(l, n->where, "this needs too many steps to compile"); return graph_const(l->graph, (Type)n->type, 0); }
+  l->context->depth++;
   const Node *made;
   if (!pointwise(n)) made = map_at(l, n, m->to, m->from->rank, m->index);
   else if (n->op == OP_INDEX) made = m->index[n->imm];
   else if (n->op == OP_READ && n->n_args == (unsigned)(n->aux == 1)) made = read_at(l, n, m->to, m->from->rank, m->index);
   else made = move_args(m, n, n->op == OP_MAP ? 1 : 0);
-  l->depth--;
+  l->context->depth--;
   return memo_set(l, n, made);
 }
 
@@ -99,7 +99,7 @@ const Node *node_move(Lower *l, const Node *n, const Space *to, const Node *cons
   }
   memo_start(l);
   Move m = {l, n->space, to, index};
-  for (const View *v = l->views; v; v = v->next)                          /* a flat position that is taken apart and put together again */
+  for (const View *v = l->entry->views; v; v = v->next)                          /* a flat position that is taken apart and put together again */
     if (v->space == n->space && is_item_space(l, to) && v->flat->space->rank) memo_set(l, v->flat, index_node(l, to, 0));
   return move(&m, n);
 }
@@ -123,7 +123,7 @@ const Node *node_at(Lower *l, const Node *n, const Space *of, const Space *to, c
     all = all && inside && !(used >> index[k]->imm & 1);                  /* the same elements in another order: nothing is computed twice */
     if (inside) used |= 1u << index[k]->imm;
   }
-  for (const View *v = l->views; v && !inside && count == 1; v = v->next) inside = all = index[0] == v->flat && to == v->space && is_item_space(l, of);
+  for (const View *v = l->entry->views; v && !inside && count == 1; v = v->next) inside = all = index[0] == v->flat && to == v->space && is_item_space(l, of);
   return inside && (all || cheap) ? node_move(l, n, to, index) : map_at(l, n, to, count, index);
 }
 
@@ -131,13 +131,13 @@ const Node *node_at(Lower *l, const Node *n, const Space *of, const Space *to, c
 
 static unsigned axes(Lower *l, const Node *n, const Space *s) {
   if (!n->space->rank) return 0;
-  if (memo_has(l, n)) return (unsigned)(uintptr_t)l->moved[n->id];
+  if (memo_has(l, n)) return (unsigned)(uintptr_t)l->context->memo.to[n->id];
   unsigned mask = 0, all = (1u << s->rank) - 1;
-  l->depth++;
+  l->context->depth++;
   if (n->op == OP_INDEX) mask = 1u << n->imm;
-  else if (!pointwise(n) || (n->op == OP_READ && n->n_args == (unsigned)(n->aux == 1)) || l->depth > LOWER_MAX_DEPTH) mask = all;
+  else if (!pointwise(n) || (n->op == OP_READ && n->n_args == (unsigned)(n->aux == 1)) || l->context->depth > LOWER_MAX_DEPTH) mask = all;
   else for (unsigned k = n->op == OP_MAP; k < n->n_args && mask != all; k++) mask |= axes(l, n->args[k], s);
-  l->depth--;
+  l->context->depth--;
   memo_set(l, n, (const Node *)(uintptr_t)mask);
   return mask;
 }
@@ -170,4 +170,4 @@ const Node *node_spread(Lower *l, const Node *n, const Space *s) {
 
 static bool leaf_of_tensor(const Module *m, const Node *n) { return n->op == OP_READ; }
 
-bool node_reads_data(Lower *l, const Node *n) { return node_uses(l->graph, n, leaf_of_tensor, l->module); }
+bool node_reads_data(Lower *l, const Node *n) { return node_uses(l->graph, n, leaf_of_tensor, l->context->module); }

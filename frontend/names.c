@@ -2,6 +2,14 @@
 #include <string.h>
 #include "frontend/lower.h"
 
+Lexical *scope_enter(Lower *l, Lexical *inner) {
+  *inner = *l->scope;
+  inner->outer = l->scope;
+  return l->scope = inner;
+}
+
+void scope_leave(Lower *l) { l->scope = l->scope->outer; }
+
 Names *scope_new(Lower *l, Names *outer) {
   Names *scope = arena_alloc(l->arena, sizeof *scope);
   scope->outer = outer;
@@ -11,17 +19,17 @@ Names *scope_new(Lower *l, Names *outer) {
 Symbol *symbol_new(Lower *l, const char *name, SymbolKind kind, unsigned index, Range where) {
   Symbol *symbol = arena_alloc(l->arena, sizeof *symbol);
   *symbol = (Symbol){.name = name, .kind = kind, .index = index, .where = where};
-  if (l->insert || l->in_fn) return symbol;
-  l->symbols = arena_grow(l->arena, l->symbols, &l->symbols_capacity, l->n_symbols + 1, sizeof *l->symbols);
-  l->symbols[l->n_symbols++] = symbol;
+  if (l->scope->insert || l->scope->in_fn) return symbol;
+  l->context->symbols = arena_grow(l->arena, l->context->symbols, &l->context->symbols_capacity, l->context->n_symbols + 1, sizeof *l->context->symbols);
+  l->context->symbols[l->context->n_symbols++] = symbol;
   return symbol;
 }
 
 Binding *scope_add(Lower *l, Symbol *symbol) {
-  Names *scope = l->scope;
+  Names *scope = l->scope->names;
   if (scope->n >= LOWER_MAX_NAMES) {
     lower_error(l, symbol->where, "more than %d names in one rule", LOWER_MAX_NAMES);
-    l->exhausted = true;
+    l->context->exhausted = true;
     scope->n = LOWER_MAX_NAMES - 1;
   }
   scope->at = arena_grow(l->arena, scope->at, &scope->capacity, scope->n + 1, sizeof *scope->at);
@@ -45,8 +53,8 @@ Binding *scope_find(Names *scope, const char *name) {
 /* Names of a file are seen by every file of the set; the file compiled is the first. */
 #define FILE_LOOKUP(function, Kind, list, count) \
   const Kind *function(Lower *l, const char *name) { \
-    for (unsigned f = 0; f < l->files->n; f++) { \
-      const File *file = l->files->files[f]; \
+    for (unsigned f = 0; f < l->context->files->n; f++) { \
+      const File *file = l->context->files->files[f]; \
       for (unsigned i = 0; i < file->count; i++) if (!strcmp(file->list[i]->name.text, name)) return file->list[i]; \
     } \
     return NULL; \
@@ -58,7 +66,7 @@ FILE_LOOKUP(file_const, Const, consts, n_consts)
 const char *symbol_word(const Lower *l, const Symbol *symbol) {
   switch (symbol->kind) {
     case SYMBOL_HYPER: return "hyper-parameter";
-    case SYMBOL_OPERAND: return role_name(l->module->operands[symbol->index].role);
+    case SYMBOL_OPERAND: return role_name(l->context->module->operands[symbol->index].role);
     case SYMBOL_FN: return "fn";
     case SYMBOL_SIZE: return "size";
     case SYMBOL_PARAMETER: return "fn parameter";
@@ -74,13 +82,13 @@ const char *symbol_article(const Lower *l, const Symbol *symbol) {
 /* Everything a name could have meant here. */
 static const char *suggest(Lower *l, const char *name, bool functions_only) {
   size_t room = 256, n = 0;
-  for (const Names *s = l->scope; s; s = s->outer) room += s->n;
-  for (unsigned f = 0; f < l->files->n; f++) room += l->files->files[f]->n_fns + l->files->files[f]->n_consts;
+  for (const Names *s = l->scope->names; s; s = s->outer) room += s->n;
+  for (unsigned f = 0; f < l->context->files->n; f++) room += l->context->files->files[f]->n_fns + l->context->files->files[f]->n_consts;
   const char **names = arena_array(l->arena, room, sizeof *names);
-  for (const Names *s = l->scope; s; s = s->outer)
+  for (const Names *s = l->scope->names; s; s = s->outer)
     for (unsigned i = 0; i < s->n; i++) if (!functions_only || s->at[i].symbol->kind == SYMBOL_FN) names[n++] = s->at[i].symbol->name;
-  for (unsigned f = 0; f < l->files->n; f++) {
-    const File *file = l->files->files[f];
+  for (unsigned f = 0; f < l->context->files->n; f++) {
+    const File *file = l->context->files->files[f];
     for (unsigned i = 0; i < file->n_fns; i++) names[n++] = file->fns[i]->name.text;
     if (!functions_only) for (unsigned i = 0; i < file->n_consts; i++) names[n++] = file->consts[i]->name.text;
   }
@@ -89,14 +97,14 @@ static const char *suggest(Lower *l, const char *name, bool functions_only) {
 }
 
 static bool known_unknown(Lower *l, const char *name) {
-  for (unsigned i = 0; i < l->n_unknown; i++) if (!strcmp(l->unknown[i], name)) return true;
-  l->unknown = arena_grow(l->arena, l->unknown, &l->unknown_capacity, l->n_unknown + 1, sizeof *l->unknown);
-  l->unknown[l->n_unknown++] = name;
+  for (unsigned i = 0; i < l->context->n_unknown; i++) if (!strcmp(l->context->unknown[i], name)) return true;
+  l->context->unknown = arena_grow(l->arena, l->context->unknown, &l->context->unknown_capacity, l->context->n_unknown + 1, sizeof *l->context->unknown);
+  l->context->unknown[l->context->n_unknown++] = name;
   return false;
 }
 
 void name_poison(Lower *l, const char *name, Range where) {
-  Binding *binding = scope_find(l->scope, name);
+  Binding *binding = scope_find(l->scope->names, name);
   if (!binding) {
     Symbol *symbol = symbol_new(l, name, SYMBOL_LOCAL, 0, where);
     symbol->poisoned = true;
@@ -110,15 +118,15 @@ void name_poison(Lower *l, const char *name, Range where) {
 /* An element value over the indices around, where more are in scope now. */
 static Value value_lifted(Lower *l, Value v) {
   const Node *index[LOWER_MAX_AXES];
-  for (unsigned k = 0; k < v.node->space->rank && k < l->ix->n; k++) index[k] = index_node(l, l->ix->space, k);
-  if (v.node->space->rank > l->ix->n) return (Value){0};
+  for (unsigned k = 0; k < v.node->space->rank && k < l->scope->ix->n; k++) index[k] = index_node(l, l->scope->ix->space, k);
+  if (v.node->space->rank > l->scope->ix->n) return (Value){0};
   if (v.product) {
     Factors *f = arena_alloc(l->arena, sizeof *f + v.product->n*sizeof *f->at);
     *f = (Factors){.n = v.product->n};
-    for (unsigned k = 0; k < f->n; k++) f->at[k] = (Factor){node_move(l, v.product->at[k].node, l->ix->space, index), v.product->at[k].opaque};
+    for (unsigned k = 0; k < f->n; k++) f->at[k] = (Factor){node_move(l, v.product->at[k].node, l->scope->ix->space, index), v.product->at[k].opaque};
     v.product = f;
   }
-  v.node = node_move(l, v.node, l->ix->space, index);
+  v.node = node_move(l, v.node, l->scope->ix->space, index);
   return v;
 }
 
@@ -128,18 +136,18 @@ Value binding_current(Lower *l, const Binding *binding) {
   Value value = binding->value;
   if (!binding->set && symbol->kind == SYMBOL_OPERAND) value = operand_at_entry(l, symbol);
   if (!binding->set && symbol->kind == SYMBOL_HYPER) {
-    const Hyper *hyper = &l->module->hypers[symbol->index];
+    const Hyper *hyper = &l->context->module->hypers[symbol->index];
     value = hyper->is_const ? value_of(graph_const(l->graph, hyper->type, hyper->value)) : hyper_value(l, symbol->index);
   }
   if (!binding->set && symbol->kind == SYMBOL_SIZE) value = size_value(l, symbol, symbol->where);
   if (symbol->kind == SYMBOL_OPERAND) value.operand = symbol->index + 1;
-  if (value.tensor && symbol->kind == SYMBOL_OPERAND) { value.shape = symbol->shape ? symbol->shape : l->param_shape; value.name = symbol->name; }
+  if (value.tensor && symbol->kind == SYMBOL_OPERAND) { value.shape = symbol->shape ? symbol->shape : l->context->param_shape; value.name = symbol->name; }
   if (value.tensor && symbol->kind != SYMBOL_OPERAND && !value.name) value.name = symbol->name;
   if (symbol->kind == SYMBOL_LOCAL) {
     value.opaque = !symbol->once;
     if (value.opaque) value.product = NULL;
   }
-  if (value.node && value.node->space->rank && !value.tensor && l->ix && value.node->space != l->ix->space) value = value_lifted(l, value);
+  if (value.node && value.node->space->rank && !value.tensor && l->scope->ix && value.node->space != l->scope->ix->space) value = value_lifted(l, value);
   return value;
 }
 
@@ -158,8 +166,8 @@ Value binding_value(Lower *l, Binding *binding, Range use) {
 }
 
 static Value step_value(Lower *l, Range where) {
-  if (l->step.node) return l->step;
-  if (!l->has_step) {
+  if (l->scope->step.node) return l->scope->step;
+  if (!l->context->has_step) {
     lower_error(l, where, "'t' counts the steps of a rule with param or state");
     return (Value){0};
   }
@@ -167,9 +175,9 @@ static Value step_value(Lower *l, Range where) {
 }
 
 Value name_value(Lower *l, const char *name, Range where, bool as_function) {
-  int index = index_find(l->ix, name);
-  if (index >= 0) return value_of(index_node(l, l->ix->space, (unsigned)index));
-  Binding *binding = scope_find(l->scope, name);
+  int index = index_find(l->scope->ix, name);
+  if (index >= 0) return value_of(index_node(l, l->scope->ix->space, (unsigned)index));
+  Binding *binding = scope_find(l->scope->names, name);
   if (binding) return binding_value(l, binding, where);
   if (!strcmp(name, "t")) return step_value(l, where);
   const Const *constant = file_const(l, name);
@@ -180,7 +188,7 @@ Value name_value(Lower *l, const char *name, Range where, bool as_function) {
   if (builtin) return (Value){.builtin = builtin};
   if (!known_unknown(l, name)) {
     const char *nearest = suggest(l, name, as_function), *what = as_function ? "function" : "name";
-    Binding *meant = nearest ? scope_find(l->scope, nearest) : NULL;
+    Binding *meant = nearest ? scope_find(l->scope->names, nearest) : NULL;
     if (meant) meant->symbol->used = true;              /* no second complaint about the same slip */
     if (as_function && !strcmp(name, "pow")) lower_error(l, where, "unknown function 'pow'; a power is written x^y");
     else if (nearest) { if (lower_error(l, where, "unknown %s '%s'; did you mean '%s'?", what, name, nearest)) diag_fix(l->diag, nearest); }
@@ -190,16 +198,14 @@ Value name_value(Lower *l, const char *name, Range where, bool as_function) {
 }
 
 bool name_is_free(Lower *l, const char *name, Range where) {
-  Binding *binding = scope_find(l->scope, name);
+  Binding *binding = scope_find(l->scope->names, name);
   if (binding) {
     if (binding->poison && binding->symbol->poisoned) return true;
     if (binding->partial) return true;
     if (lower_error(l, where, "'%s' is declared twice", name)) diag_note(l->diag, binding->symbol->where, "first declared here");
     return false;
   }
-  if ((!strcmp(name, "t") && l->has_step) || !strcmp(name, "all")) { lower_error(l, where, "'%s' is predeclared", name); return false; }
-  if (!l->declaring_fn) return true;
-  if (builtin_find(name)) { lower_error(l, where, "'%s' is a function of the language and cannot be a name", name); return false; }
+  if ((!strcmp(name, "t") && l->context->has_step) || !strcmp(name, "all")) { lower_error(l, where, "'%s' is predeclared", name); return false; }
   return true;
 }
 
@@ -213,22 +219,22 @@ void names_check_parameters(Lower *l, const Fn *fn) {
 }
 
 void names_warn_unused(Lower *l) {
-  if (!l->options->warnings || l->n_symbols > 4*LOWER_MAX_NAMES) return;
-  const char **names = arena_array(l->arena, l->n_symbols, sizeof *names);
-  for (unsigned i = 0; i < l->n_symbols; i++) {
-    Symbol *symbol = l->symbols[i];
+  if (!l->context->options->warnings || l->context->n_symbols > 4*LOWER_MAX_NAMES) return;
+  const char **names = arena_array(l->arena, l->context->n_symbols, sizeof *names);
+  for (unsigned i = 0; i < l->context->n_symbols; i++) {
+    Symbol *symbol = l->context->symbols[i];
     if (symbol->used || symbol->poisoned || (symbol->kind != SYMBOL_LOCAL && symbol->kind != SYMBOL_HYPER)) continue;
     bool elsewhere = false;                            /* both branches of an `if` may make a value that is used after it */
     unsigned n = 0;
-    for (unsigned k = 0; k < l->n_symbols; k++) {
-      bool same = !strcmp(l->symbols[k]->name, symbol->name);
-      elsewhere |= same && l->symbols[k]->used;
-      if (!same) names[n++] = l->symbols[k]->name;
+    for (unsigned k = 0; k < l->context->n_symbols; k++) {
+      bool same = !strcmp(l->context->symbols[k]->name, symbol->name);
+      elsewhere |= same && l->context->symbols[k]->used;
+      if (!same) names[n++] = l->context->symbols[k]->name;
     }
     if (elsewhere) continue;
     const char *nearest = symbol->kind == SYMBOL_LOCAL ? diag_suggest(symbol->name, names, n) : NULL;
     const Symbol *meant = NULL;
-    for (unsigned k = 0; nearest && k < l->n_symbols && !meant; k++) if (!strcmp(l->symbols[k]->name, nearest)) meant = l->symbols[k];
+    for (unsigned k = 0; nearest && k < l->context->n_symbols && !meant; k++) if (!strcmp(l->context->symbols[k]->name, nearest)) meant = l->context->symbols[k];
     if (meant) {
       diag_warning(l->diag, symbol->where, "'%s' is never used; did you mean the %s '%s'?", symbol->name, symbol_word(l, meant), nearest);
       diag_fix(l->diag, nearest);

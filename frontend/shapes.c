@@ -25,7 +25,7 @@ const char *shape_text(Lower *l, const Shape *s) {
 }
 
 const char *shape_of_item(Lower *l) {
-  return l->param_shape ? arena_printf(l->arena, "shape %s", shape_text(l, l->param_shape)) : arena_printf(l->arena, "the shape of %s", l->param_name);
+  return l->context->param_shape ? arena_printf(l->arena, "shape %s", shape_text(l, l->context->param_shape)) : arena_printf(l->arena, "the shape of %s", l->context->param_name);
 }
 
 const char *shape_of_value(Lower *l, const Value *v) {

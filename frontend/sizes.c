@@ -5,7 +5,7 @@
 /* --- what is declared, before the walk ----------------------------------------------------------------------------------------------- */
 
 int operand_reserved(const Lower *l, const Decl *d) {
-  for (unsigned i = 0; i < l->n_reserved; i++) if (l->reserved[i].decl == d) return (int)l->reserved[i].operand;
+  for (unsigned i = 0; i < l->context->n_reserved; i++) if (l->context->reserved[i].decl == d) return (int)l->context->reserved[i].operand;
   return -1;
 }
 
@@ -20,22 +20,22 @@ static bool same_text(Range a, Range b) {
 }
 
 bool shape_is_items(Lower *l, const Shape *s) {
-  return l->has_param && (s == l->param_shape || (l->param_shape && s && s->n && same_text(s->where, l->param_shape->where)));
+  return l->context->has_param && (s == l->context->param_shape || (l->context->param_shape && s && s->n && same_text(s->where, l->context->param_shape->where)));
 }
 
 static const char *bare(const Dim *d) { return d->flat ? d->flat : !d->ellipsis && d->expr->kind == EXPR_NAME ? d->expr->name : NULL; }
 
 static void define(Lower *l, const char *name, unsigned operand, const Shape *shape, unsigned dim, bool item, const StmtList *body) {
-  if (scope_find(l->scope, name) || count_assignments(body, name)) return;
-  l->sizes = arena_grow(l->arena, l->sizes, &l->sizes_capacity, l->n_sizes + 1, sizeof *l->sizes);
-  l->sizes[l->n_sizes] = (SizeDef){name, operand, shape, dim, item, false, shape->at[dim].where};
-  scope_add(l, symbol_new(l, name, SYMBOL_SIZE, l->n_sizes++, shape->at[dim].where));
+  if (scope_find(l->scope->names, name) || count_assignments(body, name)) return;
+  l->context->sizes = arena_grow(l->arena, l->context->sizes, &l->context->sizes_capacity, l->context->n_sizes + 1, sizeof *l->context->sizes);
+  l->context->sizes[l->context->n_sizes] = (SizeDef){name, operand, shape, dim, item, false, shape->at[dim].where};
+  scope_add(l, symbol_new(l, name, SYMBOL_SIZE, l->context->n_sizes++, shape->at[dim].where));
 }
 
 /* The one name without a value in `S + 1`, `2*H`. */
 static void unknown_in(Lower *l, const Expr *e, const char **name, unsigned *n) {
   if (!e) return;
-  if (e->kind == EXPR_NAME && !scope_find(l->scope, e->name)) { *name = e->name; ++*n; }
+  if (e->kind == EXPR_NAME && !scope_find(l->scope->names, e->name)) { *name = e->name; ++*n; }
   if (e->kind != EXPR_BINARY) return;
   unknown_in(l, e->a, name, n);
   unknown_in(l, e->b, name, n);
@@ -46,27 +46,25 @@ static bool solvable(const Expr *e) {
 }
 
 void sizes_reserve(Lower *l, const StmtList *body) {
-  Module *m = l->module;
-  unsigned first = m->n_operands;
-  (void)first;
+  Module *m = l->context->module;
   for (int pass = 0; pass < 3; pass++)
     for (unsigned i = 0; i < body->n; i++) {
       const Stmt *s = body->at[i];
       if (s->kind != STMT_DECL) continue;
       for (unsigned k = 0; k < s->decls.n; k++) {
         const Decl *d = &s->decls.at[k];
-        bool tensor = s->scope == SCOPE_TENSOR, items = tensor && l->has_param && (!d->shape || shape_is_items(l, d->shape));
+        bool tensor = s->scope == SCOPE_TENSOR, items = tensor && l->context->has_param && (!d->shape || shape_is_items(l, d->shape));
         if (pass == 0) {
-          m->operands = arena_grow(l->arena, m->operands, &l->operands_capacity, m->n_operands + 1, sizeof *m->operands);
+          m->operands = arena_grow(l->arena, m->operands, &l->context->operands_capacity, m->n_operands + 1, sizeof *m->operands);
           m->operands[m->n_operands] = (Operand){.name = d->name, .external = d->external, .role = s->role, .scope = s->scope, .storage = tensor ? TYPE_F32 : TYPE_F64,
-            .entry = l->entry, .item_shape = items, .where = d->where};
-          l->reserved = arena_grow(l->arena, l->reserved, &l->reserved_capacity, l->n_reserved + 1, sizeof *l->reserved);
-          l->reserved[l->n_reserved++] = (Reserved){d, m->n_operands++};
+            .entry = l->entry->name, .item_shape = items, .where = d->where};
+          l->context->reserved = arena_grow(l->arena, l->context->reserved, &l->context->reserved_capacity, l->context->n_reserved + 1, sizeof *l->context->reserved);
+          l->context->reserved[l->context->n_reserved++] = (Reserved){d, m->n_operands++};
           continue;
         }
         if (!d->shape || s->role == ROLE_STATE) continue;
         unsigned operand = (unsigned)operand_reserved(l, d);
-        if (items) operand = l->param;
+        if (items) operand = l->context->param;
         for (unsigned a = 0; a < d->shape->n; a++) {
           const Dim *dim = &d->shape->at[a];
           const char *name = bare(dim);
@@ -107,13 +105,13 @@ static bool mentions(const Expr *e, const char *name) {
 }
 
 Value size_value(Lower *l, const Symbol *symbol, Range use) {
-  SizeDef *d = &l->sizes[symbol->index];
+  SizeDef *d = &l->context->sizes[symbol->index];
   const Node *x = dim_extent(l, d->operand, d->item, d->shape, d->dim);
   const Expr *e = d->shape->at[d->dim].expr;
   if (!e || e->kind == EXPR_NAME) return value_of(x);
   if (d->solving) { lower_error(l, use, "size '%s' cannot be solved from [%s]", d->name, lower_text(l, e->where)); return (Value){0}; }
-  Indices *ix = l->ix;
-  l->ix = NULL;
+  Indices *ix = l->scope->ix;
+  l->scope->ix = NULL;
   d->solving = true;
   while (x && e->kind == EXPR_BINARY) {
     bool left = mentions(e->a, d->name);
@@ -124,8 +122,8 @@ Value size_value(Lower *l, const Symbol *symbol, Range use) {
     else x = graph_op2(l->graph, OP_IDIV, x, known);
     e = left ? e->a : e->b;
   }
-  l->sizes[symbol->index].solving = false;
-  l->ix = ix;
+  l->context->sizes[symbol->index].solving = false;
+  l->scope->ix = ix;
   return x ? value_of(x) : (Value){0};
 }
 
@@ -149,8 +147,8 @@ static const Node *written_extent(Lower *l, unsigned operand, const Shape *shape
   if (d->ellipsis) {
     const View *view = view_here(l);
     for (unsigned a = 0; view && view->shape && a < view->shape->n; a++) if (view->shape->at[a].ellipsis) return view->space->extent[a];
-    if (l->ellipsis) return l->ellipsis;
-    if (callers) return l->ellipsis = dim_extent(l, operand, false, shape, k);
+    if (l->entry->ellipsis) return l->entry->ellipsis;
+    if (callers) return l->entry->ellipsis = dim_extent(l, operand, false, shape, k);
     lower_error(l, d->where, "'...' stands for axes that the param's pattern matches with '...'");
     return NULL;
   }
@@ -161,7 +159,7 @@ static const Node *written_extent(Lower *l, unsigned operand, const Shape *shape
     return NULL;
   }
   const Node *n = index_limit(l, d->expr);
-  if (n && node_uses(l->graph, n, leaf_of_call, l->module)) {
+  if (n && node_uses(l->graph, n, leaf_of_call, l->context->module)) {
     lower_error(l, d->where, "the size of an axis may depend on sizes, hyper-parameters and 'in scalar' only");
     return NULL;
   }
@@ -169,17 +167,17 @@ static const Node *written_extent(Lower *l, unsigned operand, const Shape *shape
 }
 
 static bool gives(Lower *l, unsigned operand, const Shape *shape, unsigned dim) {
-  for (unsigned i = 0; i < l->n_sizes; i++)
-    if (l->sizes[i].operand == operand && l->sizes[i].shape == shape && l->sizes[i].dim == dim) return true;
+  for (unsigned i = 0; i < l->context->n_sizes; i++)
+    if (l->context->sizes[i].operand == operand && l->context->sizes[i].shape == shape && l->context->sizes[i].dim == dim) return true;
   return false;
 }
 
 bool shape_declare(Lower *l, unsigned operand, const Shape *shape, bool callers, Range where) {
-  Module *m = l->module;
+  Module *m = l->context->module;
   const Node *extent[LOWER_MAX_AXES], *absent = NULL;
   bool items = m->operands[operand].item_shape, open = false;
   if (shape->n > LOWER_MAX_AXES) { lower_error(l, shape->where, "more than %d axes", LOWER_MAX_AXES); return false; }
-  unsigned subject = items ? l->param : operand;
+  unsigned subject = items ? l->context->param : operand;
   for (unsigned k = 0; k < shape->n; k++) {
     open |= shape->at[k].ellipsis || shape->at[k].flat;
     extent[k] = items ? dim_extent(l, subject, true, shape, k) : written_extent(l, operand, shape, k, callers);
@@ -187,7 +185,7 @@ bool shape_declare(Lower *l, unsigned operand, const Shape *shape, bool callers,
   }
   bool may_lack = m->operands[operand].optional || m->operands[operand].role == ROLE_OUT;
   if (callers && may_lack) absent = graph_op1(l->graph, OP_NOT, graph_node(l->graph, OP_PRESENT, TYPE_BOOL, graph_scalar_space(l->graph), operand, 0, 0, NULL));
-  if (callers && shape->n && !(open && shape->n == 1) && (!items || operand == l->param)) {
+  if (callers && shape->n && !(open && shape->n == 1) && (!items || operand == l->context->param)) {
     const Node *rank = size_node(l, subject, -2), *n = graph_i64(l->graph, (int64_t)shape->n - open);
     const char *text = arena_printf(l->arena, "%s has {} axes, %s wants {}", m->operands[operand].name, shape_text(l, shape));
     require(l, absent, graph_op2(l->graph, open ? OP_GE : OP_EQ, rank, n), text, rank, arena_printf(l->arena, "rank(%s)", m->operands[operand].name), n, shape_text(l, shape));
@@ -201,10 +199,10 @@ bool shape_declare(Lower *l, unsigned operand, const Shape *shape, bool callers,
     const char *text = d->ellipsis ? "..." : lower_text(l, d->where), *axis = arena_printf(l->arena, "axis %u of %s", k, m->operands[operand].name);
     require(l, absent, graph_op2(l->graph, OP_EQ, have, want), arena_printf(l->arena, "%s is {}, %s is {}", axis, text), have, axis, want, text);
     if (own)
-      for (unsigned i = 0; i < l->n_sizes; i++) {
-        if (l->sizes[i].operand != subject || l->sizes[i].shape != shape || l->sizes[i].dim != k) continue;
-        const Node *size = name_value(l, l->sizes[i].name, d->where, false).node;
-        if (size) require(l, absent, graph_op2(l->graph, OP_GE, size, graph_i64(l->graph, 0)), arena_printf(l->arena, "%s is {}, so %s is {}", axis, l->sizes[i].name), have, axis, size, l->sizes[i].name);
+      for (unsigned i = 0; i < l->context->n_sizes; i++) {
+        if (l->context->sizes[i].operand != subject || l->context->sizes[i].shape != shape || l->context->sizes[i].dim != k) continue;
+        const Node *size = name_value(l, l->context->sizes[i].name, d->where, false).node;
+        if (size) require(l, absent, graph_op2(l->graph, OP_GE, size, graph_i64(l->graph, 0)), arena_printf(l->arena, "%s is {}, so %s is {}", axis, l->context->sizes[i].name), have, axis, size, l->context->sizes[i].name);
       }
   }
   if (items) return true;
@@ -216,9 +214,9 @@ bool shape_declare(Lower *l, unsigned operand, const Shape *shape, bool callers,
 }
 
 const Space *operand_space_here(Lower *l, unsigned operand) {
-  const Operand *o = &l->module->operands[operand];
+  const Operand *o = &l->context->module->operands[operand];
   if (o->item_shape || !o->shape) return item_space(l);
   const Node *extent[LOWER_MAX_AXES];
-  for (unsigned k = 0; k < o->shape->rank; k++) extent[k] = node_transfer(l, l->module->shapes, o->shape->extent[k], l->graph);
+  for (unsigned k = 0; k < o->shape->rank; k++) extent[k] = node_transfer(l, l->context->module->shapes, o->shape->extent[k], l->graph);
   return graph_space(l->graph, o->shape->rank, extent);
 }

@@ -5,12 +5,12 @@
 void storage_declare(Lower *l, unsigned operand, const Storage *s, const Symbol *symbol) {
   if (!s->stochastic) return;
   unsigned drawn = 0;
-  for (unsigned i = 0; i < l->n_stochastic; i++) {
-    if (l->stochastic[i].operand == operand) return;                      /* declared in both branches of an `if` */
-    drawn += !l->stochastic[i].bits_from;
+  for (unsigned i = 0; i < l->context->n_stochastic; i++) {
+    if (l->context->stochastic[i].operand == operand) return;                      /* declared in both branches of an `if` */
+    drawn += !l->context->stochastic[i].bits_from;
   }
-  l->stochastic = arena_grow(l->arena, l->stochastic, &l->stochastic_capacity, l->n_stochastic + 1, sizeof *l->stochastic);
-  l->stochastic[l->n_stochastic++] = (Stochastic){operand, s->bits_from, 65535 - (int64_t)drawn, s->where, l->scope};
+  l->context->stochastic = arena_grow(l->arena, l->context->stochastic, &l->context->stochastic_capacity, l->context->n_stochastic + 1, sizeof *l->context->stochastic);
+  l->context->stochastic[l->context->n_stochastic++] = (Stochastic){operand, s->bits_from, 65535 - (int64_t)drawn, s->where, l->scope->names};
 }
 
 static const Node *i32(Lower *l, int64_t x) { return graph_const(l->graph, TYPE_I32, (Bits)(uint32_t)x); }
@@ -50,7 +50,7 @@ static const Node *random_for(Lower *l, const Stochastic *s, const Space *space)
     if (!b || b->symbol->kind != SYMBOL_OPERAND || b->poison) { lower_error(l, s->where, "'%s' is no operand that holds random bits", s->bits_from); return NULL; }
     Value v = operand_at_entry(l, b->symbol);
     if (!v.node || !value_is(&v, KIND_INT)) { lower_error(l, s->where, "'%s' is not an integer tensor", s->bits_from); return NULL; }
-    v = value_to_space(l, v, space, s->where, l->module->operands[s->operand].name);
+    v = value_to_space(l, v, space, s->where, l->context->module->operands[s->operand].name);
     if (!v.node) return NULL;
     bits = v.node;
   } else {
@@ -66,13 +66,13 @@ static const Node *random_for(Lower *l, const Stochastic *s, const Space *space)
 
 const Node *storage_round(Lower *l, unsigned operand, const Node *x) {
   const Stochastic *s = NULL;
-  for (unsigned i = 0; i < l->n_stochastic; i++) if (l->stochastic[i].operand == operand) s = &l->stochastic[i];
+  for (unsigned i = 0; i < l->context->n_stochastic; i++) if (l->context->stochastic[i].operand == operand) s = &l->context->stochastic[i];
   if (!s || x->type != TYPE_F32) return x;
   graph_at(l->graph, s->where);
   const Space *space = operand_space_here(l, operand);
   const Node *random = random_for(l, s, space);
   if (!random) return x;
   x = node_spread(l, x, space);
-  const Node *rounded = l->module->operands[operand].storage == TYPE_BF16 ? to_bf16(l, x, random) : to_f16(l, x, random);
+  const Node *rounded = l->context->module->operands[operand].storage == TYPE_BF16 ? to_bf16(l, x, random) : to_f16(l, x, random);
   return graph_select(l->graph, graph_op1(l->graph, OP_FINITE, x), rounded, x);
 }

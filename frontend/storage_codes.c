@@ -13,7 +13,7 @@ static const struct Map { const char *name; unsigned codes, decades; bool is_sig
 bool storage_is_codes(const Storage *s) { return s->type && *s->type == 'q'; }
 
 const Coded *coded_of(const Lower *l, unsigned operand) {
-  for (unsigned i = 0; i < l->n_coded; i++) if (l->coded[i].operand == operand) return &l->coded[i];
+  for (unsigned i = 0; i < l->context->n_coded; i++) if (l->context->coded[i].operand == operand) return &l->context->coded[i];
   return NULL;
 }
 
@@ -21,7 +21,7 @@ const Coded *coded_of(const Lower *l, unsigned operand) {
 const Space *coded_space(Lower *l, const Coded *c) {
   const Node *extent[LOWER_MAX_AXES];
   if (!c->shape) return item_space(l);
-  for (unsigned k = 0; k < c->shape->rank; k++) extent[k] = node_transfer(l, l->module->shapes, c->shape->extent[k], l->graph);
+  for (unsigned k = 0; k < c->shape->rank; k++) extent[k] = node_transfer(l, l->context->module->shapes, c->shape->extent[k], l->graph);
   return graph_space(l->graph, c->shape->rank, extent);
 }
 
@@ -58,7 +58,7 @@ static const Node *entry(Lower *l, const struct Map *m, const Node *code) {
 
 static const Node *read(Lower *l, unsigned operand, const Node *at, const Node *guard) {
   const Node *args[2] = {at, guard};
-  return graph_node(l->graph, OP_READ, type_arithmetic(l->module->operands[operand].storage), at->space, operand, guard != NULL, guard ? 2 : 1, args);
+  return graph_node(l->graph, OP_READ, type_arithmetic(l->context->module->operands[operand].storage), at->space, operand, guard != NULL, guard ? 2 : 1, args);
 }
 
 static const Node *flat_number(Lower *l, const Space *s) {
@@ -123,7 +123,7 @@ void coded_write(Lower *l, const Coded *c, const Node *value, const Node *when) 
 
 /* Makes the operands of a declared state; -1 after an error. */
 int coded_declare(Lower *l, const Stmt *s, const Decl *d, bool items) {
-  Module *m = l->module;
+  Module *m = l->context->module;
   unsigned map = 0;
   Bits block = (Bits)maps[map].block;
   while (strcmp(maps[map].name, d->storage.type)) map++;
@@ -150,14 +150,14 @@ int coded_declare(Lower *l, const Stmt *s, const Decl *d, bool items) {
   m->operands[operand].shape = graph_space(m->shapes, 1, &bytes);
   m->operands[operand].item_shape = false;
   m->operands[operand].shape_text = NULL;
-  m->operands = arena_grow(l->arena, m->operands, &l->operands_capacity, m->n_operands + 1, sizeof *m->operands);
+  m->operands = arena_grow(l->arena, m->operands, &l->context->operands_capacity, m->n_operands + 1, sizeof *m->operands);
   c.maxima = m->n_operands++;
   m->operands[c.maxima] = m->operands[operand];
   m->operands[c.maxima].name = arena_printf(l->arena, "%s_max", m->operands[operand].name);
   m->operands[c.maxima].external = m->operands[operand].external ? arena_printf(l->arena, "%s_max", m->operands[operand].external) : NULL;
   m->operands[c.maxima].storage = TYPE_F32;
   m->operands[c.maxima].shape = graph_space(m->shapes, 1, &blocks);
-  l->coded = arena_grow(l->arena, l->coded, &l->coded_capacity, l->n_coded + 1, sizeof *l->coded);
-  l->coded[l->n_coded++] = c;
+  l->context->coded = arena_grow(l->arena, l->context->coded, &l->context->coded_capacity, l->context->n_coded + 1, sizeof *l->context->coded);
+  l->context->coded[l->context->n_coded++] = c;
   return operand;
 }

@@ -19,15 +19,15 @@ static Value const_element(Lower *l, const Const *c, const Expr *e, Range use) {
   Value bad = {0};
   Type type, storage;
   if (!const_type(l, c, &type, &storage)) return bad;
-  for (const Call *outer = l->calls; outer; outer = outer->outer)
+  for (const Call *outer = l->scope->calls; outer; outer = outer->outer)
     if (outer->what == c) { lower_error(l, use, "const '%s' needs its own value", c->name.text); return bad; }
-  Call call = {c->name.text, c, use, l->calls};
-  Names *scope = l->scope;
-  l->scope = scope_new(l, NULL);
-  l->calls = &call;
+  Call call = {c->name.text, c, use, l->scope->calls};
+  Lexical inner;
+  scope_enter(l, &inner);
+  inner.names = scope_new(l, NULL);
+  inner.calls = &call;
   Value v = lower_expr(l, e);
-  l->calls = call.outer;
-  l->scope = scope;
+  scope_leave(l);
   Bits bits;
   if (!v.node) return bad;
   if (v.tensor || !node_constant(l->graph, v.node, &bits)) {

@@ -164,7 +164,7 @@ Value value_select(Lower *l, Range where, Value c, Value a, Value b) {
   if (!bool_a) {
     value_join(l, v, 2);
     bool by_data = c.tensor || (c.node->space->rank && node_reads_data(l, c.node));
-    if (by_data && v[0].node->type == TYPE_F64 && !v[0].wide && !v[1].wide && !l->options->compute_f64)
+    if (by_data && v[0].node->type == TYPE_F64 && !v[0].wide && !v[1].wide && !l->context->options->compute_f64)
       for (int i = 0; i < 2; i++) v[i] = value_convert(l, v[i], TYPE_F32);
   }
   Value made = value_like(graph_select(l->graph, c.node, v[0].node, v[1].node), v[0], v[1]);

@@ -3,7 +3,7 @@
 #include "frontend/lower.h"
 
 bool is_item_space(Lower *l, const Space *s) {
-  return l->has_param && s->rank == 1 && s->extent[0]->op == OP_SIZE && s->extent[0]->aux == -1 && s->extent[0]->imm == l->param;
+  return l->context->has_param && s->rank == 1 && s->extent[0]->op == OP_SIZE && s->extent[0]->aux == -1 && s->extent[0]->imm == l->context->param;
 }
 
 const Space *value_space(Lower *l, const Value *v) {
@@ -28,31 +28,31 @@ const Node *view_position(Lower *l, const View *v, const Node *const *index) { r
 
 View *view_make(Lower *l, const Shape *shape, unsigned n, const Node *const *extents) {
   const Space *space = graph_space(l->graph, n, extents);
-  for (View *v = l->views; v; v = v->next) if (v->space == space) return v;
+  for (View *v = l->entry->views; v; v = v->next) if (v->space == space) return v;
   const Node *index[LOWER_MAX_AXES];
   for (unsigned k = 0; k < n; k++) index[k] = index_node(l, space, k);
   View *v = arena_alloc(l->arena, sizeof *v);
-  *v = (View){space, n ? flat_of(l, n, extents, index) : graph_i64(l->graph, 0), shape, l->views};
-  l->views = v;
+  *v = (View){space, n ? flat_of(l, n, extents, index) : graph_i64(l->graph, 0), shape, l->entry->views};
+  l->entry->views = v;
   return v;
 }
 
 const View *view_here(Lower *l) {
-  if (!l->view && l->has_param && l->param_shape && l->param_shape->n && l->param_shape->n <= LOWER_MAX_AXES) {
+  if (!l->scope->view && l->context->has_param && l->context->param_shape && l->context->param_shape->n && l->context->param_shape->n <= LOWER_MAX_AXES) {
     const Node *extent[LOWER_MAX_AXES];
-    for (unsigned k = 0; k < l->param_shape->n; k++) extent[k] = dim_extent(l, l->param, true, l->param_shape, k);
-    l->view = view_make(l, l->param_shape, l->param_shape->n, extent);
+    for (unsigned k = 0; k < l->context->param_shape->n; k++) extent[k] = dim_extent(l, l->context->param, true, l->context->param_shape, k);
+    l->scope->view = view_make(l, l->context->param_shape, l->context->param_shape->n, extent);
   }
-  return l->view;
+  return l->scope->view;
 }
 
 static const View *view_of_space(Lower *l, const Space *s) {
-  for (const View *v = l->views; v; v = v->next) if (v->space == s) return v;
+  for (const View *v = l->entry->views; v; v = v->next) if (v->space == s) return v;
   return NULL;
 }
 
 void axes_unnamed(Lower *l, const char *name, Range where) {
-  lower_error(l, where, "the axes of '%s' have no names here; write 'param %s[R, C]' or 'if %s is [R, C] { }'", name, l->param_name, l->param_name);
+  lower_error(l, where, "the axes of '%s' have no names here; write 'param %s[R, C]' or 'if %s is [R, C] { }'", name, l->context->param_name, l->context->param_name);
 }
 
 /* Without a pattern in scope, what has the item's shape is one axis of all its elements. */
@@ -128,7 +128,7 @@ Value value_viewed(Lower *l, Value v, Range where) {
   if (!v.node || !v.tensor || !is_item_space(l, value_space(l, &v))) return v;
   Axes axes;
   axes_of(l, &v, &axes);
-  if (axes.unnamed) { axes_unnamed(l, v.name ? v.name : l->param_name, where); return (Value){0}; }
+  if (axes.unnamed) { axes_unnamed(l, v.name ? v.name : l->context->param_name, where); return (Value){0}; }
   if (!v.node->space->rank) { v.space = axes.view->space; return v; }
   return from_flat(l, v, axes.view);
 }
@@ -139,7 +139,7 @@ bool value_align(Lower *l, Oper oper, Range where, Value *v, unsigned n) {
   for (unsigned i = 0; i < n; i++) {
     if (!v[i].node) { all = false; continue; }
     if (!v[i].tensor) continue;
-    if (l->ix) {
+    if (l->scope->ix) {
       const char *name = v[i].name ? v[i].name : "the tensor";
       lower_error(l, where, "'%s' needs its indices here: an indexed statement computes one element; write %s[...]", name, name);
       return false;
@@ -165,21 +165,21 @@ bool value_align(Lower *l, Oper oper, Range where, Value *v, unsigned n) {
 static bool is_new_size(Lower *l, const Dim *d) {
   if (d->flat) return true;
   if (d->ellipsis || d->expr->kind != EXPR_NAME) return false;
-  const Binding *b = scope_find(l->scope, d->expr->name);
+  const Binding *b = scope_find(l->scope->names, d->expr->name);
   return !b || b->poison || b->partial;
 }
 
 const Node *pattern_test(Lower *l, const Shape *shape) {
   bool open = false;
   for (unsigned k = 0; k < shape->n; k++) open |= shape->at[k].ellipsis || shape->at[k].flat;
-  const Node *rank = graph_node(l->graph, OP_SIZE, TYPE_I64, graph_scalar_space(l->graph), l->param, -2, 0, NULL);
+  const Node *rank = graph_node(l->graph, OP_SIZE, TYPE_I64, graph_scalar_space(l->graph), l->context->param, -2, 0, NULL);
   const Node *n = graph_i64(l->graph, (int64_t)shape->n - open);
   const Node *test = open && shape->n == 1 ? graph_bool(l->graph, true) : graph_op2(l->graph, open ? OP_GE : OP_EQ, rank, n);
   for (unsigned k = 0; k < shape->n; k++) {
     const Dim *d = &shape->at[k];
     if (d->ellipsis || is_new_size(l, d)) continue;
     const Node *want = index_limit(l, d->expr);
-    if (want) test = bool_and(l, test, graph_op2(l->graph, OP_EQ, dim_extent(l, l->param, true, shape, k), want));
+    if (want) test = bool_and(l, test, graph_op2(l->graph, OP_EQ, dim_extent(l, l->context->param, true, shape, k), want));
   }
   return test;
 }
@@ -190,18 +190,18 @@ void pattern_bind(Lower *l, const Shape *shape, const Node *when) {
   if (shape->n > LOWER_MAX_AXES) { lower_error(l, shape->where, "more than %d axes", LOWER_MAX_AXES); return; }
   for (unsigned k = 0; k < shape->n; k++) {
     const Dim *d = &shape->at[k];
-    const Node *raw = dim_extent(l, l->param, true, shape, k);
+    const Node *raw = dim_extent(l, l->context->param, true, shape, k);
     extent[k] = when && when->op != OP_CONST ? graph_select(l->graph, when, raw, zero) : raw;
     const char *name = d->flat ? d->flat : d->ellipsis || d->expr->kind != EXPR_NAME ? NULL : d->expr->name;
     if (!name) continue;
-    Binding *b = scope_find_here(l->scope, name);
+    Binding *b = scope_find_here(l->scope->names, name);
     bool ours = b && b->symbol->kind == SYMBOL_SIZE && b->symbol->where.begin == d->where.begin && b->symbol->where.source == d->where.source;
-    if (!ours && scope_find(l->scope, name) && !is_new_size(l, d)) continue;
+    if (!ours && scope_find(l->scope->names, name) && !is_new_size(l, d)) continue;
     if (!ours) b = scope_add(l, symbol_new(l, name, SYMBOL_SIZE, 0, d->where));
     b->value = value_of(extent[k]);
     b->set = true;
   }
-  if (shape->n) l->view = view_make(l, shape, shape->n, extent);
+  if (shape->n) l->scope->view = view_make(l, shape, shape->n, extent);
 }
 
 Value lower_is(Lower *l, const Expr *e) {
@@ -212,8 +212,9 @@ Value lower_is(Lower *l, const Expr *e) {
     return (Value){0};
   }
   const Node *test = pattern_test(l, e->shape);
-  if (l->patterns && l->n_patterns < sizeof l->pattern/sizeof *l->pattern) {
-    l->pattern[l->n_patterns++] = e->shape;
+  Patterns *asked = l->scope->patterns;
+  if (asked && asked->n < sizeof asked->at/sizeof *asked->at) {
+    asked->at[asked->n++] = e->shape;
     pattern_bind(l, e->shape, test);
   }
   return value_of(test);

@@ -95,7 +95,7 @@ DRIVER_FLAGS := -std=gnu11 -Os -ffreestanding -fno-builtin -fPIC -fvisibility=hi
   -fno-stack-protector -fno-jump-tables -fno-vectorize -fno-slp-vectorize -fno-unroll-loops -I. -Wall -Wextra -Werror -Wno-unused-parameter
 DRIVER_FLAGS_aarch64 := -mcmodel=tiny -mno-outline -mno-outline-atomics
 LLVM_TOOL = $(shell $(LLVM) --bindir)/llvm-
-$(BUILD)/gen/backends/driver_%.s: backends/driver.c ir/frame.h ir/optc_abi.h backends/driver.awk
+$(BUILD)/gen/backends/driver_%.s: backends/driver.c ir/frame.h ir/desc.def ir/optc_abi.h backends/driver.awk
 	@mkdir -p $(@D)
 	$(call say,CC  ,$< for $*)
 	$(Q)$(CLANG) --target=$*-unknown-linux-gnu $(DRIVER_FLAGS) $(DRIVER_FLAGS_$*) -S $< -o $(@:.s=.code.s)

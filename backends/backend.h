@@ -36,8 +36,4 @@ bool backend_emit(Arena *, Diag *, const Module *, Program *const *programs, uns
 void backend_header(const Module *, Program *const *programs, unsigned n_programs, Text *);
 /* Identifies the interface: the header refers to symbol <rule>_abi_<hash>. */
 uint64_t backend_abi_hash(const Module *);
-
-/* What an entry does with each operand, as optc_entry_desc.reads says it: bit 0 read, bit 1 written, bit 2 under a predicate only, bit 3 its sizes are used. */
-void backend_uses(const Program *, int64_t *uses);
-bool backend_checks_items(const Program *);                              /* requirements depend on the item */
 #endif

@@ -6,7 +6,7 @@
  * library (where it also drives the interpreters) and, as machine code without relocations, of every object that the compiler writes. */
 #include "ir/frame.h"
 
-enum { READ = 1, WRITTEN = 2, PREDICATE = 4, SIZED = 8, OF_SIZES = 1, OF_CALL = 2, NO_GROUP = -1, MAX_RANK = 64, MAX_TASKS = 256 };
+enum { NO_GROUP = -1, MAX_RANK = 64, MAX_TASKS = 256 };
 
 /* An item after its shape and shard are checked. */
 typedef struct view { char *item; const int64_t *shape; int64_t rank, group, total, count; } view;
@@ -188,7 +188,7 @@ static int enter_tensor(worker *w, const job *j, int64_t k, void *base, int64_t 
   w->shapes[k] = 0;
   w->ranks[k] = 0;
   w->counts[k] = count;
-  if (!o->shaped || !(j->reads[k] & (READ | WRITTEN | SIZED))) return 0;
+  if (!o->shaped || !(j->reads[k] & (USE_READ | USE_WRITTEN | USE_SIZES))) return 0;
   int64_t rank = x->rank;
   w->wrong = k;
   if (rank < 0 || rank > MAX_RANK) return OPTC_E_SHAPE;
@@ -258,7 +258,7 @@ static int start(worker *w, const job *j) {
   if (code) return code;
   if (j->call_sized) launch_all(w, j, LAUNCH_CALL_SIZES);
   for (int64_t k = 0; k < entry->n_temps; k++)
-    if (temp_kind(entry, k) & OF_CALL) w->data[rule->n_operands + k] = reserve(w, w->counts[rule->n_operands + k], entry->temp_bytes[k]);
+    if (temp_kind(entry, k) & TEMP_CALL) w->data[rule->n_operands + k] = reserve(w, w->counts[rule->n_operands + k], entry->temp_bytes[k]);
   return w->too_large ? OPTC_E_SHAPE : 0;
 }
 
@@ -294,11 +294,11 @@ static int enter_item(worker *w, const job *j, int64_t i, const view *v) {
   if (j->sized) launch_all(w, j, LAUNCH_SIZES);
   for (int64_t k = 0; k < entry->n_temps; k++) {
     int64_t kind = temp_kind(entry, k), buffer = rule->n_operands + k;
-    if (!(kind & OF_CALL)) w->data[buffer] = reserve(w, kind & OF_SIZES ? w->counts[buffer] : v->count, entry->temp_bytes[k]);
+    if (!(kind & TEMP_CALL)) w->data[buffer] = reserve(w, kind & TEMP_SIZED ? w->counts[buffer] : v->count, entry->temp_bytes[k]);
   }
   for (int64_t k = 0; k < rule->n_operands && j->strided; k++) {
     const optc_operand_desc *o = &rule->operands[k];
-    if (o->scope != SCOPE_TENSOR || !w->data[k] || !may_be_strided(o) || !(j->reads[k] & (READ | WRITTEN))) continue;
+    if (o->scope != SCOPE_TENSOR || !w->data[k] || !may_be_strided(o) || !(j->reads[k] & (USE_READ | USE_WRITTEN))) continue;
     const optc_tensor *x = &FIELD(v->item, o->offset, const optc_tensor);
     if (!dense(o->shaped ? w->shapes[k] : v->shape, o->shaped ? w->ranks[k] : v->rank, x->stride)) w->data[k] = reserve(w, w->counts[k], o->bytes);
   }
@@ -333,7 +333,7 @@ static void copy_strided(worker *w, const job *j, const view *v) {
     const optc_operand_desc *o = &j->rule->operands[k];
     const optc_tensor *x = &FIELD(v->item, o->offset, const optc_tensor);
     if (o->scope != SCOPE_TENSOR || !o->tensor || w->data[k] == x->data) continue;
-    if (j->mode == UNPACK && !(j->reads[k] & WRITTEN)) continue;
+    if (j->mode == UNPACK && !(j->reads[k] & USE_WRITTEN)) continue;
     const int64_t *shape = o->shaped ? w->shapes[k] : v->shape;
     int64_t rank = o->shaped ? w->ranks[k] : v->rank;
     for (int64_t i = 0; i < w->counts[k]; i++) {
@@ -360,7 +360,7 @@ static void task(void *context, int64_t index) {
     at += units;
     if (u >= units && !j->sized && !j->strided) {                       /* another worker's: where the next one lies is all that matters */
       for (int64_t k = 0; k < j->entry->n_temps; k++)
-        if (!(temp_kind(j->entry, k) & OF_CALL)) reserve(&w, v.count, j->entry->temp_bytes[k]);
+        if (!(temp_kind(j->entry, k) & TEMP_CALL)) reserve(&w, v.count, j->entry->temp_bytes[k]);
       continue;
     }
     enter_item(&w, j, i, &v);
@@ -454,7 +454,7 @@ static int check_strides(job *j, const worker *w, const view *v, int64_t k) {
   for (int64_t a = 0; a < rank; a++) {
     if (shape[a] == 1) continue;
     int64_t step = stride[a] < 0 ? -stride[a] : stride[a];
-    if (step < 0 || step > ((INT64_MAX >> 5) - reach)/shape[a] || (!step && j->reads[k] & WRITTEN)) return OPTC_E_SHAPE;
+    if (step < 0 || step > ((INT64_MAX >> 5) - reach)/shape[a] || (!step && j->reads[k] & USE_WRITTEN)) return OPTC_E_SHAPE;
     reach += step*shape[a];
   }
   j->strided = 1;
@@ -469,12 +469,12 @@ static int check_tensors(job *j, worker *w, worker *layout_worker, const job *la
   for (int64_t k = 0; k < rule->n_operands; k++) {
     const optc_operand_desc *o = &rule->operands[k];
     int64_t use = j->reads[k];
-    if (o->scope != SCOPE_TENSOR || !(use & (READ | WRITTEN))) continue;
+    if (o->scope != SCOPE_TENSOR || !(use & (USE_READ | USE_WRITTEN))) continue;
     const optc_tensor *x = &FIELD(v->item, o->offset, const optc_tensor);
     w->wrong = k;
     if (!x->data) {
       if (o->optional || o->role == ROLE_OUT || w->counts[k] <= 0) continue;
-      if (!(use & PREDICATE) || !layout->entry) return OPTC_E_NULL;
+      if (!(use & USE_PREDICATE) || !layout->entry) return OPTC_E_NULL;
       if (!looked) {
         for (int64_t n = 0; n < rule->n_operands; n++) exists[n] = 1;
         find_existing(layout_worker, layout, i, v, exists);
@@ -487,9 +487,9 @@ static int check_tensors(job *j, worker *w, worker *layout_worker, const job *la
     int code = check_strides(j, w, v, k);
     if (code) return code;
     span mine = operand_span(w, j, v, k);
-    for (int64_t n = 0; n < rule->n_operands && use & WRITTEN; n++) {
+    for (int64_t n = 0; n < rule->n_operands && use & USE_WRITTEN; n++) {
       const optc_operand_desc *p = &rule->operands[n];
-      if (n != k && p->scope == SCOPE_TENSOR && j->reads[n] & (READ | WRITTEN) && overlap(mine, operand_span(w, j, v, n))) return OPTC_E_OVERLAP;
+      if (n != k && p->scope == SCOPE_TENSOR && j->reads[n] & (USE_READ | USE_WRITTEN) && overlap(mine, operand_span(w, j, v, n))) return OPTC_E_OVERLAP;
     }
   }
   w->wrong = -1;
@@ -500,7 +500,7 @@ static int check_tensors(job *j, worker *w, worker *layout_worker, const job *la
 static int check_globals(const job *j, worker *w) {
   for (int64_t k = 0; k < j->rule->n_operands; k++) {
     const optc_operand_desc *o = &j->rule->operands[k];
-    if (o->scope != SCOPE_GLOBAL || !o->tensor || !(j->reads[k] & (READ | WRITTEN))) continue;
+    if (o->scope != SCOPE_GLOBAL || !o->tensor || !(j->reads[k] & (USE_READ | USE_WRITTEN))) continue;
     const optc_tensor *x = &FIELD(j->call->global, o->offset, const optc_tensor);
     w->wrong = k;
     if (!x->data && !o->optional && o->role != ROLE_OUT && w->counts[k] > 0) return OPTC_E_NULL;
@@ -753,7 +753,7 @@ int optc_drive_check(const optc_rule_desc *rule, const optc_call *call) {
     if (a.group < 0 || a.group >= call->n_groups) { code = OPTC_E_GROUP; break; }
     if ((code = enter_item(&w, &j, i, &a))) break;
     for (int64_t k = 0; k < rule->n_operands && !code; k++) {
-      if (rule->operands[k].scope != SCOPE_TENSOR || !(reads[k] & WRITTEN)) continue;
+      if (rule->operands[k].scope != SCOPE_TENSOR || !(reads[k] & USE_WRITTEN)) continue;
       span mine = operand_span(&w, &j, &a, k);
       for (int64_t l = 0; l < call->n_items && !code; l++) {
         if (look(rule, call, l, &b) || b.group < 0 || b.group >= call->n_groups || enter_item(&other, &j, l, &b)) continue;      /* reported when its turn comes */

@@ -1,201 +1,131 @@
-/* emit_descriptor.c: the table `<rule>_rule` of ir/frame.h as constant data. */
+/* emit_descriptor.c: the descriptor of a rule (ir/desc.def) as constant data, `<rule>_rule`. */
 #include <assert.h>
+#include <stddef.h>
 #include <string.h>
 #include "backends/emit.h"
-#include "ir/graph.h"
+#include "ir/describe.h"
 
-/* A row or list of tables: every field is a pointer or eight bytes. */
-typedef struct Table { Emitter *e; LLVMValueRef *field; size_t n, capacity; } Table;
+/* How a field is written, and the number of a struct that is a field's element. */
+typedef enum As {
+  TEXT, NUMBER, VARIANTS, HOST,
+#define STRUCT(s) s,
+#define FIELD(...)
+#define LIST(...)
+#define OPERANDS(...)
+#define END(...)
+#include "ir/desc.def"
+#undef STRUCT
+#undef FIELD
+#undef LIST
+#undef OPERANDS
+#undef END
+} As;
 
-static void add(Table *t, LLVMValueRef x) {
-  t->field = arena_grow(t->e->arena, t->field, &t->capacity, t->n + 1, sizeof *t->field);
+typedef enum Many { ONE, COUNTED, EACH_OPERAND } Many;
+typedef struct Field { As as; Many many; size_t at, count_at; } Field;   /* offsets in the struct */
+
+#define STRUCT(s) static const Field fields_##s[] = {
+#define FIELD(s, field, type, as) {as, ONE, offsetof(optc_##s##_desc, field), 0},
+#define LIST(s, field, type, as, count) {as, COUNTED, offsetof(optc_##s##_desc, field), offsetof(optc_##s##_desc, count)},
+#define OPERANDS(s, field, type, as) {as, EACH_OPERAND, offsetof(optc_##s##_desc, field), 0},
+#define END(s) };
+#include "ir/desc.def"
+#undef STRUCT
+#undef FIELD
+#undef LIST
+#undef OPERANDS
+#undef END
+
+static const struct { const Field *field; size_t n, bytes; } structs[] = {
+#define STRUCT(s) [s] = {fields_##s, sizeof fields_##s / sizeof *fields_##s, sizeof(optc_##s##_desc)},
+#define FIELD(...)
+#define LIST(...)
+#define OPERANDS(...)
+#define END(...)
+#include "ir/desc.def"
+};
+
+typedef struct Writer {
+  Emitter *e;
+  unsigned n_variants, n_operands;
+  LLVMValueRef *fns;                     /* the next kernel's, one a variant */
+} Writer;
+
+/* A row or list of rows: every field is a pointer or eight bytes. */
+typedef struct Table { LLVMValueRef *field; size_t n, capacity; } Table;
+
+static void add(Writer *w, Table *t, LLVMValueRef x) {
+  t->field = arena_grow(w->e->arena, t->field, &t->capacity, t->n + 1, sizeof *t->field);
   t->field[t->n++] = x;
 }
-static void add_number(Table *t, int64_t n) { add(t, LLVMConstInt(t->e->i64, (uint64_t)n, 0)); }
-static LLVMValueRef null(const Emitter *e) { return LLVMConstPointerNull(e->pointer); }
 
-static LLVMValueRef constant(Emitter *e, const char *name, LLVMValueRef init, bool local) {
-  LLVMValueRef g = LLVMAddGlobal(e->llvm, LLVMTypeOf(init), name);
+static LLVMValueRef null(const Writer *w) { return LLVMConstPointerNull(w->e->pointer); }
+
+static LLVMValueRef constant(const Writer *w, const char *name, LLVMValueRef init) {
+  LLVMValueRef g = LLVMAddGlobal(w->e->llvm, LLVMTypeOf(init), name);
   LLVMSetInitializer(g, init);
   LLVMSetGlobalConstant(g, 1);
-  if (local) {
-    LLVMSetLinkage(g, LLVMPrivateLinkage);
-    LLVMSetUnnamedAddress(g, LLVMGlobalUnnamedAddr);
-  }
+  LLVMSetLinkage(g, LLVMPrivateLinkage);
+  LLVMSetUnnamedAddress(g, LLVMGlobalUnnamedAddr);
   return g;
 }
 
-static LLVMValueRef text(Emitter *e, const char *s) {
-  if (!s) return null(e);
-  return constant(e, "", LLVMConstStringInContext2(e->context, s, strlen(s), 0), true);
-}
-static void add_text(Table *t, const char *s) { add(t, text(t->e, s)); }
-
-/* The table, with as many fields as `bytes` of structs of ir/frame.h have. */
-static LLVMValueRef finish(Table *t, size_t bytes) {
-  assert(t->n * 8 == bytes);
-  (void)bytes;
-  if (!t->n) return null(t->e);
-  LLVMValueRef g = constant(t->e, "", LLVMConstStructInContext(t->e->context, t->field, (unsigned)t->n, 0), true);
+static LLVMValueRef table(const Writer *w, const char *name, const Table *t) {
+  LLVMValueRef g = constant(w, name, LLVMConstStructInContext(w->e->context, t->field, (unsigned)t->n, 0));
   LLVMSetAlignment(g, 8);
   return g;
 }
 
-/* --- what an entry does with its operands ------------------------------------------------------------------------------------ */
+static LLVMValueRef text(const Writer *w, const char *s) { return s ? constant(w, "", LLVMConstStringInContext2(w->e->context, s, strlen(s), 0)) : null(w); }
 
-enum { USE_READ = 1, USE_WRITTEN = 2, USE_PREDICATE = 4, USE_SIZES = 8 };
+static const void *pointer_at(const char *at) { const void *p; memcpy(&p, at, sizeof p); return p; }
+static uint64_t number_at(const char *at) { uint64_t n; memcpy(&n, at, sizeof n); return n; }
 
-/* `always`: touched wherever the block runs. Of an `if`: what both of its blocks touch. */
-static void find_uses(const Program *p, const Block *block, int64_t *uses, bool *always) {
-  unsigned n = p->module->n_operands;
-  for (unsigned i = 0; block && i < block->n; i++) {
-    const Inst *inst = block->insts[i];
-    bool load = inst->op == KOP_E_LOAD, store = inst->op == KOP_E_STORE;
-    if ((load || store || inst->op == KOP_E_SCALAR || inst->op == KOP_E_SET_SCALAR) && inst->imm < (int64_t)n) {
-      uses[inst->imm] |= load || inst->op == KOP_E_SCALAR ? USE_READ : USE_WRITTEN;
-      if (inst->n_args <= (load ? 1u : 2u)) always[inst->imm] = true;
-    }
-    if (inst->op == KOP_E_SIZE && operand_is_shaped(&p->module->operands[inst->imm])) uses[inst->imm] |= USE_SIZES;
-    if (inst->op == KOP_E_IF) {
-      bool *then = arena_array(p->arena, (size_t)n + 1, sizeof *then), *otherwise = arena_array(p->arena, (size_t)n + 1, sizeof *otherwise);
-      find_uses(p, inst->body, uses, then);
-      find_uses(p, inst->otherwise, uses, otherwise);
-      for (unsigned k = 0; k < n; k++) always[k] |= then[k] && otherwise[k];
-    } else {
-      find_uses(p, inst->body, uses, always);
-    }
+static size_t add_value(Writer *, Table *, As, const char *at);
+
+static LLVMValueRef list(Writer *w, As as, const char *at, uint64_t count) {
+  Table t = {0};
+  for (uint64_t i = 0; i < count; i++) at += add_value(w, &t, as, at);
+  return count ? table(w, "", &t) : null(w);
+}
+
+static void add_struct(Writer *w, Table *t, As s, const char *at) {
+  size_t before = t->n;
+  for (const Field *f = structs[s].field, *end = f + structs[s].n; f < end; f++) {
+    if (f->many == ONE) add_value(w, t, f->as, at + f->at);
+    else add(w, t, list(w, f->as, pointer_at(at + f->at), f->many == EACH_OPERAND ? w->n_operands : number_at(at + f->count_at)));
   }
+  assert((t->n - before)*8 == structs[s].bytes);
+  (void)before;
 }
 
-void backend_uses(const Program *p, int64_t *uses) {
-  unsigned n = p->module->n_operands;
-  bool *always = arena_array(p->arena, (size_t)n + 1, sizeof *always);
-  for (unsigned k = 0; k < n; k++) uses[k] = 0;
-  for (unsigned k = 0; k < p->n_kernels; k++) find_uses(p, p->kernels[k]->body, uses, always);
-  for (unsigned k = 0; k < n; k++) if (uses[k] & (USE_READ | USE_WRITTEN) && !always[k]) uses[k] |= USE_PREDICATE;
-}
-
-static bool of_item(const Module *m, const Block *block) {
-  for (unsigned i = 0; block && i < block->n; i++) {
-    const Inst *inst = block->insts[i];
-    bool operand = inst->op == KOP_E_SIZE || inst->op == KOP_E_PRESENT || inst->op == KOP_E_SCALAR;
-    if (inst->op == KOP_E_ITEM || inst->op == KOP_E_COUNT || (operand && m->operands[inst->imm].scope != SCOPE_GLOBAL)) return true;
-    if (of_item(m, inst->body) || of_item(m, inst->otherwise)) return true;
+/* The bytes that the value takes in memory. */
+static size_t add_value(Writer *w, Table *t, As as, const char *at) {
+  switch (as) {
+    case TEXT: add(w, t, text(w, pointer_at(at))); return sizeof(char *);
+    case NUMBER: add(w, t, LLVMConstInt(w->e->i64, number_at(at), 0)); return sizeof(int64_t);
+    case HOST: add(w, t, null(w)); return sizeof(void *);
+    case VARIANTS:
+      for (unsigned v = 0; v < OPTC_MAX_VARIANTS; v++) add(w, t, v < w->n_variants ? *w->fns++ : null(w));
+      return sizeof(optc_variants);
+    default: add_struct(w, t, as, at); return structs[as].bytes;
   }
-  return false;
-}
-
-bool backend_checks_items(const Program *p) {
-  for (unsigned k = 0; k < p->n_kernels; k++) if (p->kernels[k]->launch == LAUNCH_CHECK && of_item(p->module, p->kernels[k]->body)) return true;
-  return false;
-}
-
-/* --- the table ------------------------------------------------------------------------------------------------------------------ */
-
-static LLVMValueRef hypers(Emitter *e) {
-  Table t = {.e = e};
-  for (unsigned i = 0; i < e->module->n_hypers; i++) {
-    const Hyper *h = &e->module->hypers[i];
-    add_text(&t, h->name);
-    add_text(&t, h->external);
-    add_text(&t, h->doc);
-    add_number(&t, h->type);
-    add_number(&t, h->has_default);
-    add_number(&t, (int64_t)h->value);
-  }
-  return finish(&t, e->module->n_hypers * sizeof(optc_hyper_desc));
-}
-
-static LLVMValueRef operands(Emitter *e) {
-  Table t = {.e = e};
-  for (unsigned i = 0; i < e->module->n_operands; i++) {
-    const Operand *o = &e->module->operands[i];
-    add_text(&t, o->name);
-    add_text(&t, o->external);
-    add_text(&t, o->doc);
-    add_text(&t, type_name(o->storage));
-    add_number(&t, o->role);
-    add_number(&t, o->scope);
-    add_number(&t, o->storage);
-    add_number(&t, type_bytes(o->storage));
-    add_number(&t, o->optional);
-    add_number(&t, o->item_shape);
-    add_number(&t, e->layout->operand[i]);
-    add_text(&t, o->entry);
-    add_number(&t, operand_is_tensor(o));
-    add_number(&t, operand_is_shaped(o));
-    add_number(&t, o->shape ? o->shape->rank : 0);
-    add_text(&t, operand_shape_text(e->module, o, e->arena));
-    add_number(&t, o->any_rank);
-    add_number(&t, o->has_default);
-    add_number(&t, (int64_t)o->value);
-  }
-  return finish(&t, e->module->n_operands * sizeof(optc_operand_desc));
-}
-
-static LLVMValueRef kernels(Emitter *e, const Program *p, LLVMValueRef **fns, unsigned n_variants) {
-  Table t = {.e = e};
-  for (unsigned k = 0; k < p->n_kernels; k++) {
-    add_text(&t, p->kernels[k]->name);
-    add_number(&t, p->kernels[k]->launch);
-    for (unsigned v = 0; v < OPTC_MAX_VARIANTS; v++) add(&t, v < n_variants ? *(*fns)++ : null(e));
-    add(&t, null(e));
-  }
-  return finish(&t, p->n_kernels * sizeof(optc_kernel_desc));
-}
-
-static LLVMValueRef entries(Emitter *e, Program *const *programs, unsigned n, LLVMValueRef *fns, unsigned n_variants) {
-  Table t = {.e = e};
-  for (unsigned i = 0; i < n; i++) {
-    const Program *p = programs[i];
-    Table texts = {.e = e}, reads = {.e = e}, temps = {.e = e}, kinds = {.e = e};
-    for (unsigned k = 0; k < p->n_texts; k++) add_text(&texts, p->texts[k]);
-    int64_t *uses = arena_array(e->arena, (size_t)e->module->n_operands + 1, sizeof *uses);
-    backend_uses(p, uses);
-    for (unsigned k = 0; k < e->module->n_operands; k++) add_number(&reads, uses[k]);
-    for (unsigned k = 0; k < p->n_temps; k++) {
-      add_number(&temps, type_bytes(p->temps[k].type));
-      add_number(&kinds, p->temps[k].sized | p->temps[k].call << 1);
-    }
-    add_text(&t, p->entry);
-    add(&t, kernels(e, p, &fns, n_variants));
-    add_number(&t, p->n_kernels);
-    add(&t, finish(&texts, p->n_texts * sizeof(char *)));
-    add_number(&t, p->n_texts);
-    add(&t, finish(&reads, e->module->n_operands * sizeof(int64_t)));
-    add(&t, finish(&temps, p->n_temps * sizeof(int64_t)));
-    add_number(&t, p->n_temps);
-    add_number(&t, (int64_t)p->equal_hypers);
-    add_number(&t, p->n_uniforms);
-    add_number(&t, p->advances);
-    add_number(&t, p->n_slots);
-    add(&t, finish(&kinds, p->n_temps * sizeof(int64_t)));
-    add_number(&t, backend_checks_items(p));
-  }
-  return finish(&t, n * sizeof(optc_entry_desc));
 }
 
 void emit_descriptor(Emitter *e, Program *const *programs, unsigned n, LLVMValueRef *fns) {
-  unsigned n_variants = e->target->n_cpus ? e->target->n_cpus : 1;
-  const Layout *l = e->layout;
-  Table t = {.e = e}, needs = {.e = e};
-  for (unsigned v = 0; v < n_variants; v++) add_number(&needs, e->machine[v].isa);
-  add_number(&t, OPTC_DESC_VERSION);
-  add_text(&t, e->module->name);
-  add_text(&t, e->module->doc);
-  add(&t, hypers(e));
-  add_number(&t, e->module->n_hypers);
-  add(&t, operands(e));
-  add_number(&t, e->module->n_operands);
-  add(&t, entries(e, programs, n, fns, n_variants));
-  add_number(&t, n);
-  const int64_t numbers[] = {l->hyper_size, l->item_size, l->global_size, l->item_group, l->item_rank, l->item_shape, l->item_first, l->item_count, n_variants};
-  for (unsigned i = 0; i < sizeof numbers/sizeof *numbers; i++) add_number(&t, numbers[i]);
-  add(&t, finish(&needs, n_variants * sizeof(int64_t)));
-  assert(t.n * 8 == sizeof(optc_rule_desc));
+  optc_entry_desc *entries = arena_array(e->arena, (size_t)n + 1, sizeof *entries);
+  for (unsigned i = 0; i < n; i++) describe_program(programs[i], &entries[i], e->arena);
+  optc_rule_desc *desc = describe_rule(e->module, entries, n, e->arena);
+  int64_t features[OPTC_MAX_VARIANTS];
+  desc->n_variants = e->target->n_cpus ? e->target->n_cpus : 1;
+  desc->variant_features = features;
+  for (int64_t v = 0; v < desc->n_variants; v++) features[v] = e->machine[v].isa;
+
+  Writer w = {e, (unsigned)desc->n_variants, e->module->n_operands, fns};
+  Table t = {0};
+  add_value(&w, &t, rule, (const char *)desc);
   /* Our own functions use the table by a local name; the public one is an alias, so that they need no global offset table. */
-  LLVMValueRef table = constant(e, arena_printf(e->arena, "%s_table", e->module->name), LLVMConstStructInContext(e->context, t.field, (unsigned)t.n, 0), true);
-  LLVMSetLinkage(table, LLVMInternalLinkage);
-  LLVMSetAlignment(table, 8);
-  LLVMAddAlias2(e->llvm, LLVMGlobalGetValueType(table), 0, table, arena_printf(e->arena, "%s_rule", e->module->name));
+  LLVMValueRef own = table(&w, arena_printf(e->arena, "%s_table", e->module->name), &t);
+  LLVMSetLinkage(own, LLVMInternalLinkage);
+  LLVMAddAlias2(e->llvm, LLVMGlobalGetValueType(own), 0, own, arena_printf(e->arena, "%s_rule", e->module->name));
 }

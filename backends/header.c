@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "backends/backend.h"
+#include "ir/describe.h"
 #include "ir/graph.h"
 
 extern const char backend_abi_text[];                                /* embed.S: ir/optc_abi.h */
@@ -19,13 +20,13 @@ static uint64_t mix_text(uint64_t h, const char *s) { return mix(h, s ? s : "", 
 static uint64_t mix_number(uint64_t h, uint64_t n) { return mix(h, &n, sizeof n); }
 
 uint64_t backend_abi_hash(const Module *m) {
-  const Layout *l = layout_of(m);
-  uint64_t h = mix_number(mix_text(UINT64_C(0xcbf29ce484222325), m->name), OPTC_DESC_VERSION);
-  for (unsigned i = 0; i < m->n_hypers; i++) h = mix_number(mix_text(h, m->hypers[i].name), m->hypers[i].type);
-  for (unsigned i = 0; i < m->n_operands; i++) {
-    const Operand *o = &m->operands[i];
-    h = mix_number(mix_text(h, o->name), (uint64_t)o->role | (uint64_t)o->scope << 8 | (uint64_t)o->storage << 16 | (uint64_t)operand_is_tensor(o) << 24 | (uint64_t)operand_is_shaped(o) << 25);
-    h = mix_number(h, l->operand[i]);
+  const optc_rule_desc *rule = describe_rule(m, NULL, 0, m->arena);
+  uint64_t h = mix_number(mix_text(UINT64_C(0xcbf29ce484222325), rule->name), (uint64_t)rule->version);
+  for (int64_t i = 0; i < rule->n_hypers; i++) h = mix_number(mix_text(h, rule->hypers[i].name), (uint64_t)rule->hypers[i].type);
+  for (int64_t i = 0; i < rule->n_operands; i++) {
+    const optc_operand_desc *o = &rule->operands[i];
+    h = mix_number(mix_text(h, o->name), (uint64_t)(o->role | o->scope << 8 | o->type << 16 | o->tensor << 24 | o->shaped << 25));
+    h = mix_number(h, (uint64_t)o->offset);
   }
   for (unsigned i = 0; i < m->n_graphs; i++) h = mix_text(h, m->graphs[i]->name);
   return h;
@@ -183,19 +184,18 @@ static void add_sizes(const Module *m, Text *out) {
 }
 
 static void add_entry(const Module *m, const Program *p, Text *out) {
-  int64_t *uses = arena_array(out->arena, (size_t)m->n_operands + 1, sizeof *uses);
-  backend_uses(p, uses);
+  const int64_t *uses = describe_uses(p, out->arena);
   text_add(out, "/* Entry %s%s.", p->entry, p->advances ? ": one step; global->t grows by one" : !strcmp(p->entry, "init") ? ": writes every state's initial value and sets global->t to 0" : "");
-  static const struct { const char *title; int64_t bits; } parts[] = {{"Reads", 1}, {"Writes", 2}, {"Reads and writes", 3}};
+  static const struct { const char *title; int64_t bits; } parts[] = {{"Reads", USE_READ}, {"Writes", USE_WRITTEN}, {"Reads and writes", USE_READ | USE_WRITTEN}};
   for (unsigned k = 0; k < 3; k++) {
     unsigned n = 0;
     for (unsigned i = 0; i < m->n_operands; i++)
-      if ((uses[i] & 3) == parts[k].bits) text_add(out, "%s %s", n++ ? "," : arena_printf(out->arena, " %s", parts[k].title), m->operands[i].name);
+      if ((uses[i] & (USE_READ | USE_WRITTEN)) == parts[k].bits) text_add(out, "%s %s", n++ ? "," : arena_printf(out->arena, " %s", parts[k].title), m->operands[i].name);
     if (n) text_add(out, ".");
   }
   unsigned n_sizes = 0;
   for (unsigned i = 0; i < m->n_operands; i++)
-    if (uses[i] == 8) text_add(out, "%s %s", n_sizes++ ? "," : " Looks at the shape of", m->operands[i].name);
+    if (uses[i] == USE_SIZES) text_add(out, "%s %s", n_sizes++ ? "," : " Looks at the shape of", m->operands[i].name);
   if (n_sizes) text_add(out, ", which may have NULL data.");
   text_add(out, " */\nint %s_%s(const %s_call *call);\n", m->name, p->entry, m->name);
 }

@@ -55,52 +55,25 @@ typedef struct optc_frame {
 
 typedef void (*optc_kernel_fn)(optc_frame *);
 
-typedef struct optc_kernel_desc {
-  const char *name;
-  int64_t launch;                        /* Launch */
-  optc_kernel_fn fn[OPTC_MAX_VARIANTS];
-  void *self;
-} optc_kernel_desc;
-
-typedef struct optc_hyper_desc { const char *name, *external, *doc; int64_t type, has_default; uint64_t value; } optc_hyper_desc;
-typedef struct optc_operand_desc {
-  const char *name, *external, *doc, *type_name;
-  int64_t role, scope, type, bytes, optional, item_shape;       /* Role, Scope, Type (ir/types.def); bytes an element */
-  int64_t offset;                                               /* in R_item or R_global */
-  const char *entry;                                            /* the only entry that has it, or NULL */
-  int64_t tensor, shaped;                                       /* has elements in memory; is an optc_shaped: the caller chooses its shape */
-  int64_t rank;                                                 /* logical axes where it has a shape of its own */
-  const char *shape;                                            /* that shape as written, "[B, H, N, D]", or NULL */
-  int64_t any_rank;                                             /* axes in memory are as many as the caller has */
-  int64_t has_default; uint64_t value;                          /* of a number that is an input: what tools give where their data has none */
-} optc_operand_desc;
-
-typedef struct optc_entry_desc {
-  const char *name;
-  const optc_kernel_desc *kernels; int64_t n_kernels;
-  const char *const *texts; int64_t n_texts;
-  const int64_t *reads;                  /* one an operand: bit 0 read, bit 1 written by this entry, bit 2 under a predicate only, bit 3 its sizes are used */
-  const int64_t *temp_bytes; int64_t n_temps;                   /* bytes an element of each temporary */
-  uint64_t equal_hypers;
-  int64_t n_uniforms, advances;
-  int64_t n_slots;
-  const int64_t *temp_kind;              /* one a temporary: bit 0: a sizes kernel tells its elements (else the item's); bit 1: one for the call (else one an
-                                            item). NULL: none has a bit */
-  int64_t item_checks;                   /* requirements depend on the item: they are checked for each */
-} optc_entry_desc;
-
-typedef struct optc_rule_desc {
-  int64_t version;                       /* OPTC_DESC_VERSION */
-  const char *name, *doc;
-  const optc_hyper_desc *hypers; int64_t n_hypers;
-  const optc_operand_desc *operands; int64_t n_operands;
-  const optc_entry_desc *entries; int64_t n_entries;
-  int64_t hyper_size, item_size, global_size;
-  int64_t item_group, item_rank, item_shape, item_first, item_count;    /* offsets in R_item */
-  int64_t n_variants;
-  const int64_t *variant_features;       /* one a variant: OPTC_ISA_* it needs; the last that the machine has is used */
-} optc_rule_desc;
+/* optc_<s>_desc of every STRUCT(s) of ir/desc.def. */
+typedef optc_kernel_fn optc_variants[OPTC_MAX_VARIANTS];
+#define STRUCT(s) typedef struct optc_##s##_desc {
+#define FIELD(s, field, type, as) type field;
+#define LIST(s, field, type, as, count) const type *field;
+#define OPERANDS(s, field, type, as) const type *field;
+#define END(s) } optc_##s##_desc;
+#include "ir/desc.def"
+#undef STRUCT
+#undef FIELD
+#undef LIST
+#undef OPERANDS
+#undef END
 #define OPTC_DESC_VERSION 3
+
+/* What an entry does with an operand: bits of optc_entry_desc.reads. */
+enum { USE_READ = 1, USE_WRITTEN = 2, USE_PREDICATE = 4, USE_SIZES = 8 };             /* PREDICATE: under one only; SIZES: its sizes are used */
+/* Of a temporary: bits of optc_entry_desc.temp_kind. */
+enum { TEMP_SIZED = 1, TEMP_CALL = 2 };  /* a sizes kernel tells its elements (else the item's); there is one for the call (else one an item) */
 
 enum { OPTC_ISA_BASE = 0, OPTC_ISA_X86_64_V2 = 1, OPTC_ISA_X86_64_V3 = 2, OPTC_ISA_X86_64_V4 = 3 };
 

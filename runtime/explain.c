@@ -5,7 +5,7 @@
  * the first-level cache), and again in every further loop over the item. The least possible is every operand once. */
 #include "runtime/explain.h"
 #include <string.h>
-#include "backends/backend.h"
+#include "ir/describe.h"
 
 enum { BUFFERS = OPTC_MAX_BUFFERS };
 
@@ -110,13 +110,12 @@ static void gather(Arena *arena, Facts *facts, const Module *m, const Program *p
     facts->read += bytes.read;
     facts->written += bytes.written;
   }
-  int64_t *use = arena_array(arena, m->n_operands + 1, sizeof *use);
-  backend_uses(p, use);
+  const int64_t *use = describe_uses(p, arena);
   for (unsigned k = 0; k < m->n_operands; k++) {
     if (m->operands[k].scope != SCOPE_TENSOR) continue;
     unsigned bytes = type_bytes(m->operands[k].storage);
-    if (use[k] & 1) facts->least_read += bytes;
-    if (use[k] & 2) facts->least_written += bytes;
+    if (use[k] & USE_READ) facts->least_read += bytes;
+    if (use[k] & USE_WRITTEN) facts->least_written += bytes;
   }
 }
 

@@ -7,6 +7,4 @@
 
 /* Everything lives in the module's arena. `programs` NULL: the module's graphs are interpreted, after the expansion of functions. */
 const optc_rule_desc *interp_describe(optc_rule *, const Module *, Program *const *programs);
-/* Bit 0 read, bit 1 written, bit 2 under a condition only; one an operand. */
-const int64_t *interp_graph_use(const Graph *);
 #endif

@@ -198,7 +198,7 @@ static int build_item(const optc_rule *r, const optc_entry_desc *entry, const op
       int status = check_tensor(r, a, index, k, t, shape);
       if (status) return status;
       put_tensor(o, t, at + o->offset);
-    } else if ((entry->reads[k] & 3) && !o->optional && (o->role == ROLE_PARAM || o->role == ROLE_GRAD || o->role == ROLE_IN || o->role == ROLE_INOUT))
+    } else if ((entry->reads[k] & (USE_READ | USE_WRITTEN)) && !o->optional && (o->role == ROLE_PARAM || o->role == ROLE_GRAD || o->role == ROLE_IN || o->role == ROLE_INOUT))
       return fail(a->error, OPTC_E_NULL, rule_text(r, k, TEXT_MISSING), index, 0, 0, 0, 0);
   }
   int64_t rank = shape ? shape->ndim : 0, count = shape ? 1 : 0, first = 0;
@@ -243,7 +243,7 @@ static int build_call(const optc_rule *r, int64_t entry, const optc_call_args *a
     if (o->tensor) {
       const DLTensor *tensor = a->global_tensor ? a->global_tensor[k] : NULL;
       status = tensor ? check_tensor(r, a, -1, k, tensor, NULL) : OPTC_OK;
-      if (!tensor && (d->entries[entry].reads[k] & 3) && !o->optional && (o->role == ROLE_IN || o->role == ROLE_INOUT))
+      if (!tensor && (d->entries[entry].reads[k] & (USE_READ | USE_WRITTEN)) && !o->optional && (o->role == ROLE_IN || o->role == ROLE_INOUT))
         status = fail(a->error, OPTC_E_NULL, rule_text(r, k, TEXT_MISSING), -1, 0, 0, 0, 0);
       if (status) return status;
       if (tensor) put_tensor(o, tensor, global_at + o->offset);
@@ -266,7 +266,7 @@ static void copy_back(const optc_rule *r, int64_t entry, const optc_call_args *a
   if (a->t) memcpy(a->t, raw->call.global, 8);
   for (int64_t k = 0; k < d->n_operands; k++) {
     const optc_operand_desc *o = &d->operands[k];
-    if (!(d->entries[entry].reads[k] & 2) || o->tensor) continue;
+    if (!(d->entries[entry].reads[k] & USE_WRITTEN) || o->tensor) continue;
     uint64_t bits;
     if (o->scope == SCOPE_GLOBAL) {
       if (!a->global_scalar) continue;
@@ -296,7 +296,7 @@ static int check_states(const optc_rule *r, int64_t entry, const optc_call_args 
   int64_t n_states = 0, n_own = 0;
   for (int64_t k = 0; k < d->n_operands; k++) {
     n_states += d->operands[k].role == ROLE_STATE;
-    n_own += d->operands[k].role == ROLE_STATE && d->operands[k].tensor && !d->operands[k].item_shape && d->entries[entry].reads[k] & 3;
+    n_own += d->operands[k].role == ROLE_STATE && d->operands[k].tensor && !d->operands[k].item_shape && d->entries[entry].reads[k] & (USE_READ | USE_WRITTEN);
   }
   if (!n_own || !strcmp(d->entries[entry].name, "layout")) return OPTC_OK;
   optc_call call = raw->call;
@@ -315,7 +315,7 @@ static int check_states(const optc_rule *r, int64_t entry, const optc_call_args 
       const optc_operand_desc *o = &d->operands[k];
       if (o->role != ROLE_STATE) continue;
       const optc_state_info *s = &states[++n];
-      if (!o->tensor || o->item_shape || !s->exists || !(d->entries[entry].reads[k] & 3) || (o->scope != SCOPE_GLOBAL && nobody)) continue;
+      if (!o->tensor || o->item_shape || !s->exists || !(d->entries[entry].reads[k] & (USE_READ | USE_WRITTEN)) || (o->scope != SCOPE_GLOBAL && nobody)) continue;
       DLTensor *const *list = o->scope == SCOPE_GLOBAL ? a->global_tensor : a->items[i].tensor;
       const DLTensor *t = list ? list[k] : NULL;
       int64_t count = 1, item = o->scope == SCOPE_GLOBAL ? -1 : i;

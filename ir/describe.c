@@ -1,0 +1,98 @@
+/* describe.c: from a module and its programs to the descriptor that the driver reads. */
+#include "ir/describe.h"
+
+/* --- what an entry does with its operands ------------------------------------------------------------------------------------ */
+
+/* `always`: touched wherever the block runs. Of an `if`: what both of its blocks touch. */
+static void find_uses(const Program *p, const Block *block, Arena *arena, int64_t *uses, bool *always) {
+  unsigned n = p->module->n_operands;
+  for (unsigned i = 0; block && i < block->n; i++) {
+    const Inst *inst = block->insts[i];
+    bool load = inst->op == KOP_E_LOAD, store = inst->op == KOP_E_STORE;
+    if ((load || store || inst->op == KOP_E_SCALAR || inst->op == KOP_E_SET_SCALAR) && inst->imm < (int64_t)n) {
+      uses[inst->imm] |= load || inst->op == KOP_E_SCALAR ? USE_READ : USE_WRITTEN;
+      if (inst->n_args <= (load ? 1u : 2u)) always[inst->imm] = true;
+    }
+    if (inst->op == KOP_E_SIZE && operand_is_shaped(&p->module->operands[inst->imm])) uses[inst->imm] |= USE_SIZES;
+    if (inst->op == KOP_E_IF) {
+      bool *then = arena_array(arena, (size_t)n + 1, sizeof *then), *otherwise = arena_array(arena, (size_t)n + 1, sizeof *otherwise);
+      find_uses(p, inst->body, arena, uses, then);
+      find_uses(p, inst->otherwise, arena, uses, otherwise);
+      for (unsigned k = 0; k < n; k++) always[k] |= then[k] && otherwise[k];
+    } else {
+      find_uses(p, inst->body, arena, uses, always);
+    }
+  }
+}
+
+const int64_t *describe_uses(const Program *p, Arena *arena) {
+  unsigned n = p->module->n_operands;
+  int64_t *uses = arena_array(arena, (size_t)n + 1, sizeof *uses);
+  bool *always = arena_array(arena, (size_t)n + 1, sizeof *always);
+  for (unsigned k = 0; k < p->n_kernels; k++) find_uses(p, p->kernels[k]->body, arena, uses, always);
+  for (unsigned k = 0; k < n; k++) if (uses[k] & (USE_READ | USE_WRITTEN) && !always[k]) uses[k] |= USE_PREDICATE;
+  return uses;
+}
+
+static bool of_item(const Module *m, const Block *block) {
+  for (unsigned i = 0; block && i < block->n; i++) {
+    const Inst *inst = block->insts[i];
+    bool operand = inst->op == KOP_E_SIZE || inst->op == KOP_E_PRESENT || inst->op == KOP_E_SCALAR;
+    if (inst->op == KOP_E_ITEM || inst->op == KOP_E_COUNT || (operand && m->operands[inst->imm].scope != SCOPE_GLOBAL)) return true;
+    if (of_item(m, inst->body) || of_item(m, inst->otherwise)) return true;
+  }
+  return false;
+}
+
+/* Whether requirements depend on the item. */
+static bool checks_items(const Program *p) {
+  for (unsigned k = 0; k < p->n_kernels; k++) if (p->kernels[k]->launch == LAUNCH_CHECK && of_item(p->module, p->kernels[k]->body)) return true;
+  return false;
+}
+
+/* --- the structs ---------------------------------------------------------------------------------------------------------------- */
+
+optc_kernel_desc *describe_program(const Program *p, optc_entry_desc *entry, Arena *arena) {
+  optc_kernel_desc *kernels = arena_array(arena, (size_t)p->n_kernels + 1, sizeof *kernels);
+  for (unsigned k = 0; k < p->n_kernels; k++) kernels[k] = (optc_kernel_desc){.name = p->kernels[k]->name, .launch = p->kernels[k]->launch};
+  int64_t *bytes = arena_array(arena, (size_t)p->n_temps + 1, sizeof *bytes), *kind = arena_array(arena, (size_t)p->n_temps + 1, sizeof *kind);
+  for (unsigned k = 0; k < p->n_temps; k++) {
+    bytes[k] = type_bytes(p->temps[k].type);
+    kind[k] = (p->temps[k].sized ? TEMP_SIZED : 0) | (p->temps[k].call ? TEMP_CALL : 0);
+  }
+  *entry = (optc_entry_desc){.name = p->entry, .kernels = kernels, .n_kernels = p->n_kernels, .texts = p->texts, .n_texts = p->n_texts, .reads = describe_uses(p, arena),
+    .temp_bytes = bytes, .n_temps = p->n_temps, .equal_hypers = p->equal_hypers, .n_uniforms = p->n_uniforms, .advances = p->advances, .n_slots = p->n_slots,
+    .temp_kind = kind, .item_checks = checks_items(p)};
+  return kernels;
+}
+
+static const optc_hyper_desc *describe_hypers(const Module *m, Arena *arena) {
+  optc_hyper_desc *hypers = arena_array(arena, (size_t)m->n_hypers + 1, sizeof *hypers);
+  for (unsigned i = 0; i < m->n_hypers; i++) {
+    const Hyper *h = &m->hypers[i];
+    hypers[i] = (optc_hyper_desc){.name = h->name, .external = h->external, .doc = h->doc, .type = h->type, .has_default = h->has_default, .value = h->value};
+  }
+  return hypers;
+}
+
+static const optc_operand_desc *describe_operands(const Module *m, const Layout *layout, Arena *arena) {
+  optc_operand_desc *operands = arena_array(arena, (size_t)m->n_operands + 1, sizeof *operands);
+  for (unsigned i = 0; i < m->n_operands; i++) {
+    const Operand *o = &m->operands[i];
+    operands[i] = (optc_operand_desc){.name = o->name, .external = o->external, .doc = o->doc, .type_name = type_name(o->storage), .role = o->role, .scope = o->scope,
+      .type = o->storage, .bytes = type_bytes(o->storage), .optional = o->optional, .item_shape = o->item_shape, .offset = layout->operand[i], .entry = o->entry,
+      .tensor = operand_is_tensor(o), .shaped = operand_is_shaped(o), .rank = o->shape ? o->shape->rank : 0, .shape = operand_shape_text(m, o, arena),
+      .any_rank = o->any_rank, .has_default = o->has_default, .value = o->value};
+  }
+  return operands;
+}
+
+optc_rule_desc *describe_rule(const Module *m, const optc_entry_desc *entries, unsigned n_entries, Arena *arena) {
+  const Layout *l = layout_in(m, arena);
+  optc_rule_desc *rule = arena_alloc(arena, sizeof *rule);
+  *rule = (optc_rule_desc){.version = OPTC_DESC_VERSION, .name = m->name, .doc = m->doc, .hypers = describe_hypers(m, arena), .n_hypers = m->n_hypers,
+    .operands = describe_operands(m, l, arena), .n_operands = m->n_operands, .entries = entries, .n_entries = n_entries, .hyper_size = l->hyper_size,
+    .item_size = l->item_size, .global_size = l->global_size, .item_group = l->item_group, .item_rank = l->item_rank, .item_shape = l->item_shape,
+    .item_first = l->item_first, .item_count = l->item_count};
+  return rule;
+}

@@ -268,6 +268,15 @@ void graph_require(Graph *g, const char *text, const Node *cond, unsigned n, con
   }
 }
 
+const char *requirement_text(const Requirement *r, Arena *arena) {
+  if (strstr(r->text, "{}")) return r->text;
+  Text out = {.arena = arena};
+  text_add(&out, "requirement not met: %s", r->text);
+  for (unsigned i = 0; i < r->n; i++) text_add(&out, "%s%s%s{}", i ? ", " : " (", r->name[i] ? r->name[i] : "", r->name[i] ? " = " : "");
+  if (r->n) text_add(&out, ")");
+  return out.data;
+}
+
 /* --- walking and rewriting ------------------------------------------------------------------------------------------------------ */
 
 /* Operands have lower ids than users, so one sweep downwards marks everything that the marked nodes need. */

@@ -93,6 +93,8 @@ const Node *graph_select(Graph *, const Node *c, const Node *a, const Node *b);
 const Node *graph_cast(Graph *, Type, const Node *);                     /* the node itself when it has the type */
 void graph_write(Graph *, unsigned operand, const Node *value, const Node *when);
 void graph_require(Graph *, const char *text, const Node *cond, unsigned n, const Node *const *values, const char *const *names);
+/* What a caller is told when it is not met, {} for each number: "requirement not met: beta1 < 1 (beta1 = {})", or `text` where that has places for them. */
+const char *requirement_text(const Requirement *, Arena *);
 void graph_exists(Graph *, unsigned operand, const Node *when);
 
 /* A new graph from an old one, operands first: `rule` gets a node whose arguments are already new, in the new graph, and

@@ -14,7 +14,7 @@ enum {
   OPTC_E_NULL = 2,        /* a pointer that must be given is NULL */
   OPTC_E_SHAPE = 3,       /* a rank, extent, count or stride that does not fit */
   OPTC_E_GROUP = 4,       /* an item's group is outside 0..n_groups-1 */
-  OPTC_E_REQUIRE = 5,     /* a `require` of the rule is not met: text and value[] say which */
+  OPTC_E_REQUIRE = 5,     /* a `require` of the rule is not met: text and value[] say which: "requirement not met: beta1 < 1 (beta1 = {})" */
   OPTC_E_HYPER = 6,       /* groups disagree on a hyper-parameter that a value of the whole call depends on */
   OPTC_E_OVERLAP = 7,     /* operands of an item (R_check: of the call) overlap */
   OPTC_E_WORKSPACE = 8,   /* workspace missing or smaller than R_workspace_size */
@@ -32,7 +32,7 @@ typedef struct optc_error {
   const char *text;        /* static text, never to be freed */
   int64_t item;            /* which item, or -1 */
   int n;                   /* how many of value[] are set */
-  double value[4];         /* the numbers in `text`, in order */
+  double value[4];         /* the numbers in `text`, in order: for each {}, or behind it */
   const char *operand;     /* name of the tensor that it is about, or NULL; static like text */
 } optc_error;
 

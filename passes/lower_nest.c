@@ -412,7 +412,7 @@ static bool lower_checks(Nest *l) {
     const Requirement *r = &g->requires[k];
     Inst *args[5] = {l->scalar[r->cond->id]};
     for (unsigned v = 0; v < r->n; v++) args[v + 1] = nest_cast(l, TYPE_F64, l->scalar[r->value[v]->id]);
-    nest_add(l, KOP_E_REQUIRE, TYPE_BOOL, program_text(l->program, r->text), 1 + r->n, args);
+    nest_add(l, KOP_E_REQUIRE, TYPE_BOOL, program_text(l->program, requirement_text(r, l->program->arena)), 1 + r->n, args);
   }
   return true;
 }

@@ -34,6 +34,7 @@ typedef struct Data {
   char **map; size_t *mapped;
   double *scalar, *global, *hyper;
   int read, written;                     /* tensors */
+  bool at_most;                          /* some of them only where a condition holds, on hyper-parameters or on the step */
   long long bytes_read, bytes_written;   /* an element, or a call */
   float *stream_read[MAX_STREAMS], *stream_written[MAX_STREAMS];
   int64_t words_read[MAX_STREAMS], words_written[MAX_STREAMS];
@@ -184,6 +185,7 @@ static int make_tensor(Data *d, int k, const optc_operand_info *info, const optc
   int64_t words = n*info->bytes/4, bytes = d->own ? n*info->bytes : info->bytes;
   bool read = use & OPTC_USE_READ, written = use & OPTC_USE_WRITTEN;
   d->n = n > d->n ? n : d->n;
+  d->at_most |= info->item_shape && info->role != OPTC_ROLE_STATE && use & OPTC_USE_CONDITIONAL;      /* a state is there where its condition holds */
   d->read += read;
   d->written += written;
   d->bytes_read += read ? bytes : 0;
@@ -213,12 +215,12 @@ static int make_data(Data *d, const Request *r, const optc_parallel *parallel) {
       if (!info.tensor && info.has_default) (info.scope == OPTC_SCOPE_CALL ? d->global : d->scalar)[k] = info.value;
       if (!info.tensor) continue;
       if (!pass) d->own |= !info.item_shape;
-      else if (d->shape[k].known) code = make_tensor(d, k, &info, parallel);
+      else if (d->shape[k].known && info.role != OPTC_ROLE_STATE) code = make_tensor(d, k, &info, parallel);
     }
   return code;
 }
 
-/* States with a shape of their own, as the layout of the item says. */
+/* The states that the layout says the item has, with these hyper-parameters: what is absent is given no memory, and no bytes of it are counted. */
 static int make_states(Data *d, const optc_call_args *call, const optc_parallel *parallel) {
   optc_state_info *states = calloc((size_t)d->n_operands + 1, sizeof *states), *s = states;
   if (!states) return command_error(COMMAND_INPUT, "out of memory");
@@ -231,8 +233,8 @@ static int make_states(Data *d, const optc_call_args *call, const optc_parallel 
     if (info.tensor && s->exists && !d->shape[k].known) {
       d->shape[k].rank = (int)s->rank;
       memcpy(d->shape[k].extent, s->shape, sizeof s->shape);
-      code = make_tensor(d, k, &info, parallel);
     }
+    if (info.tensor && s->exists) code = make_tensor(d, k, &info, parallel);
     s++;
   }
   free(states);
@@ -341,7 +343,8 @@ static int measure(Request *r, Data *d, const optc_parallel *parallel, double co
              r->threads, r->threads == 1 ? "" : "s");
       printf("  compile    %10.3f ms\n", compile_ms);
       printf("  step       %10.3f ms (median; best %.3f)\n", 1e3*step, 1e3*best);
-      printf("  bytes      %10lld %s (%d tensors read, %d written)\n", d->bytes_read + d->bytes_written, d->own ? "a call" : "an element", d->read, d->written);
+      printf("  bytes      %10lld %s (%s%d tensors read, %d written)\n", d->bytes_read + d->bytes_written, d->own ? "a call" : "an element", d->at_most ? "at most: " : "", d->read,
+             d->written);
       printf("  bandwidth  %10.2f GB/s\n", rate);
       printf("  probe      %10.2f GB/s (the same streams, additions only)\n", reference_rate);
       printf("  share      %10.3f of the probe\n", rate/reference_rate);

@@ -91,7 +91,7 @@ static void interpret_graph(Arena *arena, optc_rule *rule, const Graph *from, op
   const char **texts = arena_array(arena, g->n_requires + 1, sizeof *texts);
   for (unsigned i = 0; i < g->n_requires; i++) {
     const Requirement *r = &g->requires[i];
-    texts[i] = r->text;
+    texts[i] = requirement_text(r, arena);
     item_checks |= r->cond->level >= LEVEL_ITEM;
     for (unsigned k = 0; k < r->n; k++) item_checks |= r->value[k]->level >= LEVEL_ITEM;
   }

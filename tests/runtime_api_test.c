@@ -308,7 +308,7 @@ static const Wrong wrong[] = {
   {"overlap", overlapping, OPTC_E_OVERLAP, NULL, 0, {0}},
   {"size", wrong_size, OPTC_E_SIZE, NULL, 2, {sizeof(optc_call_args) - 8, sizeof(optc_call_args)}},
   {"t", no_t, OPTC_E_NULL, "t is NULL: the entry counts steps", 0, {0}},
-  {"require", wrong_beta, OPTC_E_REQUIRE, NULL, -1, {0}},
+  {"require", wrong_beta, OPTC_E_REQUIRE, "requirement not met: 0 <= beta1 < 1 (beta1 = {})", 1, {1.5}},
 };
 
 static void wrong_calls_are_errors_and_write_nothing(void) {

@@ -89,7 +89,8 @@ static int run(const char *line) { return run_with(&(How){0}, line); }
 
 /* The working directory holds nothing but these sources and `others` more files; those are removed. */
 static const char arms[] = "rule arms(lr = 0.1, mu = 0.9) {\n  param p\n  grad g\n  if mu > 0 {\n    state b\n    b = mu*b + g\n    g = b\n  }\n  p -= lr*g\n}\n";
-static const char *const sources[] = {"sgd.opt", "two.opt", "warned.opt", "wrong.opt", "used.opt", "part.opt", "no_default.opt", "many.opt", "table.opt", "int.opt", "arms.opt"};
+static const char perhaps[] = "rule perhaps(lr = 0.1, mu = 0.9) {\n  param p\n  grad g\n  grad h\n  require 0 <= mu < 1 and rank(p) > mu - 7\n  if mu > 0.5 {\n    state b\n    b = mu*b + h\n    p -= b\n  }\n  p -= lr*g\n}\n";
+static const char *const sources[] = {"perhaps.opt", "sgd.opt", "two.opt", "warned.opt", "wrong.opt", "used.opt", "part.opt", "no_default.opt", "many.opt", "table.opt", "int.opt", "arms.opt"};
 static int others(void) {
   int n = 0;
   DIR *d = opendir(".");
@@ -436,6 +437,28 @@ static void values_that_a_type_has_not_and_near_words_are_refused(void) {
   SAYS("there is no rule 'zz' in this file; there is a, i");
 }
 
+/* A state that is absent with these hyper-parameters is not there and not counted; of other tensors it is not known before the step. */
+static void run_counts_the_arm_that_runs(void) {
+  EXPECT(0, "run arms.opt -n 3000 --steps 1");
+  PRINTS("        20 an element (3 tensors read, 2 written)");
+  EXPECT(0, "run arms.opt -n 3000 --steps 1 --set mu=0 --format=json");
+  PRINTS("\"bytes_read\": 8, \"bytes_written\": 4,");
+  EXPECT(0, "run arms.opt -n 3000 --steps 1 --set mu=0");
+  PRINTS("        12 an element (2 tensors read, 1 written)");
+  EXPECT(0, "run perhaps.opt -n 3000 --steps 1");
+  PRINTS("        24 an element (at most: 4 tensors read, 2 written)");
+}
+
+static void a_refused_call_shows_the_requirement_with_its_numbers(void) {
+  static const char *const backends[] = {"jit", "graph", "kernel"};
+  for (int b = 0; b < 3; b++) {
+    char line[200];
+    snprintf(line, sizeof line, "run perhaps.opt -n 10 --steps 1 --set mu=2 --backend=%s", backends[b]);
+    EXPECT(1, line);
+    SAYS("optc: error: entry init: requirement not met: 0 <= mu < 1 and rank(p) > mu - 7 (mu = 2, rank(p) = 1)\n");
+  }
+}
+
 /* Names of functions and macros that the object and the header have themselves. */
 static void entries_with_names_of_the_interface_are_refused(void) {
   EXPECT(1, "table.opt -o out.o");
@@ -446,7 +469,7 @@ static void entries_with_names_of_the_interface_are_refused(void) {
 
 static int enter(void) {
   static const struct { const char *name, *text; } files[] = {{"sgd.opt", sgd}, {"two.opt", two}, {"warned.opt", warned}, {"wrong.opt", wrong}, {"used.opt", used},
-                                                              {"part.opt", part}, {"no_default.opt", no_default}, {"many.opt", many}, {"table.opt", table}, {"int.opt", integer}, {"arms.opt", arms}};
+                                                              {"part.opt", part}, {"no_default.opt", no_default}, {"many.opt", many}, {"table.opt", table}, {"int.opt", integer}, {"arms.opt", arms}, {"perhaps.opt", perhaps}};
   const char *given = getenv("OPTC");
   if (!realpath(given ? given : "build/optc", optc) || !mkdtemp(folder) || chdir(folder)) return 1;
   setenv("OPTC_CACHE_DIR", "", 1);
@@ -469,7 +492,8 @@ int main(void) {
     TEST(errors_have_places_and_suggestions), TEST(warnings_do_not_fail_unless_asked), TEST(usage_errors_are_told_with_suggestions), TEST(help_covers_every_option),
     TEST(missing_and_strange_files_are_errors), TEST(random_bytes_are_an_error), TEST(outputs_that_cannot_be_written_are_errors),
     TEST(a_limit_on_file_sizes_leaves_nothing_partial), TEST(a_failed_compilation_keeps_the_old_output), TEST(links_are_followed_and_modes_are_usual),
-    TEST(run_measures), TEST(explain_counts_bytes), TEST(explain_counts_every_loop), TEST(explain_counts_one_arm_of_a_condition), TEST(entries_with_names_of_the_interface_are_refused),
+    TEST(run_measures), TEST(explain_counts_bytes), TEST(explain_counts_every_loop), TEST(explain_counts_one_arm_of_a_condition),
+    TEST(run_counts_the_arm_that_runs), TEST(a_refused_call_shows_the_requirement_with_its_numbers), TEST(entries_with_names_of_the_interface_are_refused),
     TEST(values_that_a_type_has_not_and_near_words_are_refused),
   };
   CU_initialize_registry();

@@ -1,62 +1,7 @@
 /* lower.c: from the tree of a rule to its module: the main body, the other entries, then `init` and `layout` from what they declared. */
 #include <ctype.h>
 #include <string.h>
-#include "frontend/lower.h"
-
-/* --- reporting ------------------------------------------------------------------------------------------------------------------------- */
-
-static bool same_place(Range a, Range b) { return a.source == b.source && a.begin == b.begin && a.end == b.end; }
-
-void lower_warning(Lower *l, Range where, const char *format, ...) {
-  va_list args;
-  va_start(args, format);
-  const char *text = arena_vprintf(l->arena, format, args);
-  va_end(args);
-  for (size_t i = 0; i < diag_count(l->diag); i++) {
-    const DiagMessage *m = diag_get(l->diag, i);
-    if (m->level == DIAG_WARNING && same_place(m->where, where) && !strcmp(m->text, text)) return;
-  }
-  diag_warning(l->diag, where, "%s", text);
-}
-
-bool lower_error(Lower *l, Range where, const char *format, ...) {
-  va_list args;
-  va_start(args, format);
-  const char *text = arena_vprintf(l->arena, format, args);
-  va_end(args);
-  for (size_t i = 0; i < diag_count(l->diag); i++) {
-    const DiagMessage *m = diag_get(l->diag, i);
-    if (m->level == DIAG_ERROR && same_place(m->where, where) && !strcmp(m->text, text)) return false;
-  }
-  diag_error(l->diag, where, "%s", text);
-  unsigned n = 0;
-  unsigned line = lower_line(where);
-  for (const Call *c = l->scope->calls; c && n < 4; c = c->outer) {
-    if (c->where.source == where.source && lower_line(c->where) == line) continue;      /* it is in sight */
-    diag_note(l->diag, c->where, "in '%s', used here", c->name);
-    n++;
-  }
-  return true;
-}
-
-const char *lower_text(Lower *l, Range r) {
-  if (!r.source) return "?";
-  char *text = arena_strndup(l->arena, r.source->text + r.begin, r.end - r.begin);
-  char *to = text;
-  for (const char *from = text; *from; from++) {
-    bool space = isspace((unsigned char)*from);
-    if (space && to > text && to[-1] == ' ') continue;
-    *to++ = space ? ' ' : *from;
-  }
-  *to = 0;
-  return text;
-}
-
-unsigned lower_line(Range r) {
-  unsigned line = 0, column;
-  if (r.source) diag_place(r, &line, &column);
-  return line;
-}
+#include "frontend/statements.h"
 
 /* --- the end of an entry --------------------------------------------------------------------------------------------------------------- */
 
@@ -297,7 +242,7 @@ Module *frontend_lower(Arena *arena, Diag *diag, const FileSet *files, const Fro
   Names *rule = context.rule_names = scope.names;
   declare_hypers(l);
   sizes_reserve(l, &l->context->rule->body);
-  lower_register_fns(l, &l->context->rule->body);
+  names_register_fns(l, &l->context->rule->body);
   declare_defaults(l);
   lower_block(l, &l->context->rule->body);
   scope_finish(l, rule, 0);

@@ -1,6 +1,6 @@
 /* lower_apply.c: `apply` inserts another rule: its hyper-parameters are values, its param and grad are ours, its states become ours. */
 #include <string.h>
-#include "frontend/lower.h"
+#include "frontend/statements.h"
 
 const char *apply_state_name(Lower *l, const char *name, bool collides) {
   return collides ? arena_printf(l->arena, "%s/%s", l->scope->insert->rule->name.text, name) : name;
@@ -180,7 +180,7 @@ void lower_apply(Lower *l, const Stmt *s) {
   inner.calls = &call;
   for (unsigned i = 0; i < rule->hypers.n; i++) bind_hyper(l, &rule->hypers.at[i]);
   if (n.node) inner.step = n;
-  lower_register_fns(l, &rule->body);
+  names_register_fns(l, &rule->body);
   lower_block(l, &rule->body);
   scope_leave(l);
   for (unsigned i = 0; i < s->binds.n; i++)

@@ -1,6 +1,6 @@
 /* lower_backward.c: `backward wrt Q, K saving O`: which gradients the rule gives, and the operands that carry them. */
 #include <string.h>
-#include "frontend/lower.h"
+#include "frontend/statements.h"
 
 static bool is_real(Type t) { return type_kind(t) == KIND_FLOAT; }
 

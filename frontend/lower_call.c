@@ -1,17 +1,8 @@
 /* lower_call.c: calls: the functions of the language, one row each, and the fns of the file, by substitution. */
 #include <string.h>
-#include "frontend/lower.h"
+#include "frontend/expressions.h"
 
 typedef Value Make(Lower *, const Expr *, const Builtin *, Value *args);
-
-struct Builtin {
-  const char *name;
-  uint8_t min, max;                      /* arguments */
-  uint8_t op;                            /* Op */
-  uint8_t types;                         /* what the operation takes; ints become f64 where it takes reals only */
-  Make *make;
-};
-enum { F = 1, I = 2, S = 4 };            /* the words of function.def: f32 and f64, integers, f32 only */
 
 /* --- functions of values ------------------------------------------------------------------------------------------------------ */
 
@@ -20,7 +11,7 @@ static Value make_element(Lower *l, const Expr *e, const Builtin *f, Value *args
   const Node *nodes[3];
   unsigned n = e->args.n;
   for (unsigned i = 0; i < n; i++) if (!args[i].node) return (Value){0};
-  if (!value_align(l, OPER_NONE, e->op_where, args, n)) return (Value){0};
+  if (!value_align(l, NULL, e->op_where, args, n)) return (Value){0};
   for (unsigned i = 0; i < n; i++) {
     if (value_is(&args[i], KIND_BOOL)) {
       lower_error(l, e->args.at[i]->where, "'%s' of a bool; write where(c, 1, 0)", f->name);
@@ -29,8 +20,8 @@ static Value make_element(Lower *l, const Expr *e, const Builtin *f, Value *args
   }
   value_join(l, args, n);
   Type type = (Type)args[0].node->type;
-  if (type == TYPE_I64 && !(f->types & I)) type = TYPE_F64;
-  if (type == TYPE_F64 && !(f->types & F)) type = TYPE_F32;
+  if (type == TYPE_I64 && !(f->types & BUILTIN_TAKES_INTS)) type = TYPE_F64;
+  if (type == TYPE_F64 && !(f->types & BUILTIN_TAKES_FLOATS)) type = TYPE_F32;
   Value made = {0};
   for (unsigned i = 0; i < n; i++) {
     args[i] = value_convert(l, args[i], type);
@@ -47,7 +38,7 @@ static Value make_element(Lower *l, const Expr *e, const Builtin *f, Value *args
 static Value make_fma(Lower *l, const Expr *e, const Builtin *f, Value *args) {
   Value probe[3] = {args[0], args[1], args[2]};
   for (unsigned i = 0; i < 3; i++) if (!args[i].node || value_is(&args[i], KIND_BOOL)) return make_element(l, e, f, args);
-  if (!value_align(l, OPER_NONE, e->op_where, probe, 3)) return (Value){0};
+  if (!value_align(l, NULL, e->op_where, probe, 3)) return (Value){0};
   memcpy(args, probe, sizeof probe);
   value_join(l, probe, 3);
   if (l->context->options->compute_f64)
@@ -107,54 +98,10 @@ static Value make_present(Lower *l, const Expr *e, const Builtin *f, Value *args
 
 static Value make_matrix(Lower *l, const Expr *e, const Builtin *f, Value *args) { return args[0].node ? lower_matrix_function(l, e, (Op)f->op, args[0]) : (Value){0}; }
 
-/* Called with their brackets. */
-static Value make_keeping(Lower *l, const Expr *e, const Builtin *f, Value *args) { return lower_keeping(l, e); }
-static Value make_random(Lower *l, const Expr *e, const Builtin *f, Value *args) { return lower_random(l, e); }
-static Value make_philox(Lower *l, const Expr *e, const Builtin *f, Value *args) { return lower_philox(l, e); }
-
-static Value make_reduction(Lower *l, const Expr *e, const Builtin *f, Value *args) { return lower_reduction(l, e); }
-
-/* --- the table --------------------------------------------------------------------------------------------------------------------- */
-
-static const Builtin builtins[] = {
-#define FUNCTION(id, text, arity, rule, types, accuracy) {text, arity, arity, OP_##id, types, make_element},
-#include "ir/function.def"
-#undef FUNCTION
-  {"abs", 1, 1, OP_ABS, F, make_abs},
-  {"sqrt", 1, 1, OP_SQRT, F, make_element},
-  {"floor", 1, 1, OP_FLOOR, F, make_element},
-  {"ceil", 1, 1, OP_CEIL, F, make_element},
-  {"round", 1, 1, OP_RINT, F, make_element},
-  {"fma", 3, 3, OP_FMA, S, make_fma},
-  {"where", 3, 3, 0, 0, make_where},
-  {"lerp", 3, 3, 0, 0, make_lerp},
-  {"size", 1, 1, 0, 0, make_extent},
-  {"rank", 1, 1, 1, 0, make_extent},
-  {"present", 1, 1, 0, 0, make_present},
-  {"sum", 1, 1, 0, 0, make_reduction}, {"prod", 1, 1, 0, 0, make_reduction}, {"mean", 1, 1, 0, 0, make_reduction},
-  {"var", 1, 1, 0, 0, make_reduction}, {"norm", 1, 1, 0, 0, make_reduction}, {"rms", 1, 1, 0, 0, make_reduction},
-  {"any", 1, 1, 0, 0, make_reduction}, {"every", 1, 1, 0, 0, make_reduction}, {"logsumexp", 1, 1, 0, 0, make_reduction},
-  {"argmax", 1, 1, 0, 0, make_reduction}, {"argmin", 1, 1, 0, 0, make_reduction}, {"total", 1, 1, 0, 0, make_reduction},
-  {"softmax", 1, 1, 0, 0, make_keeping}, {"cumsum", 1, 1, 0, 0, make_keeping}, {"cumprod", 1, 1, 0, 0, make_keeping},
-  {"cummax", 1, 1, 0, 0, make_keeping}, {"order", 1, 1, 0, 0, make_keeping}, {"eigvec", 1, 1, OP_EIGVEC, 0, make_matrix},
-  {"qr", 1, 1, OP_QR, 0, make_matrix}, {"uniform", 1, 1, 0, 0, make_random}, {"normal", 1, 1, 0, 0, make_random},
-  {"philox", 7, 7, 0, 0, make_philox},
+static Make *const makers[] = {
+  [BUILTIN_ELEMENT] = make_element, [BUILTIN_ABS] = make_abs, [BUILTIN_FMA] = make_fma, [BUILTIN_WHERE] = make_where, [BUILTIN_LERP] = make_lerp, [BUILTIN_EXTENT] = make_extent,
+  [BUILTIN_PRESENT] = make_present, [BUILTIN_MATRIX] = make_matrix,
 };
-
-/* Powers are written '^': their operations are rows of function.def, not functions of the language. */
-static bool callable(const Builtin *f) { return f->make != make_element || (f->op != OP_POW && f->op != OP_POWI); }
-
-const Builtin *builtin_find(const char *name) {
-  for (size_t i = 0; i < sizeof builtins/sizeof *builtins; i++)
-    if (!strcmp(builtins[i].name, name) && callable(&builtins[i])) return &builtins[i];
-  return NULL;
-}
-
-size_t builtin_names(const char **out, size_t room) {
-  size_t n = 0;
-  for (size_t i = 0; i < sizeof builtins/sizeof *builtins && n < room; i++) if (callable(&builtins[i])) out[n++] = builtins[i].name;
-  return n;
-}
 
 static bool arity_good(Lower *l, const Expr *e, const char *name, unsigned min, unsigned max) {
   unsigned given = e->args.n;
@@ -165,8 +112,10 @@ static bool arity_good(Lower *l, const Expr *e, const char *name, unsigned min, 
 }
 
 static Value call_builtin(Lower *l, const Expr *e, const Builtin *f) {
-  if (is_reduction(e)) return lower_reduction(l, e);
-  if (f->make == make_keeping || f->make == make_random || f->make == make_philox) return f->make(l, e, f, NULL);
+  if (f->kind == BUILTIN_REDUCTION || is_reduction(e)) return lower_reduction(l, e);
+  if (f->kind == BUILTIN_KEEPING) return lower_keeping(l, e);          /* these look at their brackets themselves */
+  if (f->kind == BUILTIN_RANDOM) return lower_random(l, e);
+  if (f->kind == BUILTIN_PHILOX) return lower_philox(l, e);
   if (e->has_subs || e->order) { lower_error(l, e->op_where, "%s takes no indices in brackets", f->name); return (Value){0}; }
   if (!arity_good(l, e, f->name, f->min, f->max)) {
     for (unsigned i = 0; i < e->args.n; i++) lower_expr(l, e->args.at[i]);
@@ -175,7 +124,7 @@ static Value call_builtin(Lower *l, const Expr *e, const Builtin *f) {
   Value args[3] = {{0}};
   for (unsigned i = 0; i < e->args.n; i++) args[i] = lower_expr(l, e->args.at[i]);
   graph_at(l->graph, e->where);
-  return f->make(l, e, f, args);
+  return makers[f->kind](l, e, f, args);
 }
 
 /* --- fns ----------------------------------------------------------------------------------------------------------------------------- */
@@ -216,7 +165,7 @@ static Value call_fn(Lower *l, const Expr *e, Value called) {
   }
   scope.calls = &call;
   if (!fn->value) {
-    lower_register_fns(l, &fn->body);
+    names_register_fns(l, &fn->body);
     lower_block(l, &fn->body);
   }
   Value v = lower_expr(l, fn->value ? fn->value : fn->returns);

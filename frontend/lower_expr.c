@@ -1,7 +1,7 @@
 /* lower_expr.c: expressions become nodes, in the order they are written. */
 #include <math.h>
 #include <string.h>
-#include "frontend/lower.h"
+#include "frontend/expressions.h"
 
 static Value constant_word(Lower *l, const Expr *e) {
   static const struct { const char *name; double value; } reals[] = {{"inf", HUGE_VAL}, {"nan", NAN}, {"pi", 3.14159265358979323846}};
@@ -35,7 +35,7 @@ static Value binary(Lower *l, const Expr *e) {
     Value b = lower_expr(l, spine[at]->b);
     graph_at(l->graph, spine[at]->where);
     Value left = v;
-    v = value_operate(l, spine[at]->op, spine[at]->op_where, v, b);
+    v = spine[at]->op == OPER_MATMUL ? lower_matmul(l, spine[at]->op_where, v, b) : value_operate(l, spine[at]->op, spine[at]->op_where, v, b);
     if (spine[at]->op == OPER_MUL) v.product = product_of(l, at && !spine[at - 1]->parenthesised && spine[at - 1]->op == OPER_MUL ? left.product : NULL, left, b, v.node);
   }
   return v;
@@ -64,7 +64,7 @@ static Value unary(Lower *l, const Expr *e) {
     lower_error(l, e->op_where, "'not' takes a condition, this is a number; compare it");
     return (Value){0};
   }
-  if (!value_align(l, OPER_NONE, e->op_where, &v, 1)) return (Value){0};
+  if (!value_align(l, NULL, e->op_where, &v, 1)) return (Value){0};
   return value_like(graph_op1(l->graph, OP_NOT, v.node), v, v);
 }
 

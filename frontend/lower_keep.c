@@ -1,6 +1,6 @@
 /* lower_keep.c: what names an index in scope and keeps it: softmax, cumsum, cumprod, cummax, order. */
 #include <string.h>
-#include "frontend/lower.h"
+#include "frontend/expressions.h"
 
 static const struct Keeping { const char *name; Op op; ReduceKind kind; } table[] = {
   {"softmax", OP_SOFTMAX, REDUCE_SUM}, {"cumsum", OP_CUMULATE, REDUCE_SUM}, {"cumprod", OP_CUMULATE, REDUCE_PROD}, {"cummax", OP_CUMULATE, REDUCE_MAX},
@@ -11,8 +11,6 @@ static const struct Keeping *find(const char *name) {
   for (size_t i = 0; i < sizeof table/sizeof *table; i++) if (!strcmp(table[i].name, name)) return &table[i];
   return NULL;
 }
-
-bool is_keeping(const Expr *e) { return find(e->name) != NULL; }
 
 /* The kept axes, in the order written. */
 static unsigned kept_axes(Lower *l, const Expr *e, unsigned *axis) {
@@ -49,7 +47,7 @@ Value lower_keeping(Lower *l, const Expr *e) {
   if (!n_kept) return (Value){0};
   Value v = lower_expr(l, e->args.at[0]);
   if (!v.node) return v;
-  if (v.tensor) { value_align(l, OPER_NONE, e->args.at[0]->where, &v, 1); return (Value){0}; }
+  if (v.tensor) { value_align(l, NULL, e->args.at[0]->where, &v, 1); return (Value){0}; }
   if (f->op != OP_SOFTMAX && n_kept > 1) { lower_error(l, e->op_where, "%s keeps one index", e->name); return (Value){0}; }
   if (value_is(&v, KIND_BOOL)) {
     if (f->op != OP_CUMULATE || f->kind != REDUCE_SUM) { lower_error(l, e->args.at[0]->where, "'%s' of a bool; write where(c, 1, 0)", e->name); return (Value){0}; }

@@ -1,5 +1,5 @@
 /* lower_matrix.c: whole matrices: a @ b, a', eigvec, qr: on the last two axes, leading axes equal. */
-#include "frontend/lower.h"
+#include "frontend/expressions.h"
 
 static bool is_matrix(Lower *l, Range where, const Value *v, const char *what) {
   if (!v->node) return false;

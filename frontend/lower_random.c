@@ -1,6 +1,5 @@
 /* lower_random.c: uniform, normal, philox: random numbers counted by element, stream, item and step (language, sections 3 and 5). */
-#include <string.h>
-#include "frontend/lower.h"
+#include "frontend/expressions.h"
 
 /* Row-major over some indices. */
 static const Node *number_of(Lower *l, const Space *s, unsigned n, const unsigned *axis) {
@@ -79,7 +78,7 @@ Value lower_philox(Lower *l, const Expr *e) {
   Bits which;
   if (e->args.n != 7 || e->has_subs) { lower_error(l, e->op_where, "philox takes 7 arguments (word, 4 counters, 2 keys), %u are given", e->args.n); return (Value){0}; }
   for (unsigned k = 0; k < 7; k++) v[k] = lower_expr(l, e->args.at[k]);
-  if (!value_align(l, OPER_NONE, e->op_where, v, 7)) return (Value){0};
+  if (!value_align(l, NULL, e->op_where, v, 7)) return (Value){0};
   for (unsigned k = 0; k < 7; k++)
     if (!value_is(&v[k], KIND_INT)) { lower_error(l, e->args.at[k]->where, "philox takes integers, this is not one"); return (Value){0}; }
   if (!node_constant(l->graph, v[0].node, &which) || which > 3) { lower_error(l, e->args.at[0]->where, "the word of philox is a constant from 0 to 3"); return (Value){0}; }

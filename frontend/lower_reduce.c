@@ -4,7 +4,7 @@
  * product is a CONTRACT, or an ATTEND where softmax over its own indices weighs it; other sums are `lanes`. */
 #include <math.h>
 #include <string.h>
-#include "frontend/lower.h"
+#include "frontend/expressions.h"
 
 typedef enum After { PLAIN, MEAN, NORM, RMS, VARIANCE, LOGSUM } After;
 typedef enum Takes { TAKES_NUMBERS, TAKES_BOOLS, TAKES_BOTH } Takes;
@@ -54,41 +54,17 @@ static Value give(const Body *b, const Kept *k, const Node *node, bool wide) {
   return v;
 }
 
-/* --- one number an item into one of the call -------------------------------------------------------------------------------------------------- */
-
-static const Node *identity(Lower *l, ReduceKind kind, Type type) {
-  bool is_max = kind == REDUCE_MAX, extreme = is_max || kind == REDUCE_MIN;
-  if (type == TYPE_BOOL) return graph_bool(l->graph, kind == REDUCE_EVERY);
-  if (type == TYPE_I64) return graph_i64(l->graph, extreme ? is_max ? INT64_MIN : INT64_MAX : kind == REDUCE_PROD);
-  return graph_f64(l->graph, extreme ? is_max ? -HUGE_VAL : HUGE_VAL : kind == REDUCE_PROD);
-}
-
-/* Items that do not come here contribute nothing. */
-static Value over_items(Lower *l, ReduceKind kind, Value item) {
-  if (value_is(&item, KIND_FLOAT)) item = value_convert(l, item, TYPE_F64);
-  const Node *node = item.node;
-  if (l->scope->guard && l->scope->guard->level > LEVEL_GLOBAL) node = graph_select(l->graph, l->scope->guard, node, identity(l, kind, (Type)node->type));
-  return value_of(graph_node(l->graph, OP_TOTAL, (Type)node->type, graph_scalar_space(l->graph), 0, kind, 1, &node));
-}
-
-/* A rule without param has one item: its numbers are the call's. */
-Value value_of_call(Lower *l, Value item) {
-  Value v = over_items(l, value_is(&item, KIND_BOOL) ? REDUCE_ANY : REDUCE_SUM, item);
-  v.literal = false;
-  return v;
-}
-
 /* --- one reduction -------------------------------------------------------------------------------------------------------------------------------- */
 
 static Value reduce(const Body *b, ReduceKind kind, Value x) {
   Lower *l = b->l;
   Type type = kind == REDUCE_ARGMAX || kind == REDUCE_ARGMIN ? TYPE_I64 : (Type)x.node->type;
-  if (b->all && !b->bound) return over_items(l, kind, x);
+  if (b->all && !b->bound) return value_over_items(l, kind, x);
   Kept k = kept_axes(b, node_axes(l, x.node, b->space));
   const Node *arg = node_spread(l, take(b, &k, x.node), k.space);
   int32_t aux = (int32_t)kind | (kind == REDUCE_LOGSUMEXP ? ORDER_BLOCKS : b->order) << 8;
   Value v = give(b, &k, graph_node(l->graph, OP_REDUCE, type, k.result, b->bound, aux, 1, &arg), x.wide);
-  return b->all ? over_items(l, kind, v) : v;
+  return b->all ? value_over_items(l, kind, v) : v;
 }
 
 /* How many positions. */
@@ -98,7 +74,7 @@ static Value count(const Body *b) {
   for (unsigned a = b->space->rank - b->bound; a < b->space->rank; a++)
     n = n ? graph_op2(l->graph, OP_MUL, n, b->space->extent[a]) : b->space->extent[a];
   Value v = value_of(n ? n : graph_i64(l->graph, 1));
-  return b->all ? over_items(l, REDUCE_SUM, v) : v;
+  return b->all ? value_over_items(l, REDUCE_SUM, v) : v;
 }
 
 /* --- sums of products ---------------------------------------------------------------------------------------------------------------------------- */
@@ -306,7 +282,7 @@ static Value over_indices(Lower *l, const Expr *e, const struct Reduction *r) {
   b.space = inner.space;
   b.bound = inner.n - before;
   Value x = lower_expr(l, e->args.at[0]), made = {0};
-  if (x.node && x.tensor) value_align(l, OPER_NONE, e->args.at[0]->where, &x, 1);
+  if (x.node && x.tensor) value_align(l, NULL, e->args.at[0]->where, &x, 1);
   else if (x.node && kinds_good(l, e, r, &x)) made = finish(&b, e, r, x);
   l->scope->ix = outer;
   return made;

@@ -3,14 +3,12 @@
  * What is carried has one type, space and level: the block is lowered with those of the first values, and again with what it
  * made of them, until they stay (an integer 0 that becomes a real tensor). */
 #include <string.h>
-#include "frontend/lower.h"
+#include "frontend/statements.h"
 
 enum { MAX_CARRIED = 64, MAX_TRIES = 8 };
 
 typedef struct Carried { const char *name; Value first; Type type; Level level; bool wide; } Carried;
 typedef struct Loop { Lower *l; const Stmt *s; const char *index; Range index_where; const Node *trips; Carried at[MAX_CARRIED]; unsigned n; } Loop;
-
-static Binding *binding_to_assign(Lower *l, const char *name) { return l->scope->in_fn ? scope_find_here(l->scope->names, name) : scope_find(l->scope->names, name); }
 
 static bool collect(Loop *c, const StmtList *list) {
   Lower *l = c->l;
@@ -23,7 +21,7 @@ static bool collect(Loop *c, const StmtList *list) {
       good = false;
     }
     if (s->kind == STMT_ASSIGN) {
-      Binding *b = binding_to_assign(l, s->name.text);
+      Binding *b = scope_find_assigned(l, s->name.text);
       bool known = !b || b->poison || b->partial || b->symbol->kind == SYMBOL_FN;
       for (unsigned k = 0; k < c->n; k++) known |= !strcmp(c->at[k].name, s->name.text);
       if (known) continue;
@@ -42,14 +40,6 @@ static bool collect(Loop *c, const StmtList *list) {
 
 static const Space *space_of(Lower *l, const Carried *k) { return k->first.tensor ? value_space(l, &k->first) : graph_scalar_space(l->graph); }
 
-static Names snapshot(Lower *l, const Names *scope) {
-  Names copy = *scope;
-  copy.capacity = 0;
-  copy.at = arena_grow(l->arena, NULL, &copy.capacity, scope->n + 1, sizeof *copy.at);
-  if (scope->n) memcpy(copy.at, scope->at, scope->n*sizeof *copy.at);
-  return copy;
-}
-
 /* One lowering of the block; false when types or levels have grown. results NULL after an error. */
 static bool try_once(Loop *c, unsigned depth, const Node **results) {
   Lower *l = c->l;
@@ -57,7 +47,7 @@ static bool try_once(Loop *c, unsigned depth, const Node **results) {
   unsigned before = l->scope->names->n;
   for (unsigned k = 0; k < c->n; k++) {
     Carried *x = &c->at[k];
-    Binding *b = binding_to_assign(l, x->name);
+    Binding *b = scope_find_assigned(l, x->name);
     if (x->level < (Level)c->trips->level) x->level = (Level)c->trips->level;
     Level level = space_of(l, x)->rank ? LEVEL_ELEMENT : x->level;
     b->value = x->first;
@@ -80,7 +70,7 @@ static bool try_once(Loop *c, unsigned depth, const Node **results) {
   scope_leave(l);
   for (unsigned k = 0; k < c->n; k++) {
     Carried *x = &c->at[k];
-    Binding *b = binding_to_assign(l, x->name);
+    Binding *b = scope_find_assigned(l, x->name);
     Value v = binding_current(l, b), pair[2];
     results[k] = NULL;
     if (!v.node) continue;
@@ -114,7 +104,7 @@ static void run(Loop *c, bool reverse) {
   const Node *results[MAX_CARRIED] = {0}, *args[MAX_CARRIED + 1];
   if (!collect(c, &c->s->body)) { poison_assigned(l, &c->s->body); return; }
   if (depth > 15) { lower_error(l, c->s->where, "scans nest too deeply"); poison_assigned(l, &c->s->body); return; }
-  Names *scope = l->scope->names, base = snapshot(l, scope);
+  Names *scope = l->scope->names, base = *names_copy(l, scope);
   unsigned errors = diag_errors(l->diag);
   for (unsigned tries = 0; tries < MAX_TRIES && !l->context->exhausted; tries++) {
     bool same = try_once(c, depth, results);
@@ -130,7 +120,7 @@ static void run(Loop *c, bool reverse) {
   Region region = {c->n, results};
   const Node *scan = graph_region_node(l->graph, OP_SCAN, TYPE_BOOL, graph_scalar_space(l->graph), depth, reverse, c->n + 1, args, &region);
   for (unsigned k = 0; k < c->n; k++) {
-    Binding *b = binding_to_assign(l, c->at[k].name);
+    Binding *b = scope_find_assigned(l, c->at[k].name);
     b->value = c->at[k].first;
     b->value.node = graph_node(l->graph, OP_RESULT, c->at[k].type, space_of(l, &c->at[k]), k, 0, 1, &scan);
     b->value.wide = c->at[k].wide;

@@ -1,6 +1,5 @@
 /* lower_skip.c: `skip if c { }`: params, states and t stay as they were at entry, outputs as they are here; the block may assign global states. */
-#include <string.h>
-#include "frontend/lower.h"
+#include "frontend/statements.h"
 
 static bool assigns_globals_only(Lower *l, const StmtList *list) {
   bool good = true;
@@ -34,11 +33,7 @@ void lower_skip(Lower *l, const Stmt *s) {
   if (l->scope->guard) c = value_of(bool_and(l, l->scope->guard, c.node));
   if (l->context->has_param && c.node->level > LEVEL_GLOBAL) { lower_error(l, s->where, "'skip if' stands under a condition that differs from item to item"); return; }
   if (!assigns_globals_only(l, &s->body)) return;
-  Names *scope = l->scope->names, *here = arena_alloc(l->arena, sizeof *here);
-  *here = *scope;
-  here->capacity = 0;
-  here->at = arena_grow(l->arena, NULL, &here->capacity, scope->n + 1, sizeof *here->at);
-  if (scope->n) memcpy(here->at, scope->at, scope->n*sizeof *here->at);
+  Names *here = names_copy(l, l->scope->names);
   for (unsigned i = 0; i < here->n; i++) {
     const Symbol *symbol = here->at[i].symbol;
     if (symbol->kind != SYMBOL_OPERAND) continue;

@@ -1,6 +1,6 @@
 /* lower_stmt.c: statements. Names hold values, so assigning is binding; `if` runs both branches and selects. */
 #include <string.h>
-#include "frontend/lower.h"
+#include "frontend/statements.h"
 
 /* --- assignment ------------------------------------------------------------------------------------------------------------------ */
 
@@ -25,13 +25,13 @@ static Value fit(Lower *l, const Binding *binding, Value v, const Expr *e) {
 
 static void assign(Lower *l, const Stmt *s) {
   const char *name = s->name.text;
-  Binding *binding = l->scope->in_fn ? scope_find_here(l->scope->names, name) : scope_find(l->scope->names, name);
+  Binding *binding = scope_find_assigned(l, name);
   Value v, target = binding && !s->has_subs ? binding_current(l, binding) : (Value){0};
   const Space *statement = l->scope->statement;
   if (!s->has_subs) l->scope->statement = target.node ? target.tensor ? value_space(l, &target) : NULL : l->context->has_param ? item_space(l) : NULL;
   if (s->has_subs) {
     v = lower_indexed(l, s, binding);
-    binding = l->scope->in_fn ? scope_find_here(l->scope->names, name) : scope_find(l->scope->names, name);
+    binding = scope_find_assigned(l, name);
     if (!v.node && !binding) { name_poison(l, name, s->name.where); return; }
   } else if (s->op != OPER_NONE) {
     Value old = binding ? binding_value(l, binding, s->name.where) : name_value(l, name, s->name.where, false);
@@ -42,13 +42,13 @@ static void assign(Lower *l, const Stmt *s) {
     Value right = lower_expr(l, s->value);
     graph_at(l->graph, s->where);
     v = value_operate(l, s->op, s->op_where, old, right);
-    binding = l->scope->in_fn ? scope_find_here(l->scope->names, name) : scope_find(l->scope->names, name);
+    binding = scope_find_assigned(l, name);
     l->scope->statement = statement;
     if (!binding) { name_poison(l, name, s->name.where); return; }
   } else {
     v = lower_expr(l, s->value);
     l->scope->statement = statement;
-    binding = l->scope->in_fn ? scope_find_here(l->scope->names, name) : scope_find(l->scope->names, name);      /* the expression may have added names */
+    binding = scope_find_assigned(l, name);      /* the expression may have added names */
   }
   v.literal = false;
   v.operand = 0;
@@ -84,14 +84,6 @@ static void assign(Lower *l, const Stmt *s) {
 }
 
 /* --- if ----------------------------------------------------------------------------------------------------------------------------- */
-
-static Names snapshot(Lower *l, const Names *scope) {
-  Names copy = *scope;
-  copy.capacity = 0;
-  copy.at = arena_grow(l->arena, NULL, &copy.capacity, scope->n + 1, sizeof *copy.at);
-  if (scope->n) memcpy(copy.at, scope->at, scope->n*sizeof *copy.at);
-  return copy;
-}
 
 static bool unchanged(const Binding *a, const Binding *b) {
   return a->value.node == b->value.node && a->set == b->set && a->poison == b->poison && a->partial == b->partial && a->value.tensor == b->value.tensor;
@@ -142,7 +134,7 @@ static void add_partial(Lower *l, const Stmt *s, const Binding *from, bool missi
 }
 
 static void lower_if(Lower *l, const Stmt *s) {
-  Names *scope = l->scope->names, base = snapshot(l, scope);
+  Names *scope = l->scope->names, base = *names_copy(l, scope);
   Lexical when;
   Patterns asked = {0};
   scope_enter(l, &when)->patterns = &asked;
@@ -156,7 +148,7 @@ static void lower_if(Lower *l, const Stmt *s) {
   scope_finish(l, scope, base.n);
   scope_leave(l);
   Names then = *scope;
-  *scope = snapshot(l, &base);
+  *scope = *names_copy(l, &base);
   if (s->has_otherwise) {
     scope_enter(l, &when);
     if (c.node) { when.guard = bool_and(l, when.guard, graph_op1(l->graph, OP_NOT, c.node)); when.guard_where = s->cond->where; }
@@ -180,15 +172,6 @@ static void lower_if(Lower *l, const Stmt *s) {
   }
   for (unsigned k = base.n; k < otherwise.n; k++)
     if (otherwise.at[k].symbol->kind != SYMBOL_SIZE && !scope_find_here(scope, otherwise.at[k].symbol->name)) add_partial(l, s, &otherwise.at[k], true);
-}
-
-void scope_finish(Lower *l, const Names *scope, unsigned from) {
-  for (unsigned i = from; i < scope->n; i++) {
-    const Binding *b = &scope->at[i];
-    if (b->symbol->kind != SYMBOL_OPERAND || b->partial) continue;
-    l->entry->finals = arena_grow(l->arena, l->entry->finals, &l->entry->finals_capacity, l->entry->n_finals + 1, sizeof *l->entry->finals);
-    l->entry->finals[l->entry->n_finals++] = (Final){b->symbol, b->set ? b->value : (Value){0}, b->poison};
-  }
 }
 
 /* --- require ------------------------------------------------------------------------------------------------------------------------- */
@@ -215,12 +198,10 @@ static void numbers_of(Lower *l, const Expr *e, Numbers *out) {
   }
 }
 
-static bool leaf_of_tensor(const Module *m, const Node *n) { return n->op == OP_READ; }
-
-void lower_require(Lower *l, const Stmt *s) {
+static void lower_require(Lower *l, const Stmt *s) {
   Value c = lower_condition(l, s->cond, "require");
   if (!c.node) return;
-  if (node_uses(l->graph, c.node, leaf_of_tensor, l->context->module)) {
+  if (node_reads_data(l, c.node)) {
     lower_error(l, s->cond->where, "'require' is checked before anything is read: it may not depend on tensors");
     return;
   }
@@ -232,23 +213,7 @@ void lower_require(Lower *l, const Stmt *s) {
 
 /* --- statements ------------------------------------------------------------------------------------------------------------------------ */
 
-void lower_register_fns(Lower *l, const StmtList *list) {
-  for (unsigned i = 0; i < list->n; i++) {
-    const Stmt *s = list->at[i];
-    if (s->kind != STMT_FN) continue;
-    if (!name_is_free(l, s->fn->name.text, s->fn->name.where)) continue;
-    if (builtin_find(s->fn->name.text)) {
-      lower_error(l, s->fn->name.where, "'%s' is a function of the language and cannot be a name", s->fn->name.text);
-      continue;
-    }
-    names_check_parameters(l, s->fn);
-    Binding *binding = scope_add(l, symbol_new(l, s->fn->name.text, SYMBOL_FN, 0, s->fn->name.where));
-    binding->value = (Value){.fn = s->fn, .home = l->scope->names};
-    binding->set = true;
-  }
-}
-
-void lower_stmt(Lower *l, const Stmt *s) {
+static void lower_stmt(Lower *l, const Stmt *s) {
   if (l->context->exhausted) return;
   if (l->context->depth >= LOWER_MAX_DEPTH) {
     lower_error(l, s->where, "this nests too deeply");

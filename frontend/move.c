@@ -2,8 +2,7 @@
  *
  * Values that are computed position by position are computed anew where that costs nothing (all indices inside their axes, as
  * many as before); what looks at more than its own position is read by MAP. */
-#include <string.h>
-#include "frontend/lower.h"
+#include "frontend/nodes.h"
 
 /* --- a memo by id, fresh for each walk --------------------------------------------------------------------------------------------- */
 
@@ -147,12 +146,6 @@ unsigned node_axes(Lower *l, const Node *n, const Space *s) {
   return axes(l, n, s);
 }
 
-const Space *space_pick(Lower *l, const Space *from, unsigned n, const unsigned *axis) {
-  const Node *extent[LOWER_MAX_AXES];
-  for (unsigned k = 0; k < n; k++) extent[k] = from->extent[axis[k]];
-  return graph_space(l->graph, n, extent);
-}
-
 const Node *node_project(Lower *l, const Node *n, const Space *from, const Space *to, const unsigned *axis) {
   const Node *index[LOWER_MAX_AXES] = {0};
   if (from == to) { bool same = true; for (unsigned k = 0; k < to->rank; k++) same = same && axis[k] == k; if (same) return n; }
@@ -162,10 +155,6 @@ const Node *node_project(Lower *l, const Node *n, const Space *from, const Space
   memo_start(l);
   Move m = {l, from, to, index};
   return move(&m, n);
-}
-
-const Node *node_spread(Lower *l, const Node *n, const Space *s) {
-  return n->space->rank || !s->rank ? n : graph_node(l->graph, OP_MAP, (Type)n->type, s, 0, 0, 1, &n);
 }
 
 static bool leaf_of_tensor(const Module *m, const Node *n) { return n->op == OP_READ; }

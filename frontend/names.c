@@ -1,6 +1,6 @@
-/* names.c: scopes, what a name means where it stands, suggestions, and names that are never used. */
+/* names.c: scopes and their names, names of files, and names that are never used. */
 #include <string.h>
-#include "frontend/lower.h"
+#include "frontend/names.h"
 
 Lexical *scope_enter(Lower *l, Lexical *inner) {
   *inner = *l->scope;
@@ -9,6 +9,15 @@ Lexical *scope_enter(Lower *l, Lexical *inner) {
 }
 
 void scope_leave(Lower *l) { l->scope = l->scope->outer; }
+
+Names *names_copy(Lower *l, const Names *names) {
+  Names *copy = arena_alloc(l->arena, sizeof *copy);
+  *copy = *names;
+  copy->capacity = 0;
+  copy->at = arena_grow(l->arena, NULL, &copy->capacity, names->n + 1, sizeof *copy->at);
+  if (names->n) memcpy(copy->at, names->at, names->n*sizeof *copy->at);
+  return copy;
+}
 
 Names *scope_new(Lower *l, Names *outer) {
   Names *scope = arena_alloc(l->arena, sizeof *scope);
@@ -50,6 +59,9 @@ Binding *scope_find(Names *scope, const char *name) {
   return NULL;
 }
 
+/* A fn assigns its own names only. */
+Binding *scope_find_assigned(Lower *l, const char *name) { return l->scope->in_fn ? scope_find_here(l->scope->names, name) : scope_find(l->scope->names, name); }
+
 /* Names of a file are seen by every file of the set; the file compiled is the first. */
 #define FILE_LOOKUP(function, Kind, list, count) \
   const Kind *function(Lower *l, const char *name) { \
@@ -79,30 +91,6 @@ const char *symbol_article(const Lower *l, const Symbol *symbol) {
   return *word == 'i' || *word == 'o' ? "an" : "a";
 }
 
-/* Everything a name could have meant here. */
-static const char *suggest(Lower *l, const char *name, bool functions_only) {
-  size_t room = 256, n = 0;
-  for (const Names *s = l->scope->names; s; s = s->outer) room += s->n;
-  for (unsigned f = 0; f < l->context->files->n; f++) room += l->context->files->files[f]->n_fns + l->context->files->files[f]->n_consts;
-  const char **names = arena_array(l->arena, room, sizeof *names);
-  for (const Names *s = l->scope->names; s; s = s->outer)
-    for (unsigned i = 0; i < s->n; i++) if (!functions_only || s->at[i].symbol->kind == SYMBOL_FN) names[n++] = s->at[i].symbol->name;
-  for (unsigned f = 0; f < l->context->files->n; f++) {
-    const File *file = l->context->files->files[f];
-    for (unsigned i = 0; i < file->n_fns; i++) names[n++] = file->fns[i]->name.text;
-    if (!functions_only) for (unsigned i = 0; i < file->n_consts; i++) names[n++] = file->consts[i]->name.text;
-  }
-  if (functions_only) n += builtin_names(names + n, room - n);
-  return diag_suggest(name, names, n);
-}
-
-static bool known_unknown(Lower *l, const char *name) {
-  for (unsigned i = 0; i < l->context->n_unknown; i++) if (!strcmp(l->context->unknown[i], name)) return true;
-  l->context->unknown = arena_grow(l->arena, l->context->unknown, &l->context->unknown_capacity, l->context->n_unknown + 1, sizeof *l->context->unknown);
-  l->context->unknown[l->context->n_unknown++] = name;
-  return false;
-}
-
 void name_poison(Lower *l, const char *name, Range where) {
   Binding *binding = scope_find(l->scope->names, name);
   if (!binding) {
@@ -113,88 +101,6 @@ void name_poison(Lower *l, const char *name, Range where) {
   binding->poison = true;
   binding->partial = false;
   binding->symbol->used = true;
-}
-
-/* An element value over the indices around, where more are in scope now. */
-static Value value_lifted(Lower *l, Value v) {
-  const Node *index[LOWER_MAX_AXES];
-  for (unsigned k = 0; k < v.node->space->rank && k < l->scope->ix->n; k++) index[k] = index_node(l, l->scope->ix->space, k);
-  if (v.node->space->rank > l->scope->ix->n) return (Value){0};
-  if (v.product) {
-    Factors *f = arena_alloc(l->arena, sizeof *f + v.product->n*sizeof *f->at);
-    *f = (Factors){.n = v.product->n};
-    for (unsigned k = 0; k < f->n; k++) f->at[k] = (Factor){node_move(l, v.product->at[k].node, l->scope->ix->space, index), v.product->at[k].opaque};
-    v.product = f;
-  }
-  v.node = node_move(l, v.node, l->scope->ix->space, index);
-  return v;
-}
-
-Value binding_current(Lower *l, const Binding *binding) {
-  const Symbol *symbol = binding->symbol;
-  if (binding->poison || binding->partial) return (Value){0};
-  Value value = binding->value;
-  if (!binding->set && symbol->kind == SYMBOL_OPERAND) value = operand_at_entry(l, symbol);
-  if (!binding->set && symbol->kind == SYMBOL_HYPER) {
-    const Hyper *hyper = &l->context->module->hypers[symbol->index];
-    value = hyper->is_const ? value_of(graph_const(l->graph, hyper->type, hyper->value)) : hyper_value(l, symbol->index);
-  }
-  if (!binding->set && symbol->kind == SYMBOL_SIZE) value = size_value(l, symbol, symbol->where);
-  if (symbol->kind == SYMBOL_OPERAND) value.operand = symbol->index + 1;
-  if (value.tensor && symbol->kind == SYMBOL_OPERAND) { value.shape = symbol->shape ? symbol->shape : l->context->param_shape; value.name = symbol->name; }
-  if (value.tensor && symbol->kind != SYMBOL_OPERAND && !value.name) value.name = symbol->name;
-  if (symbol->kind == SYMBOL_LOCAL) {
-    value.opaque = !symbol->once;
-    if (value.opaque) value.product = NULL;
-  }
-  if (value.node && value.node->space->rank && !value.tensor && l->scope->ix && value.node->space != l->scope->ix->space) value = value_lifted(l, value);
-  return value;
-}
-
-Value binding_value(Lower *l, Binding *binding, Range use) {
-  Symbol *symbol = binding->symbol;
-  symbol->used = true;
-  if (binding->poison) return (Value){.shape = symbol->shape, .name = symbol->name};
-  if (binding->partial) {
-    if (lower_error(l, use, "'%s' has no value when the condition at line %u is %s", symbol->name, lower_line(binding->partial_cond),
-                    binding->partial_when ? "true" : "false"))
-      diag_note(l->diag, binding->partial_cond, "this condition");
-    binding->poison = true;
-    return (Value){0};
-  }
-  return binding_current(l, binding);
-}
-
-static Value step_value(Lower *l, Range where) {
-  if (l->scope->step.node) return l->scope->step;
-  if (!l->context->has_step) {
-    lower_error(l, where, "'t' counts the steps of a rule with param or state");
-    return (Value){0};
-  }
-  return value_of(graph_node(l->graph, OP_STEP, TYPE_I64, graph_scalar_space(l->graph), 0, 0, 0, NULL));
-}
-
-Value name_value(Lower *l, const char *name, Range where, bool as_function) {
-  int index = index_find(l->scope->ix, name);
-  if (index >= 0) return value_of(index_node(l, l->scope->ix->space, (unsigned)index));
-  Binding *binding = scope_find(l->scope->names, name);
-  if (binding) return binding_value(l, binding, where);
-  if (!strcmp(name, "t")) return step_value(l, where);
-  const Const *constant = file_const(l, name);
-  if (constant) return const_value(l, constant, where);
-  const Fn *fn = file_fn(l, name);
-  if (fn) return (Value){.fn = fn};
-  const Builtin *builtin = builtin_find(name);
-  if (builtin) return (Value){.builtin = builtin};
-  if (!known_unknown(l, name)) {
-    const char *nearest = suggest(l, name, as_function), *what = as_function ? "function" : "name";
-    Binding *meant = nearest ? scope_find(l->scope->names, nearest) : NULL;
-    if (meant) meant->symbol->used = true;              /* no second complaint about the same slip */
-    if (as_function && !strcmp(name, "pow")) lower_error(l, where, "unknown function 'pow'; a power is written x^y");
-    else if (nearest) { if (lower_error(l, where, "unknown %s '%s'; did you mean '%s'?", what, name, nearest)) diag_fix(l->diag, nearest); }
-    else lower_error(l, where, "unknown %s '%s'", what, name);
-  }
-  return (Value){0};
 }
 
 bool name_is_free(Lower *l, const char *name, Range where) {
@@ -208,6 +114,56 @@ bool name_is_free(Lower *l, const char *name, Range where) {
   if ((!strcmp(name, "t") && l->context->has_step) || !strcmp(name, "all")) { lower_error(l, where, "'%s' is predeclared", name); return false; }
   return true;
 }
+
+void scope_finish(Lower *l, const Names *scope, unsigned from) {
+  for (unsigned i = from; i < scope->n; i++) {
+    const Binding *b = &scope->at[i];
+    if (b->symbol->kind != SYMBOL_OPERAND || b->partial) continue;
+    l->entry->finals = arena_grow(l->arena, l->entry->finals, &l->entry->finals_capacity, l->entry->n_finals + 1, sizeof *l->entry->finals);
+    l->entry->finals[l->entry->n_finals++] = (Final){b->symbol, b->set ? b->value : (Value){0}, b->poison};
+  }
+}
+
+void names_register_fns(Lower *l, const StmtList *list) {
+  for (unsigned i = 0; i < list->n; i++) {
+    const Stmt *s = list->at[i];
+    if (s->kind != STMT_FN) continue;
+    if (!name_is_free(l, s->fn->name.text, s->fn->name.where)) continue;
+    if (builtin_find(s->fn->name.text)) {
+      lower_error(l, s->fn->name.where, "'%s' is a function of the language and cannot be a name", s->fn->name.text);
+      continue;
+    }
+    names_check_parameters(l, s->fn);
+    Binding *binding = scope_add(l, symbol_new(l, s->fn->name.text, SYMBOL_FN, 0, s->fn->name.where));
+    binding->value = (Value){.fn = s->fn, .home = l->scope->names};
+    binding->set = true;
+  }
+}
+
+void poison_assigned(Lower *l, const StmtList *list) {
+  for (unsigned i = 0; i < list->n; i++) {
+    const Stmt *s = list->at[i];
+    switch (s->kind) {
+      case STMT_ASSIGN: name_poison(l, s->name.text, s->name.where); break;
+      case STMT_DECL: for (unsigned k = 0; k < s->decls.n; k++) name_poison(l, s->decls.at[k].name, s->decls.at[k].where); break;
+      case STMT_IF: poison_assigned(l, &s->body); if (s->has_otherwise) poison_assigned(l, &s->otherwise); break;
+      case STMT_REPEAT: case STMT_SCAN: case STMT_SKIP: poison_assigned(l, &s->body); break;
+      default: break;
+    }
+  }
+}
+
+unsigned count_assignments(const StmtList *list, const char *name) {
+  unsigned n = 0;
+  for (unsigned i = 0; list && i < list->n; i++) {
+    const Stmt *s = list->at[i];
+    if (s->kind == STMT_ASSIGN) n += !strcmp(s->name.text, name);
+    else if (s->kind != STMT_ENTRY) n += count_assignments(&s->body, name) + count_assignments(&s->otherwise, name);
+  }
+  return n;
+}
+
+void symbol_set_once(Lower *l, Symbol *symbol) { symbol->once = symbol->kind == SYMBOL_LOCAL && count_assignments(l->scope->body, symbol->name) == 1; }
 
 /* Parameters are a scope of their own, with each name once. */
 void names_check_parameters(Lower *l, const Fn *fn) {

@@ -1,6 +1,6 @@
 /* shapes.c: shapes as written: which two disagree, and how an indexed statement would say what was meant. */
 #include <string.h>
-#include "frontend/lower.h"
+#include "frontend/values.h"
 
 /* A dimension's text without spaces but that after `flat`. */
 static const char *dim_text(Lower *l, const Dim *dim) {
@@ -54,7 +54,7 @@ static void indexed(Lower *l, Text *out, const char *name, const Shape *s, const
   text_add(out, "]");
 }
 
-bool shapes_agree(Lower *l, Oper oper, Range op_where, const Value *a, const Value *b) {
+bool shapes_agree(Lower *l, const char *oper, Range op_where, const Value *a, const Value *b) {
   if (!a->shape || !b->shape || !comparable(a->shape) || !comparable(b->shape) || !differ(l, a->shape, b->shape)) return true;
   Text text = {.arena = l->arena};
   text_add(&text, "shapes differ: %s is %s, %s is %s", a->name ? a->name : "the left side", shape_text(l, a->shape), b->name ? b->name : "the right side", shape_text(l, b->shape));
@@ -63,7 +63,7 @@ bool shapes_agree(Lower *l, Oper oper, Range op_where, const Value *a, const Val
     unsigned n = 0;
     text_add(&text, "; write ");
     indexed(l, &text, a->name, a->shape, dims, &n);
-    text_add(&text, " %s ", oper_text(oper));
+    text_add(&text, " %s ", oper);
     indexed(l, &text, b->name, b->shape, dims, &n);
   }
   if (!lower_error(l, op_where, "%s", text.data)) return false;

@@ -1,6 +1,5 @@
 /* storage.c: how a value is rounded when it is written back: `stochastic` storage as operations on bits (language, sections 2 and 5). */
-#include <string.h>
-#include "frontend/lower.h"
+#include "frontend/statements.h"
 
 void storage_declare(Lower *l, unsigned operand, const Storage *s, const Symbol *symbol) {
   if (!s->stochastic) return;

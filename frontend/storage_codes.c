@@ -4,11 +4,17 @@
  * code stands for an entry of a fixed map: the dynamic map of Dettmers et al. 2021, arXiv 2110.02861, whose decade i holds the middles of 2^i (unsigned: 2^(i + 1)) equal
  * parts of [0.1, 1], or sixteenths (q4u). Entries are computed in f64 and rounded to f32. */
 #include <string.h>
-#include "frontend/lower.h"
+#include "frontend/names.h"
 
 static const struct Map { const char *name; unsigned codes, decades; bool is_signed, linear, nibbles; int64_t block; } maps[] = {
   {"q8", 256, 7, true, false, false, 256}, {"q8u", 256, 7, false, false, false, 256}, {"q4", 16, 3, true, false, true, 128}, {"q4u", 16, 0, false, true, true, 128},
 };
+
+static const struct Map *map_of(const Storage *s) {
+  const struct Map *map = maps;
+  while (strcmp(map->name, s->type)) map++;
+  return map;
+}
 
 bool storage_is_codes(const Storage *s) { return s->type && *s->type == 'q'; }
 
@@ -121,43 +127,43 @@ void coded_write(Lower *l, const Coded *c, const Node *value, const Node *when) 
 
 /* --- declaring ----------------------------------------------------------------------------------------------------------------------------- */
 
-/* Makes the operands of a declared state; -1 after an error. */
-int coded_declare(Lower *l, const Stmt *s, const Decl *d, bool items) {
-  Module *m = l->context->module;
-  unsigned map = 0;
-  Bits block = (Bits)maps[map].block;
-  while (strcmp(maps[map].name, d->storage.type)) map++;
-  block = (Bits)maps[map].block;
-  if (s->role != ROLE_STATE || s->scope != SCOPE_TENSOR) { lower_error(l, d->storage.where, "'%s' goes with states that are tensors of an item", d->storage.type); return -1; }
-  if (d->storage.block) {
-    const Node *n = index_limit(l, d->storage.block);
-    if (!n) return -1;
-    if (!node_constant(l->graph, n, &block) || block < 1 || block > 1 << 20) { lower_error(l, d->storage.block->where, "a block has a constant number of elements"); return -1; }
-  }
-  int operand = operand_for(l, s, d, TYPE_U8, false);
-  if (operand < 0) return -1;
-  if (d->shape && !shape_declare(l, (unsigned)operand, d->shape, false, d->where)) return -1;
-  Coded c = {.operand = (unsigned)operand, .map = map, .block = (int64_t)block, .shape = items ? NULL : m->operands[operand].shape};
+/* The elements of a block; 0 after an error. */
+int64_t coded_block(Lower *l, const Stmt *s, const Decl *d) {
+  Bits block = (Bits)map_of(&d->storage)->block;
+  if (s->role != ROLE_STATE || s->scope != SCOPE_TENSOR) { lower_error(l, d->storage.where, "'%s' goes with states that are tensors of an item", d->storage.type); return 0; }
+  if (!d->storage.block) return (int64_t)block;
+  const Node *n = index_limit(l, d->storage.block);
+  if (!n) return 0;
+  if (node_constant(l->graph, n, &block) && block >= 1 && block <= 1 << 20) return (int64_t)block;
+  lower_error(l, d->storage.block->where, "a block has a constant number of elements");
+  return 0;
+}
+
+/* Makes a declared operand the codes, and one more of the maxima. */
+void coded_declare(Lower *l, unsigned operand, const Decl *d, int64_t block, bool items) {
+  Context *x = l->context;
+  Module *m = x->module;
+  const struct Map *map = map_of(&d->storage);
+  Coded c = {.operand = operand, .map = (unsigned)(map - maps), .block = block, .shape = items ? NULL : m->operands[operand].shape};
   if (!m->shapes) m->shapes = graph_new(m, "shapes");
   Graph *graph = l->graph;
   const Space *of = coded_space(l, &c);
   const Node *count = of->rank ? of->extent[0] : graph_i64(graph, 1);
   for (unsigned k = 1; k < of->rank; k++) count = graph_op2(graph, OP_MUL, count, of->extent[k]);
-  const Node *bytes = maps[map].nibbles ? int2(l, OP_IDIV, int2(l, OP_ADD, count, 1), 2) : count;
-  const Node *blocks = int2(l, OP_IDIV, int2(l, OP_ADD, count, c.block - 1), c.block);
+  const Node *bytes = map->nibbles ? int2(l, OP_IDIV, int2(l, OP_ADD, count, 1), 2) : count;
+  const Node *blocks = int2(l, OP_IDIV, int2(l, OP_ADD, count, block - 1), block);
   bytes = node_transfer(l, graph, bytes, m->shapes);
   blocks = node_transfer(l, graph, blocks, m->shapes);
   m->operands[operand].shape = graph_space(m->shapes, 1, &bytes);
   m->operands[operand].item_shape = false;
   m->operands[operand].shape_text = NULL;
-  m->operands = arena_grow(l->arena, m->operands, &l->context->operands_capacity, m->n_operands + 1, sizeof *m->operands);
+  m->operands = arena_grow(l->arena, m->operands, &x->operands_capacity, m->n_operands + 1, sizeof *m->operands);
   c.maxima = m->n_operands++;
   m->operands[c.maxima] = m->operands[operand];
   m->operands[c.maxima].name = arena_printf(l->arena, "%s_max", m->operands[operand].name);
   m->operands[c.maxima].external = m->operands[operand].external ? arena_printf(l->arena, "%s_max", m->operands[operand].external) : NULL;
   m->operands[c.maxima].storage = TYPE_F32;
   m->operands[c.maxima].shape = graph_space(m->shapes, 1, &blocks);
-  l->context->coded = arena_grow(l->arena, l->context->coded, &l->context->coded_capacity, l->context->n_coded + 1, sizeof *l->context->coded);
-  l->context->coded[l->context->n_coded++] = c;
-  return operand;
+  x->coded = arena_grow(l->arena, x->coded, &x->coded_capacity, x->n_coded + 1, sizeof *x->coded);
+  x->coded[x->n_coded++] = c;
 }

@@ -1,6 +1,6 @@
 /* tables.c: `const` values and tables of a file: known while compiling; a table read at an index is a constant or a choice. */
 #include <string.h>
-#include "frontend/lower.h"
+#include "frontend/names.h"
 
 #define TABLE_MAX 256                    /* elements that a choice may run through */
 

@@ -1,6 +1,5 @@
 /* transfer.c: nodes of one graph in another (conditions and first values of states), and values known while compiling. */
-#include <string.h>
-#include "frontend/lower.h"
+#include "frontend/nodes.h"
 
 /* What a node needs, marked from high ids to low ones. */
 static bool *needed(Arena *arena, const Graph *g, const Node *root) {

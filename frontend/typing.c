@@ -1,6 +1,6 @@
 /* typing.c: which type an operation happens in, where f64 ends, and what the operators mean (language, sections 4 and 5). */
 #include <string.h>
-#include "frontend/lower.h"
+#include "frontend/values.h"
 
 typedef enum OperandClass { NUMBERS, INTEGERS, REALS, CONDITIONS } OperandClass;
 
@@ -19,8 +19,6 @@ static const struct OperRow *oper_row(Oper oper) {
   for (size_t i = 0; i < sizeof opers/sizeof *opers; i++) if (opers[i].oper == oper) return &opers[i];
   return &opers[0];
 }
-
-const char *oper_text(Oper oper) { return oper_row(oper)->text; }
 
 bool value_is(const Value *v, TypeKind kind) { return v->node && type_kind((Type)v->node->type) == kind; }
 
@@ -68,11 +66,6 @@ Value value_join(Lower *l, Value *v, unsigned n) {
 }
 
 Value value_real(Lower *l, Value v) { return value_is(&v, KIND_INT) ? value_convert(l, v, TYPE_F64) : v; }
-
-const Node *bool_and(Lower *l, const Node *a, const Node *b) {
-  if (!a || !b) return a ? a : b;
-  return graph_op2(l->graph, OP_AND, a, b);
-}
 
 /* Whether the operator takes such a value; reports. */
 static bool takes(Lower *l, const struct OperRow *row, Range op_where, const Value *v) {
@@ -131,10 +124,9 @@ static Value operate(Lower *l, Oper oper, Range op_where, Value a, Value b) {
 }
 
 Value value_operate(Lower *l, Oper oper, Range op_where, Value a, Value b) {
-  if (oper == OPER_MATMUL) return lower_matmul(l, op_where, a, b);
   Value both[2] = {a, b};
-  if ((!a.node || !b.node) && !shapes_agree(l, oper, op_where, &a, &b)) return poison();
-  Value v = value_align(l, oper, op_where, both, 2) ? operate(l, oper, op_where, both[0], both[1]) : poison();
+  if ((!a.node || !b.node) && !shapes_agree(l, oper_row(oper)->text, op_where, &a, &b)) return poison();
+  Value v = value_align(l, oper_row(oper)->text, op_where, both, 2) ? operate(l, oper, op_where, both[0], both[1]) : poison();
   v.shape = a.shape ? a.shape : b.shape;
   v.name = NULL;
   return v;
@@ -142,7 +134,7 @@ Value value_operate(Lower *l, Oper oper, Range op_where, Value a, Value b) {
 
 Value value_negate(Lower *l, Range op_where, Value v) {
   if (!v.node) return v;
-  if (!value_align(l, OPER_NONE, op_where, &v, 1) || !takes(l, oper_row(OPER_NEG), op_where, &v)) return poison();
+  if (!value_align(l, NULL, op_where, &v, 1) || !takes(l, oper_row(OPER_NEG), op_where, &v)) return poison();
   if (v.node->op == OP_CONST) {
     Bits bits = (Bits)v.node->imm;
     Type type = (Type)v.node->type;
@@ -158,7 +150,7 @@ Value value_select(Lower *l, Range where, Value c, Value a, Value b) {
   bool bool_a = value_is(&a, KIND_BOOL), bool_b = value_is(&b, KIND_BOOL);
   if (bool_a != bool_b) { lower_error(l, where, "one side is a bool, the other a number"); return poison(); }
   Value all[3] = {c, a, b};
-  if (!value_align(l, OPER_NONE, where, all, 3)) return poison();
+  if (!value_align(l, NULL, where, all, 3)) return poison();
   c = all[0];
   Value v[2] = {all[1], all[2]};
   if (!bool_a) {
@@ -178,7 +170,7 @@ Value value_type_call(Lower *l, const Expr *e, Value v) {
   bool is_int = !strcmp(e->name, "int");
   if (!is_int && !type_parse(e->name, &type)) return lower_unsupported(l, e->op_where, e->name);
   if (!v.node) return v;
-  if (!value_align(l, OPER_NONE, e->op_where, &v, 1)) return poison();
+  if (!value_align(l, NULL, e->op_where, &v, 1)) return poison();
   if (is_int) type = TYPE_I64;
   v.literal = false;
   v.operand = 0;

@@ -1,5 +1,6 @@
 /* operands.c: hyper-parameters and operands as values: at entry, and what is assigned to them. */
 #include "frontend/names.h"
+#include "ir/graph_analysis.h"
 
 /* A default that depends on sizes or other hyper-parameters is computed by every entry: NaN (INT64_MIN for an int) asks for it. */
 Value hyper_value(Lower *l, unsigned k) {

@@ -2,6 +2,7 @@
 #include "ir/graph.h"
 #include <assert.h>
 #include <string.h>
+#include "ir/graph_analysis.h"
 
 /* --- operations --------------------------------------------------------------------------------------------------------- */
 
@@ -123,24 +124,6 @@ const Space *graph_scalar_space(Graph *g) { return g->table->scalar; }
 void graph_at(Graph *g, Range where) { g->table->where = where; }
 
 static bool of_call(const Graph *g, int64_t operand) { return operand >= 0 && operand < g->module->n_operands && g->module->operands[operand].scope == SCOPE_GLOBAL; }
-
-static bool is_global(const Graph *g, const Node *n, bool *seen) {
-  if (seen[n->id]) return true;
-  seen[n->id] = true;
-  switch ((int)n->op) {
-    case OP_TOTAL: return true;
-    case OP_ITEM: return false;
-    case OP_SCALAR: case OP_SIZE: case OP_PRESENT: case OP_READ: if (!of_call(g, n->imm)) return false; break;
-    case OP_CARRY: return (n->aux >> 8 & 3) != LEVEL_ITEM;                   /* carried elements are found at the scan */
-    default: break;
-  }
-  for (unsigned i = 0; i < n->n_args; i++) if (!is_global(g, n->args[i], seen)) return false;
-  for (unsigned i = 0; i < n->space->rank; i++) if (!is_global(g, n->space->extent[i], seen)) return false;
-  for (unsigned i = 0; n->region && i < n->region->n_results; i++) if (!is_global(g, n->region->results[i], seen)) return false;
-  return true;
-}
-
-bool graph_is_global(const Graph *g, const Node *n) { return is_global(g, n, arena_array(g->arena, g->n_nodes + 1, sizeof(bool))); }
 
 /* A value that depends on an index, or has axes, is an element's; else the highest level of what it is made of. */
 Level graph_level(const Graph *g, const Node *n) {
@@ -277,58 +260,7 @@ const char *requirement_text(const Requirement *r, Arena *arena) {
   return out.data;
 }
 
-/* --- walking and rewriting ------------------------------------------------------------------------------------------------------ */
-
-/* Operands have lower ids than users, so one sweep downwards marks everything that the marked nodes need. */
-void graph_mark_operands(const Graph *g, bool *live) {
-  for (unsigned i = g->n_nodes; i-- > 0;) {
-    const Node *n = g->nodes[i];
-    if (!live[i]) continue;
-    for (unsigned k = 0; k < n->n_args; k++) live[n->args[k]->id] = true;
-    for (unsigned k = 0; k < n->space->rank; k++) live[n->space->extent[k]->id] = true;
-    if (n->region) for (unsigned k = 0; k < n->region->n_results; k++) live[n->region->results[k]->id] = true;
-  }
-}
-
-unsigned *graph_stages(const Graph *g, Arena *arena, unsigned *n_stages) {
-  unsigned *stage = arena_array(arena, g->n_nodes + 1, sizeof *stage);
-  *n_stages = 0;
-  for (unsigned i = 0; i < g->n_nodes; i++) {
-    const Node *n = g->nodes[i];
-    unsigned s = 0;
-    for (unsigned k = 0; k < n->n_args; k++) if (stage[n->args[k]->id] > s) s = stage[n->args[k]->id];
-    for (unsigned k = 0; k < n->space->rank; k++) if (stage[n->space->extent[k]->id] > s) s = stage[n->space->extent[k]->id];
-    for (unsigned k = 0; n->region && k < n->region->n_results; k++) if (stage[n->region->results[k]->id] > s) s = stage[n->region->results[k]->id];
-    stage[i] = s + (n->op == OP_TOTAL);
-  }
-  const bool *live = graph_reachable(g, arena);
-  for (unsigned i = 0; i < g->n_nodes; i++) if (live[i] && stage[i] > *n_stages) *n_stages = stage[i];
-  return stage;
-}
-
-int *graph_slots(const Graph *g, Arena *arena, unsigned *n_slots) {
-  int *slot = arena_array(arena, g->n_nodes + 1, sizeof *slot);
-  const bool *live = graph_reachable(g, arena);
-  *n_slots = 0;
-  for (unsigned i = 0; i < g->n_nodes; i++) slot[i] = live[i] && g->nodes[i]->op == OP_TOTAL ? (int)(*n_slots)++ : -1;
-  return slot;
-}
-
-bool *graph_reachable(const Graph *g, Arena *arena) {
-  bool *live = arena_array(arena, g->n_nodes, sizeof *live);
-  for (unsigned i = 0; i < g->n_writes; i++) {
-    live[g->writes[i].value->id] = true;
-    if (g->writes[i].when) live[g->writes[i].when->id] = true;
-  }
-  for (unsigned i = 0; i < g->n_exists; i++) if (g->exists[i].when) live[g->exists[i].when->id] = true;
-  for (unsigned i = 0; i < g->n_requires; i++) {
-    live[g->requires[i].cond->id] = true;
-    for (unsigned k = 0; k < g->requires[i].n; k++) live[g->requires[i].value[k]->id] = true;
-  }
-  if (g->skip) live[g->skip->id] = true;
-  graph_mark_operands(g, live);
-  return live;
-}
+/* --- rewriting ------------------------------------------------------------------------------------------------------------------ */
 
 Graph *graph_rewrite(const Graph *from, GraphRule rule, void *context) {
   Graph *to = graph_new(from->module, from->name);

@@ -103,18 +103,6 @@ typedef const Node *(*GraphRule)(Graph *to, const Node *node, void *context);
 Graph *graph_rewrite(const Graph *from, GraphRule, void *context);
 
 Level graph_level(const Graph *, const Node *);                          /* as derived from operation and operands */
-/* Whether a value is the same for all items: made of no operand, size or number of an item. */
-bool graph_is_global(const Graph *, const Node *);
-/* By id: how many totals stand one above the other below the node: item values of stage s wait for the totals of stage s. *n_stages: the highest number. */
-unsigned *graph_stages(const Graph *, Arena *, unsigned *n_stages);
-/* By id: the slot of a TOTAL that a write needs, numbered in order of id; -1 for other nodes. */
-int *graph_slots(const Graph *, Arena *, unsigned *n_slots);
-/* By id: whether a write, requirement or layout predicate needs the node (spaces and regions are followed too). */
-bool *graph_reachable(const Graph *, Arena *);
-
-void graph_mark_operands(const Graph *, bool *marked);                   /* marks, by id, all that marked nodes need */
-/* By id: bit d is set where the value depends on what a scan at depth d carries. */
-uint64_t *graph_carries(const Graph *, Arena *);
 bool graph_is_item_space(const Module *, const Space *);                 /* [number of elements of an operand with the item's shape] */
 
 /* Text. graph_print(graph_parse(text)) is text. A module prints with its declarations and all its graphs. */

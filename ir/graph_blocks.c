@@ -1,6 +1,7 @@
 /* graph_blocks.c: the blocked softmax: a block has its own maximum; merging rescales what came before. */
 #include "ir/graph_blocks.h"
 #include <string.h>
+#include "ir/graph_analysis.h"
 #include "ir/graph_reduce.h"
 
 static Bits pair(Element e, Type t, Bits a, Bits b) { return element_eval(e, t, t, (const Bits[3]){a, b}); }
@@ -10,9 +11,7 @@ static bool equal(Type t, Bits a, Bits b) { return element_eval(ELEMENT_EQ, TYPE
 
 FormulaRun formula_run_new(Arena *arena, const Formula *f, size_t most) {
   const Graph *g = f->graph;
-  FormulaRun r = {f, arena_array(arena, g->n_nodes, sizeof *r.value), arena_array(arena, g->n_nodes, sizeof *r.live)};
-  r.live[f->result->id] = true;
-  graph_mark_operands(g, r.live);
+  FormulaRun r = {f, arena_array(arena, g->n_nodes, sizeof *r.value), graph_needs(g, f->result, arena)};
   for (unsigned i = 0; i < g->n_nodes; i++) {
     if (!r.live[i]) continue;
     r.value[i] = arena_array(arena, g->nodes[i]->op == OP_CONST ? 1 : most, sizeof(Bits));

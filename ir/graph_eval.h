@@ -1,6 +1,7 @@
 /* graph_eval.h: what the files of the graph interpreter share: graph_data.c, graph_interpret.c, graph_launch.c. */
 #ifndef OPTC_IR_GRAPH_EVAL_H
 #define OPTC_IR_GRAPH_EVAL_H
+#include "ir/graph_analysis.h"
 #include "ir/interpret.h"
 
 enum { EVAL_PIECE = 1024 };

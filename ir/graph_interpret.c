@@ -353,18 +353,8 @@ static void eval_scatter(Interp *I, const Node *n, Bits *out, int64_t count) {
 
 /* Nodes inside the region that depend on what this scan carries and not on what a deeper one does. */
 static List *plan_body(Interp *I, const Node *n) {
-  bool *in = arena_array(I->arena, I->g->n_nodes, sizeof *in);
-  uint64_t own = UINT64_C(1) << n->imm;
-  for (unsigned r = 0; r < n->region->n_results; r++) in[n->region->results[r]->id] = true;
-  for (unsigned id = n->id; id-- > 0;) {
-    const Node *x = I->g->nodes[id];
-    if (!in[id]) continue;
-    if (!(I->carries[id] & own)) { in[id] = false; continue; }
-    for (unsigned k = 0; k < x->n_args; k++) in[x->args[k]->id] = true;
-    for (unsigned k = 0; k < x->space->rank; k++) in[x->space->extent[k]->id] = true;
-    for (unsigned k = 0; x->region && k < x->region->n_results; k++) in[x->region->results[k]->id] = true;
-    if (I->carries[id] >> n->imm >> 1) in[id] = false;
-  }
+  bool *in = graph_scan_body(I->g, n, I->carries, I->arena);
+  for (unsigned id = 0; id < n->id; id++) in[id] = in[id] && carries_depth(I->carries[id]) == n->imm;
   return list_of(I, in);
 }
 

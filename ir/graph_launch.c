@@ -6,17 +6,6 @@
 #include "ir/graph_eval.h"
 #include "ir/graph_reduce.h"
 
-/* What the marked nodes need; a total is a number that is there. */
-static void mark(const Graph *g, bool *live) {
-  for (unsigned i = g->n_nodes; i-- > 0;) {
-    const Node *n = g->nodes[i];
-    if (!live[i]) continue;
-    for (unsigned k = 0; k < n->n_args && n->op != OP_TOTAL; k++) live[n->args[k]->id] = true;
-    for (unsigned k = 0; k < n->space->rank; k++) live[n->space->extent[k]->id] = true;
-    for (unsigned k = 0; n->region && k < n->region->n_results; k++) live[n->region->results[k]->id] = true;
-  }
-}
-
 static bool fills_slot(const Interp *I, unsigned id, unsigned stage) { return I->slot[id] >= 0 && I->stage[id] == stage + 1; }
 
 /* What is needed for this launch, and which values with axes are kept whole. */
@@ -33,17 +22,13 @@ static void prepare(Interp *I, Launch launch, unsigned stage, bool writes) {
   for (unsigned i = 0; i < g->n_writes; i++) {
     const Write *w = &g->writes[i];
     if ((launch == LAUNCH_FINISH) != (g->module->operands[w->operand].scope == SCOPE_GLOBAL) || !writes) continue;
-    I->live[w->value->id] = true;
-    if (w->when) I->live[w->when->id] = true;
+    graph_mark_write(I->live, w);
   }
-  if (launch == LAUNCH_FINISH && g->skip) I->live[g->skip->id] = true;
-  for (unsigned i = 0; i < g->n_nodes; i++) if (launch == LAUNCH_ITEM && !writes && fills_slot(I, i, stage)) I->live[g->nodes[i]->args[0]->id] = true;
-  for (unsigned i = 0; launch == LAUNCH_ITEM && writes && i < g->n_exists; i++) if (g->exists[i].when) I->live[g->exists[i].when->id] = true;
-  for (unsigned i = 0; launch == LAUNCH_CHECK && i < g->n_requires; i++) {
-    I->live[g->requires[i].cond->id] = true;
-    for (unsigned k = 0; k < g->requires[i].n; k++) I->live[g->requires[i].value[k]->id] = true;
-  }
-  mark(g, I->live);
+  if (launch == LAUNCH_FINISH) graph_mark(I->live, g->skip);
+  for (unsigned i = 0; i < g->n_nodes; i++) if (launch == LAUNCH_ITEM && !writes && fills_slot(I, i, stage)) graph_mark(I->live, g->nodes[i]->args[0]);
+  if (launch == LAUNCH_ITEM && writes) graph_mark_exists(g, I->live);
+  if (launch == LAUNCH_CHECK) graph_mark_requires(g, I->live);
+  graph_mark_missing(g, I->live, NULL);
   for (unsigned i = 0; i < g->n_nodes; i++) {
     const Node *n = g->nodes[i];
     if (!I->live[i]) continue;

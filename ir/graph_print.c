@@ -21,6 +21,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include "ir/graph_analysis.h"
 
 const char *const reduce_names[] = {"sum", "prod", "max", "min", "any", "every", "argmax", "argmin", "logsumexp", NULL};
 const char *const order_names[] = {"lanes", "seq", "blocks", NULL};

@@ -1,6 +1,7 @@
 /* graph_verify.c: what a well-formed module and graph are. One check a node, then one a root; all findings are reported. */
 #include <string.h>
 #include "ir/graph.h"
+#include "ir/graph_analysis.h"
 
 typedef struct Checker {
   const Graph *g;
@@ -85,8 +86,18 @@ static void check_reduce(Checker *c, Type x, ReduceKind kind, unsigned order) {
   NEED(c, kind == REDUCE_LOGSUMEXP ? order == ORDER_BLOCKS : order == ORDER_LANES || order == ORDER_SEQ, "this kind has no such order");
 }
 
-/* The carries of the scan's own depth inside its region, each of which is a carried value of this scan. */
-static void check_scan(Checker *c, uint8_t *seen, unsigned *stack) {
+/* A carry of the depth of the scan at hand, inside its region. */
+static void check_carry(Checker *c, const Node *x) {
+  const Node *n = c->node;
+  if (x->imm < -1 || x->imm >= (int64_t)n->region->n_results) { wrong(c, "%%%u: no carried value %lld", x->id, (long long)x->imm); return; }
+  if (x->imm < 0) { NEED(c, is_scalar(x, TYPE_I64), "%%%u: the trip index is an i64 of rank 0", x->id); return; }
+  const Node *first = n->args[x->imm + 1], *result = n->region->results[x->imm];
+  Level level = (Level)x->level;
+  NEED(c, x->type == first->type && x->space == first->space, "%%%u: differs in type or space from the value carried", x->id);
+  NEED(c, level >= first->level && level >= result->level && level >= n->args[0]->level, "%%%u: the value carried has a higher level", x->id);
+}
+
+static void check_scan(Checker *c) {
   const Graph *g = c->g;
   const Node *n = c->node;
   NEED(c, is_scalar(n, TYPE_BOOL), "a scan has no value of its own: bool, rank 0");
@@ -95,36 +106,20 @@ static void check_scan(Checker *c, uint8_t *seen, unsigned *stack) {
   NEED(c, is_scalar(n->args[0], TYPE_I64), "the trip count is an i64 of rank 0");
   if (n->imm < 0 || n->imm > 63) { wrong(c, "depth %lld is not 0..63", (long long)n->imm); return; }
   if (n->region->n_results != n->n_args - 1) { wrong(c, "%u values are carried, the region has %u results", n->n_args - 1, n->region->n_results); return; }
-  unsigned top = 0;
-  memset(seen, 0, g->n_nodes);
   for (unsigned i = 0; i < n->region->n_results; i++) {
     const Node *r = n->region->results[i], *x = n->args[i + 1];
     NEED(c, r->type == x->type && r->space == x->space, "result %u differs in type or space from its first value", i);
-    if (!seen[r->id] && c->carries[r->id] >> n->imm & 1) { seen[r->id] = 1; stack[top++] = r->id; }
   }
-  while (top) {
-    const Node *x = g->nodes[stack[--top]];
+  const bool *in = graph_scan_body(g, n, c->carries, g->arena);
+  for (unsigned id = n->id; id-- > 0;) {
+    const Node *x = g->nodes[id];
+    if (!in[id]) continue;
     if (x->op == OP_SCAN && x->imm <= n->imm) wrong(c, "%%%u, a scan inside this region, is not deeper", x->id);
-    if (x->op == OP_CARRY && (x->aux & 255) == n->imm) {
-      if (x->imm < -1 || x->imm >= (int64_t)n->region->n_results) { wrong(c, "%%%u: no carried value %lld", x->id, (long long)x->imm); continue; }
-      Level level = (Level)x->level;
-      if (x->imm < 0) { NEED(c, is_scalar(x, TYPE_I64), "%%%u: the trip index is an i64 of rank 0", x->id); continue; }
-      const Node *first = n->args[x->imm + 1], *result = n->region->results[x->imm];
-      NEED(c, x->type == first->type && x->space == first->space, "%%%u: differs in type or space from the value carried", x->id);
-      NEED(c, level >= first->level && level >= result->level && level >= n->args[0]->level, "%%%u: the value carried has a higher level", x->id);
-      continue;
-    }
-    const Node *const *parts[3] = {x->args, x->space->extent, x->region ? (const Node *const *)x->region->results : NULL};
-    unsigned count[3] = {x->n_args, x->space->rank, x->region ? x->region->n_results : 0};
-    for (unsigned k = 0; k < 3; k++)
-      for (unsigned i = 0; i < count[k]; i++) {
-        unsigned id = parts[k][i]->id;
-        if (!seen[id] && c->carries[id] >> n->imm & 1) { seen[id] = 1; stack[top++] = id; }
-      }
+    if (x->op == OP_CARRY && (x->aux & 255) == n->imm) check_carry(c, x);
   }
 }
 
-static void check_structure(Checker *c, uint8_t *seen, unsigned *stack) {
+static void check_structure(Checker *c) {
   const Node *n = c->node, *x = n->n_args ? n->args[0] : NULL;
   const Module *m = c->g->module;
   const Operand *o;
@@ -205,7 +200,7 @@ static void check_structure(Checker *c, uint8_t *seen, unsigned *stack) {
       NEED(c, n->args[1]->type == t && x->type == t && n->space == x->space, "type and space are the base's");
       check_indices(c, 2, x->space->rank, n->args[1]->space);
       break;
-    case OP_SCAN: check_scan(c, seen, stack); break;
+    case OP_SCAN: check_scan(c); break;
     case OP_CARRY: NEED(c, n->aux >= 0 && (n->aux & 255) < 64 && n->aux >> 8 <= LEVEL_ELEMENT, "no such depth or level"); break;
     case OP_RESULT:
       if (x->op != OP_SCAN || !x->region || n->imm < 0 || n->imm + 1 >= (int64_t)x->n_args) { wrong(c, "takes a scan that carries value %lld", (long long)n->imm); break; }
@@ -235,12 +230,12 @@ static bool check_parts(Checker *c) {
   return true;
 }
 
-static void check_node(Checker *c, uint8_t *seen, unsigned *stack) {
+static void check_node(Checker *c) {
   const Node *n = c->node;
   int arity = op_arity((Op)n->op);
   if (arity >= 0 && (unsigned)arity != n->n_args) { wrong(c, "takes %d arguments, has %u", arity, n->n_args); return; }
   NEED(c, n->level == graph_level(c->g, n), "has level %u", n->level);
-  if (n->op >= OP_CONST) { check_structure(c, seen, stack); return; }
+  if (n->op >= OP_CONST) { check_structure(c); return; }
   Type types[4] = {0};
   for (unsigned i = 0; i < n->n_args; i++) {
     types[i] = (Type)n->args[i]->type;
@@ -294,22 +289,6 @@ static void check_roots(Checker *c) {
   }
 }
 
-/* By id: on which depths' carried values a node depends. Ids are in order when this runs. */
-uint64_t *graph_carries(const Graph *g, Arena *arena) {
-  uint64_t *carries = arena_array(arena, g->n_nodes, sizeof *carries);
-  for (unsigned i = 0; i < g->n_nodes; i++) {
-    const Node *n = g->nodes[i];
-    uint64_t inside = 0, outside = 0;
-    if (n->op == OP_CARRY) outside = UINT64_C(1) << (n->aux & 63);
-    if (n->region) for (unsigned k = 0; k < n->region->n_results; k++) inside |= carries[n->region->results[k]->id];
-    if (n->op == OP_SCAN) inside &= ~(UINT64_C(1) << (n->imm & 63));
-    for (unsigned k = 0; k < n->n_args; k++) outside |= carries[n->args[k]->id];
-    for (unsigned k = 0; k < n->space->rank; k++) outside |= carries[n->space->extent[k]->id];
-    carries[i] = inside | outside;
-  }
-  return carries;
-}
-
 bool graph_verify(const Graph *g, Diag *diag) {
   Checker c = {.g = g, .diag = diag, .good = true};
   for (unsigned i = 0; i < g->n_nodes; i++) {
@@ -318,11 +297,9 @@ bool graph_verify(const Graph *g, Diag *diag) {
     if (!check_parts(&c)) return false;
   }
   c.carries = graph_carries(g, g->arena);
-  uint8_t *seen = arena_array(g->arena, g->n_nodes, sizeof *seen);
-  unsigned *stack = arena_array(g->arena, g->n_nodes, sizeof *stack);
   for (unsigned i = 0; i < g->n_nodes; i++) {
     c.node = g->nodes[i];
-    check_node(&c, seen, stack);
+    check_node(&c);
   }
   c.node = NULL;
   check_roots(&c);

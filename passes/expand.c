@@ -3,6 +3,7 @@
  *
  * Needs nothing; afterwards the graph has no function node and no philox, and operations that hold an exponential or a logarithm find it in the graph. Exact by definition: the expansion is the meaning, and the
  * interpreters run it too. Required: lowering knows element operations only. */
+#include "ir/graph_analysis.h"
 #include "passes/expand.h"
 #include "passes/passes.h"
 
@@ -70,15 +71,9 @@ static Value power_literal(Graph *g, Value x, int64_t n) {
 
 /* The depth a new scan has beside these arguments: one more than the deepest region whose carried values they use. */
 static int scan_depth(Graph *g, unsigned n, const Value *args) {
-  bool *seen = arena_array(g->arena, g->n_nodes, sizeof *seen);
+  const uint64_t *carries = graph_carries(g, g->arena);
   int depth = 0;
-  for (unsigned i = 0; i < n; i++) seen[args[i]->id] = true;
-  for (unsigned i = g->n_nodes; i-- > 0;) {
-    Value v = g->nodes[i];
-    if (!seen[i]) continue;
-    if (v->op == OP_CARRY && (v->aux & 255) >= depth) depth = (v->aux & 255) + 1;
-    for (unsigned k = 0; k < v->n_args; k++) seen[v->args[k]->id] = true;
-  }
+  for (unsigned i = 0; i < n; i++) if (carries_depth(carries[args[i]->id]) >= depth) depth = carries_depth(carries[args[i]->id]) + 1;
   return depth;
 }
 

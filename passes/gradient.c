@@ -11,7 +11,6 @@
 
 /* --- what stands where ------------------------------------------------------------------------------------------------------------------------- */
 
-static int depth_of(uint64_t carries) { return carries ? 63 - __builtin_clzll(carries) : -1; }
 static bool is_float(const Node *n) { return type_kind((Type)n->type) == KIND_FLOAT; }
 static const Node *zero_over(Gradient *G, Type type, const Space *s) { return gradient_spread(G, graph_const(G->g, type, 0), s); }
 
@@ -104,7 +103,7 @@ static bool is_active(Gradient *G, const Node *n, const bool *active, const bool
 static void activate(Gradient *G, int depth, unsigned end, bool *active, const bool *carried, unsigned n_carried) {
   for (unsigned i = 0; i < end; i++) {
     const Node *n = G->g->nodes[i];
-    if (depth_of(G->carries[i]) != depth) continue;
+    if (carries_depth(G->carries[i]) != depth) continue;
     if (n->op == OP_SCAN) activate_scan(G, n, active);
     else active[i] = is_active(G, n, active, carried, n_carried, depth);
   }
@@ -118,7 +117,7 @@ static void sweep(Gradient *G, unsigned end) {
   Sweep *s = G->sweep;
   for (unsigned i = end; i-- > 0;) {
     const Node *n = G->g->nodes[i];
-    if (depth_of(G->carries[i]) != s->depth) continue;
+    if (carries_depth(G->carries[i]) != s->depth) continue;
     graph_at(G->g, n->where);
     if (n->op == OP_SCAN) { of_scan(G, n); settle(G); continue; }
     if (n->op == OP_RESULT || n->op == OP_CARRY || n->op == OP_HYPER || n->op == OP_SCALAR) continue;
@@ -194,10 +193,8 @@ static void find_needed(Gradient *G, const Node *n, bool *seen, int64_t depth, u
   seen[n->id] = true;
   if (n->op == OP_CARRY && (n->aux & 255) == depth && n->imm >= 0 && n->imm < n_carried) needed[n->imm] = true;
   if (n->id < G->n_forward && G->instead[n->id]) find_needed(G, G->instead[n->id], seen, depth, n_carried, needed);
-  if (n->id < G->n_forward && depth_of(G->carries[n->id]) < depth) return;
-  for (unsigned k = 0; k < n->space->rank; k++) find_needed(G, n->space->extent[k], seen, depth, n_carried, needed);
-  for (unsigned k = 0; k < n->n_args; k++) find_needed(G, n->args[k], seen, depth, n_carried, needed);
-  for (unsigned k = 0; n->region && k < n->region->n_results; k++) find_needed(G, n->region->results[k], seen, depth, n_carried, needed);
+  if (n->id < G->n_forward && carries_depth(G->carries[n->id]) < depth) return;
+  for (unsigned k = 0; k < node_parts(n); k++) find_needed(G, node_part(n, k), seen, depth, n_carried, needed);
 }
 
 /* The scan itself, which also keeps the needed values as they are before each trip: history[k] over [trips, axes of the value]. */
@@ -277,7 +274,7 @@ static void of_scan(Gradient *G, const Node *scan) {
   }
   unsigned n_out = n_back;
   for (unsigned i = 0; i < scan->id; i++) {
-    if (!body.share[i] || depth_of(G->carries[i]) >= depth) continue;
+    if (!body.share[i] || carries_depth(G->carries[i]) >= depth) continue;
     const Node *x = g->nodes[i];
     args = arena_grow(G->arena, args, &capacity, n_out + 2, sizeof *args);
     results = arena_grow(G->arena, results, &result_capacity, n_out + 1, sizeof *results);

@@ -9,6 +9,7 @@
  * order of the uses. NULL is an adjoint that is 0 everywhere. */
 #ifndef OPTC_PASSES_GRADIENT_H
 #define OPTC_PASSES_GRADIENT_H
+#include "ir/graph_analysis.h"
 #include "passes/pass.h"
 
 enum { GRADIENT_AXES = 8 };

@@ -22,7 +22,7 @@ typedef struct Lowering {
   const Module *module;
   Program *program;
   Arena *arena;
-  uint64_t *carry;                       /* by node: bit d: depends on what the scan at depth d carries */
+  const uint64_t *carry;                 /* by node: bit d: depends on what the scan at depth d carries */
   bool *element;                         /* by node: differs from element to element */
   Inst **map;                            /* by node: its instruction in the kernel being built */
   bool *need;                            /* by node: wanted in the kernel being built */
@@ -45,38 +45,12 @@ static Type field_type(const Operand *o) { return type_kind(o->storage) == KIND_
 
 /* --- what can be lowered ------------------------------------------------------------------------------------------------ */
 
-static void classify(Lowering *l) {
+/* Whether a value differs from element to element: by its space, or by what it is made of. */
+static void find_elements(Lowering *l) {
   for (unsigned id = 0; id < l->graph->n_nodes; id++) {
     const Node *n = l->graph->nodes[id];
-    uint64_t carry = 0;
-    bool element = n->space->rank > 0;
-    for (unsigned a = 0; a < n->n_args; a++) {
-      carry |= l->carry[n->args[a]->id];
-      element |= l->element[n->args[a]->id];
-    }
-    if (n->op == OP_CARRY) carry |= UINT64_C(1) << (n->aux & 63);
-    if (n->region) {
-      uint64_t inside = 0;
-      for (unsigned r = 0; r < n->region->n_results; r++) {
-        inside |= l->carry[n->region->results[r]->id];
-        element |= l->element[n->region->results[r]->id];
-      }
-      carry |= inside & ~(UINT64_C(1) << (n->imm & 63));
-    }
-    l->carry[id] = carry;
-    l->element[id] = element;
-  }
-}
-
-static void want(bool *need, const Node *n) { if (n) need[n->id] = true; }
-
-/* Operands come before their users, so one sweep downwards closes the set. */
-static void close_need(const Graph *g, bool *need) {
-  for (unsigned id = g->n_nodes; id-- > 0;) {
-    if (!need[id]) continue;
-    const Node *n = g->nodes[id];
-    for (unsigned a = 0; a < n->n_args; a++) need[n->args[a]->id] = true;
-    for (unsigned r = 0; n->region && r < n->region->n_results; r++) need[n->region->results[r]->id] = true;
+    l->element[id] = n->space->rank > 0;
+    for (unsigned k = 0; k < node_parts(n); k++) l->element[id] |= l->element[node_part(n, k)->id];
   }
 }
 
@@ -102,13 +76,8 @@ static bool supported(Lowering *l, const Node *n) {
 static bool all_supported(Lowering *l) {
   const Graph *g = l->graph;
   bool *need = arena_array(l->arena, g->n_nodes + 1, sizeof *need);
-  for (unsigned k = 0; k < g->n_writes; k++) { want(need, g->writes[k].value); want(need, g->writes[k].when); }
-  for (unsigned k = 0; k < g->n_exists; k++) want(need, g->exists[k].when);
-  for (unsigned k = 0; k < g->n_requires; k++) {
-    want(need, g->requires[k].cond);
-    for (unsigned v = 0; v < g->requires[k].n; v++) want(need, g->requires[k].value[v]);
-  }
-  close_need(g, need);
+  graph_mark_roots(g, need);
+  graph_mark_values(g, need);
   for (unsigned id = 0; id < g->n_nodes; id++) if (need[id] && !supported(l, g->nodes[id])) return false;
   return true;
 }
@@ -116,18 +85,6 @@ static bool all_supported(Lowering *l) {
 /* --- nodes --------------------------------------------------------------------------------------------------------------- */
 
 static void emit_level(Lowering *, Block *, const bool *need, int depth, bool element);
-
-/* What stands in the body: not what another scan of the same depth, which is done by then, has in its own. */
-static void close_region(const Lowering *l, bool *need, const Node *scan) {
-  for (unsigned id = scan->id; id-- > 0;) {
-    const Node *n = l->graph->nodes[id];
-    if (!need[id]) continue;
-    need[id] = l->carry[id] >> scan->imm & 1;
-    if (!need[id]) continue;
-    for (unsigned a = 0; a < n->n_args; a++) need[n->args[a]->id] = true;
-    for (unsigned r = 0; n->region && r < n->region->n_results; r++) need[n->region->results[r]->id] = true;
-  }
-}
 
 static Inst *emit_scan(Lowering *l, Block *b, const Node *n) {
   unsigned depth = (unsigned)n->imm, carried = n->n_args - 1;
@@ -139,10 +96,7 @@ static Inst *emit_scan(Lowering *l, Block *b, const Node *n) {
   loop->body = block_new(l->arena);
   l->scan[depth] = loop;
   l->scan_node[depth] = n;
-  bool *need = arena_array(l->arena, l->graph->n_nodes + 1, sizeof *need);
-  for (unsigned r = 0; r < n->region->n_results; r++) need[n->region->results[r]->id] = true;
-  close_region(l, need, n);
-  emit_level(l, loop->body, need, (int)depth, false);
+  emit_level(l, loop->body, graph_scan_body(l->graph, n, l->carry, l->arena), (int)depth, false);
   Inst **results = arena_array(l->arena, carried + 1, sizeof *results);
   for (unsigned r = 0; r < n->region->n_results && r < carried; r++) results[r] = l->map[n->region->results[r]->id];
   add(l, loop->body, KOP_E_YIELD, TYPE_BOOL, 0, carried, results);
@@ -201,13 +155,10 @@ static Inst *emit_node(Lowering *l, Block *b, const Node *n) {
   }
 }
 
-/* The innermost scan whose carried values a node needs; -1: none. */
-static int depth_of(uint64_t carry) { return carry ? 63 - __builtin_clzll(carry) : -1; }
-
 /* Emits the needed nodes that belong to the body of the scan at `depth` (-1: outside all scans; then scalars or elements). */
 static void emit_level(Lowering *l, Block *b, const bool *need, int depth, bool element) {
   for (unsigned id = 0; id < l->graph->n_nodes; id++) {
-    if (!need[id] || l->map[id] || depth_of(l->carry[id]) != depth) continue;
+    if (!need[id] || l->map[id] || carries_depth(l->carry[id]) != depth) continue;
     if (depth < 0 && l->element[id] != element) continue;
     l->map[id] = emit_node(l, b, l->graph->nodes[id]);
   }
@@ -225,7 +176,7 @@ static Kernel *begin_kernel(Lowering *l, const char *name, Launch launch) {
 }
 
 static void emit_scalars(Lowering *l) {
-  close_need(l->graph, l->need);
+  graph_mark_values(l->graph, l->need);
   emit_level(l, l->prologue, l->need, -1, false);
 }
 
@@ -267,8 +218,7 @@ static const char *write_name(Lowering *l, const char *what, unsigned write) {
 static void lower_value(Lowering *l, unsigned write, unsigned temp) {
   const Write *w = &l->graph->writes[write];
   begin_kernel(l, write_name(l, "value", write), LAUNCH_ITEM);
-  want(l->need, w->value);
-  want(l->need, w->when);
+  graph_mark_write(l->need, w);
   emit_scalars(l);
   Block *body = begin_loop(l);
   emit_level(l, body, l->need, -1, true);
@@ -281,7 +231,7 @@ static void lower_copy(Lowering *l, unsigned write, unsigned temp) {
   const Write *w = &l->graph->writes[write];
   const Operand *o = operand(l, w->operand);
   begin_kernel(l, write_name(l, "write", write), LAUNCH_ITEM);
-  want(l->need, w->when);
+  graph_mark(l->need, w->when);
   emit_scalars(l);
   Inst *guard = may_be_absent(o) ? add(l, l->prologue, KOP_E_PRESENT, TYPE_BOOL, w->operand, 0, NULL) : NULL;
   Block *body = begin_loop(l);
@@ -310,7 +260,7 @@ static void lower_scalars(Lowering *l, Scope scope, const char *name, Launch lau
   if (!n) return;
   begin_kernel(l, name, launch);
   for (unsigned k = 0; k < g->n_writes; k++)
-    if (operand(l, g->writes[k].operand)->scope == scope) { want(l->need, g->writes[k].value); want(l->need, g->writes[k].when); }
+    if (operand(l, g->writes[k].operand)->scope == scope) graph_mark_write(l->need, &g->writes[k]);
   emit_scalars(l);
   Inst **value = arena_array(l->arena, g->n_writes, sizeof *value);
   for (unsigned k = 0; k < g->n_writes; k++) {
@@ -332,10 +282,7 @@ static void lower_checks(Lowering *l) {
   const Graph *g = l->graph;
   if (!g->n_requires) return;
   begin_kernel(l, "check", LAUNCH_CHECK);
-  for (unsigned k = 0; k < g->n_requires; k++) {
-    want(l->need, g->requires[k].cond);
-    for (unsigned v = 0; v < g->requires[k].n; v++) want(l->need, g->requires[k].value[v]);
-  }
+  graph_mark_requires(g, l->need);
   emit_scalars(l);
   for (unsigned k = 0; k < g->n_requires; k++) {
     const Requirement *r = &g->requires[k];
@@ -349,7 +296,7 @@ static void lower_layout(Lowering *l) {
   const Graph *g = l->graph;
   if (!g->n_exists) return;
   begin_kernel(l, "layout", LAUNCH_ITEM);
-  for (unsigned k = 0; k < g->n_exists; k++) want(l->need, g->exists[k].when);
+  graph_mark_exists(g, l->need);
   emit_scalars(l);
   for (unsigned k = 0; k < g->n_exists; k++) {
     const Node *when = g->exists[k].when;
@@ -359,17 +306,6 @@ static void lower_layout(Lowering *l) {
 }
 
 /* --- what the levels of the writes allow -------------------------------------------------------------------------------------- */
-
-/* Hyper-parameters in a value of the whole call: all groups must agree on them. */
-static void share_hypers(Lowering *l, const Node *root) {
-  bool *need = arena_array(l->arena, l->graph->n_nodes + 1, sizeof *need);
-  want(need, root);
-  close_need(l->graph, need);
-  for (unsigned id = 0; id < l->graph->n_nodes; id++) {
-    const Node *n = l->graph->nodes[id];
-    if (need[id] && n->op == OP_HYPER && n->imm < 64) l->program->equal_hypers |= UINT64_C(1) << n->imm;
-  }
-}
 
 static bool is_number(const Lowering *l, const Node *n) { return !n || !l->element[n->id]; }
 
@@ -381,10 +317,7 @@ static bool levels_ok(Lowering *l) {
     const Write *w = &g->writes[k];
     const Operand *o = operand(l, w->operand);
     if (!is_number(l, w->when) || (o->scope == SCOPE_TENSOR ? !o->item_shape : operand_is_tensor(o) || !is_number(l, w->value))) return false;
-    if (o->scope != SCOPE_GLOBAL) continue;
-    if (!graph_is_global(g, w->value) || (w->when && !graph_is_global(g, w->when))) return false;
-    share_hypers(l, w->value);
-    share_hypers(l, w->when);
+    if (o->scope == SCOPE_GLOBAL && (!graph_is_global(g, w->value) || (w->when && !graph_is_global(g, w->when)))) return false;
   }
   return true;
 }
@@ -414,9 +347,10 @@ void pass_lower(Unit *unit, const PassArgs *args) {
   Lowering l = {.unit = unit, .graph = g, .module = unit->module, .arena = unit->arena};
   l.program = program_new(unit->module, unit->arena, g->name);
   l.program->advances = g->advances;
-  l.carry = arena_array(l.arena, g->n_nodes + 1, sizeof *l.carry);
+  l.program->equal_hypers = graph_shared_hypers(g, l.arena);
+  l.carry = graph_carries(g, l.arena);
   l.element = arena_array(l.arena, g->n_nodes + 1, sizeof *l.element);
-  classify(&l);
+  find_elements(&l);
   if (functions_left(&l)) return;
   if (!is_pointwise(&l)) { lower_nests(unit); return; }
   lower_checks(&l);

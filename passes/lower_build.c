@@ -42,9 +42,7 @@ Inst *nest_fma(Nest *l, Inst *a, Inst *b, Inst *c) {
 /* The nodes of a formula are written where it is called. */
 static Inst *inline_formula(Nest *l, const Graph *g, const Node *result, const Node *const *parameters, Inst *const *values, unsigned n) {
   Inst **map = arena_array(l->arena, g->n_nodes, sizeof *map);
-  bool *live = arena_array(l->arena, g->n_nodes, sizeof *live);
-  live[result->id] = true;
-  graph_mark_operands(g, live);
+  const bool *live = graph_needs(g, result, l->arena);
   for (unsigned i = 0; i < g->n_nodes; i++) {
     const Node *node = g->nodes[i];
     if (!live[i]) continue;

@@ -14,7 +14,6 @@ static Inst *node_value(Nest *, const Node *);
 static const Operand *operand_of(const Nest *l, int64_t k) { return &l->module->operands[k]; }
 static bool may_be_absent(const Operand *o) { return o->optional || o->role == ROLE_OUT; }
 static Type field_type(const Operand *o) { return type_kind(o->storage) == KIND_FLOAT ? TYPE_F64 : type_kind(o->storage) == KIND_INT ? TYPE_I64 : TYPE_BOOL; }
-static int depth_of(uint64_t carry) { return carry ? 63 - __builtin_clzll(carry) : -1; }
 
 static bool keeps_whole(const Node *n) {
   switch ((int)n->op) {
@@ -224,16 +223,7 @@ Inst *nest_element(Nest *l, const Node *n) {
 /* --- nodes in order -------------------------------------------------------------------------------------------------------------------------- */
 
 /* All that the marked nodes need here: not what an earlier kernel has left, and of totals nothing. */
-static void close_need(const Nest *l, bool *need) {
-  for (unsigned i = l->graph->n_nodes; i-- > 0;) {
-    const Node *n = l->graph->nodes[i];
-    if (!need[i]) continue;
-    for (unsigned k = 0; k < n->space->rank; k++) need[n->space->extent[k]->id] = true;
-    if (n->op == OP_TOTAL || l->kept[l->call][i]) continue;
-    for (unsigned k = 0; k < n->n_args; k++) need[n->args[k]->id] = true;
-    for (unsigned k = 0; n->region && k < n->region->n_results; k++) need[n->region->results[k]->id] = true;
-  }
-}
+static void close_need(const Nest *l, bool *need) { graph_mark_missing(l->graph, need, l->kept[l->call]); }
 
 static void emit_nodes(Nest *, const bool *need, int depth);
 
@@ -359,7 +349,7 @@ static void emit_stored(Nest *l, const Node *n) {
 static void emit_nodes(Nest *l, const bool *need, int depth) {
   for (unsigned i = 0; i < l->graph->n_nodes; i++) {
     const Node *n = l->graph->nodes[i];
-    if (!need[i] || depth_of(l->carry[i]) != depth) continue;
+    if (!need[i] || carries_depth(l->carry[i]) != depth) continue;
     if (!n->space->rank) { if (!l->scalar[i]) emit_number(l, n); }
     else if (l->stored[i] && !l->done[i] && !l->kept[l->call][i]) emit_stored(l, n);
   }
@@ -379,8 +369,6 @@ static bool *begin(Nest *l, const char *name, Launch launch) {
   l->n_constants = 0;
   return arena_array(l->arena, l->graph->n_nodes + 1, sizeof(bool));
 }
-
-static void want(bool *need, const Node *n) { if (n) need[n->id] = true; }
 
 static bool refuse(Nest *l, const Node *n, const char *what) {
   diag_error(l->unit->diag, n->where, "%s", what);
@@ -403,10 +391,7 @@ static bool lower_checks(Nest *l) {
   const Graph *g = l->graph;
   if (!g->n_requires) return true;
   bool *need = begin(l, "check", LAUNCH_CHECK);
-  for (unsigned k = 0; k < g->n_requires; k++) {
-    want(need, g->requires[k].cond);
-    for (unsigned v = 0; v < g->requires[k].n; v++) want(need, g->requires[k].value[v]);
-  }
+  graph_mark_requires(g, need);
   if (!emit_numbers(l, need, "a requirement is checked before anything is computed, so it cannot depend on the elements of a tensor")) return false;
   for (unsigned k = 0; k < g->n_requires; k++) {
     const Requirement *r = &g->requires[k];
@@ -421,7 +406,7 @@ static bool lower_layout(Nest *l) {
   const Graph *g = l->graph;
   if (!g->n_exists) return true;
   bool *need = begin(l, "layout", LAUNCH_ITEM);
-  for (unsigned k = 0; k < g->n_exists; k++) want(need, g->exists[k].when);
+  graph_mark_exists(g, need);
   if (!emit_numbers(l, need, "whether a state exists cannot depend on the elements of a tensor")) return false;
   for (unsigned k = 0; k < g->n_exists; k++) {
     Inst *exists = g->exists[k].when ? l->scalar[g->exists[k].when->id] : nest_const(l, TYPE_BOOL, 1);
@@ -447,7 +432,7 @@ static Inst *first_of_call(Nest *l, ReduceKind kind, Type type) {
 static void lower_stage(Nest *l, unsigned stage) {
   const Graph *g = l->graph;
   bool *need = begin(l, arena_printf(l->arena, "stage_%u", stage), LAUNCH_ITEM);
-  for (unsigned i = 0; i < g->n_nodes; i++) if (l->slot[i] >= 0 && l->stage[i] == stage + 1) want(need, g->nodes[i]->args[0]);
+  for (unsigned i = 0; i < g->n_nodes; i++) if (l->slot[i] >= 0 && l->stage[i] == stage + 1) graph_mark(need, g->nodes[i]->args[0]);
   close_need(l, need);
   emit_nodes(l, need, -1);
   for (unsigned i = 0; i < g->n_nodes; i++)
@@ -526,12 +511,9 @@ static void lower_writes(Nest *l, const char *name, Launch launch) {
   for (unsigned k = 0; k < g->n_writes; k++) any |= (operand_of(l, g->writes[k].operand)->scope == SCOPE_GLOBAL) == call;
   if (!any) return;
   bool *need = begin(l, name, launch);
-  if (call) want(need, g->skip);
-  for (unsigned k = 0; k < g->n_writes; k++) {
-    if ((operand_of(l, g->writes[k].operand)->scope == SCOPE_GLOBAL) != call) continue;
-    want(need, g->writes[k].value);
-    want(need, g->writes[k].when);
-  }
+  if (call) graph_mark(need, g->skip);
+  for (unsigned k = 0; k < g->n_writes; k++)
+    if ((operand_of(l, g->writes[k].operand)->scope == SCOPE_GLOBAL) == call) graph_mark_write(need, &g->writes[k]);
   close_need(l, need);
   emit_nodes(l, need, -1);
   unsigned *from = arena_array(l->arena, g->n_writes + 1, sizeof *from);
@@ -565,7 +547,7 @@ static bool lower_sizes(Nest *l, bool call) {
   bool *need = begin(l, call ? "call_sizes" : "sizes", call ? LAUNCH_CALL_SIZES : LAUNCH_SIZES);
   for (unsigned k = 0; k < l->n_wanted[call]; k++) {
     const Space *s = l->wanted[call][k].space;
-    for (unsigned a = 0; s && a < s->rank; a++) want(need, s->extent[a]);
+    for (unsigned a = 0; s && a < s->rank; a++) graph_mark(need, s->extent[a]);
   }
   for (unsigned i = 0; i < l->graph->n_nodes; i++)
     if (need[i] && l->carry[i]) return refuse(l, l->graph->nodes[i], "an extent that changes from trip to trip is not supported here: give the value the largest extent and mask the rest");
@@ -584,19 +566,6 @@ static bool lower_sizes(Nest *l, bool call) {
     set_count(l, w->buffer, w->space ? space_count(l, w->space) : nest_i64(l, w->fixed));
   }
   return true;
-}
-
-/* Values of the whole call: all groups must agree on the hyper-parameters in them. */
-static void find_shared(Nest *l) {
-  const Graph *g = l->graph;
-  bool *need = arena_array(l->arena, g->n_nodes + 1, sizeof *need);
-  l->call = true;
-  for (unsigned k = 0; k < g->n_writes; k++)
-    if (operand_of(l, g->writes[k].operand)->scope == SCOPE_GLOBAL) { want(need, g->writes[k].value); want(need, g->writes[k].when); }
-  want(need, g->skip);
-  close_need(l, need);
-  for (unsigned i = 0; i < g->n_nodes; i++)
-    if (need[i] && g->nodes[i]->op == OP_HYPER && g->nodes[i]->imm < 64) l->program->equal_hypers |= UINT64_C(1) << g->nodes[i]->imm;
 }
 
 static bool ranks_fit(Nest *l) {
@@ -618,6 +587,7 @@ void lower_nests(Unit *unit) {
   l->stage = graph_stages(g, l->arena, &l->n_stages);
   l->slot = graph_slots(g, l->arena, &l->n_slots);
   l->program->n_slots = l->n_slots;
+  l->program->equal_hypers = graph_shared_hypers(g, l->arena);
   l->stored = arena_array(l->arena, g->n_nodes + 1, sizeof *l->stored);
   l->memo = arena_array(l->arena, g->n_nodes + 1, sizeof *l->memo);
   for (int call = 0; call < 2; call++) {
@@ -626,7 +596,6 @@ void lower_nests(Unit *unit) {
     l->kept[call] = arena_array(l->arena, g->n_nodes + 1, sizeof **l->kept);
   }
   choose_stored(l);
-  find_shared(l);
   if (!ranks_fit(l) || !globals_ok(l) || !lower_checks(l) || !lower_layout(l)) return;
   for (unsigned stage = 0; stage < l->n_stages; stage++) lower_stage(l, stage);
   lower_writes(l, "item", LAUNCH_ITEM);

@@ -4,6 +4,7 @@
  * that is how scalars that an inner loop turns out to need come to dominate it. */
 #ifndef OPTC_PASSES_LOWER_NEST_H
 #define OPTC_PASSES_LOWER_NEST_H
+#include "ir/graph_analysis.h"
 #include "passes/pass.h"
 
 enum { NEST_RANK = 8, NEST_DEPTH = 64 };

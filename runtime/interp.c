@@ -1,6 +1,7 @@
 /* interp.c: descriptors over the two interpreters. */
 #include "runtime/interp.h"
 #include "ir/describe.h"
+#include "ir/graph_analysis.h"
 #include "ir/interpret.h"
 #include "passes/pass.h"
 
@@ -40,25 +41,6 @@ static const int64_t *graph_uses(const Graph *g) {
   return use;
 }
 
-/* Hyper-parameters that global writes depend on: groups must agree on them. */
-static uint64_t shared_hypers(const Graph *g) {
-  bool *reached = arena_array(g->arena, g->n_nodes + 1, sizeof *reached);
-  for (unsigned i = 0; i < g->n_writes; i++)
-    if (g->module->operands[g->writes[i].operand].scope == SCOPE_GLOBAL) {
-      reached[g->writes[i].value->id] = true;
-      if (g->writes[i].when) reached[g->writes[i].when->id] = true;
-    }
-  uint64_t set = 0;
-  for (unsigned i = g->n_nodes; i-- > 0;) {                 /* operands come before users */
-    const Node *node = g->nodes[i];
-    if (!reached[i]) continue;
-    if (node->op == OP_HYPER && node->imm < 64) set |= (uint64_t)1 << node->imm;
-    for (unsigned a = 0; a < node->n_args && node->op != OP_TOTAL; a++) reached[node->args[a]->id] = true;
-    for (unsigned r = 0; node->region && r < node->region->n_results; r++) reached[node->region->results[r]->id] = true;
-  }
-  return set;
-}
-
 static void attach(Arena *arena, optc_kernel_desc *desc, InterpKernel kernel) {
   InterpKernel *self = arena_alloc(arena, sizeof *self);
   *self = kernel;
@@ -96,7 +78,7 @@ static void interpret_graph(Arena *arena, optc_rule *rule, const Graph *from, op
     for (unsigned k = 0; k < r->n; k++) item_checks |= r->value[k]->level >= LEVEL_ITEM;
   }
   *entry = (optc_entry_desc){.name = from->name, .kernels = kernels, .n_kernels = n_kernels, .texts = texts, .n_texts = g->n_requires, .reads = graph_uses(g),
-    .equal_hypers = shared_hypers(g), .advances = g->advances, .n_slots = n_slots, .item_checks = item_checks};
+    .equal_hypers = graph_shared_hypers(g, arena), .advances = g->advances, .n_slots = n_slots, .item_checks = item_checks};
 }
 
 static void interpret_program(Arena *arena, optc_rule *rule, const Program *p, optc_entry_desc *entry) {

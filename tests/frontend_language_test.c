@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "frontend/frontend.h"
+#include "ir/graph_analysis.h"
 #include "tests/support/failing_allocator.h"
 
 static const Source *no_file(void *self, Arena *a, const char *path, const char **why) { *why = "none"; return NULL; }

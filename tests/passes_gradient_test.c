@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "frontend/frontend.h"
+#include "ir/graph_analysis.h"
 #include "ir/interpret.h"
 #include "passes/pass.h"
 

@@ -90,14 +90,17 @@ $(OBJ_frontend): | $(BUILD)/gen/frontend/grammar.h
 
 # --- the driver, once for each architecture, as machine code that every object carries --------------------------------------
 # Compiled with its constants beside its code, so that nothing in it needs the linker: the back end pastes it in as data, which takes no time
-# (generating it anew would take three times as long as the rule's own kernels). driver_<arch>.s defines optc_drive*.
+# (generating it anew would take three times as long as the rule's own kernels). driver.c includes all of its files; driver_<arch>.s defines optc_drive*.
 DRIVER_FLAGS := -std=gnu11 -Os -ffreestanding -fno-builtin -fPIC -fvisibility=hidden -ffp-contract=off -fno-unwind-tables -fno-asynchronous-unwind-tables \
-  -fno-stack-protector -fno-jump-tables -fno-vectorize -fno-slp-vectorize -fno-unroll-loops -I. -Wall -Wextra -Werror -Wno-unused-parameter
+  -fno-stack-protector -fno-jump-tables -fno-vectorize -fno-slp-vectorize -fno-unroll-loops -I. -DDRIVE_LOCAL=static -Wall -Wextra -Werror -Wno-unused-parameter
 DRIVER_FLAGS_aarch64 := -mcmodel=tiny -mno-outline -mno-outline-atomics
 LLVM_TOOL = $(shell $(LLVM) --bindir)/llvm-
-$(BUILD)/gen/backends/driver_%.s: backends/driver.c ir/frame.h ir/desc.def ir/optc_abi.h backends/driver.awk
+DRIVER := $(wildcard backends/driver*.c)
+$(BUILD)/gen/backends/driver.c: $(DRIVER)
 	@mkdir -p $(@D)
-	$(call say,CC  ,$< for $*)
+	@printf '#include "%s"\n' $^ > $@
+$(BUILD)/gen/backends/driver_%.s: $(BUILD)/gen/backends/driver.c $(DRIVER) backends/driver.h ir/frame.h ir/desc.def ir/optc_abi.h backends/driver.awk
+	$(call say,CC  ,the driver for $*)
 	$(Q)$(CLANG) --target=$*-unknown-linux-gnu $(DRIVER_FLAGS) $(DRIVER_FLAGS_$*) -S $< -o $(@:.s=.code.s)
 	@sed 's/^[[:space:]]*\.section[[:space:]]*\.rodata.*/\t.text/' $(@:.s=.code.s) > $(@:.s=.one.s)
 	@$(CLANG) --target=$*-unknown-linux-gnu -c $(@:.s=.one.s) -o $(@:.s=.o)

@@ -88,7 +88,7 @@ typedef struct optc_call {
   optc_error *error;
 } optc_call;
 
-/* The driver (backends/driver.c): validates a call, runs an entry's kernels over groups, items and chunks, advances t.
+/* The driver (backends/driver*.c): validates a call, runs an entry's kernels over groups, items and chunks, advances t.
  * `chosen`: the object's dispatch word (0: not yet chosen), or NULL for variant 0. Entry -1: a phase that does not exist. */
 int optc_drive(const optc_rule_desc *, int64_t entry, const optc_call *, int32_t *chosen);
 size_t optc_drive_workspace(const optc_rule_desc *, const optc_call *);

@@ -1,0 +1,86 @@
+/* driver.h: what the files of the driver share. Private to backends/driver*.c.
+ *
+ * The driver is freestanding: no library call, no allocation, no state but the dispatch word that the caller hands in. It is part of the host
+ * library (where it also drives the interpreters) and, as machine code without relocations, of every object that the compiler writes. For that its
+ * files are compiled as one, with DRIVE_LOCAL `static`. */
+#ifndef OPTC_BACKENDS_DRIVER_H
+#define OPTC_BACKENDS_DRIVER_H
+#include "ir/frame.h"
+#ifndef DRIVE_LOCAL
+#define DRIVE_LOCAL
+#endif
+
+enum { NO_GROUP = -1, MAX_RANK = 64, MAX_TASKS = 256 };
+
+/* An item after its shape and shard are checked. */
+typedef struct view { char *item; const int64_t *shape; int64_t rank, group, total, count; } view;
+
+/* One worker: its frame, its own uniforms, and what it has met so far. */
+typedef struct worker {
+  optc_frame frame;
+  int64_t group;                         /* whose uniforms these are */
+  uintptr_t at;                          /* workspace of the next item */
+  int too_large;                         /* sizes met that no memory has */
+  int64_t wrong;                         /* the operand that an error is about, or -1 */
+  void *data[OPTC_MAX_BUFFERS];
+  uint64_t uniform[OPTC_MAX_UNIFORMS];
+  const int64_t *shapes[OPTC_MAX_OPERANDS];
+  int64_t ranks[OPTC_MAX_OPERANDS], counts[OPTC_MAX_BUFFERS], extents[OPTC_MAX_RANK*OPTC_MAX_OPERANDS];
+} worker;
+
+typedef struct job {
+  const optc_rule_desc *rule;
+  const optc_entry_desc *entry;
+  const optc_call *call;
+  int64_t variant;
+  const optc_kernel_desc *kernel;
+  const int64_t *reads;                  /* the entry's */
+  enum { RUN, PACK, UNPACK } mode;
+  int64_t units, n_tasks;
+  int sized, call_sized, strided;        /* sizes kernels are there; some tensor is not dense */
+  int64_t prepared_group;                /* the group of the first item: its uniforms are made once for all tasks */
+  const uint64_t *prepared;              /* NULL: none */
+} job;
+
+#define FIELD(base, offset, type) (*(type *)((char *)(base) + (offset)))
+
+/* Work is counted in chunks; an item without elements is one unit, because its scalars still have their kernels. */
+static inline int64_t drive_units(const view *v) { return v->count ? (v->count + OPTC_CHUNK - 1)/OPTC_CHUNK : 1; }
+
+static inline int64_t drive_temp_kind(const optc_entry_desc *entry, int64_t k) { return entry->temp_kind ? entry->temp_kind[k] : 0; }
+
+/* driver_machine.c: the floating-point environment, ours while we run, and the last code variant that the machine can run, or -1. */
+DRIVE_LOCAL uint64_t drive_float_enter(void);
+DRIVE_LOCAL void drive_float_leave(uint64_t saved);
+DRIVE_LOCAL int64_t drive_variant(const optc_rule_desc *, int32_t *chosen);
+
+/* driver_item.c: workers on their way over the list. Error codes. */
+DRIVE_LOCAL int64_t drive_product(const int64_t *shape, int64_t rank);
+DRIVE_LOCAL int drive_look(const optc_rule_desc *, const optc_call *, int64_t i, view *);
+DRIVE_LOCAL void drive_job(job *, const optc_rule_desc *, const optc_entry_desc *, const optc_call *, int64_t variant);
+DRIVE_LOCAL int drive_start(worker *, const job *);
+DRIVE_LOCAL void drive_enter_group(worker *, const job *, int64_t group);
+DRIVE_LOCAL int drive_enter_item(worker *, const job *, int64_t i, const view *);
+DRIVE_LOCAL void *drive_reserve(worker *, int64_t count, int64_t bytes);
+DRIVE_LOCAL void drive_launch(worker *, const job *, const optc_kernel_desc *);
+DRIVE_LOCAL void drive_launch_all(worker *, const job *, int64_t kind);
+
+/* driver_dense.c: strided tensors and their dense copies. */
+DRIVE_LOCAL int drive_may_be_strided(const optc_operand_desc *);
+DRIVE_LOCAL int drive_is_dense(const int64_t *shape, int64_t rank, const int64_t *stride);
+DRIVE_LOCAL int drive_check_strides(job *, const worker *, const view *, int64_t k);
+DRIVE_LOCAL void drive_copy_strided(worker *, const job *, const view *);
+
+/* driver_check.c: what can be wrong with a call. */
+DRIVE_LOCAL int drive_fail(const optc_call *, int code, const char *text, int64_t item);       /* fills the call's error; text NULL: that of the code */
+DRIVE_LOCAL int drive_fail_at(const job *, const worker *, int code, int64_t item);
+DRIVE_LOCAL int drive_fail_large(const optc_call *);
+DRIVE_LOCAL int drive_fits(const optc_rule_desc *, const optc_entry_desc *);
+DRIVE_LOCAL int drive_check_head(const optc_rule_desc *, const optc_call *);
+DRIVE_LOCAL int drive_check_call(job *, int64_t *first_group);
+DRIVE_LOCAL void drive_find_existing(worker *, const job *layout, int64_t i, const view *, uint8_t *exists);
+
+/* An entry by the first letters of its name. */
+#define WORD(a, b, c, d) ((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
+DRIVE_LOCAL const optc_entry_desc *drive_entry(const optc_rule_desc *, uint32_t word);
+#endif

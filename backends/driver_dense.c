@@ -1,0 +1,59 @@
+/* driver_dense.c: strided tensors: which may be, and copies between them and dense ones in the workspace, before and after the kernels. */
+#include "backends/driver.h"
+
+int drive_may_be_strided(const optc_operand_desc *o) { return o->role >= ROLE_IN && o->role <= ROLE_INOUT; }
+
+/* Row-major, where that makes a difference. */
+int drive_is_dense(const int64_t *shape, int64_t rank, const int64_t *stride) {
+  int64_t step = 1;
+  if (!stride || drive_product(shape, rank) == 0) return 1;
+  for (int64_t a = rank; a-- > 0;) {
+    if (shape[a] != 1 && stride[a] != step) return 0;
+    step *= shape[a];
+  }
+  return 1;
+}
+
+static void copy_element(char *to, const char *from, int64_t bytes) {
+  switch (bytes) {
+    case 1: *to = *from; return;
+    case 2: *(uint16_t *)to = *(const uint16_t *)from; return;
+    case 4: *(uint32_t *)to = *(const uint32_t *)from; return;
+    default: *(uint64_t *)to = *(const uint64_t *)from; return;
+  }
+}
+
+/* Between the caller's strided tensors of an item and their dense copies. */
+void drive_copy_strided(worker *w, const job *j, const view *v) {
+  for (int64_t k = 0; k < j->rule->n_operands; k++) {
+    const optc_operand_desc *o = &j->rule->operands[k];
+    const optc_tensor *x = &FIELD(v->item, o->offset, const optc_tensor);
+    if (o->scope != SCOPE_TENSOR || !o->tensor || w->data[k] == x->data) continue;
+    if (j->mode == UNPACK && !(j->reads[k] & USE_WRITTEN)) continue;
+    const int64_t *shape = o->shaped ? w->shapes[k] : v->shape;
+    int64_t rank = o->shaped ? w->ranks[k] : v->rank;
+    for (int64_t i = 0; i < w->counts[k]; i++) {
+      int64_t at = 0, rest = i;
+      for (int64_t a = rank; a-- > 0; rest /= shape[a]) at += rest%shape[a]*x->stride[a];
+      char *packed = (char *)w->data[k] + i*o->bytes, *strided = (char *)x->data + at*o->bytes;
+      copy_element(j->mode == PACK ? packed : strided, j->mode == PACK ? strided : packed, o->bytes);
+    }
+  }
+}
+
+/* Strides: dense where they must be. Of a shard only dense ones; of what is written none that leads to one element twice by being 0. */
+int drive_check_strides(job *j, const worker *w, const view *v, int64_t k) {
+  const optc_operand_desc *o = &j->rule->operands[k];
+  const int64_t *stride = FIELD(v->item, o->offset, const optc_tensor).stride, *shape = o->shaped ? w->shapes[k] : v->shape;
+  int64_t rank = o->shaped ? w->ranks[k] : v->rank, reach = 0;
+  if (drive_is_dense(shape, rank, stride)) return 0;
+  if (!drive_may_be_strided(o) || (!o->shaped && v->count != v->total)) return OPTC_E_SHAPE;
+  for (int64_t a = 0; a < rank; a++) {
+    if (shape[a] == 1) continue;
+    int64_t step = stride[a] < 0 ? -stride[a] : stride[a];
+    if (step < 0 || step > ((INT64_MAX >> 5) - reach)/shape[a] || (!step && j->reads[k] & USE_WRITTEN)) return OPTC_E_SHAPE;
+    reach += step*shape[a];
+  }
+  j->strided = 1;
+  return 0;
+}

@@ -1,0 +1,178 @@
+/* driver_item.c: workers enter the call, its groups and its items.
+ *
+ * The workspace: slots and totals, the temporaries of the call, then item by item its temporaries and a dense copy of each of its strided tensors. */
+#include "backends/driver.h"
+
+/* The product of the extents, or -1. */
+int64_t drive_product(const int64_t *shape, int64_t rank) {
+  int64_t total = 1, zero = 0;
+  for (int64_t a = 0; a < rank; a++) {
+    int64_t n = shape[a];
+    if (n < 0) return -1;
+    if (!n) zero = 1;
+    else if (total > (INT64_MAX >> 5)/n) return -1;
+    else total *= n;
+  }
+  return zero ? 0 : total;
+}
+
+int drive_look(const optc_rule_desc *rule, const optc_call *call, int64_t i, view *v) {
+  char *item = (char *)call->items + i*rule->item_size;
+  v->item = item;
+  v->group = FIELD(item, rule->item_group, int64_t);
+  v->rank = FIELD(item, rule->item_rank, int64_t);
+  v->shape = FIELD(item, rule->item_shape, const int64_t *);
+  int64_t first = FIELD(item, rule->item_first, int64_t), count = FIELD(item, rule->item_count, int64_t);
+  if (v->rank < 0 || v->rank > MAX_RANK) return OPTC_E_SHAPE;
+  if (v->rank && !v->shape) return OPTC_E_NULL;
+  int64_t total = drive_product(v->shape, v->rank);
+  if (total < 0 || first < 0 || count < 0 || first > total || count > total - first || first%OPTC_CHUNK) return OPTC_E_SHAPE;
+  v->total = total;
+  v->count = !count && !first ? total : count;
+  return 0;
+}
+
+/* Room in the workspace for `count` elements. */
+void *drive_reserve(worker *w, int64_t count, int64_t bytes) {
+  if (count < 0) count = 0;
+  if (count > (INT64_MAX >> 8)/bytes || (uint64_t)count*(uint64_t)bytes > (UINTPTR_MAX >> 1) - (w->at & (UINTPTR_MAX >> 1))) {
+    w->too_large = 1;
+    count = 0;
+  }
+  void *at = (void *)w->at;
+  w->at += ((size_t)(count*bytes) + 63) & ~(size_t)63;
+  return at;
+}
+
+void drive_launch(worker *w, const job *j, const optc_kernel_desc *kernel) {
+  w->frame.self = kernel->self;
+  kernel->fn[j->variant](&w->frame);
+}
+
+void drive_launch_all(worker *w, const job *j, int64_t kind) {
+  for (int64_t k = 0; k < j->entry->n_kernels; k++)
+    if (j->entry->kernels[k].launch == kind) drive_launch(w, j, &j->entry->kernels[k]);
+}
+
+/* What the frame says of an operand with elements: data, and its own shape where the caller chooses it. */
+static int enter_tensor(worker *w, const job *j, int64_t k, void *base, int64_t count) {
+  const optc_operand_desc *o = &j->rule->operands[k];
+  const optc_shaped *x = &FIELD(base, o->offset, const optc_shaped);
+  w->data[k] = x->data;
+  w->shapes[k] = 0;
+  w->ranks[k] = 0;
+  w->counts[k] = count;
+  if (!o->shaped || !(j->reads[k] & (USE_READ | USE_WRITTEN | USE_SIZES))) return 0;
+  int64_t rank = x->rank;
+  w->wrong = k;
+  if (rank < 0 || rank > MAX_RANK) return OPTC_E_SHAPE;
+  if (rank && !x->shape && x->data) return OPTC_E_NULL;
+  if (!x->shape) rank = 0;
+  w->shapes[k] = x->shape;
+  w->ranks[k] = rank;
+  w->counts[k] = drive_product(x->shape, rank);
+  if (w->counts[k] < 0) return OPTC_E_SHAPE;
+  w->wrong = -1;
+  return 0;
+}
+
+void drive_job(job *j, const optc_rule_desc *rule, const optc_entry_desc *entry, const optc_call *call, int64_t variant) {
+  j->rule = rule;
+  j->entry = entry;
+  j->call = call;
+  j->variant = variant;
+  j->kernel = 0;
+  j->reads = entry ? entry->reads : 0;
+  j->mode = RUN;
+  j->units = j->n_tasks = 0;
+  j->prepared_group = NO_GROUP;
+  j->prepared = 0;
+  j->sized = j->call_sized = j->strided = 0;
+  for (int64_t k = 0; entry && k < entry->n_kernels; k++) {
+    j->sized |= entry->kernels[k].launch == LAUNCH_SIZES;
+    j->call_sized |= entry->kernels[k].launch == LAUNCH_CALL_SIZES;
+  }
+}
+
+/* A worker at the beginning of the list, with the operands and temporaries of the call. An error code. */
+int drive_start(worker *w, const job *j) {
+  const optc_rule_desc *rule = j->rule;
+  const optc_entry_desc *entry = j->entry;
+  const optc_call *call = j->call;
+  optc_frame *f = &w->frame;
+  f->hyper = call->groups;
+  f->global = call->global;
+  f->item = 0;
+  f->data = w->data;
+  f->uniform = w->uniform;
+  f->t = FIELD(call->global, 0, int64_t) + (entry->advances != 0);
+  f->seed = FIELD(call->global, 8, uint64_t);
+  f->index = f->count = f->begin = f->end = f->rank = f->failed = f->n_values = f->position = 0;
+  f->shape = 0;
+  f->exists = 0;
+  f->self = 0;
+  f->shapes = w->shapes;
+  f->ranks = w->ranks;
+  f->counts = w->counts;
+  f->extents = w->extents;
+  f->n_items = call->n_items;
+  w->group = NO_GROUP;
+  w->too_large = 0;
+  w->wrong = -1;
+  w->at = ((uintptr_t)call->workspace + 63) & ~(uintptr_t)63;
+  f->slots = drive_reserve(w, entry->n_slots*call->n_items, 8);
+  f->totals = drive_reserve(w, entry->n_slots, 8);
+  int code = 0;
+  for (int64_t k = 0; k < rule->n_operands; k++) {
+    w->data[k] = 0;
+    w->shapes[k] = 0;
+    w->ranks[k] = w->counts[k] = 0;
+    if (rule->operands[k].scope == SCOPE_GLOBAL && rule->operands[k].tensor && !code) code = enter_tensor(w, j, k, call->global, 0);
+  }
+  if (code) return code;
+  if (j->call_sized) drive_launch_all(w, j, LAUNCH_CALL_SIZES);
+  for (int64_t k = 0; k < entry->n_temps; k++)
+    if (drive_temp_kind(entry, k) & TEMP_CALL) w->data[rule->n_operands + k] = drive_reserve(w, w->counts[rule->n_operands + k], entry->temp_bytes[k]);
+  return w->too_large ? OPTC_E_SHAPE : 0;
+}
+
+void drive_enter_group(worker *w, const job *j, int64_t group) {
+  if (w->group == group) return;
+  w->group = group;
+  w->frame.hyper = (const char *)j->call->groups + group*j->rule->hyper_size;
+  if (group == j->prepared_group)
+    for (int64_t k = 0; k < j->entry->n_uniforms; k++) w->uniform[k] = j->prepared[k];
+  else drive_launch_all(w, j, LAUNCH_GROUP);
+}
+
+/* Points the frame at an item; what the items have in the workspace stands one after the other. An error code. */
+int drive_enter_item(worker *w, const job *j, int64_t i, const view *v) {
+  const optc_rule_desc *rule = j->rule;
+  const optc_entry_desc *entry = j->entry;
+  optc_frame *f = &w->frame;
+  f->hyper = (const char *)j->call->groups + v->group*rule->hyper_size;
+  f->item = v->item;
+  f->index = j->call->first_item + i;
+  f->position = i;
+  f->count = f->end = v->count;
+  f->begin = 0;
+  f->shape = v->shape;
+  f->rank = v->rank;
+  for (int64_t k = 0; k < rule->n_operands; k++) {
+    if (rule->operands[k].scope != SCOPE_TENSOR) continue;
+    int code = enter_tensor(w, j, k, v->item, v->count);
+    if (code) return code;
+  }
+  if (j->sized) drive_launch_all(w, j, LAUNCH_SIZES);
+  for (int64_t k = 0; k < entry->n_temps; k++) {
+    int64_t kind = drive_temp_kind(entry, k), buffer = rule->n_operands + k;
+    if (!(kind & TEMP_CALL)) w->data[buffer] = drive_reserve(w, kind & TEMP_SIZED ? w->counts[buffer] : v->count, entry->temp_bytes[k]);
+  }
+  for (int64_t k = 0; k < rule->n_operands && j->strided; k++) {
+    const optc_operand_desc *o = &rule->operands[k];
+    if (o->scope != SCOPE_TENSOR || !w->data[k] || !drive_may_be_strided(o) || !(j->reads[k] & (USE_READ | USE_WRITTEN))) continue;
+    const optc_tensor *x = &FIELD(v->item, o->offset, const optc_tensor);
+    if (!drive_is_dense(o->shaped ? w->shapes[k] : v->shape, o->shaped ? w->ranks[k] : v->rank, x->stride)) w->data[k] = drive_reserve(w, w->counts[k], o->bytes);
+  }
+  return w->too_large ? OPTC_E_SHAPE : 0;
+}

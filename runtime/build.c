@@ -9,6 +9,8 @@
 
 static const Range nowhere = {0};
 
+bool build_is_given(const Build *b) { return b->path || (b->name && (b->text || !b->length)); }
+
 bool build_level(Compilation *c, int asked, int *level) {
   *level = asked < 0 ? 2 : asked;
   if (*level <= 2) return true;

@@ -24,6 +24,7 @@ typedef struct Build {
   Program **programs;                    /* one an entry */
 } Build;
 
+bool build_is_given(const Build *);      /* a path, or a name and a text */
 /* -1 is the default level. false (and an error reported): no such level. */
 bool build_level(Compilation *, int asked, int *level);
 /* Each returns an OPTC_* code and goes on from the one before: read and parse; analyse; run the passes. */

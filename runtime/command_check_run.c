@@ -21,7 +21,6 @@ bool check_call(CheckRun *r, int entry, int step) {
 /* The entries of one recorded step: those of the index, else step and the others, in the order of the text. `backward` comes last, where there are
  * gradients to compare it with. */
 static bool order_entries(CheckRun *r) {
-  static const char *const inner[] = {"init", "layout", "backward"};
   Check *c = r->c;
   for (int i = 0; i < c->index.n_entries; i++) {
     r->entries[i] = optc_rule_entry(c->rule, c->index.entries[i]);
@@ -31,7 +30,7 @@ static bool order_entries(CheckRun *r) {
   r->n_entries = c->index.n_entries;
   for (int e = 0; !c->index.n_entries && e < optc_rule_entries(c->rule); e++) {
     const char *name = optc_rule_entry_name(c->rule, e);
-    if (!strcmp(name, inner[0]) || !strcmp(name, inner[1]) || (c->format == CHECK_CALL && !strcmp(name, inner[2]))) continue;
+    if (!strcmp(name, "init") || (c->format == CHECK_CALL && !strcmp(name, "backward"))) continue;
     if (r->n_entries == CHECK_ENTRIES) return check_bad(c, 1, "the rule has more than %d entries", CHECK_ENTRIES);
     r->entries[r->n_entries++] = e;
   }

@@ -118,7 +118,8 @@ static int compile(Compilation *c, void *self) {
 }
 
 static int compile_rule(optc_context *cx, Compile *k, const optc_compile_options *options, optc_rule **rule) {
-  *rule = NULL;
+  if (rule) *rule = NULL;
+  if (!cx || !rule || !build_is_given(&k->build)) return OPTC_E_NULL;
   k->options = (optc_compile_options){.size = sizeof k->options, .level = -1};
   options_copy(&k->options, sizeof k->options, options, options ? options->size : 0);
   k->build.rule = k->options.rule;

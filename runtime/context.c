@@ -60,14 +60,16 @@ void optc_context_free(optc_context *cx) {
 }
 
 const char *optc_context_diagnostics(const optc_context *cx) {
+  if (!cx) return "";
   if (cx->out_of_memory) return "error: out of memory\n";
   return cx->text ? cx->text : "";
 }
 const char *optc_context_diagnostics_json(const optc_context *cx) {
+  if (!cx) return "[]\n";
   if (cx->out_of_memory) return "[{\"level\": \"error\", \"message\": \"out of memory\"}]\n";
   return cx->json ? cx->json : "[]\n";
 }
-unsigned optc_context_compilations(const optc_context *cx) { return cx->compilations; }
+unsigned optc_context_compilations(const optc_context *cx) { return cx ? cx->compilations : 0; }
 
 static double cpu_seconds(void) {
   struct timespec t;
@@ -137,5 +139,5 @@ static int list_targets(Compilation *c, void *self) {
 }
 
 const char *optc_context_targets(optc_context *cx) {
-  return context_compile(cx, list_targets, NULL) == OPTC_OK ? cx->targets : NULL;
+  return cx && context_compile(cx, list_targets, NULL) == OPTC_OK ? cx->targets : NULL;
 }

@@ -104,10 +104,17 @@ static int emit(Compilation *c, void *self) {
   return OPTC_OK;
 }
 
+static bool lists_are_given(const optc_emit_options *o) {
+  bool given = o->n_kinds >= 0 && o->n_cpus >= 0 && (o->kinds || !o->n_kinds) && (o->cpus || !o->n_cpus);
+  for (int i = 0; given && i < o->n_cpus; i++) given = o->cpus[i] != NULL;
+  return given;
+}
+
 static int emission(optc_context *cx, Emission *e, const optc_emit_options *options, optc_emission **made) {
-  *made = NULL;
+  if (made) *made = NULL;
   e->options = (optc_emit_options){.size = sizeof e->options, .level = -1};
   options_copy(&e->options, sizeof e->options, options, options ? options->size : 0);
+  if (!cx || !made || !build_is_given(&e->build) || !lists_are_given(&e->options)) return OPTC_E_NULL;
   Build *b = &e->build;
   b->rule = e->options.rule;
   b->passes = e->options.passes;
@@ -135,10 +142,10 @@ int optc_emit_memory(optc_context *cx, const char *name, const char *text, size_
 void optc_emission_free(optc_emission *e) {
   if (e) arena_free(e->arena);
 }
-const char *optc_emission_rule(const optc_emission *e) { return e->rule; }
+const char *optc_emission_rule(const optc_emission *e) { return e ? e->rule : NULL; }
 const void *optc_emission_data(const optc_emission *e, int output, size_t *size) {
-  if (output < 0 || output >= e->n_outputs) return NULL;
-  *size = e->outputs[output].size;
+  if (!e || output < 0 || output >= e->n_outputs) return NULL;
+  if (size) *size = e->outputs[output].size;
   return e->outputs[output].data;
 }
-const char *optc_emission_source(const optc_emission *e, int index) { return index >= 0 && index < e->n_sources ? e->sources[index] : NULL; }
+const char *optc_emission_source(const optc_emission *e, int index) { return e && index >= 0 && index < e->n_sources ? e->sources[index] : NULL; }

@@ -30,7 +30,8 @@ static int load(Compilation *c, void *self) {
 }
 
 int optc_load(optc_context *cx, const char *shared_object, const char *rule_name, optc_rule **rule) {
-  *rule = NULL;
+  if (rule) *rule = NULL;
+  if (!cx || !shared_object || !rule_name || !rule) return OPTC_E_NULL;
   Load l = {.path = shared_object, .name = rule_name, .rule = rule_new()};
   if (!l.rule) return OPTC_E_MEMORY;
   int status = context_compile(cx, load, &l);

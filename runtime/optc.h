@@ -8,8 +8,9 @@
  *   if (optc_rule_call(rule, optc_rule_entry(rule, "step"), &call)) puts(error.text);
  *
  * Ownership: what a function returns lives as long as the object it came from, unless it says otherwise. Errors are return
- * values (OPTC_OK or OPTC_E_*); the library never prints, exits, aborts on bad input or keeps global state. Thread safety: one context
- * belongs to one thread at a time; a compiled rule may be called from any number of threads at once and outlives its context.
+ * values (OPTC_OK or OPTC_E_*); the library never prints, exits, aborts on bad input or keeps global state. A NULL pointer
+ * that is not said to be allowed gives OPTC_E_NULL; from a function that returns something else NULL, 0, -1 or an empty text. Thread
+ * safety: one context belongs to one thread at a time; a compiled rule may be called from any number of threads at once and outlives its context.
  * gdb knows the names of compiled kernels; perf does when OPTC_PERF_MAP=1 is in the environment (/tmp/perf-PID.map). */
 #ifndef OPTC_H
 #define OPTC_H
@@ -58,7 +59,7 @@ typedef struct optc_compile_options {
   optc_timed timed; void *timed_self;    /* NULL: not wanted */
 } optc_compile_options;
 typedef struct optc_rule optc_rule;
-/* 0, or OPTC_E_INPUT, OPTC_E_FILE, OPTC_E_TARGET, OPTC_E_MEMORY: then *rule is NULL and the context has the diagnostics. */
+/* 0, or OPTC_E_INPUT, OPTC_E_FILE, OPTC_E_TARGET, OPTC_E_MEMORY: then *rule is NULL and the context has the diagnostics. OPTC_E_NULL: *rule is NULL. */
 /* options NULL: all defaults. Fields past `size` have their defaults (level: -1 wherever size does not reach it). */
 OPTC_API int optc_compile_file(optc_context *, const char *path, const optc_compile_options *, optc_rule **rule);
 OPTC_API int optc_compile_memory(optc_context *, const char *name, const char *text, size_t length, const optc_compile_options *, optc_rule **rule);
@@ -98,7 +99,7 @@ OPTC_API int optc_emit_file(optc_context *, const char *path, const optc_emit_op
 OPTC_API int optc_emit_memory(optc_context *, const char *name, const char *text, size_t length, const optc_emit_options *, optc_emission **);
 OPTC_API void optc_emission_free(optc_emission *);
 OPTC_API const char *optc_emission_rule(const optc_emission *);          /* the rule's name */
-OPTC_API const void *optc_emission_data(const optc_emission *, int output, size_t *size);       /* output: position in `kinds`; NULL past the end */
+OPTC_API const void *optc_emission_data(const optc_emission *, int output, size_t *size);       /* output: position in `kinds`; NULL past the end. size may be NULL */
 OPTC_API const char *optc_emission_source(const optc_emission *, int index);                    /* files read, the first one first; NULL past the end */
 /* Targets and cpus that may be asked for, as text. NULL: out of memory. Lives until the next call on this context. */
 OPTC_API const char *optc_context_targets(optc_context *);
@@ -108,7 +109,7 @@ OPTC_API const char *optc_rule_name(const optc_rule *);
 OPTC_API int optc_rule_hypers(const optc_rule *);
 OPTC_API int optc_rule_operands(const optc_rule *);
 OPTC_API int optc_rule_entries(const optc_rule *);
-OPTC_API int optc_rule_entry(const optc_rule *, const char *name);       /* -1: none. "init" is there in rules with param or state; "layout" stands for optc_rule_layout and need not be called */
+OPTC_API int optc_rule_entry(const optc_rule *, const char *name);       /* -1: none. "init" is there in rules with param or state */
 OPTC_API const char *optc_rule_entry_name(const optc_rule *, int entry);
 
 typedef struct optc_hyper_info { const char *name, *external; int type; int has_default; double value; } optc_hyper_info;      /* type: 0 real, 1 int, 2 bool */

@@ -27,6 +27,9 @@ bool rule_adopt(optc_rule *r, const optc_rule_desc *desc) {
   if (!texts) return false;
   r->desc = desc;
   r->texts = texts;
+  r->layout = -1;
+  for (int64_t e = 0; e < desc->n_entries; e++)
+    if (!strcmp(desc->entries[e].name, "layout")) r->layout = e;
   for (int64_t k = 0; k < desc->n_operands; k++)
     for (int i = 0; i < TEXT_COUNT; i++)
       if (asprintf(&texts[k*TEXT_COUNT + i], text_format[i], desc->operands[k].name, desc->operands[k].type_name) < 0) {
@@ -53,15 +56,21 @@ void optc_rule_free(optc_rule *r) {
 const char *optc_rule_name(const optc_rule *r) { return r ? r->desc->name : NULL; }
 int optc_rule_hypers(const optc_rule *r) { return r ? (int)r->desc->n_hypers : 0; }
 int optc_rule_operands(const optc_rule *r) { return r ? (int)r->desc->n_operands : 0; }
-int optc_rule_entries(const optc_rule *r) { return r ? (int)r->desc->n_entries : 0; }
+int optc_rule_entries(const optc_rule *r) { return r ? (int)r->desc->n_entries - (r->layout >= 0) : 0; }
 
-int optc_rule_entry(const optc_rule *r, const char *name) {
-  for (int64_t i = 0; r && name && i < r->desc->n_entries; i++)
-    if (!strcmp(r->desc->entries[i].name, name)) return (int)i;
-  return -1;
+/* A caller's number of an entry as the descriptor counts them; -1: there is none. */
+static int64_t entry_at(const optc_rule *r, int64_t entry) {
+  if (entry < 0 || entry >= optc_rule_entries(r)) return -1;
+  return entry + (r->layout >= 0 && entry >= r->layout);
 }
 const char *optc_rule_entry_name(const optc_rule *r, int entry) {
-  return r && entry >= 0 && entry < r->desc->n_entries ? r->desc->entries[entry].name : NULL;
+  int64_t at = entry_at(r, entry);
+  return at < 0 ? NULL : r->desc->entries[at].name;
+}
+int optc_rule_entry(const optc_rule *r, const char *name) {
+  for (int i = 0; name && i < optc_rule_entries(r); i++)
+    if (!strcmp(optc_rule_entry_name(r, i), name)) return i;
+  return -1;
 }
 
 static double f64_of(uint64_t bits) {
@@ -103,8 +112,9 @@ int optc_rule_operand(const optc_rule *r, int index, optc_operand_info *out) {
 }
 
 int optc_rule_use(const optc_rule *r, int entry, int operand) {
-  if (!r || entry < 0 || entry >= r->desc->n_entries || operand < 0 || operand >= r->desc->n_operands) return -1;
-  return (int)(r->desc->entries[entry].reads[operand] & 15);
+  int64_t at = entry_at(r, entry);
+  if (at < 0 || operand < 0 || operand >= r->desc->n_operands) return -1;
+  return (int)(r->desc->entries[at].reads[operand] & 15);
 }
 
 /* --- calling ------------------------------------------------------------------------------------------------------------- */
@@ -215,12 +225,13 @@ static int build_item(const optc_rule *r, const optc_entry_desc *entry, const op
 
 static size_t align64(size_t n) { return (n + 63) & ~(size_t)63; }
 
-static int build_call(const optc_rule *r, int64_t entry, const optc_call_args *a, Raw *raw) {
+/* `given`: how the caller calls it. */
+static int build_call(const optc_rule *r, int64_t entry, int64_t given, const optc_call_args *a, Raw *raw) {
   const optc_rule_desc *d = r->desc;
   *raw = (Raw){0};
   if (a->error) *a->error = (optc_error){.item = -1};
   if (a->size != sizeof *a) return fail(a->error, OPTC_E_SIZE, "size of the call's struct, expected", -1, 2, (double)a->size, (double)sizeof *a, 0);
-  if (entry < 0 || entry >= d->n_entries) return fail(a->error, OPTC_E_NULL, "there is no such entry", -1, 1, (double)entry, 0, 0);
+  if (entry < 0) return fail(a->error, OPTC_E_NULL, "there is no such entry", -1, 1, (double)given, 0, 0);
   if (a->n_items < 0 || (a->groups && a->n_groups < 0)) return fail(a->error, OPTC_E_SHAPE, a->n_items < 0 ? "n_items is negative" : "n_groups is negative", -1, 1, (double)(a->n_items < 0 ? a->n_items : a->n_groups), 0, 0);
   if (a->n_items && !a->items) return fail(a->error, OPTC_E_NULL, "the items are NULL", -1, 0, 0, 0, 0);
   if (d->entries[entry].advances && !a->t) return fail(a->error, OPTC_E_NULL, "t is NULL: the entry counts steps", -1, 0, 0, 0, 0);
@@ -298,7 +309,7 @@ static int check_states(const optc_rule *r, int64_t entry, const optc_call_args 
     n_states += d->operands[k].role == ROLE_STATE;
     n_own += d->operands[k].role == ROLE_STATE && d->operands[k].tensor && !d->operands[k].item_shape && d->entries[entry].reads[k] & (USE_READ | USE_WRITTEN);
   }
-  if (!n_own || !strcmp(d->entries[entry].name, "layout")) return OPTC_OK;
+  if (!n_own) return OPTC_OK;
   optc_call call = raw->call;
   char *nobody = call.n_items ? NULL : calloc(1, (size_t)d->item_size + 1);            /* states of the call are told with an item */
   optc_state_info *states = calloc((size_t)n_states, sizeof *states);
@@ -341,10 +352,11 @@ static bool needs_workspace(const optc_rule *r, int64_t entry, const optc_call_a
   return e->n_temps || e->n_slots || strided;
 }
 
-int optc_rule_call(const optc_rule *r, int entry, const optc_call_args *a) {
+int optc_rule_call(const optc_rule *r, int given, const optc_call_args *a) {
   if (!r || !a) return OPTC_E_NULL;
   Raw raw;
-  int status = build_call(r, entry, a, &raw);
+  int64_t entry = entry_at(r, given);
+  int status = build_call(r, entry, given, a, &raw);
   if (status == OPTC_OK) status = check_states(r, entry, a, &raw);
   if (status == OPTC_OK && needs_workspace(r, entry, a) && (raw.call.workspace_size = optc_drive_workspace(r->desc, &raw.call))) {
     raw.workspace = aligned_alloc(64, align64(raw.call.workspace_size));
@@ -360,10 +372,9 @@ int optc_rule_call(const optc_rule *r, int entry, const optc_call_args *a) {
 
 int optc_rule_layout(const optc_rule *r, const optc_call_args *a, int64_t item, optc_state_info *out) {
   if (!r || !a || !out) return OPTC_E_NULL;
-  int layout = optc_rule_entry(r, "layout");
-  if (layout < 0) return OPTC_OK;                           /* a rule without states */
+  if (r->layout < 0) return OPTC_OK;                        /* a rule without states */
   Raw raw;
-  int status = build_call(r, layout, a, &raw);
+  int status = build_call(r, r->layout, -1, a, &raw);
   if (status == OPTC_OK && (item < 0 || item >= a->n_items)) status = fail(a->error, OPTC_E_SHAPE, "there is no such item", item, 0, 0, 0, 0);
   if (status == OPTC_OK) status = optc_drive_layout(r->desc, &raw.call, item, out, dispatch_word(r));
   free(raw.block);
@@ -374,8 +385,8 @@ int optc_rule_call_raw(const optc_rule *r, int entry, const void *R_call) {
   const optc_call *call = R_call;
   if (!r || !call) return OPTC_E_NULL;
   if (call->size != sizeof *call) return OPTC_E_SIZE;
-  if (entry < 0 || entry >= r->desc->n_entries) return fail(call->error, OPTC_E_NULL, "there is no such entry", -1, 1, entry, 0, 0);
-  return drive(r, entry, call);
+  int64_t at = entry_at(r, entry);
+  return at < 0 ? fail(call->error, OPTC_E_NULL, "there is no such entry", -1, 1, entry, 0, 0) : drive(r, at, call);
 }
 
 size_t optc_rule_workspace_size(const optc_rule *r, const void *R_call) { return r ? optc_drive_workspace(r->desc, R_call) : 0; }

@@ -9,6 +9,7 @@
 
 struct optc_rule {
   const optc_rule_desc *desc;
+  int64_t layout;                        /* the descriptor's entry behind optc_rule_layout, or -1; the entries that callers see leave it out */
   int32_t chosen;                        /* the descriptor's dispatch word; written with one value only */
   char **texts;                          /* error texts that name an operand: rule_text() */
   /* what holds the descriptor: one of */

@@ -446,6 +446,85 @@ static void wrong_text_gives_diagnostics(void) {
   optc_context_free(cx);
 }
 
+static void contexts_and_emissions_refuse_null(void) {
+  optc_context *cx = context_without_cache();
+  optc_rule *rule = (optc_rule *)cx;
+  optc_emission *e = (optc_emission *)cx;
+  static const int kinds[] = {OPTC_EMIT_HEADER};
+  static const char *const cpus[] = {"x86-64-v3", NULL};
+  const optc_emit_options good = {.size = sizeof good, .kinds = kinds, .n_kinds = 1, .level = -1};
+  optc_emit_options bad[] = {good, good, good, good};
+  bad[0].kinds = NULL;
+  bad[1].n_kinds = -1;
+  bad[2].n_cpus = 1;
+  bad[3].cpus = cpus;
+  bad[3].n_cpus = 2;
+  size_t n = strlen(adamw), size = 7;
+#define NONE(call, made) do { made = (void *)cx; CU_ASSERT(call == OPTC_E_NULL && made == NULL); } while (0)
+  NONE(optc_compile_file(NULL, "a.opt", NULL, &rule), rule);
+  NONE(optc_compile_file(cx, NULL, NULL, &rule), rule);
+  NONE(optc_compile_memory(NULL, "a.opt", adamw, n, NULL, &rule), rule);
+  NONE(optc_compile_memory(cx, NULL, adamw, n, NULL, &rule), rule);
+  NONE(optc_compile_memory(cx, "a.opt", NULL, n, NULL, &rule), rule);
+  NONE(optc_load(NULL, "a.so", "a", &rule), rule);
+  NONE(optc_load(cx, NULL, "a", &rule), rule);
+  NONE(optc_load(cx, "a.so", NULL, &rule), rule);
+  NONE(optc_emit_file(NULL, "a.opt", &good, &e), e);
+  NONE(optc_emit_file(cx, NULL, &good, &e), e);
+  NONE(optc_emit_memory(NULL, "a.opt", adamw, n, &good, &e), e);
+  NONE(optc_emit_memory(cx, NULL, adamw, n, &good, &e), e);
+  NONE(optc_emit_memory(cx, "a.opt", NULL, n, &good, &e), e);
+  for (int i = 0; i < 4; i++) NONE(optc_emit_memory(cx, "a.opt", adamw, n, &bad[i], &e), e);
+#undef NONE
+  CU_ASSERT_EQUAL(optc_compile_file(cx, "a.opt", NULL, NULL), OPTC_E_NULL);
+  CU_ASSERT_EQUAL(optc_compile_memory(cx, "a.opt", adamw, n, NULL, NULL), OPTC_E_NULL);
+  CU_ASSERT_EQUAL(optc_load(cx, "a.so", "a", NULL), OPTC_E_NULL);
+  CU_ASSERT_EQUAL(optc_emit_memory(cx, "a.opt", adamw, n, &good, NULL), OPTC_E_NULL);
+  CU_ASSERT_EQUAL(optc_compile_memory(cx, "empty.opt", NULL, 0, NULL, &rule), OPTC_E_INPUT);          /* an empty text is a text */
+  CU_ASSERT_STRING_EQUAL(optc_context_diagnostics(NULL), "");
+  CU_ASSERT_STRING_EQUAL(optc_context_diagnostics_json(NULL), "[]\n");
+  CU_ASSERT(optc_context_compilations(NULL) == 0 && !optc_context_targets(NULL));
+  CU_ASSERT(!optc_emission_rule(NULL) && !optc_emission_data(NULL, 0, &size) && size == 7 && !optc_emission_source(NULL, 0));
+  CU_ASSERT_EQUAL_FATAL(optc_emit_memory(cx, "a.opt", adamw, n, &good, &e), OPTC_OK);
+  CU_ASSERT_PTR_NOT_NULL(optc_emission_data(e, 0, NULL));
+  optc_emission_free(e);
+  optc_emission_free(NULL);
+  optc_rule_free(NULL);
+  optc_context_free(NULL);
+  optc_context_free(cx);
+}
+
+/* The entry behind optc_rule_layout is none of the rule's: not in the list, not by name, not by a number. */
+static void the_list_of_entries_is_the_rules_own(void) {
+  static const char text[] = "rule o(lr = 0.5) {\n  param p\n  grad g\n  state m = 3\n  m += g\n  p -= lr*m\n  entry reset { m = 0 }\n}\n";
+  static const char *const names[] = {"init", "step", "reset"};
+  optc_context *cx = context_without_cache();
+  for (int b = OPTC_BACKEND_JIT; b <= OPTC_BACKEND_KERNEL; b++) {
+    optc_rule *rule;
+    optc_compile_options options = {.size = sizeof options, .level = -1, .backend = b};
+    CU_ASSERT_EQUAL_FATAL(optc_compile_memory(cx, "o.opt", text, sizeof text - 1, &options, &rule), OPTC_OK);
+    CU_ASSERT_EQUAL_FATAL(optc_rule_entries(rule), 3);
+    for (int e = 0; e < 3; e++) CU_ASSERT(!strcmp(optc_rule_entry_name(rule, e), names[e]) && optc_rule_entry(rule, names[e]) == e);
+    CU_ASSERT(optc_rule_entry(rule, "layout") == -1 && !optc_rule_entry_name(rule, 3) && optc_rule_use(rule, 3, 0) == -1);
+    CU_ASSERT(optc_rule_use(rule, 0, 2) == OPTC_USE_WRITTEN && optc_rule_use(rule, 2, 0) == 0 && optc_rule_use(rule, 2, 2) == OPTC_USE_WRITTEN);
+    float p[2] = {1, 2}, g[2] = {2, 4}, m[2] = {9, 9};
+    int64_t shape[] = {2}, t = 5;
+    DLTensor of[3] = {0}, *tensor[3] = {&of[0], &of[1], &of[2]};
+    for (int k = 0; k < 3; k++) of[k] = (DLTensor){.data = k == 0 ? p : k == 1 ? g : m, .device = {kDLCPU, 0}, .ndim = 1, .dtype = {kDLFloat, 32, 1}, .shape = shape};
+    optc_item_args item = {.tensor = tensor};
+    optc_error error;
+    optc_call_args call = {.size = sizeof call, .items = &item, .n_items = 1, .t = &t, .error = &error};
+    optc_state_info state[1];
+    CU_ASSERT(optc_rule_layout(rule, &call, 0, state) == OPTC_OK && state[0].exists && state[0].count == 2);
+    CU_ASSERT(optc_rule_call(rule, 0, &call) == OPTC_OK && m[0] == 3 && t == 0);
+    CU_ASSERT(optc_rule_call(rule, 1, &call) == OPTC_OK && m[1] == 7 && p[0] == -1.5f && t == 1);
+    CU_ASSERT(optc_rule_call(rule, 2, &call) == OPTC_OK && m[0] == 0 && t == 1);
+    CU_ASSERT(optc_rule_call(rule, 3, &call) == OPTC_E_NULL && !strcmp(error.text, "there is no such entry") && error.value[0] == 3);
+    optc_rule_free(rule);
+  }
+  optc_context_free(cx);
+}
+
 static void every_kind_of_output_is_emitted(void) {
   static const int kinds[] = {OPTC_EMIT_OBJECT, OPTC_EMIT_ASSEMBLY, OPTC_EMIT_LLVM_IR, OPTC_EMIT_BITCODE, OPTC_EMIT_GRAPH, OPTC_EMIT_KERNELS, OPTC_EMIT_HEADER,
                               OPTC_EMIT_PTX, OPTC_EMIT_EXPLAIN, OPTC_EMIT_EXPLAIN_JSON};
@@ -518,7 +597,7 @@ int main(void) {
     TEST(backends_agree_in_every_bit), TEST(a_thousand_lr_and_a_hundred_lists_are_one_compilation), TEST(thread_count_does_not_change_bits),
     TEST(two_contexts_work_in_two_threads), TEST(one_rule_may_be_called_from_two_threads), TEST(a_rule_tells_what_it_is), TEST(a_state_that_does_not_exist_needs_no_memory), TEST(states_are_listed_for_an_item),
     TEST(wrong_calls_are_errors_and_write_nothing), TEST(dense_strides_and_byte_offsets_are_understood), TEST(pointers_that_are_null_and_numbers_out_of_range_are_errors), TEST(wrong_text_gives_diagnostics),
-    TEST(every_kind_of_output_is_emitted), TEST(an_object_can_be_loaded_and_gives_the_same_bits),
+    TEST(every_kind_of_output_is_emitted), TEST(contexts_and_emissions_refuse_null), TEST(the_list_of_entries_is_the_rules_own), TEST(an_object_can_be_loaded_and_gives_the_same_bits),
   };
   CU_initialize_registry();
   CU_pSuite suite = CU_add_suite("runtime api", NULL, NULL);

@@ -222,7 +222,7 @@ static Outcome one_rule(const char *path, const char *rule, const FileSet *files
   for (int step = 0; step < STEPS && outcome == AGREES; step++)
     for (int e = 0; e < optc_rule_entries(p->rule) && outcome == AGREES; e++) {
       const char *entry = optc_rule_entry_name(p->rule, e);
-      if (strcmp(entry, "init") && strcmp(entry, "layout") && strcmp(entry, "backward")) outcome = call_entry(p, entry);
+      if (strcmp(entry, "init") && strcmp(entry, "backward")) outcome = call_entry(p, entry);
     }
 done:
   optc_rule_free(p->rule);

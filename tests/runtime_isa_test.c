@@ -187,9 +187,9 @@ static int exported_layout(void *self, const optc_call *call, int64_t item, optc
 
 static bool find_exported(Exported *x, const optc_rule *rule) {
   char symbol[128];
-  bool all = optc_rule_entries(rule) <= 16;
-  for (int e = 0; e < optc_rule_entries(rule) && all; e++) {
-    const char *entry = optc_rule_entry_name(rule, e);
+  bool all = (int)rule->desc->n_entries <= 16;
+  for (int e = 0; e < (int)rule->desc->n_entries && all; e++) {
+    const char *entry = rule->desc->entries[e].name;
     snprintf(symbol, sizeof symbol, "%s_%s", optc_rule_name(rule), entry);
     x->entry[e] = (int (*)(const optc_call *))dlsym(rule->library, symbol);
     all = x->entry[e] != NULL;
@@ -309,11 +309,11 @@ static bool write_program(void) {
     fprintf(f, "int %s_layout(const optc_call *, int64_t, optc_state_info *);\n", name);
     fprintf(f, "static int layout_%d(void *self, const optc_call *call, int64_t item, optc_state_info *out) { return %s_layout(call, item, out); }\n", i, name);
     fprintf(f, "static size_t size_%d(void *self, const optc_call *call) { return %s_workspace_size(call); }\n", i, name);
-    for (int e = 0; e < optc_rule_entries(rule); e++)
-      if (strcmp(optc_rule_entry_name(rule, e), "layout")) fprintf(f, "int %s_%s(const optc_call *);\n", name, optc_rule_entry_name(rule, e));
+    for (int e = 0; e < (int)rule->desc->n_entries; e++)
+      if (strcmp(rule->desc->entries[e].name, "layout")) fprintf(f, "int %s_%s(const optc_call *);\n", name, rule->desc->entries[e].name);
     fprintf(f, "static int call_%d(void *self, int64_t entry, const optc_call *call) {\n  switch (entry) {\n", i);
-    for (int e = 0; e < optc_rule_entries(rule); e++)
-      if (strcmp(optc_rule_entry_name(rule, e), "layout")) fprintf(f, "  case %d: return %s_%s(call);\n", e, name, optc_rule_entry_name(rule, e));
+    for (int e = 0; e < (int)rule->desc->n_entries; e++)
+      if (strcmp(rule->desc->entries[e].name, "layout")) fprintf(f, "  case %d: return %s_%s(call);\n", e, name, rule->desc->entries[e].name);
     fprintf(f, "  default: return OPTC_E_INTERNAL;\n  }\n}\n");
     optc_rule_free(rule);
   }

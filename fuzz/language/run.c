@@ -239,8 +239,7 @@ static void calls(Run *r) {
   if (init >= 0) order[n++] = init;
   for (int step = 0; step < STEPS && n < 24; step++) {
     for (int e = 0; e < optc_rule_entries(rule) && n < 32; e++) {
-      const char *name = optc_rule_entry_name(rule, e);
-      if (e != init && strcmp(name, "layout")) order[n++] = e;
+      if (e != init) order[n++] = e;
     }
     if (optc_rule_entry(rule, "step") < 0) break;
   }

@@ -9,7 +9,9 @@ const ShippedRule *shipped_rules(int *n);
 
 /* A compiled rule as drills want it. Here and not in a .c file because suites of lower rooms link all of those. */
 #ifdef OPTC_RUNTIME_RULE_H
-static inline int drill_call(void *rule, int64_t entry, const optc_call *call) { return optc_rule_call_raw(rule, (int)entry, call); }
+static inline int drill_call(void *rule, int64_t entry, const optc_call *call) {          /* entry: as the descriptor counts */
+  return optc_rule_call_raw(rule, optc_rule_entry(rule, ((optc_rule *)rule)->desc->entries[entry].name), call);
+}
 static inline size_t drill_workspace(void *rule, const optc_call *call) { return optc_rule_workspace_size(rule, call); }
 static inline int drill_layout(void *self, const optc_call *call, int64_t item, optc_state_info *out) {
   optc_rule *rule = self;

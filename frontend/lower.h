@@ -57,7 +57,7 @@ typedef struct Symbol {
   unsigned index;                        /* hyper, operand or size */
   Range where;
   const Node *guard;                     /* operand declared inside `if`: the condition, in the entry's graph */
-  bool used, poisoned;
+  bool used, assigned, poisoned;         /* used: read */
   bool once;                             /* a local value that the text assigns once: it stands for its expression */
   const Shape *shape;                    /* as declared */
   const char *bound;                     /* in an applied rule: the name of the param it stands for, outside */
@@ -185,7 +185,7 @@ void scope_leave(Lower *);
 
 /* Reports once a place and text; false when it was already there. Notes say where the enclosing fn was called. */
 bool lower_error(Lower *, Range, const char *format, ...) __attribute__((format(printf, 3, 4)));
-void lower_warning(Lower *, Range, const char *format, ...) __attribute__((format(printf, 3, 4)));       /* once a place and text */
+bool lower_warning(Lower *, Range, const char *format, ...) __attribute__((format(printf, 3, 4)));       /* once a place and text */
 Value lower_unsupported(Lower *, Range, const char *construct);
 const char *lower_text(Lower *, Range);                                  /* the source text of a range, on one line */
 unsigned lower_line(Range);

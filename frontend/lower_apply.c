@@ -135,6 +135,7 @@ static void hand_back(Lower *l, const Names *inner, Names *outer, const Stmt *s)
     to->value = v;
     to->set = true;
     to->poison = !v.node;
+    to->symbol->assigned = true;
   }
 }
 

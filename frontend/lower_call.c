@@ -111,7 +111,9 @@ static bool arity_good(Lower *l, const Expr *e, const char *name, unsigned min, 
   return false;
 }
 
-static Value call_builtin(Lower *l, const Expr *e, const Builtin *f) {
+static Value call_builtin(Lower *l, const Expr *written, const Builtin *f) {
+  Expr named = *written, *e = &named;                    /* a function that came as an argument goes by its own name */
+  named.name = f->name;
   if (f->kind == BUILTIN_REDUCTION || is_reduction(e)) return lower_reduction(l, e);
   if (f->kind == BUILTIN_KEEPING) return lower_keeping(l, e);          /* these look at their brackets themselves */
   if (f->kind == BUILTIN_RANDOM) return lower_random(l, e);

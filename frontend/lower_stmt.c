@@ -23,7 +23,18 @@ static Value fit(Lower *l, const Binding *binding, Value v, const Expr *e) {
   return v;
 }
 
+/* `p =- x` with the space where `p -= x` has it. */
+static void warn_exchanged(Lower *l, const Stmt *s) {
+  const Expr *e = s->value;
+  while (e->kind == EXPR_BINARY || e->kind == EXPR_CHAIN) e = e->a;
+  bool adjoins = s->op == OPER_NONE && e->kind == EXPR_UNARY && e->op == OPER_NEG && !e->parenthesised && e->op_where.begin == s->op_where.end;
+  if (!adjoins || e->a->where.begin == e->op_where.end || !l->context->options->warnings) return;
+  Range both = {s->op_where.source, s->op_where.begin, e->op_where.end};
+  if (lower_warning(l, both, "'=-' gives '%s' a negated value; did you mean '-='?", s->name.text)) diag_fix(l->diag, "-=");
+}
+
 static void assign(Lower *l, const Stmt *s) {
+  warn_exchanged(l, s);
   const char *name = s->name.text;
   Binding *binding = scope_find_assigned(l, name);
   Value v, target = binding && !s->has_subs ? binding_current(l, binding) : (Value){0};
@@ -63,6 +74,7 @@ static void assign(Lower *l, const Stmt *s) {
     if (lower_error(l, s->name.where, "'%s' is a fn and cannot be assigned", name)) diag_note(l->diag, binding->symbol->where, "first declared here");
     return;
   } else if (binding->symbol->kind == SYMBOL_OPERAND) {
+    binding->symbol->assigned = true;
     if (binding->partial) { binding_value(l, binding, s->name.where); return; }
     const Operand *o = &l->context->module->operands[binding->symbol->index];
     bool written = o->role == ROLE_PARAM || o->role == ROLE_STATE || o->role == ROLE_OUT || o->role == ROLE_INOUT;
@@ -202,7 +214,7 @@ static void lower_require(Lower *l, const Stmt *s) {
   Value c = lower_condition(l, s->cond, "require");
   if (!c.node) return;
   if (node_reads_data(l, c.node)) {
-    lower_error(l, s->cond->where, "'require' is checked before anything is read: it may not depend on tensors");
+    lower_error(l, s->cond->where, "'require' is checked before anything is read: it may not depend on tensors; choose by 'if' or 'where', or let the caller check an out");
     return;
   }
   Numbers numbers = {0};

@@ -174,28 +174,46 @@ void names_check_parameters(Lower *l, const Fn *fn) {
     }
 }
 
+/* A first value in the text; a state without one starts at 0. */
+static bool starts_given(const Context *x, const Symbol *s) {
+  for (unsigned i = 0; i < x->n_firsts; i++) if (x->firsts[i].operand == s->index && x->firsts[i].value) return true;
+  return false;
+}
+
+/* What is strange about the uses of a name, or NULL. */
+static const char *complaint(const Lower *l, const Symbol *s, bool used, bool assigned) {
+  if (s->kind == SYMBOL_LOCAL || s->kind == SYMBOL_HYPER) return used ? NULL : "'%s' is never used";
+  if (s->kind != SYMBOL_OPERAND || diag_errors(l->diag)) return NULL;      /* what a refused statement does with it is not known */
+  const Operand *o = &l->context->module->operands[s->index];
+  Role role = o->role;
+  bool record = o->scope == SCOPE_GLOBAL;               /* numbers of the call that the host looks at */
+  if (role == ROLE_OUT) return assigned ? NULL : "out '%s' is never assigned: it stays 0";
+  if (role != ROLE_STATE) return NULL;
+  if (!used && assigned && record) return NULL;
+  if (!used) return assigned ? "state '%s' is written and never read" : "'%s' is never used";
+  return assigned || starts_given(l->context, s) ? NULL : "state '%s' is never written: it stays 0";
+}
+
 void names_warn_unused(Lower *l) {
-  if (!l->context->options->warnings || l->context->n_symbols > 4*LOWER_MAX_NAMES) return;
-  const char **names = arena_array(l->arena, l->context->n_symbols, sizeof *names);
-  for (unsigned i = 0; i < l->context->n_symbols; i++) {
-    Symbol *symbol = l->context->symbols[i];
-    if (symbol->used || symbol->poisoned || (symbol->kind != SYMBOL_LOCAL && symbol->kind != SYMBOL_HYPER)) continue;
-    bool elsewhere = false;                            /* both branches of an `if` may make a value that is used after it */
+  const Context *x = l->context;
+  if (!x->options->warnings || x->n_symbols > 4*LOWER_MAX_NAMES) return;
+  const char **names = arena_array(l->arena, x->n_symbols, sizeof *names);
+  for (unsigned i = 0; i < x->n_symbols; i++) {
+    const Symbol *symbol = x->symbols[i], *meant = NULL;
+    bool used = false, assigned = false;               /* both branches of an `if` may make a value that is used after it */
     unsigned n = 0;
-    for (unsigned k = 0; k < l->context->n_symbols; k++) {
-      bool same = !strcmp(l->context->symbols[k]->name, symbol->name);
-      elsewhere |= same && l->context->symbols[k]->used;
-      if (!same) names[n++] = l->context->symbols[k]->name;
+    if (symbol->poisoned || !complaint(l, symbol, symbol->used, symbol->assigned)) continue;
+    for (unsigned k = 0; k < x->n_symbols; k++) {
+      const Symbol *other = x->symbols[k];
+      if (strcmp(other->name, symbol->name)) { names[n++] = other->name; continue; }
+      used |= other->used;
+      assigned |= other->assigned;
     }
-    if (elsewhere) continue;
+    const char *text = complaint(l, symbol, used, assigned);
+    if (!text) continue;
     const char *nearest = symbol->kind == SYMBOL_LOCAL ? diag_suggest(symbol->name, names, n) : NULL;
-    const Symbol *meant = NULL;
-    for (unsigned k = 0; nearest && k < l->context->n_symbols && !meant; k++) if (!strcmp(l->context->symbols[k]->name, nearest)) meant = l->context->symbols[k];
-    if (meant) {
-      diag_warning(l->diag, symbol->where, "'%s' is never used; did you mean the %s '%s'?", symbol->name, symbol_word(l, meant), nearest);
-      diag_fix(l->diag, nearest);
-    } else {
-      diag_warning(l->diag, symbol->where, "'%s' is never used", symbol->name);
-    }
+    for (unsigned k = 0; nearest && k < x->n_symbols && !meant; k++) if (!strcmp(x->symbols[k]->name, nearest)) meant = x->symbols[k];
+    if (!meant) lower_warning(l, symbol->where, text, symbol->name);
+    else if (lower_warning(l, symbol->where, "'%s' is never used; did you mean the %s '%s'?", symbol->name, symbol_word(l, meant), nearest)) diag_fix(l->diag, nearest);
   }
 }

@@ -5,16 +5,17 @@
 
 static bool same_place(Range a, Range b) { return a.source == b.source && a.begin == b.begin && a.end == b.end; }
 
-void lower_warning(Lower *l, Range where, const char *format, ...) {
+bool lower_warning(Lower *l, Range where, const char *format, ...) {
   va_list args;
   va_start(args, format);
   const char *text = arena_vprintf(l->arena, format, args);
   va_end(args);
   for (size_t i = 0; i < diag_count(l->diag); i++) {
     const DiagMessage *m = diag_get(l->diag, i);
-    if (m->level == DIAG_WARNING && same_place(m->where, where) && !strcmp(m->text, text)) return;
+    if (m->level == DIAG_WARNING && same_place(m->where, where) && !strcmp(m->text, text)) return false;
   }
   diag_warning(l->diag, where, "%s", text);
+  return true;
 }
 
 bool lower_error(Lower *l, Range where, const char *format, ...) {

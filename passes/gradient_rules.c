@@ -250,9 +250,16 @@ static void of_scatter(Gradient *G, const Node *n, const Node *a) {
   gradient_give(G, value, share);
 }
 
+/* An extreme goes in equal shares to the items that have it; prod is not taken over items, the others are no reals. */
 static void of_total(Gradient *G, const Node *n, const Node *a) {
-  if ((n->aux & 255) == REDUCE_SUM && !ARG(0)->space->rank) gradient_give(G, ARG(0), a);
-  else gradient_refuse(G, n, "a value over all items of the call");
+  Graph *g = G->g;
+  const Type type = (Type)n->type;
+  if ((n->aux & 255) != REDUCE_SUM) {
+    const Node *best = EQ(ARG(0), n), *one = SELECT(best, REAL(1), REAL(0));
+    const Node *how_many = graph_node(g, OP_TOTAL, type, graph_scalar_space(g), 0, REDUCE_SUM, 1, &one);
+    a = SELECT(best, gradient_over(G, a, how_many), REAL(0));
+  }
+  gradient_give(G, ARG(0), a);
 }
 
 static void of_matrix(Gradient *G, const Node *n, const Node *a) { gradient_refuse(G, n, n->op == OP_QR ? "qr" : "eigvec"); }

@@ -550,8 +550,8 @@ static bool lower_sizes(Nest *l, bool call) {
     for (unsigned a = 0; s && a < s->rank; a++) graph_mark(need, s->extent[a]);
   }
   for (unsigned i = 0; i < l->graph->n_nodes; i++)
-    if (need[i] && l->carry[i]) return refuse(l, l->graph->nodes[i], "an extent that changes from trip to trip is not supported here: give the value the largest extent and mask the rest");
-  if (!emit_numbers(l, need, "an extent that depends on the elements of a tensor is not supported here")) return false;
+    if (need[i] && l->carry[i]) return refuse(l, l->graph->nodes[i], "the room for this value is made before the loop: an extent may not change from trip to trip; give it the largest and mask the rest");
+  if (!emit_numbers(l, need, "the room for this value is made before tensors are read: an extent may not depend on their elements; give it the largest and mask the rest")) return false;
   for (unsigned k = 0; k < l->module->n_operands; k++) {
     const Operand *o = operand_of(l, k);
     if (!o->shape || operand_is_shaped(o) || (o->scope == SCOPE_GLOBAL) != call) continue;

@@ -476,7 +476,7 @@ static void test_values_of_the_wrong_kind_are_reported_at_their_place(void) {
     {"p = norm(`g > 0`)*g", "'norm' of a bool; write where(c, 1, 0)"},
     {"if any(`g`) { p = 1 }", "'any' takes a condition, this is a number; compare it"},
     {"p = `sum`(g, g)*g", "sum takes 1 argument, 2 are given"},
-    {"require `norm(p) > 0`", "'require' is checked before anything is read: it may not depend on tensors"},
+    {"require `norm(p) > 0`", "'require' is checked before anything is read: it may not depend on tensors; choose by 'if' or 'where', or let the caller check an out"},
     {"if norm(p) > 0 { state `z` }", "whether state 'z' exists may depend on sizes, hyper-parameters and 'in scalar' only"},
     {"state global d = 1; d = `rank(p)`", "'d' is global, rank(p) differs from item to item; use [all]"},
     {"state global d = 1; d = `g*lr`", "'d' is global, g*lr differs from element to element; use [all]"},
@@ -561,6 +561,27 @@ static void test_names_that_are_never_used_are_warned_about(void) {
     {"if b { `u` = 1 }", "'u' is never used"},
   };
   MISTAKES(rows, DIAG_WARNING);
+}
+
+/* Of a rule that is as it should be, nothing is said. */
+static void test_uses_that_are_meant_are_not_warned_about(void) {
+  static const char *const texts[] = {
+    "rule r() { param p; grad g; state p0 = p; p = p0 - g }",                                    /* read only, from its first value on */
+    "rule r() { state global rate; rate = 0.5^t }",                                             /* what the host asks a schedule for */
+    "rule r(b: bool) { param p; grad g; if b { state m; m = g; p -= m } else { state m; m = 2*g; p -= m } }",
+    "rule r() { param p; grad g; state h; p -= g/h\n entry refresh { in s; h = s } }",
+    "rule base() { param p; grad g; state kept; kept = g; p -= g }\nrule r() { param p; grad g; apply base() }",
+    "rule r() { param p; grad g; p = -g; p =-g; p -= -g }",
+    "fn f(h, x) = h(x)\nrule r() { param p; grad g; p -= f(sum, g)*g + f(normal, 1) }",
+  };
+  for (size_t i = 0; i < sizeof texts/sizeof *texts; i++) {
+    Arena *a = arena_new(NULL, 0);
+    Lowered r = lower_text_of(a, texts[i]);
+    CU_ASSERT_PTR_NOT_NULL(r.module);
+    CU_ASSERT_EQUAL(diag_count(r.diag), 0);
+    if (diag_count(r.diag)) show(a, &r);
+    arena_free(a);
+  }
 }
 
 static void test_several_errors_are_told_in_one_run_without_cascades(void) {
@@ -657,6 +678,7 @@ int main(void) {
   CU_add_test(s, "what is not supported yet says so at its place", test_what_is_not_supported_yet_says_so_at_its_place);
   CU_add_test(s, "shapes that differ are shown with both declarations", test_shapes_that_differ_are_shown_with_both_declarations);
   CU_add_test(s, "names that are never used are warned about", test_names_that_are_never_used_are_warned_about);
+  CU_add_test(s, "uses that are meant are not warned about", test_uses_that_are_meant_are_not_warned_about);
   CU_add_test(s, "several errors are told in one run, without cascades", test_several_errors_are_told_in_one_run_without_cascades);
   CU_add_test(s, "texts that grow or nest without end are refused", test_texts_that_grow_or_nest_without_end_are_refused);
   CU_add_test(s, "all shipped rules lower and verify without a message", test_all_shipped_rules_lower_and_verify_without_a_message);

@@ -223,6 +223,8 @@ static void test_reductions(void) {
   body("[N]", "A", "z[i] = sum[j; seq](exp(A[i, j]))", -1, 1);
   body("[N]", "A, x", "z[i] = x[i]*sum[j](where(j > 1, A[i, j], 0))", -1, 1);
   body("[N]", "x", "s = norm(x); z[i] = x[i]/s", .5, 1);
+  body("[N]", "x", "z[i] = x[i]/(norm[all](x) + sum[all](x^2) + mean[all](x))", .5, 1);
+  body("[N]", "x, A", "z[i] = x[i]*max[all](x) + min[all](A)", .5, 1);
   body("[N, M]", "A", "z[i, j] = cumsum[j](A[i, j]^2)", -1, 1);
   body("[N, M]", "A", "z[i, j] = cumsum[i](A[i, j]^2)", -1, 1);
   body("[N, M]", "A", "z[i, j] = cumprod[j](A[i, j])", -1, 1);
@@ -318,6 +320,7 @@ static void test_ties(void) {
   gives("z[i] = min(x[i], 2)", "[N]", THREE(2, 1, 3), THREE(.5, 1, 0));
   gives("z[k < 1] = max[i](x[i])", "[1]", THREE(4, 1, 4), THREE(.5, 0, .5));
   gives("z[i] = cummax[i](x[i])", "[N]", THREE(4, 4, 2), THREE(1 + .5 + .5, .5 + .5, 0));
+  gives("z[k < 1] = max[all](x)", "[1]", THREE(4, 1, 4), THREE(.5, 0, .5));
   gives("z[k < 1] = norm(x)", "[1]", THREE(0, 0, 0), THREE(0, 0, 0));
   gives("z[k < 1] = prod[i](x[i])", "[1]", THREE(0, 3, 2), THREE(6, 0, 0));
   gives("z[k < 1] = prod[i](x[i])", "[1]", THREE(0, 3, 0), THREE(0, 0, 0));

@@ -2,7 +2,7 @@
  *
  * A pass turns a graph into a graph or a program into a program, is one file with one function of this signature, and
  * says whether it is exact (keeps every bit of the meaning). passes/passes.def lists them all, in the order of the default
- * pipelines; a pipeline is data ("expand,canon,fold,lower,fuse,vectorise(lanes=16,unroll=2)"). */
+ * pipelines, which is told there alone; a pipeline is data ("expand,canon,fold,lower,fuse,vectorise(lanes=16,unroll=2)"). */
 #ifndef OPTC_PASSES_PASS_H
 #define OPTC_PASSES_PASS_H
 #include "ir/graph.h"
@@ -19,6 +19,7 @@ typedef struct Unit {                    /* one entry on its way */
 } Unit;
 
 typedef struct PassArgs { int64_t lanes, unroll, limit; } PassArgs;       /* what may stand in brackets; 0: not given */
+enum { PASS_TAKES_LANES = 1, PASS_TAKES_UNROLL = 2, PASS_TAKES_LIMIT = 4 };
 typedef void (*PassRun)(Unit *, const PassArgs *);
 
 typedef struct Pass {
@@ -26,10 +27,13 @@ typedef struct Pass {
   PassForm form;
   bool exact, required;                  /* required: lowering needs it, so -O0 runs it too */
   int since;                             /* lowest -O level that runs it by default */
+  unsigned takes;                        /* PASS_TAKES_* */
   PassRun run;
 } Pass;
 extern const Pass passes[];
 extern const unsigned n_passes;
+extern const Pass *const pass_order[];                                   /* of the default pipelines; some passes run more than once */
+extern const unsigned n_pass_order;
 const Pass *pass_find(const char *name);
 
 typedef struct Step { const Pass *pass; PassArgs args; } Step;

@@ -3,7 +3,9 @@
 #define OPTC_PASSES_PASSES_H
 #include "passes/pass.h"
 
+#define AGAIN(name)
 #define PASS(function, ...) void pass_##function(Unit *, const PassArgs *);
 #include "passes/passes.def"
 #undef PASS
+#undef AGAIN
 #endif

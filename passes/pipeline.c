@@ -3,13 +3,7 @@
 #include <time.h>
 #include "passes/passes.h"
 
-/* The default pipelines: each level runs those of its passes (Pass.since), in this order. */
-static const char *const pipeline_order[] = {
-  "expand", "canon", "fold", "algebra", "fold", "dce", "narrow", "dce",
-  "lower",
-  "fuse", "cleanup", "parallel", "hoist", "unswitch", "cleanup", "vectorise",
-};
-enum { ORDER = sizeof pipeline_order / sizeof pipeline_order[0], STEP_LIMIT = 1000 };
+enum { STEP_LIMIT = 1000 };
 
 static void add_step(Arena *arena, Pipeline *p, const Pass *pass, PassArgs args) {
   Step *steps = arena_array(arena, (size_t)p->n + 1, sizeof *steps);
@@ -20,10 +14,8 @@ static void add_step(Arena *arena, Pipeline *p, const Pass *pass, PassArgs args)
 
 Pipeline pipeline_default(Arena *arena, int level) {
   Pipeline p = {0};
-  for (unsigned k = 0; k < ORDER; k++) {
-    const Pass *pass = pass_find(pipeline_order[k]);
-    if (pass->since <= level || pass->required) add_step(arena, &p, pass, (PassArgs){0});
-  }
+  for (unsigned k = 0; k < n_pass_order; k++)
+    if (pass_order[k]->since <= level || pass_order[k]->required) add_step(arena, &p, pass_order[k], (PassArgs){0});
   return p;
 }
 
@@ -47,17 +39,9 @@ static char *word(Reader *r) {
   return arena_strndup(r->arena, from, (size_t)(r->at - from));
 }
 
-/* Which pass takes what. */
-static const struct { const char *pass, *argument; } taken[] = {{"vectorise", "lanes"}, {"vectorise", "unroll"}, {"unswitch", "limit"}};
-
-static bool takes(const Pass *pass, const char *argument) {
-  for (unsigned k = 0; k < sizeof taken / sizeof taken[0]; k++)
-    if (!strcmp(taken[k].pass, pass->name) && !strcmp(taken[k].argument, argument)) return true;
-  return false;
-}
-
 static bool read_args(Reader *r, const Pass *pass, PassArgs *args) {
-  const struct { const char *name; int64_t *value, limit; } known[] = {{"lanes", &args->lanes, 64}, {"unroll", &args->unroll, 16}, {"limit", &args->limit, 64}};
+  const struct { const char *name; unsigned takes; int64_t *value, limit; } known[] = {
+    {"lanes", PASS_TAKES_LANES, &args->lanes, 64}, {"unroll", PASS_TAKES_UNROLL, &args->unroll, 16}, {"limit", PASS_TAKES_LIMIT, &args->limit, 64}};
   do {
     r->at++;                             /* the bracket or comma */
     skip_spaces(r);
@@ -66,7 +50,7 @@ static bool read_args(Reader *r, const Pass *pass, PassArgs *args) {
     unsigned k = 0;
     while (k < 3 && strcmp(known[k].name, name)) k++;
     if (k == 3) { diag_error(r->diag, place(r, from), "a pass takes lanes, unroll or limit, not '%s'", name); return false; }
-    if (!takes(pass, name)) { diag_error(r->diag, place(r, from), "pass '%s' takes no '%s'", pass->name, name); return false; }
+    if (!(pass->takes & known[k].takes)) { diag_error(r->diag, place(r, from), "pass '%s' takes no '%s'", pass->name, name); return false; }
     skip_spaces(r);
     if (*r->at != '=') { diag_error(r->diag, place(r, r->at), "expected '=' after '%s'", name); return false; }
     r->at++;

@@ -69,8 +69,10 @@ static bool same_block(const Program *p, const Block *x, const Program *q, const
 }
 
 static bool has_loop_over_vectors(const Block *block) {
-  for (unsigned i = 0; i < block->n; i++)
-    if (block->insts[i]->op == KOP_E_FOR && block->insts[i]->binding == BIND_VECTOR) return true;
+  for (unsigned i = 0; block && i < block->n; i++) {
+    const Inst *inst = block->insts[i];
+    if ((inst->op == KOP_E_FOR && inst->binding == BIND_VECTOR) || has_loop_over_vectors(inst->body) || has_loop_over_vectors(inst->otherwise)) return true;
+  }
   return false;
 }
 

@@ -5,11 +5,24 @@
 #include <llvm-c/TargetMachine.h>
 #include "backends/backend.h"
 #include "backends/target.h"
+#include "ir/graph_reduce.h"
 
 /* What a value is inside a loop over vectors: the same for all lanes; the loop's own index; one value a lane. */
 typedef enum Shape { SHAPE_UNIFORM, SHAPE_INDEX, SHAPE_VARYING } Shape;
 
 enum { MAX_COPIES = 16, FIELD_COUNT = 32 };
+
+/* A fold of a loop while that is written. Places on the stack: emit_fold.c says what stands where. */
+typedef struct Fold {
+  const Inst *inst;
+  ReduceKind kind;
+  Type type;
+  LLVMValueRef lanes, blocks, tree;
+  LLVMValueRef sum[MAX_COPIES];          /* vectors: lanes of the block, or blocks, at hand */
+  LLVMValueRef position;                 /* scalar code, whose lanes are on the stack: index - low; else NULL */
+} Fold;
+typedef struct Folds { unsigned n; Fold *fold; } Folds;
+enum { FOLD_LANES = 16, FOLD_BLOCK_BITS = 10, FOLD_BLOCK = 1 << FOLD_BLOCK_BITS, FOLD_CHUNK_BITS = 16, FOLD_CHUNK_BLOCKS = 1 << (FOLD_CHUNK_BITS - FOLD_BLOCK_BITS) };
 
 typedef struct Emitter {
   Arena *arena;
@@ -41,11 +54,14 @@ typedef struct Emitter {
   LLVMValueRef *value;                   /* by id of the instruction: scalars, and what all lanes share */
   LLVMValueRef (*copies)[MAX_COPIES];    /* by id: one a copy of an unrolled vector loop */
   LLVMValueRef **carried;                /* by id of a sequential loop: what it carries */
+  Folds *folds;                          /* by id of a loop */
+  Fold **fold;                           /* by id of a FOLD */
   uint8_t *shape;                        /* by id: Shape, inside a vector loop */
 } Emitter;
 
-/* How the body of a loop is written: vectors of `lanes`, `copies` of it side by side, under a mask in the last iteration. */
-typedef struct Width { unsigned lanes, copies; LLVMValueRef mask; } Width;
+/* How the body of a loop is written: vectors of `lanes`, `copies` of it side by side, under masks in the last iteration. Copies follow each other in
+ * memory in groups of `group`; groups lie `far` apart (NULL: there is one). `origin`: position 0 of folds whose lanes are on the stack (NULL: they are in registers). */
+typedef struct Width { unsigned lanes, copies, group; LLVMValueRef far, origin, mask[MAX_COPIES]; } Width;
 
 /* emit_element.c: an element operation on scalars (lanes 1) or vectors. */
 LLVMTypeRef emit_type(const Emitter *, Type, unsigned lanes);
@@ -70,6 +86,29 @@ LLVMValueRef emit_from_memory(const Emitter *, Type, LLVMValueRef, unsigned lane
 LLVMValueRef emit_to_memory(const Emitter *, Type, LLVMValueRef, unsigned lanes);
 LLVMTypeRef emit_memory_type(const Emitter *, Type);
 LLVMBasicBlockRef emit_new_block(const Emitter *);
+
+/* emit_fold.c: folds of loops. `width`: lanes of a vector; 16/width of them are the lanes of a block. */
+void emit_open_folds(Emitter *, const Inst *loop, bool vectors);
+LLVMValueRef emit_fold_positions(Emitter *, const Inst *loop);           /* how many there are */
+LLVMValueRef emit_fold_identity(const Emitter *, const Fold *, unsigned lanes);
+void emit_fold_value(Emitter *, const Fold *, LLVMValueRef *sum, LLVMValueRef x, LLVMValueRef guard, unsigned lanes);     /* guard NULL: always */
+void emit_fold_position(Emitter *, const Fold *, LLVMValueRef x, LLVMValueRef guard);
+void emit_fold_keep_lanes(Emitter *, const Fold *, const LLVMValueRef *lanes, unsigned width);
+void emit_fold_take_lanes(Emitter *, const Fold *, LLVMValueRef *lanes, unsigned width);
+LLVMValueRef emit_fold_join(Emitter *, const Fold *, const LLVMValueRef *lanes, unsigned width);      /* a block's 16 lanes: its value */
+void emit_fold_keep_block(Emitter *, const Fold *, LLVMValueRef index, LLVMValueRef);
+LLVMValueRef emit_fold_blocks(Emitter *, const Fold *, LLVMValueRef count);            /* `count` kept blocks, 1 to 64: the value of their tree */
+void emit_fold_push(Emitter *, const Fold *, LLVMValueRef, LLVMValueRef index);        /* subtree number `index`: all but the last are of one size */
+void emit_close_folds(Emitter *, const Inst *loop, LLVMValueRef count);                /* of pushed subtrees: what FOLDED reads */
+/* Scalar loops: before the loop, at both ends of an iteration, after the loop. */
+void emit_begin_scalar_folds(Emitter *, const Inst *loop);
+void emit_enter_scalar_folds(Emitter *, const Inst *loop, LLVMValueRef position);
+void emit_leave_scalar_folds(Emitter *, const Inst *loop);
+void emit_end_scalar_folds(Emitter *, const Inst *loop);
+/* for (index = from; index < to; index += step) around what is written between the two. */
+typedef struct Count { LLVMValueRef index, step; LLVMBasicBlockRef head, after; } Count;
+Count emit_open_count(Emitter *, LLVMValueRef from, LLVMValueRef to, LLVMValueRef step);
+void emit_close_count(Emitter *, const Count *);
 
 /* emit_descriptor.c: the table `<rule>_rule`. fns: kernels in order of programs and kernels, variants innermost. */
 void emit_descriptor(Emitter *, Program *const *programs, unsigned n_programs, LLVMValueRef *fns);

@@ -107,7 +107,7 @@ static void scalar_store(Emitter *e, const Inst *inst) {
 bool emit_is_leaf(KOp op) {
   switch (op) {
     case KOP_E_CONST: case KOP_E_HYPER: case KOP_E_STEP: case KOP_E_SEED: case KOP_E_ITEM: case KOP_E_COUNT: case KOP_E_BEGIN: case KOP_E_END:
-    case KOP_E_SIZE: case KOP_E_PRESENT: case KOP_E_UNIFORM: case KOP_E_SCALAR: case KOP_E_ITEMS: case KOP_E_TOTAL: return true;
+    case KOP_E_SIZE: case KOP_E_PRESENT: case KOP_E_UNIFORM: case KOP_E_SCALAR: case KOP_E_ITEMS: case KOP_E_TOTAL: case KOP_E_CARRIED: case KOP_E_FOLDED: return true;
     default: return false;
   }
 }
@@ -156,6 +156,8 @@ LLVMValueRef emit_leaf(Emitter *e, const Inst *inst) {
     case KOP_E_PRESENT: return LLVMBuildIsNotNull(e->b, data_pointer(e, inst->imm), "");
     case KOP_E_UNIFORM: return load_word(e, type, at(e, e->b, field(e, FRAME(uniform), e->pointer), 8*(uint64_t)inst->imm));
     case KOP_E_SCALAR: return load_word(e, type, scalar_place(e, inst->imm));
+    case KOP_E_CARRIED: return e->carried[inst->args[0]->id][inst->imm];
+    case KOP_E_FOLDED: return e->value[loop_fold(inst->args[0], (unsigned)inst->imm)->id];
     default: return NULL;
   }
 }
@@ -165,6 +167,7 @@ LLVMValueRef emit_leaf(Emitter *e, const Inst *inst) {
 static void sequential_loop(Emitter *e, const Inst *inst) {
   unsigned n = inst->n_args - 2;
   LLVMValueRef low = e->value[inst->args[0]->id], high = e->value[inst->args[1]->id];
+  emit_begin_scalar_folds(e, inst);
   LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b), head = emit_new_block(e), body = emit_new_block(e), after = emit_new_block(e);
   LLVMBuildBr(e->b, head);
   LLVMPositionBuilderAtEnd(e->b, head);
@@ -179,7 +182,9 @@ static void sequential_loop(Emitter *e, const Inst *inst) {
   LLVMPositionBuilderAtEnd(e->b, body);
   e->value[inst->id] = index;
   e->carried[inst->id] = carried;                                      /* the phis: current inside, final after */
+  if (loop_folds(inst)) emit_enter_scalar_folds(e, inst, LLVMBuildSub(e->b, index, low, ""));
   emit_block(e, inst->body);
+  emit_leave_scalar_folds(e, inst);
   const Inst *yield = inst->body->insts[inst->body->n - 1];
   LLVMBasicBlockRef last = LLVMGetInsertBlock(e->b);
   LLVMValueRef next = LLVMBuildAdd(e->b, index, LLVMConstInt(e->i64, 1, 0), "");
@@ -187,6 +192,7 @@ static void sequential_loop(Emitter *e, const Inst *inst) {
   for (unsigned k = 0; k < n; k++) LLVMAddIncoming(carried[k], &e->value[yield->args[k]->id], &last, 1);
   LLVMBuildBr(e->b, head);
   LLVMPositionBuilderAtEnd(e->b, after);
+  emit_end_scalar_folds(e, inst);
 }
 
 static void emit_if(Emitter *e, const Inst *inst) {
@@ -217,7 +223,8 @@ static void emit_require(Emitter *e, const Inst *inst) {
 
 static void emit_loop(Emitter *e, const Inst *inst) {
   bool gpu = e->variant->arch == ARCH_NVPTX;
-  if (inst->binding == BIND_SEQ || (inst->binding == BIND_THREAD && !gpu)) sequential_loop(e, inst);
+  bool scalar = inst->binding == BIND_SEQ || (inst->binding == BIND_THREAD && !gpu) || (gpu && loop_folds(inst));
+  if (scalar) sequential_loop(e, inst);
   else if (gpu) emit_thread_loop(e, inst);
   else emit_vector_loop(e, inst);
 }
@@ -245,7 +252,7 @@ static void emit_inst(Emitter *e, const Inst *inst) {
     case KOP_E_SKIP: LLVMBuildStore(e->b, LLVMBuildZExt(e->b, e->value[inst->args[0]->id], e->i64, ""), at(e, e->b, e->frame, FRAME(skip))); return;
     case KOP_E_SET_TOTAL: store_word(e, (Type)inst->args[0]->type, e->value[inst->args[0]->id], total_place(e, inst->imm)); return;
     case KOP_E_FOR: emit_loop(e, inst); return;
-    case KOP_E_CARRIED: e->value[inst->id] = e->carried[inst->args[0]->id][inst->imm]; return;
+    case KOP_E_FOLD: emit_fold_position(e, e->fold[inst->id], e->value[inst->args[0]->id], inst->n_args > 1 ? e->value[inst->args[1]->id] : NULL); return;
     case KOP_E_YIELD: return;
     case KOP_E_IF: emit_if(e, inst); return;
     case KOP_E_REQUIRE: emit_require(e, inst); return;
@@ -302,6 +309,8 @@ LLVMValueRef emit_kernel(Emitter *e, const Program *p, const Kernel *k, const Ma
   e->value = arena_array(e->arena, (size_t)k->n_insts + 1, sizeof *e->value);
   e->copies = arena_array(e->arena, (size_t)k->n_insts + 1, sizeof *e->copies);
   e->carried = arena_array(e->arena, (size_t)k->n_insts + 1, sizeof *e->carried);
+  e->folds = arena_array(e->arena, (size_t)k->n_insts + 1, sizeof *e->folds);
+  e->fold = arena_array(e->arena, (size_t)k->n_insts + 1, sizeof *e->fold);
   e->shape = arena_array(e->arena, (size_t)k->n_insts + 1, sizeof *e->shape);
   LLVMBasicBlockRef entry = emit_new_block(e), body = emit_new_block(e);
   LLVMPositionBuilderAtEnd(e->entry, entry);

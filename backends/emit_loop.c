@@ -15,8 +15,9 @@ static void hoist(Emitter *e, const Inst *loop) {
   e->shape[loop->id] = SHAPE_INDEX;
   for (unsigned i = 0; i < loop->body->n; i++) {
     const Inst *inst = loop->body->insts[i];
-    bool uniform = emit_is_leaf((KOp)inst->op) || inst->op < ELEMENT_COUNT;
+    bool uniform = inst->op < ELEMENT_COUNT;
     for (unsigned a = 0; a < inst->n_args; a++) uniform = uniform && e->shape[inst->args[a]->id] == SHAPE_UNIFORM;
+    uniform = uniform || emit_is_leaf((KOp)inst->op);
     e->shape[inst->id] = uniform ? SHAPE_UNIFORM : SHAPE_VARYING;
     if (!uniform) continue;
     LLVMValueRef x[3] = {NULL};
@@ -31,6 +32,13 @@ static LLVMValueRef lane_numbers(const Emitter *e, LLVMTypeRef type, unsigned la
   return LLVMConstVector(k, lanes);
 }
 
+static LLVMValueRef number(const Emitter *e, uint64_t n) { return LLVMConstInt(e->i64, n, 0); }
+
+static LLVMValueRef copy_index(const Emitter *e, const Width *w, LLVMValueRef index, unsigned copy) {
+  if (copy/w->group) index = LLVMBuildAdd(e->b, index, LLVMBuildMul(e->b, w->far, number(e, copy/w->group), ""), "");
+  return copy % w->group ? LLVMBuildAdd(e->b, index, number(e, (uint64_t)(copy % w->group)*w->lanes), "") : index;
+}
+
 /* The copies of an argument: shared scalars are spread to all lanes where they are first met. */
 static void spread(Emitter *e, const Inst *arg, const Width *w, LLVMValueRef index) {
   LLVMValueRef *copy = e->copies[arg->id];
@@ -41,14 +49,13 @@ static void spread(Emitter *e, const Inst *arg, const Width *w, LLVMValueRef ind
     return;
   }
   for (unsigned c = 0; c < w->copies; c++) {
-    LLVMValueRef first = c ? LLVMBuildAdd(e->b, index, LLVMConstInt(e->i64, (uint64_t)c*w->lanes, 0), "") : index;
+    LLVMValueRef first = copy_index(e, w, index, c);
     copy[c] = w->lanes == 1 ? first : LLVMBuildAdd(e->b, emit_splat(e, first, w->lanes), lane_numbers(e, e->i64, w->lanes), "");
   }
 }
 
 static LLVMValueRef place_of(Emitter *e, const Inst *inst, const Width *w, LLVMValueRef index, unsigned copy) {
-  LLVMValueRef i = copy ? LLVMBuildAdd(e->b, index, LLVMConstInt(e->i64, (uint64_t)copy*w->lanes, 0), "") : index;
-  return emit_address(e, inst->imm, i);
+  return emit_address(e, inst->imm, copy_index(e, w, index, copy));
 }
 
 /* The condition of an access: `branch` is one scalar for all of it, `mask` one bit a lane; either may be NULL. */
@@ -57,7 +64,7 @@ typedef struct Guard { LLVMValueRef branch, mask; } Guard;
 static Guard guard_of(Emitter *e, const Inst *inst, const Width *w, unsigned copy) {
   const Inst *arg = inst->n_args > (inst->op == KOP_E_LOAD ? 1u : 2u) ? inst->args[inst->n_args - 1] : NULL;
   bool varying = arg && e->shape[arg->id] != SHAPE_UNIFORM;
-  Guard g = {emit_presence(e, inst->imm, arg && !varying ? e->value[arg->id] : NULL), w->mask};
+  Guard g = {emit_presence(e, inst->imm, arg && !varying ? e->value[arg->id] : NULL), w->mask[copy]};
   if (varying) g.mask = g.mask ? LLVMBuildAnd(e->b, g.mask, e->copies[arg->id][copy], "") : e->copies[arg->id][copy];
   if (varying && w->lanes == 1) {
     g.branch = g.branch ? LLVMBuildAnd(e->b, g.branch, g.mask, "") : g.mask;
@@ -129,6 +136,16 @@ static void vector_store(Emitter *e, const Inst *inst, const Width *w, LLVMValue
   }
 }
 
+static void vector_fold(Emitter *e, const Inst *inst, const Width *w) {
+  Fold *f = e->fold[inst->id];
+  for (unsigned c = 0; c < w->copies; c++) {
+    LLVMValueRef x = e->copies[inst->args[0]->id][c], guard = inst->n_args > 1 ? e->copies[inst->args[1]->id][c] : NULL, mask = w->mask[c];
+    if (mask) guard = guard ? LLVMBuildAnd(e->b, mask, guard, "") : mask;
+    if (f->position) emit_fold_position(e, f, x, guard);
+    else emit_fold_value(e, f, &f->sum[c], x, guard, w->lanes);
+  }
+}
+
 static void vector_body(Emitter *e, const Inst *loop, const Width *w, LLVMValueRef index) {
   for (unsigned i = 0; i < loop->body->n; i++) {                      /* nothing is left of another width */
     const Inst *inst = loop->body->insts[i];
@@ -145,6 +162,7 @@ static void vector_body(Emitter *e, const Inst *loop, const Width *w, LLVMValueR
     const Inst *inst = loop->body->insts[i];
     if (inst->op == KOP_E_YIELD || e->shape[inst->id] == SHAPE_UNIFORM) continue;
     if (inst->op == KOP_E_LOAD) vector_load(e, inst, w, index);
+    else if (inst->op == KOP_E_FOLD) vector_fold(e, inst, w);
     else if (inst->op == KOP_E_STORE) vector_store(e, inst, w, index);
     else
       for (unsigned c = 0; c < w->copies; c++) {
@@ -165,6 +183,28 @@ static bool can_mask(const Emitter *e, const Inst *loop) {
   return true;
 }
 
+/* What goes around in a loop: the sums of its folds, one a copy. Scalar code has them on the stack. */
+static LLVMValueRef **sums_of(Emitter *e, const Inst *loop, const Width *w, unsigned *n) {
+  const Folds *folds = &e->folds[loop->id];
+  LLVMValueRef **sums = arena_array(e->arena, (size_t)folds->n*w->copies + 1, sizeof *sums);
+  *n = 0;
+  for (unsigned k = 0; k < folds->n && !w->origin; k++)
+    for (unsigned c = 0; c < w->copies; c++) sums[(*n)++] = &folds->fold[k].sum[c];
+  return sums;
+}
+
+/* Lanes from `high` on are off. */
+static void set_masks(Emitter *e, Width *w, LLVMValueRef index, LLVMValueRef high) {
+  unsigned n = w->lanes*w->copies;
+  LLVMValueRef left = LLVMBuildSub(e->b, high, index, ""), full = number(e, n);
+  left = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, left, full, ""), left, full, "");
+  left = LLVMBuildTrunc(e->b, left, e->i32, "");
+  for (unsigned c = 0; c < w->copies; c++) {
+    LLVMValueRef own = c ? LLVMBuildSub(e->b, left, LLVMConstInt(e->i32, c*w->lanes, 0), "") : left;
+    w->mask[c] = LLVMBuildICmp(e->b, LLVMIntSLT, lane_numbers(e, e->i32, w->lanes), emit_splat(e, own, w->lanes), "");
+  }
+}
+
 /* A loop over vectors (lanes 1: over elements): while (index < bound) { body; index += step }. `masked`: lanes from `high` on are off. Returns
  * the index behind it, where the builder stands then. */
 static LLVMValueRef counted_loop(Emitter *e, const Inst *loop, const Width *w, bool masked, LLVMValueRef low, LLVMValueRef bound, LLVMValueRef high, LLVMValueRef step) {
@@ -173,33 +213,130 @@ static LLVMValueRef counted_loop(Emitter *e, const Inst *loop, const Width *w, b
   LLVMPositionBuilderAtEnd(e->b, body);
   LLVMValueRef index = LLVMBuildPhi(e->b, e->i64, "");
   LLVMAddIncoming(index, &low, &before, 1);
-  Width width = *w;
-  if (masked) {
-    LLVMValueRef left = LLVMBuildSub(e->b, high, index, ""), full = LLVMConstInt(e->i64, w->lanes, 0);
-    left = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, left, full, ""), left, full, "");
-    left = LLVMBuildTrunc(e->b, left, e->i32, "");
-    width.mask = LLVMBuildICmp(e->b, LLVMIntSLT, lane_numbers(e, e->i32, w->lanes), emit_splat(e, left, w->lanes), "");
+  unsigned n = 0;
+  LLVMValueRef **sum = sums_of(e, loop, w, &n), *first = arena_array(e->arena, n + 1, sizeof *first), *around = arena_array(e->arena, n + 1, sizeof *around);
+  for (unsigned k = 0; k < n; k++) {
+    first[k] = *sum[k];
+    *sum[k] = around[k] = LLVMBuildPhi(e->b, LLVMTypeOf(first[k]), "");
+    LLVMAddIncoming(around[k], &first[k], &before, 1);
   }
+  Width width = *w;
+  if (masked) set_masks(e, &width, index, high);
+  for (unsigned k = 0; k < e->folds[loop->id].n; k++) e->folds[loop->id].fold[k].position = w->origin ? LLVMBuildSub(e->b, index, w->origin, "") : NULL;
   vector_body(e, loop, &width, index);
-  LLVMBasicBlockRef last = LLVMGetInsertBlock(e->b);
+  LLVMBasicBlockRef last = LLVMGetInsertBlock(e->b), from[2] = {before, last};
   LLVMValueRef next = LLVMBuildAdd(e->b, index, step, "");
   LLVMAddIncoming(index, &next, &last, 1);
+  for (unsigned k = 0; k < n; k++) LLVMAddIncoming(around[k], sum[k], &last, 1);
   LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, next, bound, ""), body, after);
   LLVMPositionBuilderAtEnd(e->b, after);
   LLVMValueRef end = LLVMBuildPhi(e->b, e->i64, ""), in[2] = {low, next};
-  LLVMBasicBlockRef from[2] = {before, last};
   LLVMAddIncoming(end, in, from, 2);
+  for (unsigned k = 0; k < n; k++) {
+    LLVMValueRef both[2] = {first[k], *sum[k]};
+    *sum[k] = LLVMBuildPhi(e->b, LLVMTypeOf(first[k]), "");
+    LLVMAddIncoming(*sum[k], both, from, 2);
+  }
   return end;
 }
 
-static LLVMValueRef number(const Emitter *e, uint64_t n) { return LLVMConstInt(e->i64, n, 0); }
+/* --- folds ------------------------------------------------------------------------------------------------------------------------ */
+
+static void clear_sums(Emitter *e, const Inst *loop, const Width *w) {
+  for (unsigned k = 0; k < e->folds[loop->id].n; k++) {
+    Fold *f = &e->folds[loop->id].fold[k];
+    for (unsigned c = 0; c < w->copies; c++) f->sum[c] = emit_fold_identity(e, f, w->lanes);
+  }
+}
+
+/* Blocks are done: one a group of copies; they are numbers `index`, `index` + apart, ... of the chunk. */
+static void keep_blocks(Emitter *e, const Inst *loop, const Width *w, LLVMValueRef index, LLVMValueRef apart) {
+  for (unsigned k = 0; k < e->folds[loop->id].n; k++) {
+    const Fold *f = &e->folds[loop->id].fold[k];
+    LLVMValueRef at = index;
+    for (unsigned c = 0; c < w->copies; c += w->group) {
+      if (c) at = LLVMBuildAdd(e->b, at, apart, "");
+      emit_fold_keep_block(e, f, at, emit_fold_join(e, f, f->sum + c, w->lanes));
+    }
+  }
+}
+
+/* Whole blocks from..to of a chunk at `base`, and at the same time as many behind `apart`, 2*apart, ... of them. */
+static void whole_blocks(Emitter *e, const Inst *loop, const Width *w, LLVMValueRef base, LLVMValueRef from, LLVMValueRef to, LLVMValueRef apart) {
+  Count block = emit_open_count(e, from, to, number(e, 1));
+  LLVMValueRef low = LLVMBuildAdd(e->b, base, LLVMBuildShl(e->b, block.index, number(e, FOLD_BLOCK_BITS), ""), ""), high = LLVMBuildAdd(e->b, low, number(e, FOLD_BLOCK), "");
+  clear_sums(e, loop, w);
+  counted_loop(e, loop, w, false, low, high, high, number(e, FOLD_LANES));
+  keep_blocks(e, loop, w, block.index, apart);
+  emit_close_count(e, &block);
+}
+
+/* The last block, low..high, number `index` of its chunk: 16 positions at a time, then those that are left. */
+static void partial_block(Emitter *e, const Inst *loop, const Width *w, LLVMValueRef low, LLVMValueRef high, LLVMValueRef index) {
+  const Folds *folds = &e->folds[loop->id];
+  clear_sums(e, loop, w);
+  LLVMValueRef rest = counted_loop(e, loop, w, false, low, LLVMBuildSub(e->b, high, number(e, FOLD_LANES - 1), ""), high, number(e, FOLD_LANES));
+  if (w->lanes > 1 && can_mask(e, loop)) counted_loop(e, loop, w, true, rest, high, high, number(e, FOLD_LANES));
+  else {
+    Width one = {.lanes = 1, .copies = 1, .group = 1, .origin = low};
+    for (unsigned k = 0; k < folds->n; k++) emit_fold_keep_lanes(e, &folds->fold[k], folds->fold[k].sum, w->lanes);
+    counted_loop(e, loop, &one, false, rest, high, high, number(e, 1));
+    for (unsigned k = 0; k < folds->n; k++) emit_fold_take_lanes(e, &folds->fold[k], folds->fold[k].sum, w->lanes);
+  }
+  keep_blocks(e, loop, w, index, NULL);
+}
+
+static LLVMValueRef shifted(const Emitter *e, LLVMValueRef x, unsigned bits) { return LLVMBuildLShr(e->b, x, number(e, bits), ""); }
+static LLVMValueRef rounded_up(const Emitter *e, LLVMValueRef x, unsigned bits) { return shifted(e, LLVMBuildAdd(e->b, x, number(e, (1u << bits) - 1), ""), bits); }
+
+static bool only_reads(const Inst *loop) {
+  for (unsigned i = 0; i < loop->body->n; i++) if (loop->body->insts[i]->op == KOP_E_STORE) return false;
+  return true;
+}
+
+/* In chunks of 64 blocks. A sweep that only reads goes through a chunk from PLACES places at once: several streams that lie apart are fetched faster
+ * than one, and their sums do not wait for each other. */
+static void folding_loop(Emitter *e, const Inst *loop) {
+  enum { PLACE_BITS = 2, PLACES = 1 << PLACE_BITS };
+  unsigned lanes = loop->lanes < FOLD_LANES ? loop->lanes : FOLD_LANES, group = FOLD_LANES/lanes;
+  bool spread_out = only_reads(loop) && group*PLACES <= MAX_COPIES;
+  Width one = {.lanes = lanes, .copies = group, .group = group}, all = {.lanes = lanes, .copies = group*PLACES, .group = group};
+  emit_open_folds(e, loop, true);
+  LLVMValueRef low = e->value[loop->args[0]->id], n = emit_fold_positions(e, loop), chunk = number(e, 1 << FOLD_CHUNK_BITS);
+  Count c = emit_open_count(e, number(e, 0), n, chunk);
+  LLVMValueRef base = LLVMBuildAdd(e->b, low, c.index, ""), left = LLVMBuildSub(e->b, n, c.index, "");
+  left = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, left, chunk, ""), left, chunk, "");
+  LLVMValueRef blocks = shifted(e, left, FOLD_BLOCK_BITS), done = number(e, 0);
+  if (spread_out) {
+    LLVMValueRef each = shifted(e, blocks, PLACE_BITS);
+    all.far = LLVMBuildShl(e->b, each, number(e, FOLD_BLOCK_BITS), "");
+    whole_blocks(e, loop, &all, base, done, each, each);
+    done = LLVMBuildShl(e->b, each, number(e, PLACE_BITS), "");
+  }
+  whole_blocks(e, loop, &one, base, done, blocks, NULL);
+  LLVMBasicBlockRef then = emit_new_block(e), join = emit_new_block(e);
+  LLVMValueRef first = LLVMBuildAnd(e->b, left, number(e, ~(uint64_t)(FOLD_BLOCK - 1)), "");
+  LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntNE, first, left, ""), then, join);
+  LLVMPositionBuilderAtEnd(e->b, then);
+  partial_block(e, loop, &one, LLVMBuildAdd(e->b, base, first, ""), LLVMBuildAdd(e->b, base, left, ""), blocks);
+  LLVMBuildBr(e->b, join);
+  LLVMPositionBuilderAtEnd(e->b, join);
+  LLVMValueRef kept = rounded_up(e, left, FOLD_BLOCK_BITS), number_of_chunk = shifted(e, c.index, FOLD_CHUNK_BITS);
+  for (unsigned k = 0; k < e->folds[loop->id].n; k++) {
+    const Fold *f = &e->folds[loop->id].fold[k];
+    emit_fold_push(e, f, emit_fold_blocks(e, f, kept), number_of_chunk);
+  }
+  emit_close_count(e, &c);
+  emit_close_folds(e, loop, rounded_up(e, n, FOLD_CHUNK_BITS));
+}
 
 void emit_vector_loop(Emitter *e, const Inst *loop) {
+  hoist(e, loop);
+  if (loop_folds(loop)) { folding_loop(e, loop); return; }
   unsigned unroll = e->cold ? 1 : loop->unroll < MAX_COPIES ? loop->unroll : MAX_COPIES;
   LLVMValueRef low = e->value[loop->args[0]->id], high = e->value[loop->args[1]->id];
-  hoist(e, loop);
   unsigned whole = e->variant->wide ? 16 : 8, narrow = loop->lanes < whole ? loop->lanes : whole;         /* one register of f32 */
-  Width wide = {loop->lanes, unroll, NULL}, one = {1, 1, NULL}, vector = {narrow, 1, NULL};
+  Width wide = {.lanes = loop->lanes, .copies = unroll, .group = unroll}, one = {.lanes = 1, .copies = 1, .group = 1}, vector = {.lanes = narrow, .copies = 1, .group = 1};
   uint64_t step = (uint64_t)loop->lanes*unroll;
   LLVMValueRef limit = LLVMBuildSub(e->b, high, number(e, step - 1), "");
   LLVMValueRef rest = counted_loop(e, loop, &wide, false, low, limit, high, number(e, step));
@@ -221,6 +358,6 @@ void emit_thread_loop(Emitter *e, const Inst *loop) {
   LLVMValueRef first = LLVMBuildMul(e->b, special(e, "llvm.nvvm.read.ptx.sreg.ctaid.x"), block, "");
   first = LLVMBuildAdd(e->b, first, special(e, "llvm.nvvm.read.ptx.sreg.tid.x"), "");
   LLVMValueRef threads = LLVMBuildMul(e->b, special(e, "llvm.nvvm.read.ptx.sreg.nctaid.x"), block, "");
-  Width one = {1, 1, NULL};
+  Width one = {.lanes = 1, .copies = 1, .group = 1};
   counted_loop(e, loop, &one, false, LLVMBuildAdd(e->b, low, first, ""), high, high, threads);
 }

@@ -23,7 +23,6 @@
 #include <string.h>
 #include "ir/graph_analysis.h"
 
-const char *const reduce_names[] = {"sum", "prod", "max", "min", "any", "every", "argmax", "argmin", "logsumexp", NULL};
 const char *const order_names[] = {"lanes", "seq", "blocks", NULL};
 const char *const level_names[] = {"const", "global", "item", "element", NULL};
 

@@ -1,6 +1,8 @@
 /* graph_reduce.c: the orders of reduction (language reference, section 5), by element operations alone. */
 #include "ir/graph_reduce.h"
 
+const char *const reduce_names[] = {"sum", "prod", "max", "min", "any", "every", "argmax", "argmin", "logsumexp", NULL};
+
 enum { LANES = 16, BLOCK = 1024, CONTRACT_BLOCK = 512 };
 
 static Bits pair(Element e, Type t, Bits a, Bits b) { return element_eval(e, t, t, (const Bits[3]){a, b}); }

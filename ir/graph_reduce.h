@@ -15,6 +15,7 @@ typedef struct Reducer {
   int64_t seen, best;
 } Reducer;
 
+extern const char *const reduce_names[];                                 /* by kind, NULL at the end */
 Bits reduce_identity(ReduceKind, Type);
 Bits reduce_pair(ReduceKind, Type, Bits, Bits);                          /* sum, prod, max, min, any, every */
 void reducer_start(Reducer *, Type, ReduceKind, ReduceOrder);

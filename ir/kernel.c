@@ -15,7 +15,7 @@ static const struct { const char *name; int8_t arity; bool has_result; } kops[KO
 static const uint8_t attrs[KOP_COUNT] = {
   [KOP_E_CONST] = KATTR_BITS, [KOP_E_HYPER] = KATTR_HYPER, [KOP_E_SIZE] = KATTR_BUFFER_AXIS, [KOP_E_PRESENT] = KATTR_BUFFER,
   [KOP_E_UNIFORM] = KATTR_NUMBER, [KOP_E_SET_UNIFORM] = KATTR_NUMBER, [KOP_E_SCALAR] = KATTR_BUFFER, [KOP_E_SET_SCALAR] = KATTR_BUFFER,
-  [KOP_E_LOAD] = KATTR_BUFFER, [KOP_E_STORE] = KATTR_BUFFER, [KOP_E_CARRIED] = KATTR_NUMBER, [KOP_E_REQUIRE] = KATTR_NUMBER,
+  [KOP_E_LOAD] = KATTR_BUFFER, [KOP_E_STORE] = KATTR_BUFFER, [KOP_E_CARRIED] = KATTR_NUMBER, [KOP_E_FOLD] = KATTR_FOLD, [KOP_E_FOLDED] = KATTR_NUMBER, [KOP_E_REQUIRE] = KATTR_NUMBER,
   [KOP_E_EXISTS] = KATTR_BUFFER, [KOP_E_SET_COUNT] = KATTR_BUFFER, [KOP_E_SET_EXTENT] = KATTR_BUFFER_AXIS, [KOP_E_SET_SLOT] = KATTR_NUMBER,
   [KOP_E_SLOT] = KATTR_NUMBER, [KOP_E_SET_TOTAL] = KATTR_NUMBER, [KOP_E_TOTAL] = KATTR_NUMBER,
 };
@@ -106,6 +106,14 @@ Inst *block_add(Arena *arena, Block *block, KOp op, Type type, int64_t imm, unsi
   block_push(arena, block, inst);
   return inst;
 }
+
+Inst *loop_fold(const Inst *loop, unsigned which) {
+  for (unsigned i = 0; i < loop->body->n; i++)
+    if (loop->body->insts[i]->op == KOP_E_FOLD && loop->body->insts[i]->imm == which) return loop->body->insts[i];
+  return NULL;
+}
+
+bool loop_folds(const Inst *loop) { return loop_fold(loop, 0) != NULL; }
 
 static unsigned number_block(Block *block, unsigned next) {
   for (unsigned i = 0; i < block->n; i++) {

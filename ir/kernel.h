@@ -63,6 +63,8 @@ Type program_buffer_type(const Program *, unsigned buffer);              /* stor
 Block *block_new(Arena *);
 Inst *block_add(Arena *, Block *, KOp, Type, int64_t imm, unsigned n_args, Inst *const *args);   /* appended */
 void block_push(Arena *, Block *, Inst *);
+Inst *loop_fold(const Inst *loop, unsigned which);                       /* that FOLD of its body, or NULL */
+bool loop_folds(const Inst *loop);                                       /* whether it has any */
 void kernel_number(Kernel *);                                            /* ids dense in order of print */
 Kernel *kernel_clone(Program *to, const Kernel *);                       /* in to's arena, not appended; numbered kernels only */
 

@@ -1,5 +1,6 @@
 /* kernel_interpret.c: runs kernels of a program on frames, one instruction after the other, in strips where a loop allows it. */
 #include <string.h>
+#include "ir/graph_reduce.h"
 #include "ir/interpret.h"
 
 enum { STRIP = 512 };                    /* iterations of a pointwise loop that are run an instruction at a time */
@@ -12,6 +13,7 @@ typedef struct Runner {
   Bits *value;                           /* by id, outside strips */
   Bits **strip;                          /* by id: STRIP values, allocated when a loop first needs them */
   Bits **carried;                        /* by id of a loop: what it carries now, or carried at its end */
+  Reducer **fold;                        /* by id of a FOLD; its `value` is what the last run of its loop made */
 } Runner;
 
 static Bits field(const void *base, size_t offset, unsigned type) {
@@ -69,6 +71,7 @@ static Bits leaf(const Runner *r, const Inst *inst) {
     case KOP_E_PRESENT: return f->data[inst->imm] != NULL;
     case KOP_E_UNIFORM: return inst->type == TYPE_BOOL ? f->uniform[inst->imm] != 0 : f->uniform[inst->imm];
     case KOP_E_SCALAR: return field(scalar_place(r, inst->imm), 0, inst->type);
+    case KOP_E_FOLDED: return r->value[loop_fold(inst->args[0], (unsigned)inst->imm)->id];
     default: return 0;
   }
 }
@@ -85,7 +88,8 @@ static Type operand_type(const Inst *inst) { return (Type)inst->args[inst->n_arg
 
 /* --- strips ----------------------------------------------------------------------------------------------------------- */
 
-/* Iterations may be run an instruction at a time when none can see another: nothing is carried, and all memory is touched at the index itself. */
+/* Iterations may be run an instruction at a time when none can see another: nothing is carried, and all memory is touched at the index itself.
+ * Folds take their positions in order, a strip at a time. */
 static bool pointwise(const Inst *loop) {
   if (loop->n_args > 2) return false;
   for (unsigned i = 0; i < loop->body->n; i++) {
@@ -132,6 +136,17 @@ static void store_row(const Runner *r, int64_t buffer, int64_t first, size_t n, 
   }
 }
 
+/* A position that a guard leaves out counts as the identity: it changes no bit of what came before. */
+static void fold_row(Reducer *f, size_t n, Lane x, Lane guard) {
+  Bits identity = reduce_identity(f->kind, f->type);
+  for (size_t i = 0, next; i < n; i = next) {
+    bool counts = !guard.at || guard.at[i * guard.step];
+    for (next = i + 1; next < n && guard.at && (guard.at[next * guard.step] != 0) == counts;) next++;
+    if (!guard.at) next = n;
+    reducer_feed(f, counts ? x.at + i * x.step : &identity, counts ? x.step : 0, next - i);
+  }
+}
+
 static void run_strip(Runner *r, const Inst *loop, int64_t first, size_t n) {
   Bits *index = r->strip[loop->id];
   for (size_t i = 0; i < n; i++) index[i] = (Bits)first + i;
@@ -148,6 +163,8 @@ static void run_strip(Runner *r, const Inst *loop, int64_t first, size_t n) {
     } else if (inst->op == KOP_E_STORE) {
       if (inst->n_args < 3 || (!x[2].step && *x[2].at)) store_row(r, inst->imm, first, n, x[1]);
       else for (size_t i = 0; i < n; i++) if (x[2].at[i * x[2].step]) store(r, inst->imm, first + (int64_t)i, x[1].at[i * x[1].step]);
+    } else if (inst->op == KOP_E_FOLD) {
+      fold_row(r->fold[inst->id], n, x[0], inst->n_args > 1 ? x[1] : (Lane){0});
     } else if (out) {
       Bits b = leaf(r, inst);
       for (size_t i = 0; i < n; i++) out[i] = b;
@@ -167,7 +184,22 @@ static void open_strips(Runner *r, const Inst *loop) {
 
 static const Inst *run_block(Runner *, const Block *);
 
-static void run_for(Runner *r, const Inst *loop) {
+static void open_folds(Runner *r, const Inst *loop) {
+  for (unsigned k = 0; k < loop->body->n; k++) {
+    const Inst *inst = loop->body->insts[k];
+    if (inst->op != KOP_E_FOLD) continue;
+    Reducer **fold = &r->fold[inst->id];
+    if (!*fold) *fold = arena_alloc(r->scratch, sizeof **fold);
+    reducer_start(*fold, (Type)inst->args[0]->type, (ReduceKind)inst->aux, ORDER_LANES);
+  }
+}
+
+static void close_folds(Runner *r, const Inst *loop) {
+  for (unsigned k = 0; k < loop->body->n; k++)
+    if (loop->body->insts[k]->op == KOP_E_FOLD) r->value[loop->body->insts[k]->id] = reducer_result(r->fold[loop->body->insts[k]->id]);
+}
+
+static void run_iterations(Runner *r, const Inst *loop) {
   int64_t low = (int64_t)r->value[loop->args[0]->id], high = (int64_t)r->value[loop->args[1]->id];
   if (pointwise(loop)) {
     if (low < high && !r->strip[loop->id]) open_strips(r, loop);
@@ -186,6 +218,12 @@ static void run_for(Runner *r, const Inst *loop) {
     const Inst *yield = run_block(r, loop->body);
     for (unsigned c = 0; c < n; c++) carried[c] = r->value[yield->args[c]->id];
   }
+}
+
+static void run_for(Runner *r, const Inst *loop) {
+  open_folds(r, loop);
+  run_iterations(r, loop);
+  close_folds(r, loop);
 }
 
 static void run_inst(Runner *r, const Inst *inst) {
@@ -215,6 +253,7 @@ static void run_inst(Runner *r, const Inst *inst) {
     case KOP_E_EXISTS: r->frame->exists[inst->imm] = v[inst->args[0]->id] != 0; return;
     case KOP_E_CARRIED: v[inst->id] = r->carried[inst->args[0]->id][inst->imm]; return;
     case KOP_E_FOR: run_for(r, inst); return;
+    case KOP_E_FOLD: fold_row(r->fold[inst->id], 1, (Lane){&v[inst->args[0]->id], 0}, inst->n_args > 1 ? (Lane){&v[inst->args[1]->id], 0} : (Lane){0}); return;
     case KOP_E_IF:
       if (v[inst->args[0]->id]) run_block(r, inst->body);
       else if (inst->otherwise) run_block(r, inst->otherwise);
@@ -240,5 +279,6 @@ void kernel_interpret(const Program *p, const Kernel *k, optc_frame *f, Arena *s
   r.value = arena_array(scratch, (size_t)k->n_insts + 1, sizeof(Bits));
   r.strip = arena_array(scratch, (size_t)k->n_insts + 1, sizeof(Bits *));
   r.carried = arena_array(scratch, (size_t)k->n_insts + 1, sizeof(Bits *));
+  r.fold = arena_array(scratch, (size_t)k->n_insts + 1, sizeof(Reducer *));
   run_block(&r, k->body);
 }

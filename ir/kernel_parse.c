@@ -5,6 +5,7 @@
  *        | %N = for %N to %N [carry %N {, %N}] (seq | vector(LANES, UNROLL) | thread) { {inst} }
  *        | if %N { {inst} } [else { {inst} }] */
 #include <string.h>
+#include "ir/graph_reduce.h"
 #include "ir/kernel_text.h"
 
 typedef enum TokenKind { TOKEN_END, TOKEN_NAME, TOKEN_NUMBER, TOKEN_VALUE, TOKEN_STRING, TOKEN_PUNCT } TokenKind;
@@ -233,6 +234,12 @@ static void parse_if(Parser *p, Block *block) {
   }
 }
 
+static int32_t take_kind(Parser *p) {
+  for (unsigned k = 0; k <= REDUCE_EVERY; k++) if (accept_word(p, reduce_names[k])) return (int32_t)k;
+  fail(p, "'sum', 'prod', 'max', 'min', 'any' or 'every'");
+  return 0;
+}
+
 static void parse_inst(Parser *p, Block *block) {
   bool has_value = p->kind == TOKEN_VALUE;
   uint64_t number = p->number;
@@ -254,6 +261,10 @@ static void parse_inst(Parser *p, Block *block) {
   switch (kop_attr(op)) {
     case KATTR_NONE: comma = false; break;
     case KATTR_BITS: case KATTR_NUMBER: imm = take_number(p); break;
+    case KATTR_FOLD:
+      imm = take_number(p);
+      if (!p->failed) aux = take_kind(p);
+      break;
     case KATTR_HYPER: imm = take_reference(p, true); break;
     case KATTR_BUFFER: imm = take_reference(p, false); break;
     case KATTR_BUFFER_AXIS:

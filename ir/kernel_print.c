@@ -1,5 +1,6 @@
 /* kernel_print.c: the text form of programs. kernel_parse.c reads it back; the two share the table of kernel.c. */
 #include <inttypes.h>
+#include "ir/graph_reduce.h"
 #include "ir/kernel_text.h"
 
 static void indent(Text *out, unsigned depth) { text_add(out, "%*s", (int)(2 * depth), ""); }
@@ -59,6 +60,7 @@ static void print_inst(const Program *p, const Inst *inst, unsigned depth, Text 
     case KATTR_BUFFER: text_add(out, " %s@%u", program_buffer_name(p, k), k); before = ", "; break;
     case KATTR_BUFFER_AXIS: text_add(out, " %s@%u, %d", program_buffer_name(p, k), k, (int)inst->aux); before = ", "; break;
     case KATTR_NUMBER: text_add(out, " %" PRId64, inst->imm); before = ", "; break;
+    case KATTR_FOLD: text_add(out, " %" PRId64 " %s", inst->imm, (unsigned)inst->aux <= REDUCE_EVERY ? reduce_names[inst->aux] : "?"); before = ", "; break;
   }
   print_args(out, inst, 0, before);
   if (inst->op == KOP_E_CONST) {

@@ -1,6 +1,7 @@
 /* kernel_verify.c: well-formedness of programs: numbering, dominance, types, buffers, and what each launch may do. */
 #include <stdarg.h>
 #include <string.h>
+#include "ir/graph_reduce.h"
 #include "ir/kernel_text.h"
 
 typedef struct Verifier {
@@ -78,6 +79,26 @@ static void check_for(Verifier *v, const Inst *inst) {
     if (memory && in->n_args && in->args[0] != inst) report(v, in, "a loop bound to %s may touch only the elements at its index", binding_names[inst->binding]);
     if (in->body || in->op == KOP_E_SET_SCALAR || in->op == KOP_E_EXISTS || in->op == KOP_E_SET_UNIFORM) report(v, in, "not allowed in a loop bound to %s", binding_names[inst->binding]);
   }
+}
+
+static bool can_fold(ReduceKind kind, unsigned type) { return kind < REDUCE_ANY ? is_arithmetic(type) && type != TYPE_BOOL : type == TYPE_BOOL; }
+
+static void check_fold(Verifier *v, const Inst *inst, const Inst *loop) {
+  unsigned n = 0;
+  if (!loop || loop->op != KOP_E_FOR) { report(v, inst, "stands in the body of a loop, and not deeper"); return; }
+  if (loop->binding == BIND_THREAD) report(v, inst, "threads do not fold");
+  if (inst->n_args < 1 || inst->n_args > 2) { report(v, inst, "takes a value and perhaps a guard"); return; }
+  if (inst->n_args > 1 && arg_type(inst, 1) != TYPE_BOOL) report(v, inst, "the guard must be bool");
+  if ((unsigned)inst->aux > REDUCE_EVERY || !can_fold((ReduceKind)inst->aux, (unsigned)arg_type(inst, 0))) report(v, inst, "sum, prod, max and min take numbers, any and every bool");
+  for (unsigned i = 0; i < loop->body->n; i++) n += loop->body->insts[i]->op == KOP_E_FOLD;
+  if (inst->imm < 0 || inst->imm >= n || loop_fold(loop, (unsigned)inst->imm) != inst) report(v, inst, "the folds of a loop are numbered from 0, each once");
+}
+
+static void check_folded(Verifier *v, const Inst *inst) {
+  const Inst *loop = inst->args[0], *fold = loop->op == KOP_E_FOR && inst->imm >= 0 && inst->imm <= UINT32_MAX ? loop_fold(loop, (unsigned)inst->imm) : NULL;
+  if (!fold) report(v, inst, "there is no such fold");
+  else if (v->open[loop->id]) report(v, inst, "what a loop folds is known after it");
+  else if (arg_type(fold, 0) != (Type)inst->type) report(v, inst, "the type is not that of the fold");
 }
 
 static void check_element(Verifier *v, const Inst *inst) {
@@ -168,6 +189,7 @@ static void check_inst(Verifier *v, const Inst *inst) {
       else if ((uint64_t)inst->imm + 2 >= inst->args[0]->n_args) report(v, inst, "the loop carries fewer values");
       else if (arg_type(inst->args[0], (unsigned)inst->imm + 2) != (Type)inst->type) report(v, inst, "the type is not that of the carried value");
       return;
+    case KOP_E_FOLDED: check_folded(v, inst); return;
     case KOP_E_IF:
       if (arg_type(inst, 0) != TYPE_BOOL) report(v, inst, "the condition must be bool");
       return;
@@ -189,7 +211,7 @@ static bool check_args(Verifier *v, const Inst *inst) {
     const Inst *arg = inst->args[a];
     if (!arg || arg->id >= v->kernel->n_insts || v->visible[arg->id] != arg) { report(v, inst, "argument %u is not defined before its use", a); return false; }
     if (!kop_has_result(arg->op)) { report(v, inst, "argument %u has no value", a); return false; }
-    if (arg->op == KOP_E_FOR && inst->op != KOP_E_CARRIED && !v->open[arg->id]) { report(v, inst, "the index %%%u is seen in its loop only", arg->id); return false; }
+    if (arg->op == KOP_E_FOR && inst->op != KOP_E_CARRIED && inst->op != KOP_E_FOLDED && !v->open[arg->id]) { report(v, inst, "the index %%%u is seen in its loop only", arg->id); return false; }
   }
   return true;
 }
@@ -208,6 +230,7 @@ static void check_block(Verifier *v, const Block *block, const Inst *loop) {
     if (inst->op == KOP_E_YIELD && loop)
       for (unsigned a = 0; a < inst->n_args && a + 2 < loop->n_args; a++)
         if (inst->args[a]->type != loop->args[a + 2]->type) report(v, inst, "value %u has another type than the loop carries", a);
+    if (inst->op == KOP_E_FOLD) check_fold(v, inst, loop);
     check_inst(v, inst);
     if (kop_has_result(inst->op)) v->visible[inst->id] = inst;
     v->open[inst->id] = true;

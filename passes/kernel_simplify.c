@@ -9,11 +9,11 @@ bool inst_is_pure(const Inst *inst) {
     case KOP_E_FOR:
       for (unsigned i = 0; i < inst->body->n; i++) if (!inst_is_pure(inst->body->insts[i])) return false;
       return true;
-    default: return true;                /* YIELD belongs to its loop */
+    default: return true;                /* YIELD and FOLD belong to their loop */
   }
 }
 
-static bool pointwise_block(const Block *block, const Inst *loop) {
+static bool parallel_block(const Block *block, const Inst *loop) {
   for (unsigned i = 0; i < block->n; i++) {
     const Inst *inst = block->insts[i];
     bool memory = inst->op == KOP_E_LOAD || inst->op == KOP_E_STORE;
@@ -22,7 +22,8 @@ static bool pointwise_block(const Block *block, const Inst *loop) {
   return true;
 }
 
-bool loop_is_pointwise(const Inst *loop) { return loop->op == KOP_E_FOR && loop->n_args == 2 && pointwise_block(loop->body, loop); }
+bool loop_is_data_parallel(const Inst *loop) { return loop->op == KOP_E_FOR && loop->n_args == 2 && parallel_block(loop->body, loop); }
+bool loop_is_pointwise(const Inst *loop) { return loop_is_data_parallel(loop) && !loop_folds(loop); }
 bool loop_covers_launch(const Inst *loop) { return loop->args[0]->op == KOP_E_BEGIN && loop->args[1]->op == KOP_E_END; }
 
 bool block_has(const Block *block, KOp op) {
@@ -210,7 +211,7 @@ static void fold_guard(Simplifier *s, Inst *inst, unsigned guard, bool *never) {
 static uint64_t load_epoch(const Simplifier *s, const Inst *inst) { return s->barrier << 32 | s->stored[inst->imm]; }
 
 static bool may_merge(const Simplifier *s, const Inst *inst) {
-  if (inst->op == KOP_E_YIELD || inst->op == KOP_E_IF) return false;
+  if (inst->op == KOP_E_YIELD || inst->op == KOP_E_FOLD || inst->op == KOP_E_IF) return false;
   if (inst->op == KOP_E_SCALAR) return !s->sets_scalars;
   return inst_is_pure(inst);
 }
@@ -281,6 +282,10 @@ static void walk_inst(Simplifier *s, Inst *inst, Block *to, size_t n_ids) {
       if (never) return;
       if (inst->n_args > 2 && inst->args[1]->op == KOP_SELECT && inst->args[1]->args[0] == inst->args[2]) inst->args[1] = inst->args[1]->args[1];
       s->stored[inst->imm]++;
+      break;
+    case KOP_E_FOLD:
+      fold_guard(s, inst, 1, &never);    /* never: the loop still has this fold, of nothing */
+      if (inst->n_args > 1 && inst->args[0]->op == KOP_SELECT && inst->args[0]->args[0] == inst->args[1]) inst->args[0] = inst->args[0]->args[1];
       break;
     case KOP_E_FOR:
       inst->body = walk_inside(s, inst->body, n_ids);

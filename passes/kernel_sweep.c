@@ -28,6 +28,32 @@ static bool has_effect(const Sweeper *s, const Inst *inst) {
   }
 }
 
+/* A fold is needed where what it makes is read, which is behind its loop. */
+static void keep_fold(Sweeper *s, const Inst *folded) { s->live[loop_fold(folded->args[0], (unsigned)folded->imm)->id] = true; }
+
+/* Folds that are left are numbered anew, in the order of the body: first as their readers see them, then themselves. */
+static void renumber_readers(const Block *block) {
+  for (unsigned i = 0; block && i < block->n; i++) {
+    Inst *inst = block->insts[i];
+    renumber_readers(inst->body);
+    renumber_readers(inst->otherwise);
+    if (inst->op != KOP_E_FOLDED) continue;
+    int64_t before = 0;
+    const Inst *const *at = (const Inst *const *)inst->args[0]->body->insts;
+    for (; (*at)->op != KOP_E_FOLD || (*at)->imm != inst->imm; at++) before += (*at)->op == KOP_E_FOLD;
+    inst->imm = before;
+  }
+}
+
+static void renumber_folds(const Block *block) {
+  int64_t n = 0;
+  for (unsigned i = 0; block && i < block->n; i++) {
+    if (block->insts[i]->op == KOP_E_FOLD) block->insts[i]->imm = n++;
+    renumber_folds(block->insts[i]->body);
+    renumber_folds(block->insts[i]->otherwise);
+  }
+}
+
 /* Backwards, so that users are seen before what they use. Marks and keeps what is needed. */
 static void sweep_block(Sweeper *s, Block *block) {
   for (unsigned i = block->n; i-- > 0;) {
@@ -36,6 +62,7 @@ static void sweep_block(Sweeper *s, Block *block) {
     s->live[inst->id] = live;
     if (!live) continue;
     for (unsigned a = 0; a < inst->n_args; a++) s->live[inst->args[a]->id] = true;
+    if (inst->op == KOP_E_FOLDED) keep_fold(s, inst);
     if (inst->body) sweep_block(s, inst->body);
     if (inst->otherwise) sweep_block(s, inst->otherwise);
     if (inst->otherwise && !inst->otherwise->n) inst->otherwise = NULL;
@@ -96,6 +123,8 @@ void program_sweep(Program *p) {
       kernel_number(p->kernels[k]);
       s.live = arena_array(p->arena, p->kernels[k]->n_insts + 1, sizeof *s.live);
       sweep_block(&s, p->kernels[k]->body);
+      renumber_readers(p->kernels[k]->body);
+      renumber_folds(p->kernels[k]->body);
       kernel_number(p->kernels[k]);
     }
   } while (s.changed);

@@ -6,6 +6,7 @@
 static bool fits(const Block *block, unsigned *loops) {
   for (unsigned i = 0; block && i < block->n; i++) {
     const Inst *inst = block->insts[i];
+    if (inst->op == KOP_E_FOR && loop_folds(inst) && loop_covers_launch(inst)) return false;      /* over the item, not over each chunk */
     if (inst_is_pure(inst)) continue;
     if (inst->op == KOP_E_IF) { if (!fits(inst->body, loops) || !fits(inst->otherwise, loops)) return false; continue; }
     if (!loop_is_pointwise(inst) || !loop_covers_launch(inst)) return false;

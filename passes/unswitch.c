@@ -3,6 +3,7 @@
  * Before: any program. After: a loop that guards a load or store, or branches, on a value computed outside it stands twice, under `if c` and `else`,
  * and what c decides is folded in each; again, until no such condition is left or the kernel holds `limit` loops (8 unless told otherwise)
  * or a great many instructions.
+ * A loop whose end is read behind it (values it carries, folds) stays one.
  * Conditions are taken in order of definition, so that what others are made of comes first. */
 #include "passes/kernel_edit.h"
 #include "passes/passes.h"
@@ -27,7 +28,7 @@ static bool split_one(Program *p, Block *block, unsigned n_insts) {
   for (unsigned i = 0; block && i < block->n; i++) {
     Inst *inst = block->insts[i];
     const Inst *c = NULL;
-    if (inst->op == KOP_E_FOR && inst->n_args == 2 && block_has(inst->body, KOP_E_STORE)) find_condition(inst->body, inst->id, &c);
+    if (inst->op == KOP_E_FOR && inst->n_args == 2 && !loop_folds(inst) && block_has(inst->body, KOP_E_STORE)) find_condition(inst->body, inst->id, &c);
     if (c) {
       Inst *arg = (Inst *)c;
       Block *yes = block_new(p->arena), *no = block_new(p->arena);

@@ -1,5 +1,6 @@
-/* vectorise.c: pass `vectorise(lanes, unroll)`: innermost pointwise loops are bound to vectors, 16 lanes and 2 in flight unless told otherwise.
- * Before and after: any program; a loop that is bound already is bound anew, except to GPU threads. Exact: lanes are iterations, which do not meet. */
+/* vectorise.c: pass `vectorise(lanes, unroll)`: innermost data-parallel loops are bound to vectors, 16 lanes and 2 in flight unless told otherwise.
+ * Before and after: any program; a loop that is bound already is bound anew, except to GPU threads. Exact: lanes are iterations, which meet in
+ * folds at most, and those have one order at every width. */
 #include "passes/kernel_edit.h"
 #include "passes/passes.h"
 
@@ -8,10 +9,13 @@ static bool is_innermost(const Inst *loop) {
   return true;
 }
 
+/* Work on memory: what only counts is left to scalars. */
+static bool is_worth_it(const Inst *loop) { return block_has(loop->body, KOP_E_STORE) || (loop_folds(loop) && block_has(loop->body, KOP_E_LOAD)); }
+
 static void bind(const Block *block, unsigned lanes, unsigned unroll) {
   for (unsigned i = 0; block && i < block->n; i++) {
     Inst *inst = block->insts[i];
-    if (inst->op == KOP_E_FOR && inst->binding != BIND_THREAD && loop_is_pointwise(inst) && is_innermost(inst) && block_has(inst->body, KOP_E_STORE)) {
+    if (inst->op == KOP_E_FOR && inst->binding != BIND_THREAD && loop_is_data_parallel(inst) && is_innermost(inst) && is_worth_it(inst)) {
       inst->binding = BIND_VECTOR;
       inst->lanes = (uint16_t)lanes;
       inst->unroll = (uint16_t)unroll;

@@ -75,6 +75,8 @@ static void malformed_texts_are_refused(void) {
     {"moon", "", "'check', 'group'"},
     {"item", "if %0 {", "used before"},
     {"item", "yield \"", "expected"},
+    {"item", "%0 = const f32 0x0\nfold sum, %0", "expected a number"},
+    {"item", "%0 = const f32 0x0\nfold 0 argmax, %0", "'sum', 'prod', 'max'"},
   };
   for (size_t k = 0; k < sizeof bad / sizeof bad[0]; k++) {
     Arena *a = arena_new(NULL, 0);
@@ -123,6 +125,22 @@ static void verifier_refuses(void) {
     {"item", "%0 = begin i64\n%1 = for %0 to %0 vector(3, 1) {\nyield\n}", "power of 2"},
     {"item", "%0 = begin i64\n%1 = for %0 to %0 carry %0 vector(4, 1) {\nyield %0\n}", "carries nothing"},
     {"item", "%0 = begin i64\n%1 = for %0 to %0 vector(4, 1) {\n%2 = load f32 p@0, %0\nyield\n}", "only the elements at its index"},
+    {"item", "%0 = const f32 0x0\nfold 0 sum, %0", "in the body of a loop"},
+    {"item", LOOP "%3 = const bool 0x1\nif %3 {\nfold 0 any, %3\n}\nyield\n}", "in the body of a loop, and not deeper"},
+    {"item", "%0 = begin i64\n%1 = for %0 to %0 thread {\nfold 0 sum, %1\nyield\n}", "threads do not fold"},
+    {"item", LOOP "fold 0 sum, %2, %2\nyield\n}", "guard must be bool"},
+    {"item", LOOP "fold 0 sum\nyield\n}", "a value and perhaps a guard"},
+    {"item", LOOP "fold 0 any, %2\nyield\n}", "take numbers, any and every bool"},
+    {"item", LOOP "%3 = const bool 0x1\nfold 0 max, %3\nyield\n}", "take numbers, any and every bool"},
+    {"item", LOOP "%3 = cast bf16 %2\nfold 0 sum, %3\nyield\n}", "take numbers, any and every bool"},
+    {"item", LOOP "fold 1 sum, %2\nyield\n}", "numbered from 0"},
+    {"item", LOOP "fold 0 sum, %2\nfold 0 sum, %2\nyield\n}", "each once"},
+    {"item", LOOP "fold -1 sum, %2\nyield\n}", "numbered from 0"},
+    {"item", LOOP "yield\n}\n%4 = folded i64 0, %2", "no such fold"},
+    {"item", LOOP "fold 0 sum, %2\nyield\n}\n%5 = folded i64 1, %2", "no such fold"},
+    {"item", LOOP "fold 0 sum, %2\nyield\n}\n%5 = folded i64 0, %1", "no such fold"},
+    {"item", LOOP "fold 0 sum, %2\nyield\n}\n%5 = folded f32 0, %2", "not that of the fold"},
+    {"item", LOOP "fold 0 sum, %2\n%4 = folded i64 0, %2\nyield\n}", "known after it"},
     {"item", "%0 = const bool 0x1\nexists p@0, %0\n%1 = exists", NULL},
   };
   for (size_t k = 0; k < sizeof bad / sizeof bad[0]; k++) {

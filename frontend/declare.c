@@ -225,6 +225,8 @@ static void declare_one(Lower *l, const Stmt *s, const Decl *d) {
   int64_t block = 0;
   if (declaration_good(l, s, d) && (codes ? (block = coded_block(l, s, d)) != 0 : storage_type(l, &d->storage, tensor ? TYPE_F32 : TYPE_F64, &type)))
     index = operand_for(l, s, d, codes ? TYPE_U8 : type, items && !codes);
+  for (int alone = 1; alone >= 0 && index >= 0 && l->scope->insert && d->shape && s->role != ROLE_STATE; alone--)
+    sizes_define(l, (unsigned)index, d->shape, items, l->scope->body, alone);               /* sizes_reserve has not seen an applied rule */
   if (index >= 0 && d->shape && !shape_declare(l, (unsigned)index, d->shape, s->role != ROLE_STATE, d->where)) index = -1;
   if (index >= 0 && codes) coded_declare(l, (unsigned)index, d, block, items);
   if (index < 0) {

@@ -88,6 +88,58 @@ static void apply_pattern(Lower *l, const Shape *shape) {
   pattern_bind(l, shape, l->scope->guard ? bool_and(l, l->scope->guard, test) : NULL);
 }
 
+static void bind_size(Lower *l, const char *name, const Node *size, Range where) {
+  Binding *b = scope_add(l, symbol_new(l, name, SYMBOL_SIZE, 0, where));
+  b->value = value_of(size);
+  b->set = true;
+}
+
+/* The unknown of `S + 1`, `2*H`; NULL after an error. */
+static const Node *solved(Lower *l, const Node *extent, const char *axis, const Expr *e, const char *name) {
+  const Node *size = size_solved(l, extent, e, name);
+  if (!size) return NULL;
+  const Node *values[2] = {graph_cast(l->graph, TYPE_F64, extent), graph_cast(l->graph, TYPE_F64, size)};
+  const char *names[2] = {axis, name};
+  const Node *good = under_guard(l, graph_op2(l->graph, OP_GE, size, graph_i64(l->graph, 0)));
+  graph_require(l->graph, arena_printf(l->arena, "%s is {}, so %s is {}", axis, name), good, 2, values, names);
+  return size;
+}
+
+/* What is given to an applied rule has the axes that its declaration names: sizes of its own, and requirements. False after an error. */
+static bool apply_axes(Lower *l, const Decl *d, const Value *v, Range where) {
+  const Shape *shape = d->shape;
+  const Space *space = value_space(l, v);
+  if (is_item_space(l, space)) {                         /* the param's shape: seen as the param is */
+    const Shape *seen = l->scope->view ? l->scope->view->shape : NULL;
+    if (!seen || strcmp(shape_text(l, seen), shape_text(l, shape))) apply_pattern(l, shape);
+    return true;
+  }
+  unsigned open = 0;
+  for (unsigned k = 0; k < shape->n; k++) {
+    open += shape->at[k].ellipsis;
+    if (shape->at[k].flat) { lower_error(l, where, "'%s' is declared %s; 'flat' is for what has the shape of a param", d->name, shape_text(l, shape)); return false; }
+  }
+  if (open ? space->rank + 1 < shape->n : space->rank != shape->n) {
+    if (lower_error(l, where, "'%s' has shape %s, this has %s", d->name, shape_text(l, shape), shape_of_value(l, v))) diag_note(l->diag, shape->where, "%s has this shape", d->name);
+    return false;
+  }
+  for (int alone = 1; alone >= 0; alone--)
+    for (unsigned k = 0, axis = 0; k < shape->n; k++, axis++) {
+      const Dim *dim = &shape->at[k];
+      if (dim->ellipsis) { axis = space->rank - shape->n + k; continue; }
+      const Node *extent = space->extent[axis];
+      const char *name = dim_gives(l, dim, alone), *what = arena_printf(l->arena, "axis %u of %s", k, d->name);
+      if (name && !scope_find(l->scope->names, name)) {
+        const Node *size = alone ? extent : solved(l, extent, what, dim->expr, name);
+        if (size) bind_size(l, name, size, dim->where);
+        if (!size || alone) continue;
+      }
+      const Node *want = (dim_name(dim) != NULL) == (bool)alone ? index_limit(l, dim->expr) : NULL;
+      if (want) extents_agree(l, want, lower_text(l, dim->where), extent, what);
+    }
+  return true;
+}
+
 bool apply_declare(Lower *l, const Stmt *s, const Decl *d) {
   if (s->role == ROLE_STATE || s->role == ROLE_OUT || s->role == ROLE_INOUT) return false;       /* ours from here on */
   Insert *insert = l->scope->insert;
@@ -112,9 +164,16 @@ bool apply_declare(Lower *l, const Stmt *s, const Decl *d) {
   } else {
     lower_error(l, insert->stmt->name.where, "apply %s: '%s' needs a value", rule, d->name);
   }
-  if (v.node && s->scope == SCOPE_TENSOR && !v.tensor) {
-    lower_error(l, given ? given->value->where : insert->stmt->name.where, "'%s' is a tensor, this is one scalar", d->name);
+  Range where = given ? given->value->where : insert->stmt->name.where;
+  bool tensor = d->shape ? d->shape->n > 0 : s->scope == SCOPE_TENSOR;
+  if (v.node && v.tensor != tensor) {
+    if (tensor) lower_error(l, where, "'%s' is a tensor, this is one scalar", d->name);
+    else lower_error(l, where, "'%s' is one number, this has %s", d->name, shape_of_value(l, &v));
     v = (Value){0};
+  }
+  if (v.node && d->shape && tensor && s->role != ROLE_PARAM) {
+    if (!apply_axes(l, d, &v, where)) v = (Value){0};
+    if (!is_item_space(l, value_space(l, &v))) v.shape = d->shape;
   }
   bind(l, d->name, d->where, v, bound);
   Binding *binding = scope_find_here(l->scope->names, d->name);

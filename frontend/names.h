@@ -52,6 +52,9 @@ void index_not_integer(Lower *, const Expr *, const Value *);            /* repo
 
 /* sizes.c */
 const char *dim_name(const Dim *);                                       /* of a dim that is one name, or NULL */
+const char *dim_gives(Lower *, const Dim *, bool alone);                 /* the size that a dim gives: alone, or as the unknown of `S + 1`, `2*H`; or NULL */
+void sizes_define(Lower *, unsigned operand, const Shape *, bool items, const StmtList *body, bool alone);      /* those without a value yet */
+const Node *size_solved(Lower *, const Node *extent, const Expr *, const char *name);      /* what the name is where the expression is the extent; NULL after an error */
 void sizes_reserve(Lower *, const StmtList *);                           /* operands and sizes that a body declares, before it is walked */
 Value size_value(Lower *, const Symbol *, Range);
 int operand_reserved(const Lower *, const Decl *);                       /* its index, or -1 */

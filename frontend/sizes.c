@@ -32,17 +32,32 @@ static void define(Lower *l, const char *name, unsigned operand, const Shape *sh
   scope_add(l, symbol_new(l, name, SYMBOL_SIZE, l->context->n_sizes++, shape->at[dim].where));
 }
 
-/* The one name without a value in `S + 1`, `2*H`. */
-static void unknown_in(Lower *l, const Expr *e, const char **name, unsigned *n) {
-  if (!e) return;
-  if (e->kind == EXPR_NAME && !scope_find(l->scope->names, e->name)) { *name = e->name; ++*n; }
-  if (e->kind != EXPR_BINARY) return;
-  unknown_in(l, e->a, name, n);
-  unknown_in(l, e->b, name, n);
+/* The one name without a value in `S + 1`, `2*H`; NULL: there is none, or more. */
+static const char *unknown_in(Lower *l, const Expr *e, unsigned *n) {
+  const char *name = NULL;
+  if (e->kind == EXPR_NAME && !scope_find(l->scope->names, e->name)) { name = e->name; ++*n; }
+  if (e->kind != EXPR_BINARY) return name;
+  const char *a = unknown_in(l, e->a, n), *b = unknown_in(l, e->b, n);
+  return a ? a : b;
 }
 
 static bool solvable(const Expr *e) {
   return e->kind == EXPR_NAME || e->kind == EXPR_INT || (e->kind == EXPR_BINARY && (e->op == OPER_ADD || e->op == OPER_SUB || e->op == OPER_MUL) && solvable(e->a) && solvable(e->b));
+}
+
+const char *dim_gives(Lower *l, const Dim *d, bool alone) {
+  unsigned unknown = 0;
+  const char *name = dim_name(d);
+  if (alone || name || d->ellipsis || !solvable(d->expr)) return alone ? name : NULL;
+  name = unknown_in(l, d->expr, &unknown);
+  return unknown == 1 ? name : NULL;
+}
+
+void sizes_define(Lower *l, unsigned operand, const Shape *shape, bool items, const StmtList *body, bool alone) {
+  for (unsigned a = 0; a < shape->n; a++) {
+    const char *name = dim_gives(l, &shape->at[a], alone);
+    if (name) define(l, name, items ? l->context->param : operand, shape, a, items, body);
+  }
 }
 
 void sizes_reserve(Lower *l, const StmtList *body) {
@@ -63,17 +78,7 @@ void sizes_reserve(Lower *l, const StmtList *body) {
           continue;
         }
         if (!d->shape || s->role == ROLE_STATE) continue;
-        unsigned operand = (unsigned)operand_reserved(l, d);
-        if (items) operand = l->context->param;
-        for (unsigned a = 0; a < d->shape->n; a++) {
-          const Dim *dim = &d->shape->at[a];
-          const char *name = dim_name(dim);
-          unsigned unknown = 0;
-          if (pass == 1 && name) define(l, name, operand, d->shape, a, items, body);
-          if (pass != 2 || name || dim->ellipsis || !solvable(dim->expr)) continue;
-          unknown_in(l, dim->expr, &name, &unknown);
-          if (unknown == 1) define(l, name, operand, d->shape, a, items, body);
-        }
+        sizes_define(l, (unsigned)operand_reserved(l, d), d->shape, items, body, pass == 1);
       }
     }
 }
@@ -82,6 +87,19 @@ void sizes_reserve(Lower *l, const StmtList *body) {
 
 static bool mentions(const Expr *e, const char *name) {
   return e && ((e->kind == EXPR_NAME && !strcmp(e->name, name)) || (e->kind == EXPR_BINARY && (mentions(e->a, name) || mentions(e->b, name))));
+}
+
+const Node *size_solved(Lower *l, const Node *x, const Expr *e, const char *name) {
+  while (x && e->kind == EXPR_BINARY) {
+    bool left = mentions(e->a, name);
+    const Node *known = index_limit(l, left ? e->b : e->a);
+    if (!known) { x = NULL; break; }
+    if (e->op == OPER_ADD) x = graph_op2(l->graph, OP_SUB, x, known);
+    else if (e->op == OPER_SUB) x = left ? graph_op2(l->graph, OP_ADD, x, known) : graph_op2(l->graph, OP_SUB, known, x);
+    else x = graph_op2(l->graph, OP_IDIV, x, known);
+    e = left ? e->a : e->b;
+  }
+  return x;
 }
 
 Value size_value(Lower *l, const Symbol *symbol, Range use) {
@@ -93,15 +111,7 @@ Value size_value(Lower *l, const Symbol *symbol, Range use) {
   Indices *ix = l->scope->ix;
   l->scope->ix = NULL;
   d->solving = true;
-  while (x && e->kind == EXPR_BINARY) {
-    bool left = mentions(e->a, d->name);
-    const Node *known = index_limit(l, left ? e->b : e->a);
-    if (!known) { x = NULL; break; }
-    if (e->op == OPER_ADD) x = graph_op2(l->graph, OP_SUB, x, known);
-    else if (e->op == OPER_SUB) x = left ? graph_op2(l->graph, OP_ADD, x, known) : graph_op2(l->graph, OP_SUB, known, x);
-    else x = graph_op2(l->graph, OP_IDIV, x, known);
-    e = left ? e->a : e->b;
-  }
+  x = size_solved(l, x, e, d->name);
   l->context->sizes[symbol->index].solving = false;
   l->scope->ix = ix;
   return x ? value_of(x) : (Value){0};

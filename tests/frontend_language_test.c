@@ -162,6 +162,19 @@ static void test_shapes_are_checked_at_entry(void) {
   arena_free(a);
 }
 
+static void test_an_applied_rule_names_the_axes_of_its_inputs(void) {
+  Arena *a = arena_new(NULL, 0);
+  Module *m = lower(a, "rule inner() { param p; grad g; in W[K, K], cu[S + 1]: i32; inout cache[T, K]; state v[K]\n v[i] += sum[j](W[i, j])*S\n cache[T - 1, i] = v[i]; p -= g*v[0]*cu[S] }\n"
+    "rule r() { param p; grad g; in A[M, 3], c[L]: i32\n B[i, j] = 2*A[i, j]\n apply inner(W = B, cu = c) }", false);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(m);
+  const Graph *g = main_graph(m);
+  Text out = {.arena = a};
+  for (unsigned i = 0; i < g->n_requires; i++) text_add(&out, "%s\n", g->requires[i].text);
+  CU_ASSERT_STRING_EQUAL(out.data, "A has {} axes, [M, 3] wants {}\naxis 1 of A is {}, 3 is {}\nc has {} axes, [L] wants {}\naxis 1 of W is {}, K is {}\n"
+    "axis 0 of cu is {}, so S is {}\naxis 0 of cu is {}, S + 1 is {}\ncache has {} axes, [T, K] wants {}\naxis 1 of cache is {}, K is {}\n");
+  arena_free(a);
+}
+
 static void test_one_item_gives_its_numbers_to_the_call(void) {
   Arena *a = arena_new(NULL, 0);
   Module *m = lower(a, "rule r() { in x[N]; out global n, big: bool; n = sum(x); big = N > 3 }", false);
@@ -234,6 +247,7 @@ int main(void) {
   CU_add_test(s, "loops", test_loops);
   CU_add_test(s, "items", test_items);
   CU_add_test(s, "shapes are checked at entry", test_shapes_are_checked_at_entry);
+  CU_add_test(s, "an applied rule names the axes of its inputs", test_an_applied_rule_names_the_axes_of_its_inputs);
   CU_add_test(s, "one item gives its numbers to the call", test_one_item_gives_its_numbers_to_the_call);
   CU_add_test(s, "codes are two states in memory", test_codes_are_two_states_in_memory);
   CU_add_test(s, "backward declares its operands", test_backward_declares_its_operands);

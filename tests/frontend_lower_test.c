@@ -363,9 +363,10 @@ static void test_apply_inserts_a_rule(void) {
     {"if b { apply inner() }", "p = select(b, sub(p, mul(2f, g)), p); k = add(k?{b}, 1f) when b"},
     {"apply clash()", "p = g; clash/m = g"},
     {"apply timed(t = n*t)", "p = f32(mul(n, t))"},
+    {"apply late(t = n*t, s = t)", "p = f32(add(mul(n, t), t))"},                  /* what is given sees our t */
   };
   check_rows(rows, sizeof rows/sizeof *rows, "rule inner(a = 2) { param w; grad gw; state k; w -= a*gw; k += 1 }\nrule clash() { param w; grad gw; state m; m = gw; w = m }\n"
-    "rule timed() { param p; p = t }\nrule r(lr = 1, n: int = 2, b: bool = false) { param p; grad g; state m = 0\n", "step", (FrontendOptions){0});
+    "rule timed() { param p; p = t }\nrule late() { param p; in scalar s: int; p = t + s }\nrule r(lr = 1, n: int = 2, b: bool = false) { param p; grad g; state m = 0\n", "step", (FrontendOptions){0});
 }
 
 static void test_use_brings_fns_and_rules_of_other_files(void) {
@@ -518,6 +519,10 @@ static void test_headers_that_are_wrong_are_reported_at_their_place(void) {
     {"const a[2] = [1, 2]\nrule r() { param p; p = a[`0.5`]", "an index is an integer, this is real"},
     {"const a = b\nconst b = `a`\nrule r() { param p; p = a", "const 'a' needs its own value"},
     {"rule i(a) { param p; p = a }\nrule r() { param p; apply `i`()", "apply i: 'a' needs a value"},
+    {"rule i() { param p; in W[K, K]; p = W[0, 0] }\nrule r() { param p; in A[M]; apply i(W = `A`)", "'W' has shape [K, K], this has shape [M]"},
+    {"rule i() { param p; in W[]; p = W }\nrule r() { param p; in A[M]; apply i(W = `A`)", "'W' is one number, this has shape [M]"},
+    {"rule i() { param p; in global W[8]; p = W[0] }\nrule r() { param p; apply i(W = `1`)", "'W' is a tensor, this is one scalar"},
+    {"rule i() { param p; in W[flat N]; p = W[0] }\nrule r() { param p; in A[M]; apply i(W = `A`)", "'W' is declared [flat N]; 'flat' is for what has the shape of a param"},
     {"rule i() { param p; p = 1 }\nrule r() { param p; apply i(`a` = 1)", "rule 'i' has no hyper-parameter or operand 'a'"},
     {"rule i(a = 1) { param p; p = a }\nrule r() { param p; apply i(a = `p`)", "'a' is one scalar, this has the shape of p"},
   };

@@ -61,17 +61,19 @@ static bool same_block(const Program *p, const Block *x, const Program *q, const
     if (a->op != b->op || a->type != b->type || a->imm != b->imm || a->aux != b->aux || a->n_args != b->n_args) return false;
     if (a->binding != b->binding || a->lanes != b->lanes || a->unroll != b->unroll) return false;
     for (unsigned k = 0; k < a->n_args; k++) if (a->args[k]->id != b->args[k]->id) return false;
-    bool memory = a->op == KOP_E_LOAD || a->op == KOP_E_STORE;
-    if (memory && program_buffer_type(p, (unsigned)a->imm) != program_buffer_type(q, (unsigned)b->imm)) return false;
+    Touch touch[MAX_TOUCHES];
+    if (inst_touches(a, touch) && program_buffer_type(p, (unsigned)a->imm) != program_buffer_type(q, (unsigned)b->imm)) return false;
     if (!same_block(p, a->body, q, b->body) || !same_block(p, a->otherwise, q, b->otherwise)) return false;
   }
   return true;
 }
 
-static bool has_loop_over_vectors(const Block *block) {
+/* Scalar work gains nothing from an instruction set; the shape of tiles is each machine's own. */
+static bool has_variants(const Block *block) {
   for (unsigned i = 0; block && i < block->n; i++) {
     const Inst *inst = block->insts[i];
-    if ((inst->op == KOP_E_FOR && inst->binding == BIND_VECTOR) || has_loop_over_vectors(inst->body) || has_loop_over_vectors(inst->otherwise)) return true;
+    bool tile = inst->op == KOP_E_TILE || inst->op == KOP_E_TILE_TRANSPOSE || inst->op == KOP_E_TILE_ROWS || inst->op == KOP_E_TILE_COLUMNS;
+    if (tile || (inst->op == KOP_E_FOR && inst->binding == BIND_VECTOR) || has_variants(inst->body) || has_variants(inst->otherwise)) return true;
   }
   return false;
 }
@@ -90,7 +92,7 @@ static bool emit_module(Emitter *e, Program *const *programs, unsigned n, unsign
       made[at] = (Made){programs[i], kernel, fns + at*n_variants};
       size_t old = 0;
       while (gpu || !same_block(made[old].program, made[old].kernel->body, programs[i], kernel->body)) if (++old >= at) break;
-      unsigned own = has_loop_over_vectors(kernel->body) ? n_variants : 1;         /* scalar work gains nothing from an instruction set */
+      unsigned own = has_variants(kernel->body) ? n_variants : 1;
       for (unsigned v = 0; v < n_variants; v++) {
         if (old < at) made[at].fns[v] = made[old].fns[v];
         else made[at].fns[v] = v < own ? emit_kernel(e, programs[i], kernel, &e->machine[v], kernel_name(e, programs[i], kernel, &e->machine[v])) : made[at].fns[0];

@@ -76,6 +76,10 @@ LLVMValueRef emit_kernel(Emitter *, const Program *, const Kernel *, const Machi
 /* emit_loop.c: loops over vectors, and loops of GPU threads. */
 void emit_vector_loop(Emitter *, const Inst *);
 void emit_thread_loop(Emitter *, const Inst *);
+
+/* emit_tile.c: register tiles of matrix products. */
+void emit_tile_contract(Emitter *, const Inst *);
+void emit_tile_transpose(Emitter *, const Inst *);
 /* Shared with them, from emit_kernel.c. */
 void emit_block(Emitter *, const Block *);
 LLVMValueRef emit_leaf(Emitter *, const Inst *);

@@ -107,7 +107,8 @@ static void scalar_store(Emitter *e, const Inst *inst) {
 bool emit_is_leaf(KOp op) {
   switch (op) {
     case KOP_E_CONST: case KOP_E_HYPER: case KOP_E_STEP: case KOP_E_SEED: case KOP_E_ITEM: case KOP_E_COUNT: case KOP_E_BEGIN: case KOP_E_END:
-    case KOP_E_SIZE: case KOP_E_PRESENT: case KOP_E_UNIFORM: case KOP_E_SCALAR: case KOP_E_ITEMS: case KOP_E_TOTAL: case KOP_E_CARRIED: case KOP_E_FOLDED: return true;
+    case KOP_E_SIZE: case KOP_E_PRESENT: case KOP_E_UNIFORM: case KOP_E_SCALAR: case KOP_E_ITEMS: case KOP_E_TOTAL: case KOP_E_CARRIED: case KOP_E_FOLDED:
+    case KOP_E_TILE_ROWS: case KOP_E_TILE_COLUMNS: return true;
     default: return false;
   }
 }
@@ -151,6 +152,8 @@ LLVMValueRef emit_leaf(Emitter *e, const Inst *inst) {
     case KOP_E_BEGIN: return field(e, FRAME(begin), e->i64);
     case KOP_E_END: return field(e, FRAME(end), e->i64);
     case KOP_E_SIZE: return extent(e, inst);
+    case KOP_E_TILE_ROWS: return number(e, e->variant->tile_rows);
+    case KOP_E_TILE_COLUMNS: return number(e, e->variant->tile_columns);
     case KOP_E_ITEMS: return field(e, FRAME(n_items), e->i64);
     case KOP_E_TOTAL: return load_word(e, type, total_place(e, inst->imm));
     case KOP_E_PRESENT: return LLVMBuildIsNotNull(e->b, data_pointer(e, inst->imm), "");
@@ -239,6 +242,8 @@ static void emit_inst(Emitter *e, const Inst *inst) {
   switch ((KOp)inst->op) {
     case KOP_E_LOAD: e->value[inst->id] = scalar_load(e, inst); return;
     case KOP_E_STORE: scalar_store(e, inst); return;
+    case KOP_E_TILE: emit_tile_contract(e, inst); return;
+    case KOP_E_TILE_TRANSPOSE: emit_tile_transpose(e, inst); return;
     case KOP_E_SET_UNIFORM:
       store_word(e, (Type)inst->args[0]->type, e->value[inst->args[0]->id], at(e, e->b, field(e, FRAME(uniform), e->pointer), 8*(uint64_t)inst->imm));
       return;
@@ -280,7 +285,8 @@ static void text_attribute(Emitter *e, const char *key, const char *value) {
 static bool touches_data(const Block *block) {
   for (unsigned i = 0; i < block->n; i++) {
     const Inst *inst = block->insts[i];
-    if (inst->op == KOP_E_LOAD || inst->op == KOP_E_STORE) return true;
+    Touch touch[MAX_TOUCHES];
+    if (inst_touches(inst, touch)) return true;
     if ((inst->body && touches_data(inst->body)) || (inst->otherwise && touches_data(inst->otherwise))) return true;
   }
   return false;

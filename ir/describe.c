@@ -8,10 +8,13 @@ static void find_uses(const Program *p, const Block *block, Arena *arena, int64_
   unsigned n = p->module->n_operands;
   for (unsigned i = 0; block && i < block->n; i++) {
     const Inst *inst = block->insts[i];
-    bool load = inst->op == KOP_E_LOAD, store = inst->op == KOP_E_STORE;
-    if ((load || store || inst->op == KOP_E_SCALAR || inst->op == KOP_E_SET_SCALAR) && inst->imm < (int64_t)n) {
-      uses[inst->imm] |= load || inst->op == KOP_E_SCALAR ? USE_READ : USE_WRITTEN;
-      if (inst->n_args <= (load ? 1u : 2u)) always[inst->imm] = true;
+    bool guarded = inst->n_args > (inst->op == KOP_E_LOAD ? 1u : 2u) && (inst->op == KOP_E_LOAD || inst->op == KOP_E_STORE);
+    Touch touch[MAX_TOUCHES] = {{(unsigned)inst->imm, inst->op == KOP_E_SCALAR, inst->op == KOP_E_SET_SCALAR}};
+    unsigned touches = touch->read || touch->written ? 1 : inst_touches(inst, touch);
+    for (unsigned t = 0; t < touches; t++) {
+      if (touch[t].buffer >= n) continue;
+      uses[touch[t].buffer] |= (touch[t].read ? USE_READ : 0) | (touch[t].written ? USE_WRITTEN : 0);
+      if (!guarded) always[touch[t].buffer] = true;
     }
     if (inst->op == KOP_E_SIZE && operand_is_shaped(&p->module->operands[inst->imm])) uses[inst->imm] |= USE_SIZES;
     if (inst->op == KOP_E_IF) {

@@ -17,6 +17,7 @@ static const uint8_t attrs[KOP_COUNT] = {
   [KOP_E_UNIFORM] = KATTR_NUMBER, [KOP_E_SET_UNIFORM] = KATTR_NUMBER, [KOP_E_SCALAR] = KATTR_BUFFER, [KOP_E_SET_SCALAR] = KATTR_BUFFER,
   [KOP_E_LOAD] = KATTR_BUFFER, [KOP_E_STORE] = KATTR_BUFFER, [KOP_E_CARRIED] = KATTR_NUMBER, [KOP_E_FOLD] = KATTR_FOLD, [KOP_E_FOLDED] = KATTR_NUMBER, [KOP_E_REQUIRE] = KATTR_NUMBER,
   [KOP_E_EXISTS] = KATTR_BUFFER, [KOP_E_SET_COUNT] = KATTR_BUFFER, [KOP_E_SET_EXTENT] = KATTR_BUFFER_AXIS, [KOP_E_SET_SLOT] = KATTR_NUMBER,
+  [KOP_E_TILE] = KATTR_BUFFERS, [KOP_E_TILE_TRANSPOSE] = KATTR_BUFFERS,
   [KOP_E_SLOT] = KATTR_NUMBER, [KOP_E_SET_TOTAL] = KATTR_NUMBER, [KOP_E_TOTAL] = KATTR_NUMBER,
 };
 
@@ -84,6 +85,25 @@ const char *program_buffer_name(const Program *p, unsigned buffer) {
   unsigned n = p->module->n_operands;
   if (buffer < n) return p->module->operands[buffer].name;
   return buffer - n < p->n_temps ? p->temps[buffer - n].name : "?";
+}
+
+unsigned inst_touches(const Inst *inst, Touch *touch) {
+  unsigned first = (unsigned)inst->imm, second = (uint32_t)inst->aux & 0xffff, third = (uint32_t)inst->aux >> 16;
+  switch ((KOp)inst->op) {
+    case KOP_E_LOAD: touch[0] = (Touch){first, true, false}; return 1;
+    case KOP_E_STORE: touch[0] = (Touch){first, false, true}; return 1;
+    case KOP_E_TILE:
+      touch[0] = (Touch){first, true, true}; touch[1] = (Touch){second, true, false}; touch[2] = (Touch){third, true, false};
+      return 3;
+    case KOP_E_TILE_TRANSPOSE: touch[0] = (Touch){first, false, true}; touch[1] = (Touch){second, true, false}; return 2;
+    default: return 0;
+  }
+}
+
+void inst_set_buffer(Inst *inst, unsigned which, unsigned buffer) {
+  uint32_t aux = (uint32_t)inst->aux;
+  if (!which) inst->imm = buffer;
+  else inst->aux = (int32_t)(which == 1 ? (aux & 0xffff0000) | buffer : (aux & 0xffff) | buffer << 16);
 }
 
 Block *block_new(Arena *arena) { return arena_alloc(arena, sizeof(Block)); }

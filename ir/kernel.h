@@ -33,6 +33,10 @@ struct Inst {
   Block *body, *otherwise;               /* FOR, IF */
 };
 
+/* Panels of TILE. A: tile_rows rows in groups of KERNEL_TILE_GROUP positions: element (r, p) at ((p/16)*rows + r)*16 + p%16, so that what lies along positions in memory packs
+ * in whole lines. B: element (p, c) at p*columns + c. Rows and columns past the matrix are computed and dropped; positions past k in a last group are not read. */
+enum { KERNEL_TILE_GROUP = 16, KERNEL_TILE_ROWS = 16, KERNEL_TILE_COLUMNS = 64 };
+
 /* A temporary, in the workspace: one element for each element of the item, or as many as a sizes kernel says; `call`: one for the call, not one an item. */
 typedef struct Buffer { const char *name; Type type; bool sized, call; } Buffer;
 
@@ -59,6 +63,12 @@ Kernel *program_kernel(Program *, const char *name, Launch);             /* appe
 unsigned program_temp(Program *, const char *name, Type);                /* its buffer number */
 unsigned program_text(Program *, const char *text);
 Type program_buffer_type(const Program *, unsigned buffer);              /* storage type */
+
+/* The buffers an instruction touches, the one it writes first. */
+typedef struct Touch { unsigned buffer; bool read, written; } Touch;
+enum { MAX_TOUCHES = 3 };
+unsigned inst_touches(const Inst *, Touch *);
+void inst_set_buffer(Inst *, unsigned which, unsigned buffer);           /* of inst_touches */
 
 Block *block_new(Arena *);
 Inst *block_add(Arena *, Block *, KOp, Type, int64_t imm, unsigned n_args, Inst *const *args);   /* appended */

@@ -3,6 +3,7 @@
 #include "ir/graph_reduce.h"
 #include "ir/interpret.h"
 
+enum { INTERPRET_ROWS = 3, INTERPRET_COLUMNS = 5 };                           /* of tiles: like no machine, so that nobody counts on one */
 enum { STRIP = 512 };                    /* iterations of a pointwise loop that are run an instruction at a time */
 
 typedef struct Runner {
@@ -66,6 +67,8 @@ static Bits leaf(const Runner *r, const Inst *inst) {
     case KOP_E_BEGIN: return (Bits)f->begin;
     case KOP_E_END: return (Bits)f->end;
     case KOP_E_SIZE: return size_of(r, inst);
+    case KOP_E_TILE_ROWS: return INTERPRET_ROWS;
+    case KOP_E_TILE_COLUMNS: return INTERPRET_COLUMNS;
     case KOP_E_ITEMS: return (Bits)f->n_items;
     case KOP_E_TOTAL: return inst->type == TYPE_BOOL ? f->totals[inst->imm] != 0 : f->totals[inst->imm];
     case KOP_E_PRESENT: return f->data[inst->imm] != NULL;
@@ -74,6 +77,38 @@ static Bits leaf(const Runner *r, const Inst *inst) {
     case KOP_E_FOLDED: return r->value[loop_fold(inst->args[0], (unsigned)inst->imm)->id];
     default: return 0;
   }
+}
+
+/* --- tiles -------------------------------------------------------------------------------------------------------------- */
+
+static void contract_tile(const Runner *r, const Inst *inst) {
+  Bits at[8];
+  Touch buffer[MAX_TOUCHES];
+  inst_touches(inst, buffer);
+  Type type = program_buffer_type(r->program, buffer[0].buffer);
+  for (unsigned k = 0; k < 8; k++) at[k] = r->value[inst->args[k]->id];
+  for (int64_t row = 0; row < (int64_t)at[2]; row++)
+    for (int64_t column = 0; column < (int64_t)at[3]; column++) {
+      Bits acc = 0;
+      for (int64_t p = 0; p < (int64_t)at[6]; p++) {
+        int64_t place = (p/KERNEL_TILE_GROUP*INTERPRET_ROWS + row)*KERNEL_TILE_GROUP + p%KERNEL_TILE_GROUP;
+        Bits x[3] = {load(r, buffer[1].buffer, (int64_t)at[4] + place), load(r, buffer[2].buffer, (int64_t)at[5] + p*INTERPRET_COLUMNS + column), acc};
+        if (type == TYPE_F32) acc = element_eval(ELEMENT_FMA, type, type, x);
+        else acc = element_eval(ELEMENT_ADD, type, type, (Bits[]){acc, element_eval(ELEMENT_MUL, type, type, x)});
+      }
+      int64_t place = (int64_t)(at[0] + (Bits)row*at[1]) + column;
+      Bits sum[2] = {at[7] ? load(r, buffer[0].buffer, place) : 0, acc};
+      store(r, buffer[0].buffer, place, element_eval(ELEMENT_ADD, type, type, sum));
+    }
+}
+
+static void transpose_tile(const Runner *r, const Inst *inst) {
+  int64_t at[6];
+  for (unsigned k = 0; k < 6; k++) at[k] = (int64_t)r->value[inst->args[k]->id];
+  Touch buffer[MAX_TOUCHES];
+  inst_touches(inst, buffer);
+  for (int64_t row = 0; row < at[4]; row++)
+    for (int64_t column = 0; column < at[5]; column++) store(r, buffer[0].buffer, at[0] + column*at[1] + row, load(r, buffer[1].buffer, at[2] + row*at[3] + column));
 }
 
 static void require(const Runner *r, const Inst *inst) {
@@ -97,7 +132,7 @@ static bool pointwise(const Inst *loop) {
     switch ((KOp)inst->op) {
       case KOP_E_LOAD: case KOP_E_STORE: if (inst->args[0] != loop) return false; break;
       case KOP_E_FOR: case KOP_E_IF: case KOP_E_SET_SCALAR: case KOP_E_SET_UNIFORM: case KOP_E_REQUIRE: case KOP_E_EXISTS: case KOP_E_CARRIED: return false;
-      case KOP_E_SET_COUNT: case KOP_E_SET_EXTENT: case KOP_E_SET_SLOT: case KOP_E_SLOT: case KOP_E_SET_TOTAL: return false;
+      case KOP_E_TILE: case KOP_E_TILE_TRANSPOSE: case KOP_E_SET_COUNT: case KOP_E_SET_EXTENT: case KOP_E_SET_SLOT: case KOP_E_SLOT: case KOP_E_SET_TOTAL: return false;
       default: break;
     }
   }
@@ -241,6 +276,8 @@ static void run_inst(Runner *r, const Inst *inst) {
     case KOP_E_STORE:
       if (inst->n_args < 3 || v[inst->args[2]->id]) store(r, inst->imm, (int64_t)v[inst->args[0]->id], v[inst->args[1]->id]);
       return;
+    case KOP_E_TILE: contract_tile(r, inst); return;
+    case KOP_E_TILE_TRANSPOSE: transpose_tile(r, inst); return;
     case KOP_E_SET_UNIFORM: r->frame->uniform[inst->imm] = v[inst->args[0]->id]; return;
     case KOP_E_SET_SCALAR: memcpy(scalar_place(r, inst->imm), &v[inst->args[0]->id], 8); return;
     case KOP_E_SET_COUNT: r->frame->counts[inst->imm] = (int64_t)v[inst->args[0]->id]; return;

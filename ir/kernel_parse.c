@@ -258,6 +258,7 @@ static void parse_inst(Parser *p, Block *block) {
   int64_t imm = 0;
   int32_t aux = 0;
   bool comma = true;
+  Inst buffers = {.op = (uint16_t)op};
   switch (kop_attr(op)) {
     case KATTR_NONE: comma = false; break;
     case KATTR_BITS: case KATTR_NUMBER: imm = take_number(p); break;
@@ -267,6 +268,14 @@ static void parse_inst(Parser *p, Block *block) {
       break;
     case KATTR_HYPER: imm = take_reference(p, true); break;
     case KATTR_BUFFER: imm = take_reference(p, false); break;
+    case KATTR_BUFFERS: {
+      Touch touch[MAX_TOUCHES];
+      unsigned count = inst_touches(&buffers, touch);
+      for (unsigned i = 0; i < count && !p->failed && (!i || expect(p, ',')); i++) inst_set_buffer(&buffers, i, (unsigned)take_reference(p, false));
+      imm = buffers.imm;
+      aux = buffers.aux;
+      break;
+    }
     case KATTR_BUFFER_AXIS:
       imm = take_reference(p, false);
       if (!p->failed && expect(p, ',')) {
@@ -278,6 +287,7 @@ static void parse_inst(Parser *p, Block *block) {
   }
   Inst *args[ARG_LIMIT];
   unsigned n = 0;
+  if (p->failed) return;
   /* A value that follows directly is an argument: of operations without attribute only `yield` may have none, and it ends its block. */
   bool more = comma ? !p->failed && accept(p, ',') : p->kind == TOKEN_VALUE && kop_arity(op) != 0;
   if (more) n = take_values(p, args, 0);

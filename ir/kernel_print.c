@@ -59,6 +59,13 @@ static void print_inst(const Program *p, const Inst *inst, unsigned depth, Text 
     case KATTR_HYPER: text_add(out, " %s@%u", k < p->module->n_hypers ? p->module->hypers[k].name : "?", k); before = ", "; break;
     case KATTR_BUFFER: text_add(out, " %s@%u", program_buffer_name(p, k), k); before = ", "; break;
     case KATTR_BUFFER_AXIS: text_add(out, " %s@%u, %d", program_buffer_name(p, k), k, (int)inst->aux); before = ", "; break;
+    case KATTR_BUFFERS: {
+      Touch touch[MAX_TOUCHES];
+      unsigned n = inst_touches(inst, touch);
+      for (unsigned i = 0; i < n; i++) text_add(out, "%s%s@%u", i ? ", " : " ", program_buffer_name(p, touch[i].buffer), touch[i].buffer);
+      before = ", ";
+      break;
+    }
     case KATTR_NUMBER: text_add(out, " %" PRId64, inst->imm); before = ", "; break;
     case KATTR_FOLD: text_add(out, " %" PRId64 " %s", inst->imm, (unsigned)inst->aux <= REDUCE_EVERY ? reduce_names[inst->aux] : "?"); before = ", "; break;
   }

@@ -10,6 +10,7 @@ typedef enum KAttr {
   KATTR_HYPER,                           /* name@k */
   KATTR_BUFFER,                          /* name@k: operand or temporary */
   KATTR_BUFFER_AXIS,                     /* name@k, axis (aux) */
+  KATTR_BUFFERS,                         /* name@k {, name@k}: all that inst_touches gives */
   KATTR_NUMBER,                          /* imm: slot, text, carried value */
   KATTR_FOLD                             /* imm, and the kind (aux) by its name */
 } KAttr;

@@ -16,7 +16,7 @@ static bool same_for_group(const Module *m, const Inst *inst, bool *shared) {
   if (type_is_storage((Type)inst->type)) return false;                     /* slots hold arithmetic types */
   switch ((KOp)inst->op) {
     case KOP_E_ITEM: case KOP_E_COUNT: case KOP_E_BEGIN: case KOP_E_END: case KOP_E_SIZE: case KOP_E_PRESENT: case KOP_E_UNIFORM: return false;
-    case KOP_E_TOTAL: case KOP_E_ITEMS: case KOP_E_SLOT: return false;
+    case KOP_E_TOTAL: case KOP_E_ITEMS: case KOP_E_TILE_ROWS: case KOP_E_TILE_COLUMNS: case KOP_E_SLOT: return false;
     case KOP_E_SCALAR: return m->operands[inst->imm].scope == SCOPE_GLOBAL;
     default: break;
   }

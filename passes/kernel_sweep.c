@@ -19,7 +19,7 @@ static bool block_has_effect(const Sweeper *s, const Block *block) {
 static bool has_effect(const Sweeper *s, const Inst *inst) {
   unsigned operands = s->program->module->n_operands;
   switch ((KOp)inst->op) {
-    case KOP_E_STORE: return inst->imm < operands || s->loaded[inst->imm - operands];
+    case KOP_E_STORE: case KOP_E_TILE: case KOP_E_TILE_TRANSPOSE: return inst->imm < operands || s->loaded[inst->imm - operands];
     case KOP_E_SET_UNIFORM: return s->read[inst->imm];
     case KOP_E_SET_COUNT: return inst->imm < operands || s->loaded[inst->imm - operands];
     case KOP_E_SET_SCALAR: case KOP_E_REQUIRE: case KOP_E_EXISTS: case KOP_E_SET_EXTENT: case KOP_E_SET_SLOT: case KOP_E_SET_TOTAL: case KOP_E_SKIP: return true;
@@ -79,7 +79,9 @@ static void note_reads(Sweeper *s, const Block *block) {
   unsigned operands = s->program->module->n_operands;
   for (unsigned i = 0; block && i < block->n; i++) {
     const Inst *inst = block->insts[i];
-    if (inst->op == KOP_E_LOAD && inst->imm >= operands) s->loaded[inst->imm - operands] = true;
+    Touch touch[MAX_TOUCHES];
+    for (unsigned n = inst_touches(inst, touch), k = 0; k < n; k++)
+      if (!touch[k].written && touch[k].buffer >= operands) s->loaded[touch[k].buffer - operands] = true;
     if (inst->op == KOP_E_UNIFORM) s->read[inst->imm] = true;
     note_reads(s, inst->body);
     note_reads(s, inst->otherwise);
@@ -89,7 +91,10 @@ static void note_reads(Sweeper *s, const Block *block) {
 static void renumber(const Block *block, unsigned operands, const unsigned *temp, const unsigned *slot) {
   for (unsigned i = 0; block && i < block->n; i++) {
     Inst *inst = block->insts[i];
-    if ((inst->op == KOP_E_LOAD || inst->op == KOP_E_STORE || inst->op == KOP_E_SET_COUNT) && inst->imm >= operands) inst->imm = operands + temp[inst->imm - operands];
+    Touch touch[MAX_TOUCHES];
+    for (unsigned n = inst_touches(inst, touch), k = 0; k < n; k++)
+      if (touch[k].buffer >= operands) inst_set_buffer(inst, k, operands + temp[touch[k].buffer - operands]);
+    if (inst->op == KOP_E_SET_COUNT && inst->imm >= operands) inst->imm = operands + temp[inst->imm - operands];
     if (inst->op == KOP_E_UNIFORM || inst->op == KOP_E_SET_UNIFORM) inst->imm = slot[inst->imm];
     renumber(inst->body, operands, temp, slot);
     renumber(inst->otherwise, operands, temp, slot);

@@ -38,8 +38,9 @@ static void count_body(const Block *block, LoopFacts *loop) {
   for (unsigned i = 0; block && i < block->n; i++) {
     const Inst *inst = block->insts[i];
     if (is_element(inst)) { loop->ops[inst->op]++; loop->n_ops++; }
-    if (inst->op == KOP_E_LOAD && inst->imm < BUFFERS) loop->use[inst->imm] |= 1;
-    if (inst->op == KOP_E_STORE && inst->imm < BUFFERS) loop->use[inst->imm] |= 2;
+    Touch touch[MAX_TOUCHES];
+    for (unsigned n = inst_touches(inst, touch), k = 0; k < n; k++)
+      if (touch[k].buffer < BUFFERS) loop->use[touch[k].buffer] |= (touch[k].read ? 1 : 0) | (touch[k].written ? 2 : 0);
     count_body(inst->body, loop);
     count_body(inst->otherwise, loop);
   }
@@ -48,7 +49,8 @@ static void count_body(const Block *block, LoopFacts *loop) {
 static bool touches_memory(const Block *block) {
   for (unsigned i = 0; block && i < block->n; i++) {
     const Inst *inst = block->insts[i];
-    if (inst->op == KOP_E_LOAD || inst->op == KOP_E_STORE || touches_memory(inst->body) || touches_memory(inst->otherwise)) return true;
+    Touch touch[MAX_TOUCHES];
+    if (inst_touches(inst, touch) || touches_memory(inst->body) || touches_memory(inst->otherwise)) return true;
   }
   return false;
 }

@@ -1,0 +1,279 @@
+/* emit_tile.c: the register tiles of matrix products (kernel.def: tile_contract, tile_transpose).
+ *
+ * tile_contract: tile_rows x tile_columns accumulators stay in registers over all positions; an iteration loads a row of panel B as vectors, spreads the
+ * elements of panel A one after the other, and does one fma a register. A type of which the columns do not fit goes over them in parts. What is whole is added to C
+ * by vectors; at an edge the accumulators go to the stack, and what counts is added from there. While it runs it fetches the panel A behind its own: a caller that
+ * walks B inside A finds it near.
+ * tile_transpose: squares of one register a side by interleaving rows, log2(side) times; the rest element by element. */
+#include "backends/emit.h"
+#include <string.h>
+
+enum { ROWS = KERNEL_TILE_ROWS, VECTORS = 4 };
+
+typedef struct Tile {
+  Type type;
+  unsigned c, a, b;                      /* buffers */
+  unsigned rows, columns, lanes, vectors;              /* of a part: vectors a row */
+  LLVMValueRef c_at, stride, a_at, b_at, k, add, n_rows, n_columns, first;             /* first: column of the part */
+} Tile;
+
+static LLVMValueRef number(const Emitter *e, uint64_t n) { return LLVMConstInt(e->i64, n, 0); }
+static LLVMValueRef plus(const Emitter *e, LLVMValueRef x, LLVMValueRef y) { return LLVMBuildAdd(e->b, x, y, ""); }
+static LLVMValueRef times(const Emitter *e, LLVMValueRef x, LLVMValueRef y) { return LLVMBuildMul(e->b, x, y, ""); }
+static LLVMValueRef least(const Emitter *e, LLVMValueRef x, LLVMValueRef y) { return LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, x, y, ""), x, y, ""); }
+
+static LLVMValueRef step(const Emitter *e, Type type, LLVMValueRef pointer, LLVMValueRef elements) {
+  return LLVMBuildInBoundsGEP2(e->b, e->type[type], pointer, &elements, 1, "");
+}
+
+static LLVMValueRef load(const Emitter *e, Type type, unsigned lanes, LLVMValueRef pointer) {
+  LLVMValueRef x = LLVMBuildLoad2(e->b, emit_type(e, type, lanes), pointer, "");
+  LLVMSetAlignment(x, type_bytes(type));
+  return x;
+}
+
+static void store(const Emitter *e, Type type, LLVMValueRef x, LLVMValueRef pointer) { LLVMSetAlignment(LLVMBuildStore(e->b, x, pointer), type_bytes(type)); }
+
+static void prefetch(const Emitter *e, LLVMValueRef pointer, bool written) {
+  LLVMTypeRef type = e->pointer;
+  LLVMValueRef args[4] = {pointer, LLVMConstInt(e->i32, written, 0), LLVMConstInt(e->i32, 3, 0), LLVMConstInt(e->i32, 1, 0)};
+  emit_intrinsic(e, "llvm.prefetch", &type, 1, args, 4);
+}
+
+/* --- loops ---------------------------------------------------------------------------------------------------------------------------- */
+
+/* do { .. } while ((i += by) < high) with carried values, which are the current ones while it is open, the last ones afterwards. */
+typedef struct Loop { LLVMBasicBlockRef body; LLVMValueRef index, high, by, *carried; unsigned n; } Loop;
+
+static Loop open_loop(Emitter *e, LLVMValueRef low, LLVMValueRef high, uint64_t by, unsigned n, const LLVMValueRef *first) {
+  LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
+  Loop l = {emit_new_block(e), NULL, high, number(e, by), arena_array(e->arena, n + 1, sizeof *l.carried), n};
+  LLVMBuildBr(e->b, l.body);
+  LLVMPositionBuilderAtEnd(e->b, l.body);
+  l.index = LLVMBuildPhi(e->b, e->i64, "");
+  LLVMAddIncoming(l.index, &low, &before, 1);
+  for (unsigned i = 0; i < n; i++) {
+    LLVMValueRef x = first[i];
+    l.carried[i] = LLVMBuildPhi(e->b, LLVMTypeOf(x), "");
+    LLVMAddIncoming(l.carried[i], &x, &before, 1);
+  }
+  return l;
+}
+
+static void close_loop(Emitter *e, Loop *l, LLVMValueRef *next) {
+  LLVMBasicBlockRef last = LLVMGetInsertBlock(e->b), after = emit_new_block(e);
+  LLVMValueRef index = plus(e, l->index, l->by);
+  LLVMAddIncoming(l->index, &index, &last, 1);
+  for (unsigned i = 0; i < l->n; i++) LLVMAddIncoming(l->carried[i], &next[i], &last, 1);
+  LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, index, l->high, ""), l->body, after);
+  LLVMPositionBuilderAtEnd(e->b, after);
+  memcpy(l->carried, next, l->n*sizeof *next);
+}
+
+/* A region that runs only where the condition holds. */
+typedef struct Region { LLVMBasicBlockRef before, after; } Region;
+static Region open_region(Emitter *e, LLVMValueRef condition) {
+  LLVMBasicBlockRef then = emit_new_block(e);
+  Region r = {LLVMGetInsertBlock(e->b), emit_new_block(e)};
+  LLVMBuildCondBr(e->b, condition, then, r.after);
+  LLVMPositionBuilderAtEnd(e->b, then);
+  return r;
+}
+static void close_region(Emitter *e, const Region *r) {
+  LLVMBuildBr(e->b, r->after);
+  LLVMPositionBuilderAtEnd(e->b, r->after);
+}
+
+/* --- products ------------------------------------------------------------------------------------------------------------------------- */
+
+/* acc[row][vector] of one position: `a` is at row 0 of it in panel A, `b` at the part's first column in panel B. */
+static void multiply(Emitter *e, const Tile *t, LLVMValueRef a, LLVMValueRef b, const LLVMValueRef *acc, LLVMValueRef *next) {
+  LLVMValueRef row[VECTORS];
+  for (unsigned v = 0; v < t->vectors; v++) row[v] = load(e, t->type, t->lanes, step(e, t->type, b, number(e, v*t->lanes)));
+  for (unsigned r = 0; r < t->rows; r++) {
+    LLVMValueRef x = emit_splat(e, load(e, t->type, 1, step(e, t->type, a, number(e, r*KERNEL_TILE_GROUP))), t->lanes);
+    for (unsigned v = 0; v < t->vectors; v++) {
+      unsigned i = r*t->vectors + v;
+      LLVMValueRef in[3] = {x, row[v], acc[i]};
+      if (t->type == TYPE_F32) next[i] = emit_element(e, ELEMENT_FMA, TYPE_F32, TYPE_F32, in, t->lanes);
+      else next[i] = LLVMBuildFAdd(e->b, acc[i], LLVMBuildFMul(e->b, x, row[v], ""), "");
+    }
+  }
+}
+
+/* All positions: groups of panel A, and the positions of a group. */
+static void chains(Emitter *e, const Tile *t, LLVMValueRef *acc) {
+  unsigned n = t->rows*t->vectors;
+  LLVMValueRef zero[ROWS*VECTORS], next[ROWS*VECTORS], group = number(e, KERNEL_TILE_GROUP);
+  for (unsigned i = 0; i < n; i++) zero[i] = emit_const(e, t->type, 0, t->lanes);
+  LLVMValueRef a = emit_address(e, t->a, t->a_at), b = emit_address(e, t->b, plus(e, t->b_at, t->first));
+  LLVMValueRef whole = LLVMBuildAnd(e->b, plus(e, t->k, number(e, KERNEL_TILE_GROUP - 1)), LLVMConstInt(e->i64, ~UINT64_C(0) - (KERNEL_TILE_GROUP - 1), 0), "");
+  LLVMValueRef behind = step(e, t->type, a, times(e, whole, number(e, t->rows)));
+  Region some = open_region(e, LLVMBuildICmp(e->b, LLVMIntSLT, number(e, 0), t->k, ""));
+  Loop groups = open_loop(e, number(e, 0), t->k, KERNEL_TILE_GROUP, n, zero);
+  LLVMValueRef from = step(e, t->type, a, times(e, groups.index, number(e, t->rows)));
+  Loop positions = open_loop(e, groups.index, least(e, plus(e, groups.index, group), t->k), 1, n, groups.carried);
+  prefetch(e, step(e, t->type, behind, times(e, positions.index, number(e, t->rows))), false);
+  LLVMValueRef within = LLVMBuildSub(e->b, positions.index, groups.index, "");
+  multiply(e, t, step(e, t->type, from, within), step(e, t->type, b, times(e, positions.index, number(e, t->columns))), positions.carried, next);
+  close_loop(e, &positions, next);
+  close_loop(e, &groups, positions.carried);
+  LLVMBasicBlockRef last = LLVMGetInsertBlock(e->b);
+  close_region(e, &some);
+  for (unsigned i = 0; i < n; i++) {
+    LLVMBasicBlockRef from_blocks[2] = {some.before, last};
+    LLVMValueRef in[2] = {zero[i], groups.carried[i]};
+    acc[i] = LLVMBuildPhi(e->b, emit_type(e, t->type, t->lanes), "");
+    LLVMAddIncoming(acc[i], in, from_blocks, 2);
+  }
+}
+
+/* C (or 0) and what is added; where C does not count, its memory is not read: it may never have been written. */
+static void whole_rows(Emitter *e, const Tile *t, const LLVMValueRef *acc, LLVMValueRef c, bool add) {
+  for (unsigned r = 0; r < t->rows; r++) {
+    LLVMValueRef row = step(e, t->type, c, times(e, t->stride, number(e, r)));
+    for (unsigned v = 0; v < t->vectors; v++) {
+      LLVMValueRef place = step(e, t->type, row, number(e, v*t->lanes));
+      LLVMValueRef old = add ? load(e, t->type, t->lanes, place) : emit_const(e, t->type, 0, t->lanes);
+      store(e, t->type, LLVMBuildFAdd(e->b, old, acc[r*t->vectors + v], ""), place);
+    }
+  }
+}
+
+static void edge(Emitter *e, const Tile *t, const LLVMValueRef *acc, LLVMValueRef c, LLVMValueRef scratch, LLVMValueRef columns) {
+  unsigned width = t->vectors*t->lanes;
+  for (unsigned i = 0; i < t->rows*t->vectors; i++) store(e, t->type, acc[i], step(e, t->type, scratch, number(e, i*t->lanes)));
+  LLVMValueRef zero = number(e, 0), none = emit_const(e, t->type, 0, 1);
+  LLVMValueRef some = LLVMBuildAnd(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, zero, t->n_rows, ""), LLVMBuildICmp(e->b, LLVMIntSLT, zero, columns, ""), "");
+  Region any = open_region(e, some);
+  Loop rows = open_loop(e, zero, t->n_rows, 1, 0, NULL);
+  LLVMValueRef to = step(e, t->type, c, times(e, rows.index, t->stride)), from = step(e, t->type, scratch, times(e, rows.index, number(e, width)));
+  Loop elements = open_loop(e, zero, columns, 1, 0, NULL);
+  LLVMValueRef place = step(e, t->type, to, elements.index);
+  LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
+  Region old = open_region(e, t->add);
+  LLVMValueRef in[2] = {none, load(e, t->type, 1, place)};
+  LLVMBasicBlockRef blocks[2] = {before, LLVMGetInsertBlock(e->b)};
+  close_region(e, &old);
+  LLVMValueRef base = LLVMBuildPhi(e->b, e->type[t->type], "");
+  LLVMAddIncoming(base, in, blocks, 2);
+  store(e, t->type, LLVMBuildFAdd(e->b, base, load(e, t->type, 1, step(e, t->type, from, elements.index)), ""), place);
+  close_loop(e, &elements, NULL);
+  close_loop(e, &rows, NULL);
+  close_region(e, &any);
+}
+
+static void part(Emitter *e, const Tile *t, LLVMValueRef scratch) {
+  LLVMValueRef acc[ROWS*VECTORS], c = emit_address(e, t->c, plus(e, t->c_at, t->first));
+  unsigned width = t->vectors*t->lanes;
+  if (e->variant->lanes > 1)
+    for (unsigned r = 0; r < t->rows; r++) {
+      LLVMValueRef row = step(e, t->type, c, times(e, t->stride, number(e, r)));
+      prefetch(e, row, true);
+      prefetch(e, step(e, t->type, row, number(e, width - 1)), true);
+    }
+  chains(e, t, acc);
+  LLVMValueRef columns = LLVMBuildSub(e->b, t->n_columns, t->first, "");
+  LLVMValueRef whole = LLVMBuildAnd(e->b, LLVMBuildICmp(e->b, LLVMIntSGE, t->n_rows, number(e, t->rows), ""), LLVMBuildICmp(e->b, LLVMIntSGE, columns, number(e, width), ""), "");
+  LLVMBasicBlockRef fits = emit_new_block(e), added = emit_new_block(e), fresh = emit_new_block(e), partial = emit_new_block(e), done = emit_new_block(e);
+  LLVMBuildCondBr(e->b, whole, fits, partial);
+  LLVMPositionBuilderAtEnd(e->b, fits);
+  LLVMBuildCondBr(e->b, t->add, added, fresh);
+  LLVMPositionBuilderAtEnd(e->b, added);
+  whole_rows(e, t, acc, c, true);
+  LLVMBuildBr(e->b, done);
+  LLVMPositionBuilderAtEnd(e->b, fresh);
+  whole_rows(e, t, acc, c, false);
+  LLVMBuildBr(e->b, done);
+  LLVMPositionBuilderAtEnd(e->b, partial);
+  edge(e, t, acc, c, scratch, least(e, columns, number(e, width)));
+  LLVMBuildBr(e->b, done);
+  LLVMPositionBuilderAtEnd(e->b, done);
+}
+
+static LLVMValueRef stack(const Emitter *e, Type type, unsigned elements) {
+  LLVMValueRef room = LLVMBuildAlloca(e->entry, LLVMArrayType2(e->type[type], elements), "");
+  LLVMSetAlignment(room, 64);
+  return room;
+}
+
+void emit_tile_contract(Emitter *e, const Inst *inst) {
+  Touch buffer[MAX_TOUCHES];
+  inst_touches(inst, buffer);
+  LLVMValueRef x[8];
+  for (unsigned i = 0; i < 8; i++) x[i] = e->value[inst->args[i]->id];
+  const Machine *m = e->variant;
+  Type type = program_buffer_type(e->program, buffer[0].buffer);
+  unsigned lanes = type == TYPE_F64 && m->lanes > 1 ? m->lanes/2 : m->lanes, width = m->tile_columns*lanes/m->lanes;
+  Tile t = {.type = type, .c = buffer[0].buffer, .a = buffer[1].buffer, .b = buffer[2].buffer, .rows = m->tile_rows, .columns = m->tile_columns, .lanes = lanes,
+            .vectors = width/lanes, .c_at = x[0], .stride = x[1], .n_rows = x[2], .n_columns = x[3], .a_at = x[4], .b_at = x[5], .k = x[6], .add = x[7]};
+  LLVMValueRef scratch = stack(e, type, t.rows*width);
+  t.first = number(e, 0);
+  if (width == t.columns) { part(e, &t, scratch); return; }
+  Loop parts = open_loop(e, t.first, number(e, t.columns), width, 0, NULL);
+  t.first = parts.index;
+  part(e, &t, scratch);
+  close_loop(e, &parts, NULL);
+}
+
+/* --- transposing ---------------------------------------------------------------------------------------------------------------------- */
+
+/* x and y, element by element in turn: the lower or the upper halves. */
+static LLVMValueRef interleave(const Emitter *e, LLVMValueRef x, LLVMValueRef y, unsigned lanes, bool upper) {
+  LLVMValueRef mask[64];
+  for (unsigned i = 0; i < lanes; i++) mask[i] = LLVMConstInt(e->i32, (upper ? lanes/2 : 0) + i/2 + (i % 2 ? lanes : 0), 0);
+  return LLVMBuildShuffleVector(e->b, x, y, LLVMConstVector(mask, lanes), "");
+}
+
+static void square(Emitter *e, Type type, unsigned side, LLVMValueRef to, LLVMValueRef to_stride, LLVMValueRef from, LLVMValueRef from_stride) {
+  LLVMValueRef row[64], next[64];
+  for (unsigned i = 0; i < side; i++) row[i] = load(e, type, side, step(e, type, from, times(e, from_stride, number(e, i))));
+  for (unsigned n = 1; n < side; n *= 2) {
+    for (unsigned i = 0; i < side; i++) next[i] = interleave(e, row[i/2], row[i/2 + side/2], side, i % 2);
+    memcpy(row, next, side*sizeof *row);
+  }
+  for (unsigned i = 0; i < side; i++) store(e, type, row[i], step(e, type, to, times(e, to_stride, number(e, i))));
+}
+
+/* for (r = low; r < high; r += by), where there may be none. */
+typedef struct Walk { Region any; Loop loop; } Walk;
+static Walk open_walk(Emitter *e, LLVMValueRef low, LLVMValueRef high, uint64_t by) {
+  Walk w = {.any = open_region(e, LLVMBuildICmp(e->b, LLVMIntSLT, low, high, ""))};
+  w.loop = open_loop(e, low, high, by, 0, NULL);
+  return w;
+}
+static void close_walk(Emitter *e, Walk *w) {
+  close_loop(e, &w->loop, NULL);
+  close_region(e, &w->any);
+}
+
+/* Rows low_row .. rows and columns low_column .. columns, one by one. */
+static void elements(Emitter *e, Type type, LLVMValueRef to, LLVMValueRef to_stride, LLVMValueRef from, LLVMValueRef from_stride, LLVMValueRef low_row, LLVMValueRef rows,
+                     LLVMValueRef low_column, LLVMValueRef columns) {
+  Walk row = open_walk(e, low_row, rows, 1);
+  LLVMValueRef source = step(e, type, from, times(e, row.loop.index, from_stride));
+  Walk column = open_walk(e, low_column, columns, 1);
+  LLVMValueRef place = plus(e, times(e, column.loop.index, to_stride), row.loop.index);
+  store(e, type, load(e, type, 1, step(e, type, source, column.loop.index)), step(e, type, to, place));
+  close_walk(e, &column);
+  close_walk(e, &row);
+}
+
+void emit_tile_transpose(Emitter *e, const Inst *inst) {
+  Touch buffer[MAX_TOUCHES];
+  inst_touches(inst, buffer);
+  LLVMValueRef x[6], zero = number(e, 0);
+  for (unsigned i = 0; i < 6; i++) x[i] = e->value[inst->args[i]->id];
+  Type type = program_buffer_type(e->program, buffer[0].buffer);
+  LLVMValueRef to = emit_address(e, buffer[0].buffer, x[0]), from = emit_address(e, buffer[1].buffer, x[2]), rows = x[4], columns = x[5];
+  unsigned side = type == TYPE_F64 ? e->variant->lanes/2 : e->variant->lanes;
+  if (side < 2) { elements(e, type, to, x[1], from, x[3], zero, rows, zero, columns); return; }
+  LLVMValueRef keep = LLVMConstInt(e->i64, ~(uint64_t)(side - 1), 0), whole_rows = LLVMBuildAnd(e->b, rows, keep, ""), whole_columns = LLVMBuildAnd(e->b, columns, keep, "");
+  Walk row = open_walk(e, zero, whole_rows, side), column = open_walk(e, zero, whole_columns, side);
+  LLVMValueRef place = plus(e, times(e, column.loop.index, x[1]), row.loop.index), source = plus(e, times(e, row.loop.index, x[3]), column.loop.index);
+  square(e, type, side, step(e, type, to, place), x[1], step(e, type, from, source), x[3]);
+  close_walk(e, &column);
+  close_walk(e, &row);
+  elements(e, type, to, x[1], from, x[3], zero, whole_rows, whole_columns, columns);
+  elements(e, type, to, x[1], from, x[3], whole_rows, rows, zero, columns);
+}

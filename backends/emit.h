@@ -76,10 +76,6 @@ LLVMValueRef emit_kernel(Emitter *, const Program *, const Kernel *, const Machi
 /* emit_loop.c: loops over vectors, and loops of GPU threads. */
 void emit_vector_loop(Emitter *, const Inst *);
 void emit_thread_loop(Emitter *, const Inst *);
-
-/* emit_tile.c: register tiles of matrix products. */
-void emit_tile_contract(Emitter *, const Inst *);
-void emit_tile_transpose(Emitter *, const Inst *);
 /* Shared with them, from emit_kernel.c. */
 void emit_block(Emitter *, const Block *);
 LLVMValueRef emit_leaf(Emitter *, const Inst *);
@@ -113,6 +109,10 @@ void emit_end_scalar_folds(Emitter *, const Inst *loop);
 typedef struct Count { LLVMValueRef index, step; LLVMBasicBlockRef head, after; } Count;
 Count emit_open_count(Emitter *, LLVMValueRef from, LLVMValueRef to, LLVMValueRef step);
 void emit_close_count(Emitter *, const Count *);
+
+/* emit_tile.c: register tiles of matrix products. */
+void emit_tile_contract(Emitter *, const Inst *);
+void emit_tile_transpose(Emitter *, const Inst *);
 
 /* emit_descriptor.c: the table `<rule>_rule`. fns: kernels in order of programs and kernels, variants innermost. */
 void emit_descriptor(Emitter *, Program *const *programs, unsigned n_programs, LLVMValueRef *fns);

@@ -67,19 +67,19 @@ static void close_loop(Emitter *e, Loop *l, LLVMValueRef *next) {
   for (unsigned i = 0; i < l->n; i++) LLVMAddIncoming(l->carried[i], &next[i], &last, 1);
   LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, index, l->high, ""), l->body, after);
   LLVMPositionBuilderAtEnd(e->b, after);
-  memcpy(l->carried, next, l->n*sizeof *next);
+  for (unsigned i = 0; i < l->n; i++) l->carried[i] = next[i];
 }
 
-/* A region that runs only where the condition holds. */
-typedef struct Region { LLVMBasicBlockRef before, after; } Region;
-static Region open_region(Emitter *e, LLVMValueRef condition) {
+/* What runs only where the condition holds. */
+typedef struct Under { LLVMBasicBlockRef before, after; } Under;
+static Under open_under(Emitter *e, LLVMValueRef condition) {
   LLVMBasicBlockRef then = emit_new_block(e);
-  Region r = {LLVMGetInsertBlock(e->b), emit_new_block(e)};
+  Under r = {LLVMGetInsertBlock(e->b), emit_new_block(e)};
   LLVMBuildCondBr(e->b, condition, then, r.after);
   LLVMPositionBuilderAtEnd(e->b, then);
   return r;
 }
-static void close_region(Emitter *e, const Region *r) {
+static void close_under(Emitter *e, const Under *r) {
   LLVMBuildBr(e->b, r->after);
   LLVMPositionBuilderAtEnd(e->b, r->after);
 }
@@ -109,7 +109,7 @@ static void chains(Emitter *e, const Tile *t, LLVMValueRef *acc) {
   LLVMValueRef a = emit_address(e, t->a, t->a_at), b = emit_address(e, t->b, plus(e, t->b_at, t->first));
   LLVMValueRef whole = LLVMBuildAnd(e->b, plus(e, t->k, number(e, KERNEL_TILE_GROUP - 1)), LLVMConstInt(e->i64, ~UINT64_C(0) - (KERNEL_TILE_GROUP - 1), 0), "");
   LLVMValueRef behind = step(e, t->type, a, times(e, whole, number(e, t->rows)));
-  Region some = open_region(e, LLVMBuildICmp(e->b, LLVMIntSLT, number(e, 0), t->k, ""));
+  Under some = open_under(e, LLVMBuildICmp(e->b, LLVMIntSLT, number(e, 0), t->k, ""));
   Loop groups = open_loop(e, number(e, 0), t->k, KERNEL_TILE_GROUP, n, zero);
   LLVMValueRef from = step(e, t->type, a, times(e, groups.index, number(e, t->rows)));
   Loop positions = open_loop(e, groups.index, least(e, plus(e, groups.index, group), t->k), 1, n, groups.carried);
@@ -119,7 +119,7 @@ static void chains(Emitter *e, const Tile *t, LLVMValueRef *acc) {
   close_loop(e, &positions, next);
   close_loop(e, &groups, positions.carried);
   LLVMBasicBlockRef last = LLVMGetInsertBlock(e->b);
-  close_region(e, &some);
+  close_under(e, &some);
   for (unsigned i = 0; i < n; i++) {
     LLVMBasicBlockRef from_blocks[2] = {some.before, last};
     LLVMValueRef in[2] = {zero[i], groups.carried[i]};
@@ -144,23 +144,20 @@ static void edge(Emitter *e, const Tile *t, const LLVMValueRef *acc, LLVMValueRe
   unsigned width = t->vectors*t->lanes;
   for (unsigned i = 0; i < t->rows*t->vectors; i++) store(e, t->type, acc[i], step(e, t->type, scratch, number(e, i*t->lanes)));
   LLVMValueRef zero = number(e, 0), none = emit_const(e, t->type, 0, 1);
-  LLVMValueRef some = LLVMBuildAnd(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, zero, t->n_rows, ""), LLVMBuildICmp(e->b, LLVMIntSLT, zero, columns, ""), "");
-  Region any = open_region(e, some);
-  Loop rows = open_loop(e, zero, t->n_rows, 1, 0, NULL);
+  Count rows = emit_open_count(e, zero, t->n_rows, number(e, 1));
   LLVMValueRef to = step(e, t->type, c, times(e, rows.index, t->stride)), from = step(e, t->type, scratch, times(e, rows.index, number(e, width)));
-  Loop elements = open_loop(e, zero, columns, 1, 0, NULL);
+  Count elements = emit_open_count(e, zero, columns, number(e, 1));
   LLVMValueRef place = step(e, t->type, to, elements.index);
   LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
-  Region old = open_region(e, t->add);
+  Under old = open_under(e, t->add);
   LLVMValueRef in[2] = {none, load(e, t->type, 1, place)};
   LLVMBasicBlockRef blocks[2] = {before, LLVMGetInsertBlock(e->b)};
-  close_region(e, &old);
+  close_under(e, &old);
   LLVMValueRef base = LLVMBuildPhi(e->b, e->type[t->type], "");
   LLVMAddIncoming(base, in, blocks, 2);
   store(e, t->type, LLVMBuildFAdd(e->b, base, load(e, t->type, 1, step(e, t->type, from, elements.index)), ""), place);
-  close_loop(e, &elements, NULL);
-  close_loop(e, &rows, NULL);
-  close_region(e, &any);
+  emit_close_count(e, &elements);
+  emit_close_count(e, &rows);
 }
 
 static void part(Emitter *e, const Tile *t, LLVMValueRef scratch) {
@@ -235,28 +232,16 @@ static void square(Emitter *e, Type type, unsigned side, LLVMValueRef to, LLVMVa
   for (unsigned i = 0; i < side; i++) store(e, type, row[i], step(e, type, to, times(e, to_stride, number(e, i))));
 }
 
-/* for (r = low; r < high; r += by), where there may be none. */
-typedef struct Walk { Region any; Loop loop; } Walk;
-static Walk open_walk(Emitter *e, LLVMValueRef low, LLVMValueRef high, uint64_t by) {
-  Walk w = {.any = open_region(e, LLVMBuildICmp(e->b, LLVMIntSLT, low, high, ""))};
-  w.loop = open_loop(e, low, high, by, 0, NULL);
-  return w;
-}
-static void close_walk(Emitter *e, Walk *w) {
-  close_loop(e, &w->loop, NULL);
-  close_region(e, &w->any);
-}
-
 /* Rows low_row .. rows and columns low_column .. columns, one by one. */
 static void elements(Emitter *e, Type type, LLVMValueRef to, LLVMValueRef to_stride, LLVMValueRef from, LLVMValueRef from_stride, LLVMValueRef low_row, LLVMValueRef rows,
                      LLVMValueRef low_column, LLVMValueRef columns) {
-  Walk row = open_walk(e, low_row, rows, 1);
-  LLVMValueRef source = step(e, type, from, times(e, row.loop.index, from_stride));
-  Walk column = open_walk(e, low_column, columns, 1);
-  LLVMValueRef place = plus(e, times(e, column.loop.index, to_stride), row.loop.index);
-  store(e, type, load(e, type, 1, step(e, type, source, column.loop.index)), step(e, type, to, place));
-  close_walk(e, &column);
-  close_walk(e, &row);
+  Count row = emit_open_count(e, low_row, rows, number(e, 1));
+  LLVMValueRef source = step(e, type, from, times(e, row.index, from_stride));
+  Count column = emit_open_count(e, low_column, columns, number(e, 1));
+  LLVMValueRef place = plus(e, times(e, column.index, to_stride), row.index);
+  store(e, type, load(e, type, 1, step(e, type, source, column.index)), step(e, type, to, place));
+  emit_close_count(e, &column);
+  emit_close_count(e, &row);
 }
 
 void emit_tile_transpose(Emitter *e, const Inst *inst) {
@@ -269,11 +254,11 @@ void emit_tile_transpose(Emitter *e, const Inst *inst) {
   unsigned side = type == TYPE_F64 ? e->variant->lanes/2 : e->variant->lanes;
   if (side < 2) { elements(e, type, to, x[1], from, x[3], zero, rows, zero, columns); return; }
   LLVMValueRef keep = LLVMConstInt(e->i64, ~(uint64_t)(side - 1), 0), whole_rows = LLVMBuildAnd(e->b, rows, keep, ""), whole_columns = LLVMBuildAnd(e->b, columns, keep, "");
-  Walk row = open_walk(e, zero, whole_rows, side), column = open_walk(e, zero, whole_columns, side);
-  LLVMValueRef place = plus(e, times(e, column.loop.index, x[1]), row.loop.index), source = plus(e, times(e, row.loop.index, x[3]), column.loop.index);
+  Count row = emit_open_count(e, zero, whole_rows, number(e, side)), column = emit_open_count(e, zero, whole_columns, number(e, side));
+  LLVMValueRef place = plus(e, times(e, column.index, x[1]), row.index), source = plus(e, times(e, row.index, x[3]), column.index);
   square(e, type, side, step(e, type, to, place), x[1], step(e, type, from, source), x[3]);
-  close_walk(e, &column);
-  close_walk(e, &row);
+  emit_close_count(e, &column);
+  emit_close_count(e, &row);
   elements(e, type, to, x[1], from, x[3], zero, whole_rows, whole_columns, columns);
   elements(e, type, to, x[1], from, x[3], whole_rows, rows, zero, columns);
 }

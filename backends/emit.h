@@ -16,7 +16,7 @@ enum { MAX_COPIES = 16, FIELD_COUNT = 32 };
 typedef struct Fold {
   const Inst *inst;
   ReduceKind kind;
-  Type type;
+  Type type;                             /* as it is kept */
   LLVMValueRef lanes, blocks, tree;
   LLVMValueRef sum[MAX_COPIES];          /* vectors: lanes of the block, or blocks, at hand */
   LLVMValueRef position;                 /* scalar code, whose lanes are on the stack: index - low; else NULL */

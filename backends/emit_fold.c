@@ -12,19 +12,44 @@ static LLVMValueRef number(const Emitter *e, uint64_t n) { return LLVMConstInt(e
 
 /* --- values ------------------------------------------------------------------------------------------------------------------------ */
 
-LLVMValueRef emit_fold_identity(const Emitter *e, const Fold *f, unsigned lanes) { return emit_const(e, f->type, reduce_identity(f->kind, f->type), lanes); }
+/* Extremes of floats are folded as integers in the order of the floats, where -0 is below +0 and a NaN is the most extreme: one instruction each,
+ * and what the numbers go through before does not wait for the last of them. Flipping all bits below a sign that is set gives that order, and back. */
+static bool is_extreme(const Fold *f) { return f->kind == REDUCE_MAX || f->kind == REDUCE_MIN; }
+static bool is_ordered(const Fold *f) { return is_extreme(f) && type_kind((Type)f->inst->args[0]->type) == KIND_FLOAT; }
+
+static LLVMValueRef flip(const Emitter *e, const Fold *f, LLVMValueRef bits, unsigned lanes) {
+  LLVMValueRef sign = LLVMBuildAShr(e->b, bits, emit_const(e, f->type, type_bits(f->type) - 1, lanes), "");
+  return LLVMBuildXor(e->b, bits, LLVMBuildLShr(e->b, sign, emit_const(e, f->type, 1, lanes), ""), "");
+}
+
+static LLVMValueRef kept_form(const Emitter *e, const Fold *f, LLVMValueRef x, unsigned lanes) {
+  if (!is_ordered(f)) return x;
+  Type type = (Type)f->inst->args[0]->type;
+  Bits nan = bits_from_f64(__builtin_nan(""), type) | (f->kind == REDUCE_MIN ? (Bits)1 << (type_bits(type) - 1) : 0);
+  LLVMValueRef bits = LLVMBuildBitCast(e->b, x, emit_type(e, f->type, lanes), "");
+  return flip(e, f, LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealUNO, x, x, ""), emit_const(e, f->type, nan, lanes), bits, ""), lanes);
+}
+
+static LLVMValueRef given_form(const Emitter *e, const Fold *f, LLVMValueRef x) {
+  return is_ordered(f) ? LLVMBuildBitCast(e->b, flip(e, f, x, 1), e->type[f->inst->args[0]->type], "") : x;
+}
+
+LLVMValueRef emit_fold_identity(const Emitter *e, const Fold *f, unsigned lanes) {
+  Bits bits = reduce_identity(f->kind, (Type)f->inst->args[0]->type), sign = (Bits)1 << (type_bits(f->type) - 1);
+  return emit_const(e, f->type, is_ordered(f) && bits & sign ? bits ^ (sign - 1) : bits, lanes);
+}
 
 static LLVMValueRef pair(const Emitter *e, const Fold *f, LLVMValueRef a, LLVMValueRef b, unsigned lanes) {
   static const Element element[] = {
     [REDUCE_SUM] = ELEMENT_ADD, [REDUCE_PROD] = ELEMENT_MUL, [REDUCE_ANY] = ELEMENT_OR, [REDUCE_EVERY] = ELEMENT_AND};
-  static const char *const extreme[2][2] = {{"llvm.smax", "llvm.smin"}, {"llvm.maximum", "llvm.minimum"}};       /* a NaN wins, -0 is below +0 */
   LLVMValueRef x[2] = {a, b};
-  if (f->kind != REDUCE_MAX && f->kind != REDUCE_MIN) return emit_element(e, element[f->kind], f->type, f->type, x, lanes);
+  if (!is_extreme(f)) return emit_element(e, element[f->kind], f->type, f->type, x, lanes);
   LLVMTypeRef type = emit_type(e, f->type, lanes);
-  return emit_intrinsic(e, extreme[type_kind(f->type) == KIND_FLOAT][f->kind == REDUCE_MIN], &type, 1, x, 2);
+  return emit_intrinsic(e, f->kind == REDUCE_MAX ? "llvm.smax" : "llvm.smin", &type, 1, x, 2);
 }
 
 void emit_fold_value(Emitter *e, const Fold *f, LLVMValueRef *into, LLVMValueRef x, LLVMValueRef guard, unsigned lanes) {
+  x = kept_form(e, f, x, lanes);
   if (guard) x = LLVMBuildSelect(e->b, guard, x, emit_fold_identity(e, f, lanes), "");
   *into = pair(e, f, *into, x, lanes);
 }
@@ -185,6 +210,7 @@ void emit_open_folds(Emitter *e, const Inst *loop, bool vectors) {
     Fold *f = &folds->fold[folds->n++];
     e->fold[inst->id] = f;
     *f = (Fold){.inst = inst, .kind = (ReduceKind)inst->aux, .type = (Type)inst->args[0]->type};
+    if (is_ordered(f)) f->type = f->type == TYPE_F64 ? TYPE_I64 : TYPE_I32;
     f->lanes = room(e, f, FOLD_LANES);
     f->tree = room(e, f, LEVELS);
     if (vectors) f->blocks = room(e, f, FOLD_CHUNK_BLOCKS + 2*PIECE);
@@ -245,6 +271,6 @@ void emit_end_scalar_folds(Emitter *e, const Inst *loop) {
 void emit_close_folds(Emitter *e, const Inst *loop, LLVMValueRef count) {
   for (unsigned k = 0; k < e->folds[loop->id].n; k++) {
     const Fold *f = &e->folds[loop->id].fold[k];
-    e->value[f->inst->id] = finish(e, f, count);
+    e->value[f->inst->id] = given_form(e, f, finish(e, f, count));
   }
 }

@@ -58,8 +58,7 @@ static bool same_block(const Program *p, const Block *x, const Program *q, const
   if (!x || !y || x->n != y->n) return x == y;
   for (unsigned i = 0; i < x->n; i++) {
     const Inst *a = x->insts[i], *b = y->insts[i];
-    if (a->op != b->op || a->type != b->type || a->imm != b->imm || a->aux != b->aux || a->n_args != b->n_args) return false;
-    if (a->binding != b->binding || a->lanes != b->lanes || a->unroll != b->unroll) return false;
+    if (!inst_same(a, b)) return false;
     for (unsigned k = 0; k < a->n_args; k++) if (a->args[k]->id != b->args[k]->id) return false;
     Touch touch[MAX_TOUCHES];
     if (inst_touches(a, touch) && program_buffer_type(p, (unsigned)a->imm) != program_buffer_type(q, (unsigned)b->imm)) return false;

@@ -1,5 +1,6 @@
 /* target.c: the machines that can be compiled for: triples, cpus and features, each checked here because LLVM only prints about unknown ones. */
 #include "backends/target.h"
+#include "ir/suggest.h"
 #include <llvm-c/Core.h>
 #include <llvm-c/TargetMachine.h>
 #include <pthread.h>
@@ -83,7 +84,7 @@ static const char *suggest_cpu(const char *name, Arch arch) {
   const char *names[N_CPUS];
   size_t n = 0;
   for (unsigned i = 0; i < N_CPUS; i++) if (cpus[i].arch == arch) names[n++] = cpus[i].name;
-  return diag_suggest(name, names, n);
+  return suggest_word(name, names, n);
 }
 
 /* Whether a comma-separated list of +name and -name has `sign name`; the last one counts. */
@@ -157,7 +158,7 @@ const Machine *target_machines(Arena *a, const Target *t, Diag *diag, unsigned *
   if (!find_arch(triple, &arch)) {
     const char *names[N_TRIPLES];
     for (unsigned i = 0; i < N_TRIPLES; i++) names[i] = triples[i].name;
-    const char *near = diag_suggest(triple, names, N_TRIPLES);
+    const char *near = suggest_word(triple, names, N_TRIPLES);
     diag_error(diag, nowhere, "unknown target '%s'%s%s%s", triple, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
     return NULL;
   }

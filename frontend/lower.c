@@ -2,6 +2,7 @@
 #include <ctype.h>
 #include <string.h>
 #include "frontend/statements.h"
+#include "ir/suggest.h"
 
 /* --- the end of an entry --------------------------------------------------------------------------------------------------------------- */
 
@@ -185,7 +186,7 @@ static const Rule *choose_rule(Lower *l) {
   if (rule) return rule;
   const char **names = arena_array(l->arena, file->n_rules + 1, sizeof *names);
   for (unsigned i = 0; i < file->n_rules; i++) names[i] = file->rules[i]->name.text;
-  const char *nearest = diag_suggest(l->context->options->rule, names, file->n_rules);
+  const char *nearest = suggest_word(l->context->options->rule, names, file->n_rules);
   if (nearest) diag_error(l->diag, (Range){file->source, 0, 0}, "there is no rule '%s' in this file; did you mean '%s'?", l->context->options->rule, nearest);
   else diag_error(l->diag, (Range){file->source, 0, 0}, "there is no rule '%s' in this file; there is %s", l->context->options->rule, rule_list(l, file));
   return NULL;

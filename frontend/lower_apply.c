@@ -1,6 +1,7 @@
 /* lower_apply.c: `apply` inserts another rule: its hyper-parameters are values, its param and grad are ours, its states become ours. */
 #include <string.h>
 #include "frontend/statements.h"
+#include "ir/suggest.h"
 
 const char *apply_state_name(Lower *l, const char *name, bool collides) {
   return collides ? arena_printf(l->arena, "%s/%s", l->scope->insert->rule->name.text, name) : name;
@@ -211,7 +212,7 @@ void lower_apply(Lower *l, const Stmt *s) {
     const char **names = arena_array(l->arena, room + 1, sizeof *names);
     for (unsigned f = 0; f < l->context->files->n; f++)
       for (unsigned i = 0; i < l->context->files->files[f]->n_rules; i++) names[n++] = l->context->files->files[f]->rules[i]->name.text;
-    const char *nearest = diag_suggest(s->name.text, names, n);
+    const char *nearest = suggest_word(s->name.text, names, n);
     if (nearest) { if (lower_error(l, s->name.where, "unknown rule '%s'; did you mean '%s'?", s->name.text, nearest)) diag_fix(l->diag, nearest); }
     else lower_error(l, s->name.where, "unknown rule '%s'", s->name.text);
     return;

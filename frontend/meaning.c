@@ -1,6 +1,7 @@
 /* meaning.c: what a name is worth where it stands; names that mean nothing. */
 #include <string.h>
 #include "frontend/names.h"
+#include "ir/suggest.h"
 
 /* Everything a name could have meant here. */
 static const char *suggest(Lower *l, const char *name, bool functions_only) {
@@ -16,7 +17,7 @@ static const char *suggest(Lower *l, const char *name, bool functions_only) {
     if (!functions_only) for (unsigned i = 0; i < file->n_consts; i++) names[n++] = file->consts[i]->name.text;
   }
   if (functions_only) n += builtin_names(names + n, room - n);
-  return diag_suggest(name, names, n);
+  return suggest_word(name, names, n);
 }
 
 static bool known_unknown(Lower *l, const char *name) {

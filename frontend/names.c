@@ -1,6 +1,7 @@
 /* names.c: scopes and their names, names of files, and names that are never used. */
 #include <string.h>
 #include "frontend/names.h"
+#include "ir/suggest.h"
 
 Lexical *scope_enter(Lower *l, Lexical *inner) {
   *inner = *l->scope;
@@ -211,7 +212,7 @@ void names_warn_unused(Lower *l) {
     }
     const char *text = complaint(l, symbol, used, assigned);
     if (!text) continue;
-    const char *nearest = symbol->kind == SYMBOL_LOCAL ? diag_suggest(symbol->name, names, n) : NULL;
+    const char *nearest = symbol->kind == SYMBOL_LOCAL ? suggest_word(symbol->name, names, n) : NULL;
     for (unsigned k = 0; nearest && k < x->n_symbols && !meant; k++) if (!strcmp(x->symbols[k]->name, nearest)) meant = x->symbols[k];
     if (!meant) lower_warning(l, symbol->where, text, symbol->name);
     else if (lower_warning(l, symbol->where, "'%s' is never used; did you mean the %s '%s'?", symbol->name, symbol_word(l, meant), nearest)) diag_fix(l->diag, nearest);

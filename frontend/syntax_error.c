@@ -6,6 +6,7 @@
 #include "frontend/grammar.h"
 #include "frontend/lexer.h"
 #include "frontend/syntax_error.h"
+#include "ir/suggest.h"
 
 #define COUNT(table) (sizeof(table) / sizeof *(table))
 
@@ -225,7 +226,7 @@ static bool misspelt_keyword(Parser *p, Token t) {
   Token word = item ? t : p->first;
   static const char *const statements[] = {"param", "grad", "state", "inout", "require", "repeat", "scan", "skip", "apply", "entry", "backward", "return", "rule", "use", "const"};
   static const char *const items[] = {"rule", "use", "const", "fn"};
-  const char *near = strlen(word.text) < 3 ? NULL : item ? diag_suggest(word.text, items, COUNT(items)) : diag_suggest(word.text, statements, COUNT(statements));
+  const char *near = strlen(word.text) < 3 ? NULL : item ? suggest_word(word.text, items, COUNT(items)) : suggest_word(word.text, statements, COUNT(statements));
   if (!near && item) diag_error(p->diag, parse_token_range(p, t), "expected 'use', 'const', 'fn' or 'rule', not '%s'; statements stand inside a rule", token_text(p, t));
   if (!near) return item;
   diag_error(p->diag, parse_token_range(p, word), "'%s' is not a keyword; did you mean '%s'?", word.text, near);
@@ -252,7 +253,7 @@ static bool unknown_type(Parser *p, Token t) {
   static const char *const types[] = {"f64", "f32", "bf16", "f16", "i32", "i8", "u8", "q8", "q8u", "q4", "q4u", "int", "bool"};
   const char *near = NULL;
   for (size_t i = 0; i < COUNT(aliases) && !near; i++) if (!strcmp(aliases[i].word, t.text)) near = aliases[i].type;
-  if (!near) near = diag_suggest(t.text, types, COUNT(types));
+  if (!near) near = suggest_word(t.text, types, COUNT(types));
   if (near) diag_error(p->diag, parse_token_range(p, t), "unknown type '%s'; did you mean '%s'?", t.text, near), diag_fix(p->diag, near);
   else diag_error(p->diag, parse_token_range(p, t), "unknown type '%s'; types are f64 f32 bf16 f16 i32 i8 u8 q8 q8u q4 q4u int bool", t.text);
   return true;

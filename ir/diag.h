@@ -33,7 +33,4 @@ const DiagMessage *diag_get(const Diag *, size_t index);
 void diag_place(Range, unsigned *line, unsigned *column);                /* both from 1; column in bytes */
 void diag_render_text(const Diag *, Text *out, bool color);              /* in order of place, notes after their error */
 void diag_render_json(const Diag *, Text *out);                          /* an array of objects */
-
-/* The candidate nearest to `word` in edits (at most a third of its length), or NULL. */
-const char *diag_suggest(const char *word, const char *const *candidates, size_t count);
 #endif

@@ -147,25 +147,39 @@ static unsigned number_block(Block *block, unsigned next) {
 
 void kernel_number(Kernel *k) { k->n_insts = number_block(k->body, 0); }
 
-/* Copies in the order of numbers, so that every argument has its copy before its user. */
-static Block *clone_block(Arena *arena, const Block *from, Inst **map) {
+bool inst_same_binding(const Inst *a, const Inst *b) { return a->binding == b->binding && a->lanes == b->lanes && a->unroll == b->unroll; }
+
+void inst_take_binding(Inst *inst, const Inst *from) {
+  inst->binding = from->binding;
+  inst->lanes = from->lanes;
+  inst->unroll = from->unroll;
+}
+
+bool inst_same(const Inst *a, const Inst *b) {
+  return a->op == b->op && a->type == b->type && a->imm == b->imm && a->aux == b->aux && a->n_args == b->n_args && inst_same_binding(a, b);
+}
+
+static Block *block_clone(Arena *arena, const Block *from, Inst **map) {
   Block *to = block_new(arena);
-  for (unsigned i = 0; i < from->n; i++) {
-    const Inst *old = from->insts[i];
-    Inst *inst = block_add(arena, to, old->op, old->type, old->imm, old->n_args, old->args);
-    Block *const body = old->body, *const otherwise = old->otherwise;
-    inst->binding = old->binding; inst->lanes = old->lanes; inst->unroll = old->unroll; inst->aux = old->aux; inst->id = old->id;
-    for (unsigned a = 0; a < inst->n_args; a++) inst->args[a] = map[inst->args[a]->id];
-    map[old->id] = inst;
-    if (body) inst->body = clone_block(arena, body, map);
-    if (otherwise) inst->otherwise = clone_block(arena, otherwise, map);
-  }
+  for (unsigned i = 0; i < from->n; i++) inst_clone(arena, to, from->insts[i], map);
   return to;
+}
+
+Inst *inst_clone(Arena *arena, Block *into, const Inst *old, Inst **map) {
+  Inst *inst = block_add(arena, into, old->op, old->type, old->imm, old->n_args, old->args);
+  inst_take_binding(inst, old);
+  inst->aux = old->aux;
+  inst->id = old->id;
+  for (unsigned a = 0; a < inst->n_args; a++) if (map[inst->args[a]->id]) inst->args[a] = map[inst->args[a]->id];
+  map[old->id] = inst;
+  if (old->body) inst->body = block_clone(arena, old->body, map);
+  if (old->otherwise) inst->otherwise = block_clone(arena, old->otherwise, map);
+  return inst;
 }
 
 Kernel *kernel_clone(Program *to, const Kernel *k) {
   Kernel *copy = arena_alloc(to->arena, sizeof *copy);
   *copy = *k;
-  copy->body = clone_block(to->arena, k->body, arena_array(to->arena, k->n_insts + 1, sizeof(Inst *)));
+  copy->body = block_clone(to->arena, k->body, arena_array(to->arena, k->n_insts + 1, sizeof(Inst *)));
   return copy;
 }

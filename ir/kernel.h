@@ -73,6 +73,11 @@ void inst_set_buffer(Inst *, unsigned which, unsigned buffer);           /* of i
 Block *block_new(Arena *);
 Inst *block_add(Arena *, Block *, KOp, Type, int64_t imm, unsigned n_args, Inst *const *args);   /* appended */
 void block_push(Arena *, Block *, Inst *);
+/* Appends a copy, with its blocks, to `into`. map, by id: what stands for an argument (NULL: itself); the copies enter it. Copies keep the numbers until kernel_number. */
+Inst *inst_clone(Arena *, Block *into, const Inst *, Inst **map);
+bool inst_same(const Inst *, const Inst *);                              /* in all but arguments and blocks, of which there are as many */
+bool inst_same_binding(const Inst *, const Inst *);                      /* loops that run alike */
+void inst_take_binding(Inst *, const Inst *from);
 Inst *loop_fold(const Inst *loop, unsigned which);                       /* that FOLD of its body, or NULL */
 bool loop_folds(const Inst *loop);                                       /* whether it has any */
 void kernel_number(Kernel *);                                            /* ids dense in order of print */

@@ -24,14 +24,12 @@ static bool survey(const Block *block, Survey *found) {
     if (inst->op == KOP_E_IF && !inst->otherwise) { if (!survey(inst->body, found)) return false; continue; }
     if (!loop_is_pointwise(inst) || !loop_covers_launch(inst)) return false;
     const Inst *one = found->loop;
-    if (one && (one->binding != inst->binding || one->lanes != inst->lanes || one->unroll != inst->unroll)) found->mixed = true;
+    if (one && !inst_same_binding(one, inst)) found->mixed = true;
     if (!one) found->loop = inst;
     found->loops++;
   }
   return true;
 }
-
-static bool same_binding(const Inst *a, const Inst *b) { return !a || !b || (a->binding == b->binding && a->lanes == b->lanes && a->unroll == b->unroll); }
 
 static bool takes_part(const Kernel *k, Survey *found) {
   *found = (Survey){0};
@@ -119,7 +117,7 @@ static void merge_loops(Program *p, Kernel *k) {
     Inst *guard = inst->op == KOP_E_IF ? inst->args[0] : NULL, *loop = guard ? inst->body->insts[0] : inst;
     if (!merged) {
       merged = block_add(p->arena, block_new(p->arena), KOP_E_FOR, TYPE_I64, 0, 2, loop->args);
-      merged->binding = loop->binding; merged->lanes = loop->lanes; merged->unroll = loop->unroll;
+      inst_take_binding(merged, loop);
       merged->body = body;
     }
     append_body(p, body, scalars, loop, one_guard ? NULL : guard, merged);
@@ -195,7 +193,7 @@ void pass_fuse(Unit *unit, const PassArgs *args) {
     Survey all, more;
     unsigned end = k + 1;
     if (takes_part(kernel, &all)) {
-      while (end < p->n_kernels && p->kernels[end]->launch == kernel->launch && takes_part(p->kernels[end], &more) && same_binding(all.loop, more.loop)) {
+      while (end < p->n_kernels && p->kernels[end]->launch == kernel->launch && takes_part(p->kernels[end], &more) && inst_same_binding(all.loop, more.loop)) {
         all.loops += more.loops;
         end++;
       }

@@ -13,8 +13,6 @@ bool loop_is_pointwise(const Inst *);
 bool loop_covers_launch(const Inst *);
 bool block_has(const Block *, KOp);                          /* at any depth */
 bool block_uses(const Block *, const Inst *);                /* as an argument, at any depth */
-/* Appends a copy, with its blocks, to `into`. map, by id: what stands for an argument (NULL: itself); the copies enter it. Copies keep the numbers until kernel_number. */
-Inst *inst_clone(Arena *, Block *into, const Inst *, Inst **map);
 
 /* Equal instructions become one, constants and known conditions fold, guards that are constant go, `if` of a constant is inlined. Numbers the kernel. */
 void kernel_simplify(Program *, Kernel *);

@@ -43,22 +43,6 @@ bool block_uses(const Block *block, const Inst *value) {
   return false;
 }
 
-static Block *block_clone(Arena *arena, const Block *from, Inst **map) {
-  Block *to = block_new(arena);
-  for (unsigned i = 0; i < from->n; i++) inst_clone(arena, to, from->insts[i], map);
-  return to;
-}
-
-Inst *inst_clone(Arena *arena, Block *into, const Inst *old, Inst **map) {
-  Inst *inst = block_add(arena, into, old->op, old->type, old->imm, old->n_args, old->args);
-  inst->binding = old->binding; inst->lanes = old->lanes; inst->unroll = old->unroll; inst->aux = old->aux; inst->id = old->id;
-  for (unsigned a = 0; a < inst->n_args; a++) if (map[inst->args[a]->id]) inst->args[a] = map[inst->args[a]->id];
-  map[old->id] = inst;
-  if (old->body) inst->body = block_clone(arena, old->body, map);
-  if (old->otherwise) inst->otherwise = block_clone(arena, old->otherwise, map);
-  return inst;
-}
-
 /* --- state of the walk ---------------------------------------------------------------------------------------------------- */
 
 typedef struct Entry { Inst *inst; uint64_t epoch; struct Entry *next; unsigned bucket; } Entry;
@@ -113,9 +97,9 @@ static unsigned bucket_of(const Simplifier *s, const Inst *inst, uint64_t epoch)
 
 static bool same_blocks(const Block *, const Block *, const Inst **pair);
 
-/* Equal operation and attributes, and arguments that are the same or, inside a loop, its counterparts. */
+/* Equal but for arguments, and those that are the same or, inside a loop, its counterparts. */
 static bool same_inst(const Inst *a, const Inst *b, const Inst **pair) {
-  if (a->op != b->op || a->type != b->type || a->imm != b->imm || a->aux != b->aux || a->n_args != b->n_args || a->binding != b->binding || a->lanes != b->lanes || a->unroll != b->unroll) return false;
+  if (!inst_same(a, b)) return false;
   for (unsigned k = 0; k < a->n_args; k++)
     if (a->args[k] != b->args[k] && (!pair || pair[b->args[k]->id] != a->args[k])) return false;
   if (!a->body) return true;

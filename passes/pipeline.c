@@ -1,6 +1,7 @@
 /* pipeline.c: pipelines are data: the default ones, the text form "a,b(lanes=8,unroll=2)", and running them on an entry. */
 #include <string.h>
 #include <time.h>
+#include "ir/suggest.h"
 #include "passes/passes.h"
 
 enum { STEP_LIMIT = 1000 };
@@ -82,7 +83,7 @@ bool pipeline_parse(Arena *arena, Diag *diag, const char *text, Pipeline *out) {
     if (!pass) {
       const char **names = arena_array(arena, n_passes, sizeof *names);
       for (unsigned k = 0; k < n_passes; k++) names[k] = passes[k].name;
-      const char *near = diag_suggest(name, names, n_passes);
+      const char *near = suggest_word(name, names, n_passes);
       diag_error(diag, place(&r, from), near ? "unknown pass '%s'; did you mean '%s'?" : "unknown pass '%s'", name, near);
       return false;
     }

@@ -59,34 +59,6 @@ int command_report(const optc_context *cx, int status, bool json) {
   }
 }
 
-/* Edit distance with adjacent letters exchanged counting once, rows of three. */
-static unsigned distance(const char *a, const char *b) {
-  enum { MAX = 40 };
-  size_t na = strlen(a), nb = strlen(b);
-  if (na >= MAX || nb >= MAX) return MAX;
-  unsigned d[MAX][MAX];
-  for (size_t i = 0; i <= na; i++)
-    for (size_t j = 0; j <= nb; j++) {
-      if (!i || !j) { d[i][j] = (unsigned)(i + j); continue; }
-      unsigned best = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
-      if (d[i - 1][j] + 1 < best) best = d[i - 1][j] + 1;
-      if (d[i][j - 1] + 1 < best) best = d[i][j - 1] + 1;
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && d[i - 2][j - 2] + 1 < best) best = d[i - 2][j - 2] + 1;
-      d[i][j] = best;
-    }
-  return d[na][nb];
-}
-
-const char *command_suggest(const char *word, const char *const *words, size_t n) {
-  const char *best = NULL;
-  unsigned least = (unsigned)strlen(word)/3 + 1;
-  for (size_t i = 0; i < n; i++) {
-    unsigned d = words[i] ? distance(word, words[i]) : least;
-    if (d < least) { least = d; best = words[i]; }
-  }
-  return best;
-}
-
 static int unknown_option(const Options *o, const char *given) {
   const char *names[OPTION_COUNT], *near = NULL;
   size_t length = strcspn(given, "=");
@@ -94,7 +66,7 @@ static int unknown_option(const Options *o, const char *given) {
   for (int i = 0; i < OPTION_COUNT; i++) names[i] = rows[i].mask & o->command ? rows[i].name : NULL;
   size_t dashes = strspn(given, "-");
   snprintf(word, sizeof word, "%.*s", (int)(length - dashes), given + dashes);
-  near = strlen(word) > 1 ? command_suggest(word, names, OPTION_COUNT) : NULL;
+  near = strlen(word) > 2 ? suggest_word(word, names, OPTION_COUNT) : NULL;
   if (near) return command_error(-2, "unknown option '%.*s'; did you mean '--%s'?", (int)length, given, near);
   return command_error(-2, "unknown option '%.*s'; see optc --help", (int)length, given);
 }
@@ -162,7 +134,7 @@ static int one_of(const char *option, const char *value, const char *const *word
   size_t n = 0;
   for (; words[n]; n++)
     if (!strcmp(value, words[n])) return (int)n;
-  const char *near = command_suggest(value, words, n);
+  const char *near = suggest_word(value, words, n);
   if (near) command_error(0, "%s: unknown value '%s'; did you mean '%s'?", option, value, near);
   else command_error(0, "%s: unknown value '%s'", option, value);
   return -1;
@@ -276,7 +248,7 @@ static void set_memory(void) {
 static const char *near_command(const char *word) {
   const char *names[COMMANDS];
   for (int i = 0; i < COMMANDS; i++) names[i] = commands[i].name;
-  return command_suggest(word, names, COMMANDS);
+  return suggest_word(word, names, COMMANDS);
 }
 
 int main(int argc, char **argv) {

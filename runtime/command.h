@@ -3,6 +3,7 @@
 #define OPTC_RUNTIME_COMMAND_H
 #include <stdbool.h>
 #include <stddef.h>
+#include "ir/suggest.h"
 #include "runtime/optc.h"
 
 /* Exit codes; `check failed` is only for optc check. */
@@ -20,8 +21,6 @@ int command_error(int code, const char *format, ...) __attribute__((format(print
 int command_report(const optc_context *, int status, bool json);
 /* Why a call was refused, with its numbers; returns `out`. */
 const char *command_refusal(const optc_error *, char *out, size_t size);
-/* The nearest of n words by edits, or NULL. */
-const char *command_suggest(const char *word, const char *const *words, size_t n);
 int command_backend(const char *word);   /* OPTC_BACKEND_*, or -1 */
 
 /* --- options: rows of command.def --------------------------------------------------------------------------------------------- */

@@ -203,21 +203,9 @@ bool check_host_steps(Check *c) {
 }
 
 /* --- elements in memory --------------------------------------------------------------------------------------------------- */
-static const struct { const char *name; int bytes; DLDataType type; } types[] = {
-  {"f64", 8, {kDLFloat, 64, 1}}, {"f32", 4, {kDLFloat, 32, 1}}, {"bf16", 2, {kDLBfloat, 16, 1}}, {"i64", 8, {kDLInt, 64, 1}}, {"int", 8, {kDLInt, 64, 1}},
-  {"i32", 4, {kDLInt, 32, 1}}, {"i8", 1, {kDLInt, 8, 1}}, {"u8", 1, {kDLUInt, 8, 1}}, {"bool", 1, {kDLBool, 8, 1}}};
-
-static int type_number(const char *name) {
-  for (int i = 0; i < (int)(sizeof types/sizeof *types); i++)
-    if (!strcmp(types[i].name, name)) return i;
-  return -1;
-}
-
 int check_element_type(const char *name, DLDataType *type) {
-  int n = type_number(name);
-  if (n < 0) return 0;
-  *type = types[n].type;
-  return types[n].bytes;
+  if (optc_dlpack_type(name, type) != OPTC_OK) return 0;
+  return type->code == kDLFloat && type->bits == 16 ? 0 : type->bits/8;
 }
 
 static uint16_t bf16_bits(double value) {                    /* nearest even, from f32 */
@@ -229,7 +217,8 @@ static uint16_t bf16_bits(double value) {                    /* nearest even, fr
 }
 
 void check_store(const char *name, void *data, int64_t at, double value) {
-  const DLDataType type = types[type_number(name)].type;
+  DLDataType type;
+  check_element_type(name, &type);
   if (type.code == kDLFloat && type.bits == 64) ((double *)data)[at] = value;
   else if (type.code == kDLFloat) ((float *)data)[at] = (float)value;
   else if (type.code == kDLBfloat) ((uint16_t *)data)[at] = bf16_bits(value);
@@ -239,7 +228,8 @@ void check_store(const char *name, void *data, int64_t at, double value) {
 }
 
 double check_load(const char *name, const void *data, int64_t at) {
-  const DLDataType type = types[type_number(name)].type;
+  DLDataType type;
+  check_element_type(name, &type);
   if (type.code == kDLFloat && type.bits == 64) return ((const double *)data)[at];
   if (type.code == kDLFloat) return ((const float *)data)[at];
   if (type.code == kDLBfloat) {

@@ -33,7 +33,7 @@ static int add_kinds(Request *r, char *list) {
     for (int i = 0; i < KINDS; i++)
       if (!strcmp(word, kinds[i].name)) found = i;
     if (found < 0) {
-      const char *near = command_suggest(word, names, KINDS);
+      const char *near = suggest_word(word, names, KINDS);
       return near ? command_error(COMMAND_USAGE, "--emit: unknown kind '%s'; did you mean '%s'?", word, near) : command_error(COMMAND_USAGE, "--emit: unknown kind '%s'", word);
     }
     bool twice = false;

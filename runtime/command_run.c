@@ -154,10 +154,6 @@ static void fill_chunk(void *context, int64_t index) {
   }
 }
 
-static const struct { const char *name; DLDataType type; } types[] = {
-  {"bool", {kDLBool, 8, 1}}, {"i8", {kDLInt, 8, 1}},      {"u8", {kDLUInt, 8, 1}},   {"i32", {kDLInt, 32, 1}},  {"i64", {kDLInt, 64, 1}},
-  {"bf16", {kDLBfloat, 16, 1}}, {"f16", {kDLFloat, 16, 1}}, {"f32", {kDLFloat, 32, 1}}, {"f64", {kDLFloat, 64, 1}}};
-
 static int call_failed(const optc_error *e, const char *entry) {
   char why[400];
   fprintf(stderr, "optc: error: entry %s: %s\n", entry, command_refusal(e, why, sizeof why));
@@ -169,8 +165,7 @@ static int make_tensor(Data *d, int k, const optc_operand_info *info, const optc
   DLTensor *t = &d->tensor[k];
   const RunShape *s = &d->shape[k];
   int64_t n = 1;
-  for (size_t i = 0; i < sizeof types/sizeof *types; i++)
-    if (!strcmp(types[i].name, info->type)) t->dtype = types[i].type;
+  optc_dlpack_type(info->type, &t->dtype);
   for (int a = 0; a < s->rank; a++)
     if (__builtin_mul_overflow(n, s->extent[a], &n) || n > (int64_t)1 << 40) return command_error(COMMAND_USAGE, "tensor '%s' has too many elements", info->name);
   t->device.device_type = kDLCPU;
@@ -290,7 +285,7 @@ static int set_hypers(Data *d, const Request *r) {
     else if (equals && !strcmp(equals + 1, "false")) value = 0;
     else if (!equals || end == equals + 1 || *end) code = command_error(COMMAND_USAGE, "--set wants NAME=NUMBER, not '%s'", r->set[i]);
     if (code < 0 && found < 0) {
-      const char *near = command_suggest(name, names, (size_t)n);
+      const char *near = suggest_word(name, names, (size_t)n);
       code = near ? command_error(COMMAND_USAGE, "--set: the rule has no hyper-parameter '%s'; did you mean '%s'?", name, near)
                   : command_error(COMMAND_USAGE, "--set: the rule has no hyper-parameter '%s'", name);
     }

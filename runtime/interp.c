@@ -5,7 +5,8 @@
 #include "ir/interpret.h"
 #include "passes/pass.h"
 
-_Static_assert((int)OPTC_ROLE_STATE == ROLE_STATE && (int)OPTC_ROLE_OUT == ROLE_OUT && (int)OPTC_SCOPE_CALL == SCOPE_GLOBAL, "descriptors hold the public numbers");
+_Static_assert((int)OPTC_ROLE_STATE == ROLE_STATE && (int)OPTC_ROLE_OUT == ROLE_OUT && (int)OPTC_SCOPE_CALL == SCOPE_GLOBAL &&
+               (int)OPTC_USE_READ == USE_READ && (int)OPTC_USE_WRITTEN == USE_WRITTEN && (int)OPTC_USE_CONDITIONAL == USE_PREDICATE && (int)OPTC_USE_SIZES == USE_SIZES, "descriptors hold the public numbers");
 
 typedef struct InterpKernel {
   const Graph *graph;                    /* one of graph and program */

@@ -149,6 +149,8 @@ typedef struct {
   uint64_t byte_offset;
 } DLTensor;
 #endif
+/* The type of elements for the name of a storage type ("f32", ...): 0, or OPTC_E_TYPE for a name that is none. */
+OPTC_API int optc_dlpack_type(const char *type, DLDataType *);
 /* Items of rules without param are problems of their own: every tensor has its shape, and sizes are found in the shapes of the inputs. An out, or an optional
  * tensor, that is NULL is not wanted. in, out and inout may have any strides, everything else is dense. */
 typedef struct optc_item_args {

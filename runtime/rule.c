@@ -124,6 +124,16 @@ static const struct { uint8_t code, bits; } dl_type[TYPE_COUNT] = {
   [TYPE_BF16] = {kDLBfloat, 16}, [TYPE_F16] = {kDLFloat, 16}, [TYPE_F32] = {kDLFloat, 32}, [TYPE_F64] = {kDLFloat, 64},
 };
 
+int optc_dlpack_type(const char *type, DLDataType *out) {
+  if (!type || !out) return OPTC_E_NULL;
+  for (int t = 0; t < TYPE_COUNT; t++) {
+    if (strcmp(type_name((Type)t), type)) continue;
+    *out = (DLDataType){dl_type[t].code, dl_type[t].bits, 1};
+    return OPTC_OK;
+  }
+  return OPTC_E_TYPE;
+}
+
 typedef struct Raw {                     /* the rule's own structs, built for one call */
   optc_call call;
   char *block;                           /* one allocation: groups, global, items */

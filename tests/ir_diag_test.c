@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "ir/diag.h"
+#include "ir/suggest.h"
 #include "tests/support/failing_allocator.h"
 
 static Source source_of(const char *text) { return (Source){"a.opt", text, strlen(text)}; }
@@ -138,14 +139,14 @@ static void test_the_nearest_name_within_a_third_of_its_length_is_suggested(void
     {"zzz", NULL}, {"momentum", NULL}, {"", NULL}, {"lrx", "lr"},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-    const char *got = diag_suggest(rows[i].word, names, sizeof names / sizeof *names);
+    const char *got = suggest_word(rows[i].word, names, sizeof names / sizeof *names);
     if ((got != NULL) != (rows[i].want != NULL) || (got && strcmp(got, rows[i].want))) printf("\n'%s': got %s\n", rows[i].word, got ? got : "none");
     CU_ASSERT((got == NULL) == (rows[i].want == NULL) && (!got || !strcmp(got, rows[i].want)));
   }
   char huge[200];
   memset(huge, 'a', 199);
   huge[199] = 0;
-  CU_ASSERT_PTR_NULL(diag_suggest(huge, names, 6));
+  CU_ASSERT_PTR_NULL(suggest_word(huge, names, 6));
 }
 
 static void report_much(Arena *a, void *self) {

@@ -229,6 +229,22 @@ static void a_rule_tells_what_it_is(void) {
 }
 
 /* The same answer from every backend at every level: without momentum there is no buffer, so none need be given. */
+static void storage_types_have_their_dlpack_types(void) {
+  static const struct { const char *name; DLDataType type; } rows[] = {
+    {"bool", {kDLBool, 8, 1}}, {"i8", {kDLInt, 8, 1}}, {"u8", {kDLUInt, 8, 1}}, {"i32", {kDLInt, 32, 1}}, {"i64", {kDLInt, 64, 1}},
+    {"bf16", {kDLBfloat, 16, 1}}, {"f16", {kDLFloat, 16, 1}}, {"f32", {kDLFloat, 32, 1}}, {"f64", {kDLFloat, 64, 1}}};
+  for (size_t i = 0; i < sizeof rows/sizeof *rows; i++) {
+    DLDataType type = {0};
+    CU_ASSERT_EQUAL(optc_dlpack_type(rows[i].name, &type), OPTC_OK);
+    CU_ASSERT(type.code == rows[i].type.code && type.bits == rows[i].type.bits && type.lanes == 1);
+  }
+  DLDataType type = {9, 9, 9};
+  CU_ASSERT_EQUAL(optc_dlpack_type("f33", &type), OPTC_E_TYPE);
+  CU_ASSERT_EQUAL(type.code, 9);
+  CU_ASSERT_EQUAL(optc_dlpack_type(NULL, &type), OPTC_E_NULL);
+  CU_ASSERT_EQUAL(optc_dlpack_type("f32", NULL), OPTC_E_NULL);
+}
+
 static void a_state_that_does_not_exist_needs_no_memory(void) {
   static const char rule_text[] = "rule sgd(lr = 0.1, momentum = 0.9) {\n  param p\n  grad g\n  if momentum > 0 {\n    state b\n    b = momentum*b + g\n    g = b\n  }\n  p -= lr*g\n}\n";
   optc_context *cx = context_without_cache();
@@ -595,7 +611,7 @@ int main(void) {
   static const struct { const char *name; CU_TestFunc run; } tests[] = {
 #define TEST(f) {#f, f}
     TEST(backends_agree_in_every_bit), TEST(a_thousand_lr_and_a_hundred_lists_are_one_compilation), TEST(thread_count_does_not_change_bits),
-    TEST(two_contexts_work_in_two_threads), TEST(one_rule_may_be_called_from_two_threads), TEST(a_rule_tells_what_it_is), TEST(a_state_that_does_not_exist_needs_no_memory), TEST(states_are_listed_for_an_item),
+    TEST(two_contexts_work_in_two_threads), TEST(one_rule_may_be_called_from_two_threads), TEST(a_rule_tells_what_it_is), TEST(storage_types_have_their_dlpack_types), TEST(a_state_that_does_not_exist_needs_no_memory), TEST(states_are_listed_for_an_item),
     TEST(wrong_calls_are_errors_and_write_nothing), TEST(dense_strides_and_byte_offsets_are_understood), TEST(pointers_that_are_null_and_numbers_out_of_range_are_errors), TEST(wrong_text_gives_diagnostics),
     TEST(every_kind_of_output_is_emitted), TEST(contexts_and_emissions_refuse_null), TEST(the_list_of_entries_is_the_rules_own), TEST(an_object_can_be_loaded_and_gives_the_same_bits),
   };

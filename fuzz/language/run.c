@@ -67,16 +67,6 @@ static int64_t extent(const Run *r, const char *dim) {
 
 /* --- data ------------------------------------------------------------------------------------------------------------------------------------------ */
 
-static const struct { const char *name; DLDataType type; } types[] = {
-  {"f32", {kDLFloat, 32, 1}}, {"f64", {kDLFloat, 64, 1}}, {"bf16", {kDLBfloat, 16, 1}}, {"f16", {kDLFloat, 16, 1}}, {"i32", {kDLInt, 32, 1}}, {"i8", {kDLInt, 8, 1}},
-  {"u8", {kDLUInt, 8, 1}}, {"bool", {kDLBool, 8, 1}}, {"i64", {kDLInt, 64, 1}}, {"int", {kDLInt, 64, 1}},
-};
-
-static DLDataType dl_type(const char *name) {
-  for (size_t k = 0; k < sizeof types/sizeof *types; k++) if (!strcmp(types[k].name, name)) return types[k].type;
-  return (DLDataType){kDLUInt, 8, 1};
-}
-
 static double number(Run *r) {
   static const double special[] = {0, -0.0, 1, -1, INFINITY, -INFINITY, NAN, 1e-40, -1e-42, 3.4e38, -3.4e38, 1e-30, 16777217, 0.5, 88.8, -104};
   uint64_t x = draw(r);
@@ -105,7 +95,7 @@ static DLTensor *make(Run *r, const char *type, int rank, const int64_t *shape, 
   DLTensor *t = arena_array(r->arena, 1, sizeof *t);
   int64_t count = 1;
   t->device.device_type = kDLCPU;
-  t->dtype = dl_type(type);
+  if (optc_dlpack_type(type, &t->dtype) != OPTC_OK) optc_dlpack_type("u8", &t->dtype);
   t->ndim = rank;
   t->shape = arena_array(r->arena, (size_t)rank + 1, 8);
   for (int k = 0; k < rank; k++) count *= t->shape[k] = shape[k];

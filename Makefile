@@ -34,19 +34,21 @@ GOMP        = $(shell $(CC) -print-file-name=libgomp.so)
 GOMP_STATIC = $(shell $(CC) -print-file-name=libgomp.a)
 
 # LLVM's headers are in sight here and nowhere else.
-LLVM_WING := backends/% runtime/jit.c runtime/cache.c runtime/version.c
+LLVM_WING := $(wildcard backends/*.c) runtime/jit.c runtime/cache.c runtime/version.c
 
 # --- rooms: a static library each; arrows point one way -----------------------------------------------------------
-ROOMS    := ir frontend passes backends runtime
+ROOMS    := ir frontend passes ptx backends runtime
 SRC_ir       := $(wildcard ir/*.c)
 SRC_frontend := $(wildcard frontend/*.c) $(BUILD)/gen/frontend/lexer.c $(BUILD)/gen/frontend/grammar.c
 SRC_passes   := $(wildcard passes/*.c)
+SRC_ptx      := $(wildcard backends/ptx/*.c) $(BUILD)/gen/backends/ptx/ptx_lexer.c $(BUILD)/gen/backends/ptx/ptx_grammar.c
 SRC_backends := $(wildcard backends/*.c)
 SRC_runtime  := $(filter-out runtime/command%.c,$(wildcard runtime/*.c))
 objects   = $(patsubst $(BUILD)/gen/%.c,$(BUILD)/obj/gen/%.o,$(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out $(BUILD)/%,$(1))) $(filter $(BUILD)/%,$(1)))
 OBJ_ir       := $(call objects,$(SRC_ir))
 OBJ_frontend := $(call objects,$(SRC_frontend))
 OBJ_passes   := $(call objects,$(SRC_passes))
+OBJ_ptx      := $(call objects,$(SRC_ptx))
 OBJ_backends := $(call objects,$(SRC_backends)) $(BUILD)/obj/backends/embed.o
 OBJ_runtime  := $(call objects,$(SRC_runtime))
 OBJ_command  := $(call objects,$(wildcard runtime/command*.c))
@@ -80,13 +82,19 @@ $(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c
 	@mkdir -p $(@D)
 	$(call say,CC  ,$<)
 	$(Q)$(CC) $(CFLAGS) -Wno-unused-variable -Wno-unused-function -Wno-missing-prototypes -Wno-shadow -c $< -o $@
-$(BUILD)/gen/frontend/lexer.c: frontend/lexer.re $(BUILD)/gen/frontend/grammar.h
-	@mkdir -p $(@D)
-	$(Q)$(RE2C) -W --no-debug-info -o $@ $<
-$(BUILD)/gen/frontend/grammar.c $(BUILD)/gen/frontend/grammar.h &: frontend/grammar.y
-	@mkdir -p $(@D)
-	$(Q)$(LEMON) -q -l -d$(@D) $<
+# A lexer (re2c) and a grammar (Lemon) of a room: folder, lexer, grammar.
+define LANGUAGE_RULE
+$(BUILD)/gen/$(1)/$(2).c: $(1)/$(2).re $(BUILD)/gen/$(1)/$(3).h
+	@mkdir -p $$(@D)
+	$(Q)$(RE2C) -W --no-debug-info -o $$@ $$<
+$(BUILD)/gen/$(1)/$(3).c $(BUILD)/gen/$(1)/$(3).h &: $(1)/$(3).y
+	@mkdir -p $$(@D)
+	$(Q)$(LEMON) -q -l -d$$(@D) $$<
+endef
+$(eval $(call LANGUAGE_RULE,frontend,lexer,grammar))
+$(eval $(call LANGUAGE_RULE,backends/ptx,ptx_lexer,ptx_grammar))
 $(OBJ_frontend): | $(BUILD)/gen/frontend/grammar.h
+$(OBJ_ptx): | $(BUILD)/gen/backends/ptx/ptx_grammar.h
 
 # --- the driver, once for each architecture, as machine code that every object carries --------------------------------------
 # Compiled with its constants beside its code, so that nothing in it needs the linker: the back end pastes it in as data, which takes no time
@@ -112,7 +120,7 @@ $(BUILD)/obj/backends/embed.o: backends/embed.S $(BUILD)/gen/backends/driver_x86
 	$(Q)$(CC) -I. -I$(BUILD)/gen -c $< -o $@
 
 # --- what the cache of compiled rules is keyed by beside the rule itself: everything that makes code ------------------------
-$(BUILD)/gen/runtime/build_id.h: $(wildcard ir/* frontend/* passes/* backends/*) runtime/build.c runtime/compile.c
+$(BUILD)/gen/runtime/build_id.h: $(wildcard ir/* frontend/* passes/* backends/*.*) runtime/build.c runtime/compile.c
 	@mkdir -p $(@D)
 	@echo "#define OPTC_BUILD_ID \"$$(cat $(sort $^) | sha256sum | cut -c1-32)\"" > $@
 $(BUILD)/obj/runtime/compile.o: $(BUILD)/gen/runtime/build_id.h
@@ -136,8 +144,8 @@ TEST_BIN := $(TESTS:tests/%.c=$(BUILD)/tests/%)
 needs_ir       := ir
 needs_frontend := frontend ir
 needs_passes   := passes frontend ir
-needs_backends := backends passes frontend ir
-needs_runtime  := runtime backends passes frontend ir
+needs_backends := backends ptx passes frontend ir
+needs_runtime  := runtime backends ptx passes frontend ir
 room_of   = $(firstword $(subst _, ,$(notdir $(1))))
 TEST_SUPPORT := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
 include tests/evaluator/evaluator.mk

@@ -44,7 +44,8 @@ static const char usage[] =
   "Runs rules on recorded data and compares every step, every output and every state.\n"
   "  --rule FILE.opt       this rule instead of the one that the data names\n"
   "  --rules DIR           folder of the rules (default: $OPTC_RULES, ./rules, or the one that came with optc)\n"
-  "  --backend=NAME        graph (interpreted), kernel (the kernels, interpreted), jit (default), aot (an object file, linked by cc)\n"
+  "  --backend=NAME        graph (interpreted), kernel (the kernels, interpreted), jit (default), aot (an object file, linked by cc),\n"
+  "                        ptx (for sm_80, executed and checked without a GPU)\n"
   "  -O0 -O1 -O2           level (default -O2)\n"
   "  --compute f64         arithmetic and tensors in f64, compared with what was recorded in f64\n"
   "  --gradient            entry backward against central differences of the forward entry, in f64\n"
@@ -209,8 +210,8 @@ static int usage_error(const char *what, const char *argument) {
 }
 
 static int backend_named(const char *name) {
-  static const char *const names[] = {[CHECK_INTERP] = "interp", [CHECK_KERNELS] = "kernels", [CHECK_JIT] = "jit", [CHECK_AOT] = "aot"};
-  for (int i = 0; i < 4; i++)
+  static const char *const names[] = {[CHECK_INTERP] = "interp", [CHECK_KERNELS] = "kernels", [CHECK_JIT] = "jit", [CHECK_AOT] = "aot", [CHECK_PTX] = "ptx"};
+  for (int i = 0; i < 5; i++)
     if (!strcmp(name, names[i])) return i;
   return !strcmp(name, "graph") ? CHECK_INTERP : !strcmp(name, "kernel") ? CHECK_KERNELS : -1;      /* as optc run calls them */
 }

@@ -6,7 +6,7 @@
 #include "runtime/command_shape.h"
 #include "runtime/optc.h"
 
-typedef enum CheckBackend { CHECK_INTERP, CHECK_KERNELS, CHECK_JIT, CHECK_AOT } CheckBackend;
+typedef enum CheckBackend { CHECK_INTERP, CHECK_KERNELS, CHECK_JIT, CHECK_AOT, CHECK_PTX } CheckBackend;
 
 typedef struct CheckOptions {
   CheckBackend backend;

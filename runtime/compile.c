@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "backends/ptx/ptx.h"
 #include "runtime/build.h"
 #include "runtime/cache.h"
 #include "runtime/interp.h"
@@ -90,6 +91,14 @@ static int compile_jit(Compilation *c, Compile *k) {
   return OPTC_OK;
 }
 
+/* The rule keeps the arena that all of it lives in. */
+static int adopt_interpreted(Compilation *c, Compile *k, const optc_rule_desc *desc) {
+  if (!rule_adopt(k->rule, desc)) return OPTC_E_MEMORY;
+  k->rule->arena = c->arena;
+  c->keep = true;
+  return OPTC_OK;
+}
+
 static int compile_interpreted(Compilation *c, Compile *k) {
   Build *b = &k->build;
   int status = build_analyse(c, b);
@@ -97,10 +106,29 @@ static int compile_interpreted(Compilation *c, Compile *k) {
   if (status != OPTC_OK) return status;
   const optc_rule_desc *desc = interp_describe(k->rule, b->module, b->programs);
   compilation_stage(c, "describe");
-  if (!rule_adopt(k->rule, desc)) return OPTC_E_MEMORY;
-  k->rule->arena = c->arena;
-  c->keep = true;
-  return OPTC_OK;
+  return adopt_interpreted(c, k, desc);
+}
+
+static int compile_ptx(Compilation *c, Compile *k) {
+  Build *b = &k->build;
+  const char *gpus[] = {k->options.cpu ? k->options.cpu : "sm_80"};
+  Target target = {.triple = "nvptx64-nvidia-cuda", .cpus = gpus, .n_cpus = 1, .level = b->level ? 2 : 0};
+  if (!backend_check_target(c->arena, &target, c->diag)) return OPTC_E_TARGET;
+  int status = build_analyse(c, b);
+  if (status == OPTC_OK) status = build_lower(c, b);
+  if (status != OPTC_OK) return status;
+  Output text;
+  c->context->compilations++;
+  if (!backend_emit(c->arena, c->diag, b->module, b->programs, b->module->n_graphs, &target, EMIT_PTX, &text)) return OPTC_E_INTERNAL;
+  compilation_stage(c, "codegen");
+  Source *source = arena_alloc(c->arena, sizeof *source);
+  *source = (Source){arena_printf(c->arena, "%s.ptx", b->module->name), (const char *)text.data, text.size};
+  const PtxModule *code = ptx_load(c->arena, c->diag, source, PTX_STRICT);
+  const optc_rule_desc *desc = code ? interp_describe_ptx(k->rule, b->module, b->programs, code) : NULL;
+  compilation_stage(c, "describe");
+  if (code && !desc) diag_error(c->diag, nowhere, "the PTX has other kernels than the rule");
+  if (!desc) return OPTC_E_INTERNAL;
+  return adopt_interpreted(c, k, desc);
 }
 
 static int compile(Compilation *c, void *self) {
@@ -113,6 +141,7 @@ static int compile(Compilation *c, void *self) {
   case OPTC_BACKEND_JIT: return compile_jit(c, k);
   case OPTC_BACKEND_GRAPH:
   case OPTC_BACKEND_KERNEL: return compile_interpreted(c, k);
+  case OPTC_BACKEND_PTX: return compile_ptx(c, k);
   default: diag_error(c->diag, nowhere, "there is no backend %d", k->options.backend); return OPTC_E_INPUT;
   }
 }

@@ -46,13 +46,14 @@ OPTC_API unsigned optc_context_compilations(const optc_context *);       /* how 
 typedef void (*optc_timed)(void *self, const char *stage, const char *entry, const char *pass, double seconds);
 
 /* --- compile ----------------------------------------------------------------------------------------------------- */
-enum { OPTC_BACKEND_JIT = 0, OPTC_BACKEND_GRAPH = 1, OPTC_BACKEND_KERNEL = 2 };      /* machine code; interpreter of the graph; of the kernels */
+enum { OPTC_BACKEND_JIT = 0, OPTC_BACKEND_GRAPH = 1, OPTC_BACKEND_KERNEL = 2,      /* machine code; interpreter of the graph; of the kernels */
+       OPTC_BACKEND_PTX = 3 };           /* PTX, executed without a GPU and checked: for tests, not for speed */
 typedef struct optc_compile_options {
   size_t size;                           /* sizeof(optc_compile_options) */
   int level;                             /* 0, 1, 2; -1: the default, 2 */
   const char *passes;                    /* an explicit pipeline, or NULL */
   const char *rule;                      /* which rule of the file; NULL: the last */
-  const char *cpu;                       /* NULL: this machine's; else a cpu name this machine can run */
+  const char *cpu;                       /* NULL: this machine's; else a cpu name this machine can run. PTX: a GPU; NULL: "sm_80" */
   int backend;                           /* OPTC_BACKEND_* */
   int compute_f64;                       /* 1: arithmetic on tensor data in f64; 2: and tensors declared f32 are f64 in memory */
   int verify_each;                       /* check the intermediate form after every pass */

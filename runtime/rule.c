@@ -305,9 +305,10 @@ static void copy_back(const optc_rule *r, int64_t entry, const optc_call_args *a
 static int32_t *dispatch_word(const optc_rule *r) { return r->desc->n_variants > 1 ? (int32_t *)&r->chosen : NULL; }
 
 static int drive(const optc_rule *r, int64_t entry, const optc_call *call) {
-  unsigned before = atomic_load((atomic_uint *)&r->starved);
+  unsigned before = atomic_load((atomic_uint *)&r->starved), findings = atomic_load((atomic_uint *)&r->n_findings);
   int status = optc_drive(r->desc, entry, call, dispatch_word(r));
   if (status == OPTC_OK && atomic_load((atomic_uint *)&r->starved) != before) return fail(call->error, OPTC_E_MEMORY, "the interpreter ran out of memory", -1, 0, 0, 0, 0);
+  if (status == OPTC_OK && atomic_load((atomic_uint *)&r->n_findings) != findings) return fail(call->error, OPTC_E_INTERNAL, r->finding, -1, 0, 0, 0, 0);
   return status;
 }
 

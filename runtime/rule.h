@@ -17,6 +17,7 @@ struct optc_rule {
   Arena *arena;                          /* interpreters: module, graphs, programs, tables */
   void *library;                         /* dlopen's handle */
   atomic_uint starved;                   /* interpreters: kernels that ended for want of memory */
+  atomic_uint n_findings; char finding[400];                                 /* PTX: launches that the executor found fault with, and the first */
 };
 
 /* An empty rule; NULL: out of memory. rule_adopt sets the descriptor and makes the texts; false: out of memory. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "backends/backend.h"
+#include "backends/ptx/ptx.h"
 #include "ir/interpret.h"
 #include "tests/support/object_file.h"
 
@@ -114,6 +115,12 @@ static void build_kernel(Suite *s, Program *p, const Case *c, unsigned lanes, un
   block_add(a, loop->body, KOP_E_STORE, TYPE_BOOL, c->result*SLOTS + 3, 2, value);
   block_add(a, loop->body, KOP_E_YIELD, TYPE_BOOL, 0, 0, NULL);
   kernel_number(k);
+}
+
+static void bind_to_threads(Program *p) {
+  for (unsigned k = 0; k < p->n_kernels; k++)
+    for (unsigned i = 0; i < p->kernels[k]->body->n; i++)
+      if (p->kernels[k]->body->insts[i]->op == KOP_E_FOR) p->kernels[k]->body->insts[i]->binding = BIND_THREAD;
 }
 
 static Program *build_program(Suite *s, const char *entry, unsigned lanes, unsigned unroll) {
@@ -339,6 +346,56 @@ static void test_every_operation_becomes_ptx_that_assembles(void) {
   }
 }
 
+/* One kernel on a copy of its frame with device addresses. */
+static bool execute_ptx(Suite *s, const PtxModule *code, unsigned index, uint64_t seed) {
+  PtxMemory *memory = ptx_memory_new(s->arena);
+  PtxReport report = {.arena = s->arena};
+  uint64_t data[N_OPERANDS];
+  for (unsigned k = 0; k < N_OPERANDS; k++)
+    data[k] = ptx_map(memory, s->data[k], (size_t)s->n*type_bytes((Type)(k/SLOTS)), k%SLOTS == 3 ? PTX_READ | PTX_WRITE : PTX_READ, s->module.operands[k].name);
+  optc_frame f = {.data = (void *)(uintptr_t)ptx_map(memory, data, sizeof data, PTX_READ, "data"), .count = s->n, .begin = 0, .end = s->n, .rank = 1};
+  uint64_t param = ptx_map(memory, &f, sizeof f, PTX_READ, "frame");
+  PtxLaunch launch = {.kernel = ptx_kernel(code, index), .grid = {5, 1, 1}, .block = {96, 1, 1}, .params = &param, .seed = seed, .global_races = true};
+  bool good = ptx_launch(code, memory, &launch, &report);
+  if (!good) {
+    Text text = {.arena = s->arena};
+    ptx_report_print(&report, &text);
+    printf("\n%s: %s", ptx_kernel_info(launch.kernel)->name, text.data);
+  }
+  return good;
+}
+
+static void check_gpu(const char *gpu, int level) {
+  Suite s;
+  open_suite(&s, 3001);
+  Program *p = build_program(&s, "threads", 0, 0);
+  bind_to_threads(p);
+  Target target = {.triple = "nvptx64-nvidia-cuda", .cpus = &gpu, .n_cpus = 1, .level = level};
+  Output out;
+  bool good = backend_emit(s.arena, s.diag, &s.module, &p, 1, &target, EMIT_PTX, &out);
+  Source source = {gpu, (const char *)out.data, out.size};
+  const PtxModule *code = good ? ptx_load(s.arena, s.diag, &source, PTX_STRICT) : NULL;
+  if (!code) show(s.diag, s.arena);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(code);
+  CU_ASSERT_EQUAL_FATAL(ptx_kernels(code), s.n_cases);
+  unsigned long wrong = 0, faults = 0;
+  for (unsigned i = 0; i < s.n_cases; i++) {
+    Type t = s.cases[i].result;
+    memset(s.data[t*SLOTS + 3], 0x55, (size_t)s.n*type_bytes(t));
+    faults += !execute_ptx(&s, code, i, i);
+    wrong += compare(&s, &s.cases[i], s.data[t*SLOTS + 3], gpu);
+  }
+  CU_ASSERT_EQUAL(wrong, 0);
+  CU_ASSERT_EQUAL(faults, 0);
+  close_suite(&s);
+}
+static void test_every_operation_as_ptx_executes_to_the_defined_bits(void) {
+  check_gpu("sm_70", 2);
+  check_gpu("sm_80", 0);
+  check_gpu("sm_80", 2);
+  check_gpu("sm_90", 2);
+}
+
 int main(void) {
   static const struct { const char *name; CU_TestFunc run; } tests[] = {
 #define T(name) {#name, test_##name},
@@ -349,6 +406,7 @@ int main(void) {
     T(emulated_fma_equals_fmaf_on_random_and_edge_triples)
     T(every_operation_on_aarch64_gives_the_defined_bits_under_emulation)
     T(every_operation_becomes_ptx_that_assembles)
+    T(every_operation_as_ptx_executes_to_the_defined_bits)
   };
   CU_initialize_registry();
   CU_pSuite suite = CU_add_suite("element operations as machine code", NULL, NULL);

@@ -49,6 +49,7 @@ struct PtxDecoder {
   const Scope *returns_scope;
   uint64_t local_bytes, shared_bytes;
   unsigned depth, labels;
+  uint32_t line_at; unsigned line;       /* of the text, as far as it has been walked */
   bool failed;
 };
 
@@ -282,7 +283,7 @@ PtxRef ptx_fixed(PtxDecoder *d, uint64_t value, unsigned bits) {
   if (2*d->n_fixed >= d->fixed_slots) {                      /* the index of rows by value grows with them */
     d->fixed_slots = d->fixed_slots ? 2*d->fixed_slots : 256;
     d->fixed_index = arena_array(d->arena, d->fixed_slots, sizeof *d->fixed_index);
-    for (size_t k = 1; k < d->n_fixed; k++) {
+    for (size_t k = 2; k < d->n_fixed; k++) {
       size_t slot = hash((const char *)&d->fixed[2*k], 16) & (d->fixed_slots - 1);
       while (d->fixed_index[slot]) slot = (slot + 1) & (d->fixed_slots - 1);
       d->fixed_index[slot] = (uint32_t)k;
@@ -465,10 +466,14 @@ static void resolve(PtxDecoder *d, const Fixup *f) {
   i->more = targets;
 }
 
-static unsigned line_of(Range where) {
-  unsigned line, column;
-  diag_place(where, &line, &column);
-  return line;
+/* Statements come in order but for calls: the text is walked on from the last place. */
+static unsigned line_of(PtxDecoder *d, Range where) {
+  if (where.begin < d->line_at) {
+    d->line_at = 0;
+    d->line = 1;
+  }
+  for (; d->line_at < where.begin; d->line_at++) d->line += where.source->text[d->line_at] == '\n';
+  return d->line;
 }
 
 /* --- statements --------------------------------------------------------------------------------------------------------------------------------------------- */
@@ -528,7 +533,7 @@ static void decode_instruction(PtxDecoder *d, const PtxStatement *s) {
   if (!strcmp(s->name, "call") || !strcmp(s->name, "call.uni")) { write_out_call(d, s); return; }
   const PtxOp *op = find_op(d, s->name);
   if (!op) { refuse_op(d, s->name); return; }
-  PtxInst i = {.run = op->run, .meet = op->meet, .line = line_of(s->where), .name = s->name,
+  PtxInst i = {.run = op->run, .meet = op->meet, .line = line_of(d, s->where), .name = s->name,
     .d = 0, .a = (PtxRef)PTX_ZERO_ROW, .b = (PtxRef)PTX_ZERO_ROW, .c = (PtxRef)PTX_ZERO_ROW, .e = (PtxRef)PTX_ZERO_ROW};
   if (s->guard) {
     char letter;
@@ -606,9 +611,10 @@ static PtxKernel *decode_kernel(PtxDecoder *d, const PtxFunction *f) {
   d->fixups = NULL;
   d->fixed = NULL;
   d->fixed_index = NULL;
-  d->n_fixed = 1;                        /* row 0 is zero */
-  d->fixed = arena_grow(d->arena, NULL, &d->fixed_capacity, 2, sizeof *d->fixed);
-  d->extern_row = ptx_fixed(d, UINT64_MAX, 64);
+  d->fixed = arena_grow(d->arena, NULL, &d->fixed_capacity, 4, sizeof *d->fixed);
+  d->fixed[3] = 1;
+  d->n_fixed = 2;                        /* row 0 is zero, row 1 the place of the extern shared array, both not in the index */
+  d->extern_row = PTX_FIXED_ROW | 1;
   d->scope = scope;
   d->statement = &whole;
   d->returns = NULL;
@@ -619,8 +625,8 @@ static PtxKernel *decode_kernel(PtxDecoder *d, const PtxFunction *f) {
   for (size_t n = 0; n < d->n_fixups && !d->failed; n++) resolve(d, &d->fixups[n]);
   if (d->failed) return NULL;
   k->code = arena_grow(d->arena, k->code, &d->code_capacity, k->n_code + 2, sizeof *k->code);
-  k->code[k->n_code++] = (PtxInst){.run = ptx_run_exit, .name = "}", .line = k->n_code ? k->code[k->n_code - 1].line : line_of(f->where)};
-  d->fixed[2*(d->extern_row & ~PTX_FIXED_ROW)] = align_up(d->shared_bytes, 16);
+  k->code[k->n_code++] = (PtxInst){.run = ptx_run_exit, .name = "}", .line = k->n_code ? k->code[k->n_code - 1].line : line_of(d, f->where)};
+  d->fixed[2] = align_up(d->shared_bytes, 16);
   fill_fixed(d);
   k->info.name = f->name;
   k->info.shared_bytes = d->shared_bytes;
@@ -654,6 +660,7 @@ bool ptx_decode(PtxModule *m, const PtxParser *p) {
   d->parser = p;
   d->arena = m->arena;
   d->diag = p->diag;
+  d->line = 1;
   list_spellings(d);
   lay_out_statics(m, p);
   unsigned n = 0;

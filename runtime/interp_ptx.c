@@ -1,0 +1,119 @@
+/* interp_ptx.c: descriptors over kernels as PTX text, executed. The driver calls a kernel with a frame of host pointers, as it calls every other; here
+ * all that the frame reaches is mapped, and the kernel gets a copy of the frame with device addresses, as a host program for a GPU would make one. */
+#include <stdio.h>
+#include <string.h>
+#include "backends/ptx/ptx.h"
+#include "ir/describe.h"
+#include "runtime/interp.h"
+
+enum { THREADS = 64, MAX_BLOCKS = 16 };
+
+typedef struct PtxCall {
+  const Module *module;
+  const optc_entry_desc *entry;
+  const PtxModule *code;
+  const PtxKernel *kernel;
+  Launch launch;
+  optc_rule *rule;
+} PtxCall;
+
+/* Device address of what a pointer reaches; NULL stays NULL. */
+static void *map(PtxMemory *m, const void *data, int64_t bytes, unsigned access, const char *name) {
+  return data && bytes > 0 ? (void *)(uintptr_t)ptx_map(m, (void *)(uintptr_t)data, (size_t)bytes, access, name) : (void *)(uintptr_t)data;
+}
+
+static int64_t buffer_bytes(const PtxCall *c, const optc_frame *f, int64_t k) {
+  const Module *m = c->module;
+  int64_t n = m->n_operands;
+  if (k < n) return f->counts[k]*type_bytes(m->operands[k].storage);
+  bool sized = c->entry->temp_kind && c->entry->temp_kind[k - n];
+  return (sized ? f->counts[k] : f->count)*c->entry->temp_bytes[k - n];
+}
+
+static const char *buffer_name(const PtxCall *c, Arena *arena, int64_t k) {
+  return k < (int64_t)c->module->n_operands ? c->module->operands[k].name : arena_printf(arena, "temporary %lld", (long long)(k - c->module->n_operands));
+}
+
+/* Pointers to pointers: tables of their own. */
+static void map_tables(const PtxCall *c, PtxMemory *m, Arena *arena, const optc_frame *f, optc_frame *device) {
+  int64_t n = c->module->n_operands, buffers = n + c->entry->n_temps;
+  void **data = arena_array(arena, (size_t)buffers + 1, sizeof *data), **shapes = arena_array(arena, (size_t)n + 1, sizeof *shapes);
+  for (int64_t k = 0; k < buffers; k++) data[k] = map(m, f->data[k], buffer_bytes(c, f, k), PTX_READ | PTX_WRITE, buffer_name(c, arena, k));
+  for (int64_t k = 0; k < n; k++) shapes[k] = map(m, f->shapes[k], f->ranks[k]*8, PTX_READ, "a shape");
+  device->data = map(m, data, buffers*8, PTX_READ, "the table of tensors");
+  device->shapes = map(m, shapes, n*8, PTX_READ, "the table of shapes");
+}
+
+static void map_frame(const PtxCall *c, PtxMemory *m, Arena *arena, const optc_frame *f, optc_frame *device) {
+  const optc_rule_desc *rule = c->rule->desc;
+  int64_t n = c->module->n_operands, slots = c->entry->n_slots;
+  *device = *f;
+  map_tables(c, m, arena, f, device);
+  device->hyper = map(m, f->hyper, rule->hyper_size, PTX_READ, "the hyper-parameters");
+  device->global = map(m, f->global, rule->global_size, PTX_READ | PTX_WRITE, "the call's numbers");
+  device->item = map(m, f->item, rule->item_size, PTX_READ | PTX_WRITE, "the item");
+  device->uniform = map(m, f->uniform, c->entry->n_uniforms*8, PTX_READ | PTX_WRITE, "the group's numbers");
+  device->shape = map(m, f->shape, f->rank*8, PTX_READ, "the item's shape");
+  device->exists = map(m, f->exists, n, PTX_READ | PTX_WRITE, "the layout");
+  device->ranks = map(m, f->ranks, n*8, PTX_READ, "the ranks");
+  device->counts = map(m, f->counts, (n + c->entry->n_temps)*8, PTX_READ | PTX_WRITE, "the counts");
+  device->extents = map(m, f->extents, n*OPTC_MAX_RANK*8, PTX_READ | PTX_WRITE, "the extents");
+  device->slots = map(m, f->slots, slots*f->n_items*8, PTX_READ | PTX_WRITE, "the slots");
+  device->totals = map(m, f->totals, slots*8, PTX_READ | PTX_WRITE, "the totals");
+  device->self = NULL;
+}
+
+static void keep_finding(const PtxCall *c, const PtxReport *report) {
+  Text text = {.arena = report->arena};
+  ptx_report_print(report, &text);
+  if (atomic_fetch_add(&c->rule->n_findings, 1)) return;     /* the first one is told */
+  snprintf(c->rule->finding, sizeof c->rule->finding, "PTX kernel %s: %.*s", ptx_kernel_info(c->kernel)->name, (int)strcspn(text.data, "\n"), text.data);
+}
+
+static void execute_in(const PtxCall *c, optc_frame *f, Arena *arena) {
+  PtxMemory *memory = ptx_memory_new(arena);
+  PtxReport report = {.arena = arena};
+  optc_frame device;
+  map_frame(c, memory, arena, f, &device);
+  uint64_t param = ptx_map(memory, &device, sizeof device, PTX_READ | PTX_WRITE, "the frame");
+  bool shared = c->launch == LAUNCH_CHUNK && ptx_kernel_info(c->kernel)->by_thread;     /* else one thread does it all */
+  int64_t blocks = (f->end - f->begin + THREADS - 1)/THREADS;
+  PtxLaunch launch = {.kernel = c->kernel, .grid = {1, 1, 1}, .block = {1, 1, 1}, .params = &param, .nan_seed = 1, .global_races = shared};
+  if (shared) {
+    launch.grid[0] = blocks < 1 ? 1 : blocks > MAX_BLOCKS ? MAX_BLOCKS : (uint32_t)blocks;
+    launch.block[0] = THREADS;
+  }
+  if (!ptx_launch(c->code, memory, &launch, &report)) keep_finding(c, &report);
+  f->skip = device.skip;
+  f->failed = device.failed;
+  f->n_values = device.n_values;
+  memcpy(f->value, device.value, sizeof f->value);
+}
+
+static void execute(optc_frame *frame) {
+  const PtxCall *c = frame->self;
+  Arena *arena = arena_new(NULL, 0);
+  if (!arena || setjmp(*arena_guard(arena))) atomic_fetch_add(&c->rule->starved, 1);
+  else execute_in(c, frame, arena);
+  if (arena) arena_free(arena);
+}
+
+const optc_rule_desc *interp_describe_ptx(optc_rule *rule, const Module *m, Program *const *programs, const PtxModule *code) {
+  static const int64_t no_features[1] = {OPTC_ISA_BASE};
+  optc_entry_desc *entries = arena_array(m->arena, (size_t)m->n_graphs + 1, sizeof *entries);
+  unsigned at = 0;
+  for (unsigned i = 0; i < m->n_graphs; i++) {
+    optc_kernel_desc *kernels = describe_program(programs[i], &entries[i], m->arena);
+    for (unsigned k = 0; k < programs[i]->n_kernels; k++) {
+      if (at == ptx_kernels(code)) return NULL;
+      PtxCall *call = arena_alloc(m->arena, sizeof *call);
+      *call = (PtxCall){m, &entries[i], code, ptx_kernel(code, at++), programs[i]->kernels[k]->launch, rule};
+      kernels[k].self = call;
+      for (int v = 0; v < OPTC_MAX_VARIANTS; v++) kernels[k].fn[v] = execute;
+    }
+  }
+  optc_rule_desc *desc = describe_rule(m, entries, m->n_graphs, m->arena);
+  desc->n_variants = 1;
+  desc->variant_features = no_features;
+  return at == ptx_kernels(code) ? desc : NULL;
+}

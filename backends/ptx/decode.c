@@ -6,6 +6,7 @@
 #include <string.h>
 #include "backends/ptx/arith.h"
 #include "backends/ptx/ops.h"
+#include "ir/suggest.h"
 
 enum { BUCKETS = 1024, MAX_DEPTH = 32, MAX_CODE = 1 << 22, MAX_ROWS = 1 << 20 };
 
@@ -126,7 +127,7 @@ static bool refuse_op(PtxDecoder *d, const char *name) {
   const PtxOp *ops = ptx_ops(&n);
   const char **names = arena_array(d->arena, n, sizeof *names);
   for (unsigned k = 0; k < n; k++) names[k] = arena_strndup(d->arena, ops[k].names, strcspn(ops[k].names, " "));
-  const char *near = diag_suggest(name, names, n);
+  const char *near = suggest_word(name, names, n);
   return near ? ptx_refuse_statement(d, "instruction '%s' is not known here; '%s' is", name, near) : ptx_refuse_statement(d, "instruction '%s' is not known here", name);
 }
 

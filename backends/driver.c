@@ -1,47 +1,60 @@
 /* driver.c: one call of a compiled rule: validated, then its kernels run over groups, items and chunks. */
 #include "backends/driver.h"
 
-/* A contiguous run of units: walks the list up to its start, then runs one kernel on what is its own. */
+/* How many units of the kernel at hand an item is. Tiles are counted; other work is counted in chunks, and an item without elements is one,
+ * because its numbers still have their kernels. */
+static int64_t units_of(const job *j, int64_t i, const view *v) {
+  for (int64_t d = 0; d < j->depth; d++) if (drive_record(j, i)->spaces[j->repeat[d]].n <= j->trip[d]) return 0;
+  if (j->mode == RUN && j->kernel->launch == LAUNCH_TILE) {
+    optc_space s = drive_record(j, i)->spaces[j->kernel->space];
+    return s.n <= 0 ? 0 : s.grain <= 0 || s.grain >= s.n ? 1 : (s.n - 1)/s.grain + 1;
+  }
+  return v->count ? (v->count + OPTC_CHUNK - 1)/OPTC_CHUNK : 1;
+}
+
+static void run_unit(worker *w, const job *j, int64_t i, const view *v, int64_t u) {
+  int tile = j->kernel->launch == LAUNCH_TILE;
+  optc_space s = tile ? drive_record(j, i)->spaces[j->kernel->space] : (optc_space){v->count, OPTC_CHUNK};
+  if (s.grain <= 0 || s.grain > s.n) s.grain = s.n;
+  w->frame.begin = u*s.grain;
+  w->frame.end = s.n - w->frame.begin < s.grain ? s.n : w->frame.begin + s.grain;
+  drive_launch(w, j, j->kernel);
+}
+
+/* A contiguous run of units: walks the window up to its start, then runs one kernel on what is its own. */
 static void task(void *context, int64_t index) {
   const job *j = context;
   int64_t begin = j->units/j->n_tasks*index + j->units%j->n_tasks*index/j->n_tasks;
   int64_t end = j->units/j->n_tasks*(index + 1) + j->units%j->n_tasks*(index + 1)/j->n_tasks, at = 0;
+  int by_unit = j->mode == RUN && j->kernel->launch != LAUNCH_ITEM;
   uint64_t saved = drive_float_enter();
   worker w;
   drive_start(&w, j);
-  for (int64_t i = 0; i < j->call->n_items && at < end; i++) {
+  for (int64_t i = j->from; i < j->to && at < end; i++) {
     view v;
     drive_look(j->rule, j->call, i, &v);
-    int64_t units = drive_units(&v), u = begin > at ? begin - at : 0, stop = end - at < units ? end - at : units;
+    int64_t units = units_of(j, i, &v), u = begin > at ? begin - at : 0, stop = end - at < units ? end - at : units;
     at += units;
-    if (u >= units && !j->sized && !j->strided) {                       /* another worker's: where the next one lies is all that matters */
-      for (int64_t k = 0; k < j->entry->n_temps; k++)
-        if (!(drive_temp_kind(j->entry, k) & TEMP_CALL)) drive_reserve(&w, v.count, j->entry->temp_bytes[k]);
-      continue;
-    }
+    if (u >= units || (u && !by_unit)) continue;                         /* another worker's; what is done once an item, the worker does that has its first unit */
     drive_enter_item(&w, j, i, &v);
-    if (u >= units) continue;
-    if (j->mode != RUN || j->kernel->launch == LAUNCH_ITEM) {
-      if (u) continue;                   /* the worker that has its first unit does it */
-      if (j->mode != RUN) { drive_copy_strided(&w, j, &v); continue; }
-      drive_enter_group(&w, j, v.group);
-      drive_launch(&w, j, j->kernel);
-      continue;
-    }
-    if (!v.count) continue;
+    if (j->mode != RUN) { drive_copy_strided(&w, j, &v); continue; }
     drive_enter_group(&w, j, v.group);
-    for (; u < stop; u++) {
-      w.frame.begin = u*OPTC_CHUNK;
-      w.frame.end = v.count - w.frame.begin < OPTC_CHUNK ? v.count : w.frame.begin + OPTC_CHUNK;
-      drive_launch(&w, j, j->kernel);
-    }
+    if (!by_unit) drive_launch(&w, j, j->kernel);
+    else if (v.count || j->kernel->launch == LAUNCH_TILE) for (; u < stop; u++) run_unit(&w, j, i, &v, u);
   }
   drive_float_leave(saved);
 }
 
+/* One kernel on the items of the window. */
 static void run_items(job *j, int64_t first_group) {
   const optc_call *call = j->call;
-  int64_t tasks = call->n_items > 4096 ? MAX_TASKS/8 : MAX_TASKS;       /* every task walks the list: fewer for a long one */
+  int64_t tasks = j->to - j->from > 4096 ? MAX_TASKS/8 : MAX_TASKS;       /* every task walks the window: fewer for a long one */
+  j->units = 0;
+  for (int64_t i = j->from; i < j->to; i++) {
+    view v;
+    drive_look(j->rule, call, i, &v);
+    j->units += units_of(j, i, &v);
+  }
   if (!j->units) return;
   j->n_tasks = !call->parallel || !call->parallel->run ? 1 : j->units < tasks ? j->units : tasks;
   if (j->n_tasks == 1) { task(j, 0); return; }
@@ -62,20 +75,64 @@ static void run_strided(job *j, int mode, int64_t first_group) {
   j->mode = RUN;
 }
 
-/* Whether t stays as it is. */
-static int run(job *j, int64_t first_group) {
+static int of_items(const optc_kernel_desc *k) { return k->launch == LAUNCH_ITEM || k->launch == LAUNCH_CHUNK || k->launch == LAUNCH_TILE; }
+
+/* Kernels first to last, in order, on the items of the window; what stands in a repeat, again and again. */
+static void run_kernels(job *j, int64_t first, int64_t last, int64_t first_group) {
+  for (int64_t k = first; k < last; k++) {
+    const optc_kernel_desc *kernel = &j->entry->kernels[k];
+    j->kernel = kernel;
+    if (of_items(kernel)) run_items(j, first_group);
+    if (kernel->launch != LAUNCH_REPEAT) continue;
+    int64_t end = k + 1, trips = 0;
+    for (int64_t open = 1; open; end++) open += (j->entry->kernels[end].launch == LAUNCH_REPEAT) - (j->entry->kernels[end].launch == LAUNCH_END);
+    for (int64_t i = j->from; i < j->to; i++) if (drive_record(j, i)->spaces[kernel->space].n > trips) trips = drive_record(j, i)->spaces[kernel->space].n;
+    int64_t depth = j->depth++;
+    j->repeat[depth] = kernel->space;
+    for (j->trip[depth] = 0; j->trip[depth] < trips; j->trip[depth]++) run_kernels(j, k + 1, end - 1, first_group);
+    j->depth = depth;
+    k = end - 1;
+  }
+}
+
+/* Window by window. */
+static void run_windows(job *j, int64_t first, int64_t last, int64_t first_group) {
+  int64_t n = j->call->n_items;
+  for (int64_t from = 0, to; from < n; from = to) {
+    for (to = from + 1; to < n && !(j->records && drive_record(j, to)->opens); to++);
+    j->from = from;
+    j->to = to;
+    run_kernels(j, first, last, first_group);
+  }
+  j->from = 0;
+  j->to = n;
+}
+
+static int run_once(job *j, int64_t first_group) {
+  worker w;
+  drive_start(&w, j);
+  w.frame.hyper = (const char *)j->call->groups + first_group*j->rule->hyper_size;
+  w.frame.skip = 0;
+  drive_launch(&w, j, j->kernel);
+  return w.frame.skip != 0;
+}
+
+/* The kernels of a phase (-1: all). Whether t stays as it is. */
+static int run(job *j, int64_t phase, int64_t first_group) {
+  const optc_kernel_desc *kernels = j->entry->kernels;
+  int64_t n = j->entry->n_kernels;
   int skip = 0;
+  if (phase <= 0) for (uintptr_t at = j->partials; at < j->room; at += 8) *(uint64_t *)at = 0;      /* what other ranks fill */
   run_strided(j, PACK, first_group);
-  for (int64_t k = 0; k < j->entry->n_kernels; k++) {
-    j->kernel = &j->entry->kernels[k];
-    if (j->kernel->launch == LAUNCH_FINISH || j->kernel->launch == LAUNCH_TOTAL) {
-      worker w;
-      drive_start(&w, j);
-      w.frame.hyper = (const char *)j->call->groups + first_group*j->rule->hyper_size;
-      w.frame.skip = 0;
-      drive_launch(&w, j, j->kernel);
-      skip |= w.frame.skip != 0;
-    } else if (j->kernel->launch == LAUNCH_ITEM || j->kernel->launch == LAUNCH_CHUNK) run_items(j, first_group);
+  for (int64_t k = 0; k < n; k++) {
+    j->kernel = &kernels[k];
+    if (phase >= 0 && kernels[k].phase != phase) continue;
+    if (kernels[k].launch == LAUNCH_FINISH || kernels[k].launch == LAUNCH_TOTAL) { skip |= run_once(j, first_group); continue; }
+    if (!of_items(&kernels[k]) && kernels[k].launch != LAUNCH_REPEAT) continue;
+    int64_t end = k;
+    while (end < n && kernels[end].launch != LAUNCH_FINISH && kernels[end].launch != LAUNCH_TOTAL && (phase < 0 || kernels[end].phase == phase)) end++;
+    run_windows(j, k, end, first_group);
+    k = end - 1;
   }
   run_strided(j, UNPACK, first_group);
   return skip;
@@ -96,7 +153,8 @@ int optc_drive(const optc_rule_desc *rule, int64_t entry, const optc_call *call,
   uint64_t saved = drive_float_enter();
   code = drive_check_call(&j, &first_group);
   if (!code) {
-    int skip = run(&j, first_group);
+    drive_write_records(&j);
+    int skip = run(&j, -1, first_group);
     int64_t *t = &FIELD(call->global, 0, int64_t);
     if (j.entry->advances) *t += !skip;
     else if (j.entry == drive_entry(rule, WORD('i', 'n', 'i', 't'))) *t = 0;
@@ -110,14 +168,17 @@ int optc_drive(const optc_rule_desc *rule, int64_t entry, const optc_call *call,
 static size_t entry_workspace(const optc_rule_desc *rule, const optc_entry_desc *entry, const optc_call *call) {
   job j;
   drive_job(&j, rule, entry, call, 0);    /* sizes kernels are the same in every variant */
-  j.strided = 1;
+  j.strided = j.planned = 1;
   worker w;
   view v;
   if (!drive_fits(rule, entry) || drive_start(&w, &j)) return 0;
   uintptr_t first = ((uintptr_t)call->workspace + 63) & ~(uintptr_t)63;
-  for (int64_t i = 0; i < call->n_items; i++)
+  for (int64_t i = 0; i < call->n_items; i++) {
     if (drive_look(rule, call, i, &v) || v.group < 0 || v.group >= call->n_groups || drive_enter_item(&w, &j, i, &v)) return 0;
-  return w.at - first;
+    drive_measure(&w, &j);
+    if (drive_place(&w, &j, &v)) return 0;
+  }
+  return drive_end(&j, &w) - first;
 }
 
 size_t optc_drive_workspace(const optc_rule_desc *rule, const optc_call *call) {
@@ -169,6 +230,7 @@ int optc_drive_layout(const optc_rule_desc *rule, const optc_call *call, int64_t
   code = drive_start(&w, &j);
   if (!code) code = drive_enter_item(&w, &j, item, &v);
   if (!code && layout) drive_find_existing(&w, &j, item, &v, exists);
+  if (!code) drive_measure(&w, &j);
   drive_float_leave(saved);
   if (code) return drive_fail(call, code, 0, item);
   for (int64_t k = 0, n = 0; k < rule->n_operands; k++)

@@ -10,20 +10,26 @@
 #define DRIVE_LOCAL
 #endif
 
-enum { NO_GROUP = -1, MAX_RANK = 64, MAX_TASKS = 256 };
+enum { NO_GROUP = -1, MAX_RANK = 64, MAX_TASKS = 256, WINDOW = 1 << 20 };      /* elements of a window, unless one item has more */
 
 /* An item after its shape and shard are checked. */
-typedef struct view { char *item; const int64_t *shape; int64_t rank, group, total, count; } view;
+typedef struct view { char *item; const int64_t *shape; int64_t rank, group, total, first, count; } view;
+
+/* What is known of an item before its kernels run; behind it its launch spaces and where its buffers lie. opens: it is the first of a window. */
+typedef struct record { int64_t opens, reserved; optc_space spaces[]; } record;
 
 /* One worker: its frame, its own uniforms, and what it has met so far. */
 typedef struct worker {
   optc_frame frame;
   int64_t group;                         /* whose uniforms these are */
-  uintptr_t at;                          /* workspace of the next item */
+  uintptr_t at, partials, room;          /* where the next item's buffers lie: kept ones, partials, those of the open window */
+  uintptr_t most;                        /* end of the largest window */
+  int64_t window, opens;                 /* elements of the open window; the item placed last began it */
   int too_large;                         /* sizes met that no memory has */
   int64_t wrong;                         /* the operand that an error is about, or -1 */
   void *data[OPTC_MAX_BUFFERS];
   uint64_t uniform[OPTC_MAX_UNIFORMS];
+  optc_space spaces[OPTC_MAX_SPACES];
   const int64_t *shapes[OPTC_MAX_OPERANDS];
   int64_t ranks[OPTC_MAX_OPERANDS], counts[OPTC_MAX_BUFFERS], extents[OPTC_MAX_RANK*OPTC_MAX_OPERANDS];
 } worker;
@@ -36,16 +42,18 @@ typedef struct job {
   const optc_kernel_desc *kernel;
   const int64_t *reads;                  /* the entry's */
   enum { RUN, PACK, UNPACK } mode;
-  int64_t units, n_tasks;
+  int64_t units, n_tasks;                /* of the kernel at hand, in the window at hand */
   int sized, call_sized, strided;        /* sizes kernels are there; some tensor is not dense */
+  int planned;                           /* items have buffers in the workspace, and so records */
+  char *records; int64_t record_size;    /* NULL: not yet written */
+  uintptr_t records_at, partials, room;  /* where they begin; 0 while sizes are counted */
+  int64_t from, to;                      /* items of the window at hand */
+  int64_t depth, repeat[OPTC_MAX_REPEATS], trip[OPTC_MAX_REPEATS];      /* open repeats: their spaces, and trips so far */
   int64_t prepared_group;                /* the group of the first item: its uniforms are made once for all tasks */
   const uint64_t *prepared;              /* NULL: none */
 } job;
 
 #define FIELD(base, offset, type) (*(type *)((char *)(base) + (offset)))
-
-/* Work is counted in chunks; an item without elements is one unit, because its scalars still have their kernels. */
-static inline int64_t drive_units(const view *v) { return v->count ? (v->count + OPTC_CHUNK - 1)/OPTC_CHUNK : 1; }
 
 static inline int64_t drive_temp_kind(const optc_entry_desc *entry, int64_t k) { return entry->temp_kind ? entry->temp_kind[k] : 0; }
 
@@ -61,9 +69,17 @@ DRIVE_LOCAL void drive_job(job *, const optc_rule_desc *, const optc_entry_desc 
 DRIVE_LOCAL int drive_start(worker *, const job *);
 DRIVE_LOCAL void drive_enter_group(worker *, const job *, int64_t group);
 DRIVE_LOCAL int drive_enter_item(worker *, const job *, int64_t i, const view *);
-DRIVE_LOCAL void *drive_reserve(worker *, int64_t count, int64_t bytes);
+DRIVE_LOCAL void *drive_reserve(worker *, uintptr_t *end, int64_t count, int64_t bytes);       /* room for elements from *end on */
 DRIVE_LOCAL void drive_launch(worker *, const job *, const optc_kernel_desc *);
 DRIVE_LOCAL void drive_launch_all(worker *, const job *, int64_t kind);
+
+/* driver_place.c: where the buffers of items lie in the workspace. */
+static inline record *drive_record(const job *j, int64_t i) { return (record *)(j->records + i*j->record_size); }
+static inline void **drive_buffers(const job *j, record *r) { return (void **)(r->spaces + j->entry->n_spaces); }
+DRIVE_LOCAL void drive_measure(worker *, const job *);                   /* elements of temporaries and launch spaces of the item entered */
+DRIVE_LOCAL int drive_place(worker *, const job *, const view *);        /* room for its buffers; an error code */
+DRIVE_LOCAL uintptr_t drive_end(job *, const worker *);                  /* of the workspace of all that was placed */
+DRIVE_LOCAL void drive_write_records(job *);
 
 /* driver_dense.c: strided tensors and their dense copies. */
 DRIVE_LOCAL int drive_may_be_strided(const optc_operand_desc *);

@@ -2,12 +2,13 @@
 #include "backends/driver.h"
 
 /* Rows of text, not pointers: the driver's machine code is copied into objects as it is and so may hold no address. */
-static const char texts[15][88] = {
+static const char texts[16][88] = {
   [OPTC_E_SIZE] = "call->size is not the size of this rule's call struct", [OPTC_E_NULL] = "a pointer that must be given is NULL",
   [OPTC_E_SHAPE] = "a rank, extent, shard or stride does not fit", [OPTC_E_GROUP] = "an item's group is not one of the call's",
   [OPTC_E_HYPER] = "the groups differ in a hyper-parameter that must be equal in all of them",
   [OPTC_E_OVERLAP] = "tensors overlap, and one of them is written", [OPTC_E_WORKSPACE] = "the workspace is missing or too small",
   [OPTC_E_ALIGN] = "a pointer is not aligned to its element", [OPTC_E_TARGET] = "this machine lacks the instructions that this object was compiled for",
+  [OPTC_E_SHARD] = "the rule reduces rows, columns or matrices: it takes whole tensors, no shards",
   [OPTC_E_MEMORY] = "too many operands, temporaries or uniform values",
 };
 
@@ -124,7 +125,8 @@ static int check_globals(const job *j, worker *w) {
 
 /* Whether the arrays of a worker are large enough. */
 int drive_fits(const optc_rule_desc *rule, const optc_entry_desc *entry) {
-  return rule->n_operands <= OPTC_MAX_OPERANDS && rule->n_operands + entry->n_temps <= OPTC_MAX_BUFFERS && entry->n_uniforms <= OPTC_MAX_UNIFORMS && entry->n_slots <= OPTC_MAX_SLOTS;
+  return rule->n_operands <= OPTC_MAX_OPERANDS && rule->n_operands + entry->n_temps <= OPTC_MAX_BUFFERS && entry->n_uniforms <= OPTC_MAX_UNIFORMS && entry->n_slots <= OPTC_MAX_SLOTS &&
+         entry->n_spaces <= OPTC_MAX_SPACES;
 }
 
 /* What can be wrong with the call struct itself: an error code, recorded where there is a place for it. Where `error` lies is not known if the size is wrong. */
@@ -170,16 +172,15 @@ int drive_check_call(job *j, int64_t *first_group) {
   *first_group = 0;
   for (int64_t i = 0; i < call->n_items; i++) {
     view v;
-    uintptr_t before = w.at;
     code = drive_look(rule, call, i, &v);
     if (!code && (v.group < 0 || v.group >= call->n_groups)) code = OPTC_E_GROUP;
+    if (!code && v.count != v.total && !entry->flat) code = OPTC_E_SHARD;
     if (!code) code = drive_enter_item(&w, j, i, &v);
-    int strided = j->strided;
-    if (!code) code = check_tensors(j, &w, &layout_worker, &layout, i, &v);
-    if (!code && strided != j->strided) {                               /* the first one: this item needs room for its copies */
-      w.at = before;
-      code = drive_enter_item(&w, j, i, &v);
+    if (!code) {
+      drive_measure(&w, j);
+      code = check_tensors(j, &w, &layout_worker, &layout, i, &v);
     }
+    if (!code) code = drive_place(&w, j, &v);
     if (code) return drive_fail_at(j, &w, code, i);
     if (!i) *first_group = v.group;
     for (int64_t k = 0; entry->equal_hypers >> k && k < 64; k++) {
@@ -190,10 +191,9 @@ int drive_check_call(job *j, int64_t *first_group) {
     }
     if ((entry->item_checks || w.group != v.group) && (code = check_item(j, &w, i))) return code;
     w.group = v.group;
-    j->units += drive_units(&v);
   }
-  size_t need = w.at - (uintptr_t)call->workspace;                      /* with what lies in front of the first aligned byte */
-  if (w.at != (((uintptr_t)call->workspace + 63) & ~(uintptr_t)63) && (!call->workspace || call->workspace_size < need)) return drive_fail(call, OPTC_E_WORKSPACE, 0, -1);
+  uintptr_t first = ((uintptr_t)call->workspace + 63) & ~(uintptr_t)63, end = drive_end(j, &w);
+  if (end != first && (!call->workspace || call->workspace_size < end - (uintptr_t)call->workspace)) return drive_fail(call, OPTC_E_WORKSPACE, 0, -1);      /* with what lies in front of the first aligned byte */
   for (int64_t k = 0; k < entry->n_kernels; k++)
     if ((entry->kernels[k].launch == LAUNCH_FINISH || entry->kernels[k].launch == LAUNCH_TOTAL) && !call->n_groups && rule->hyper_size) return drive_fail(call, OPTC_E_GROUP, 0, -1);
   return 0;
@@ -227,11 +227,13 @@ int optc_drive_check(const optc_rule_desc *rule, const optc_call *call) {
     if ((code = drive_look(rule, call, i, &a))) break;
     if (a.group < 0 || a.group >= call->n_groups) { code = OPTC_E_GROUP; break; }
     if ((code = drive_enter_item(&w, &j, i, &a))) break;
+    drive_measure(&w, &j);
     for (int64_t k = 0; k < rule->n_operands && !code; k++) {
       if (rule->operands[k].scope != SCOPE_TENSOR || !(reads[k] & USE_WRITTEN)) continue;
       span mine = operand_span(&w, &j, &a, k);
       for (int64_t l = 0; l < call->n_items && !code; l++) {
         if (drive_look(rule, call, l, &b) || b.group < 0 || b.group >= call->n_groups || drive_enter_item(&other, &j, l, &b)) continue;      /* reported when its turn comes */
+        drive_measure(&other, &j);
         for (int64_t n = 0; n < rule->n_operands; n++)
           if (rule->operands[n].scope == SCOPE_TENSOR && (l != i || n != k) && overlap(mine, operand_span(&other, &j, &b, n))) { code = OPTC_E_OVERLAP; w.wrong = k; }
       }

@@ -28,14 +28,14 @@ void drive_copy_strided(worker *w, const job *j, const view *v) {
   for (int64_t k = 0; k < j->rule->n_operands; k++) {
     const optc_operand_desc *o = &j->rule->operands[k];
     const optc_tensor *x = &FIELD(v->item, o->offset, const optc_tensor);
-    if (o->scope != SCOPE_TENSOR || !o->tensor || w->data[k] == x->data) continue;
+    if (o->scope != SCOPE_TENSOR || !o->tensor || w->frame.data[k] == x->data) continue;
     if (j->mode == UNPACK && !(j->reads[k] & USE_WRITTEN)) continue;
     const int64_t *shape = o->shaped ? w->shapes[k] : v->shape;
     int64_t rank = o->shaped ? w->ranks[k] : v->rank;
     for (int64_t i = 0; i < w->counts[k]; i++) {
       int64_t at = 0, rest = i;
       for (int64_t a = rank; a-- > 0; rest /= shape[a]) at += rest%shape[a]*x->stride[a];
-      char *packed = (char *)w->data[k] + i*o->bytes, *strided = (char *)x->data + at*o->bytes;
+      char *packed = (char *)w->frame.data[k] + i*o->bytes, *strided = (char *)x->data + at*o->bytes;
       copy_element(j->mode == PACK ? packed : strided, j->mode == PACK ? strided : packed, o->bytes);
     }
   }
@@ -54,6 +54,6 @@ int drive_check_strides(job *j, const worker *w, const view *v, int64_t k) {
     if (step < 0 || step > ((INT64_MAX >> 5) - reach)/shape[a] || (!step && j->reads[k] & USE_WRITTEN)) return OPTC_E_SHAPE;
     reach += step*shape[a];
   }
-  j->strided = 1;
+  j->strided = j->planned = 1;
   return 0;
 }

@@ -28,19 +28,19 @@ int drive_look(const optc_rule_desc *rule, const optc_call *call, int64_t i, vie
   int64_t total = drive_product(v->shape, v->rank);
   if (total < 0 || first < 0 || count < 0 || first > total || count > total - first || first%OPTC_CHUNK) return OPTC_E_SHAPE;
   v->total = total;
+  v->first = first;
   v->count = !count && !first ? total : count;
   return 0;
 }
 
-/* Room in the workspace for `count` elements. */
-void *drive_reserve(worker *w, int64_t count, int64_t bytes) {
+void *drive_reserve(worker *w, uintptr_t *end, int64_t count, int64_t bytes) {
   if (count < 0) count = 0;
-  if (count > (INT64_MAX >> 8)/bytes || (uint64_t)count*(uint64_t)bytes > (UINTPTR_MAX >> 1) - (w->at & (UINTPTR_MAX >> 1))) {
+  if (count > (INT64_MAX >> 8)/bytes || (uint64_t)count*(uint64_t)bytes > (UINTPTR_MAX >> 1) - (*end & (UINTPTR_MAX >> 1))) {
     w->too_large = 1;
     count = 0;
   }
-  void *at = (void *)w->at;
-  w->at += ((size_t)(count*bytes) + 63) & ~(size_t)63;
+  void *at = (void *)*end;
+  *end += ((size_t)(count*bytes) + 63) & ~(size_t)63;
   return at;
 }
 
@@ -88,10 +88,17 @@ void drive_job(job *j, const optc_rule_desc *rule, const optc_entry_desc *entry,
   j->prepared_group = NO_GROUP;
   j->prepared = 0;
   j->sized = j->call_sized = j->strided = 0;
+  j->records = 0;
+  j->record_size = (int64_t)sizeof(record) + (entry ? 16*entry->n_spaces + 8*entry->n_temps : 0) + 8*rule->n_operands;
+  j->records_at = j->partials = j->room = 0;
+  j->from = 0;
+  j->to = call ? call->n_items : 0;
+  j->depth = 0;
   for (int64_t k = 0; entry && k < entry->n_kernels; k++) {
     j->sized |= entry->kernels[k].launch == LAUNCH_SIZES;
     j->call_sized |= entry->kernels[k].launch == LAUNCH_CALL_SIZES;
   }
+  j->planned = entry && (entry->n_temps || entry->n_spaces);
 }
 
 /* A worker at the beginning of the list, with the operands and temporaries of the call. An error code. */
@@ -107,6 +114,9 @@ int drive_start(worker *w, const job *j) {
   f->uniform = w->uniform;
   f->t = FIELD(call->global, 0, int64_t) + (entry->advances != 0);
   f->seed = FIELD(call->global, 8, uint64_t);
+  f->total = f->first = 0;
+  f->spaces = w->spaces;
+  for (int64_t k = 0; k < OPTC_MAX_REPEATS; k++) f->trip[k] = k < j->depth ? j->trip[k] : 0;
   f->index = f->count = f->begin = f->end = f->rank = f->failed = f->n_values = f->position = 0;
   f->shape = 0;
   f->exists = 0;
@@ -120,8 +130,8 @@ int drive_start(worker *w, const job *j) {
   w->too_large = 0;
   w->wrong = -1;
   w->at = ((uintptr_t)call->workspace + 63) & ~(uintptr_t)63;
-  f->slots = drive_reserve(w, entry->n_slots*call->n_items, 8);
-  f->totals = drive_reserve(w, entry->n_slots, 8);
+  f->slots = drive_reserve(w, &w->at, entry->n_slots*call->n_items, 8);
+  f->totals = drive_reserve(w, &w->at, entry->n_slots, 8);
   int code = 0;
   for (int64_t k = 0; k < rule->n_operands; k++) {
     w->data[k] = 0;
@@ -132,7 +142,10 @@ int drive_start(worker *w, const job *j) {
   if (code) return code;
   if (j->call_sized) drive_launch_all(w, j, LAUNCH_CALL_SIZES);
   for (int64_t k = 0; k < entry->n_temps; k++)
-    if (drive_temp_kind(entry, k) & TEMP_CALL) w->data[rule->n_operands + k] = drive_reserve(w, w->counts[rule->n_operands + k], entry->temp_bytes[k]);
+    if (drive_temp_kind(entry, k) & TEMP_CALL) w->data[rule->n_operands + k] = drive_reserve(w, &w->at, w->counts[rule->n_operands + k], entry->temp_bytes[k]);
+  w->partials = j->partials;
+  w->room = w->most = j->room;
+  w->window = w->opens = 0;
   return w->too_large ? OPTC_E_SHAPE : 0;
 }
 
@@ -145,16 +158,17 @@ void drive_enter_group(worker *w, const job *j, int64_t group) {
   else drive_launch_all(w, j, LAUNCH_GROUP);
 }
 
-/* Points the frame at an item; what the items have in the workspace stands one after the other. An error code. */
+/* Points the frame at an item. An error code. */
 int drive_enter_item(worker *w, const job *j, int64_t i, const view *v) {
   const optc_rule_desc *rule = j->rule;
-  const optc_entry_desc *entry = j->entry;
   optc_frame *f = &w->frame;
   f->hyper = (const char *)j->call->groups + v->group*rule->hyper_size;
   f->item = v->item;
   f->index = j->call->first_item + i;
   f->position = i;
   f->count = f->end = v->count;
+  f->total = v->total;
+  f->first = v->first;
   f->begin = 0;
   f->shape = v->shape;
   f->rank = v->rank;
@@ -163,16 +177,8 @@ int drive_enter_item(worker *w, const job *j, int64_t i, const view *v) {
     int code = enter_tensor(w, j, k, v->item, v->count);
     if (code) return code;
   }
-  if (j->sized) drive_launch_all(w, j, LAUNCH_SIZES);
-  for (int64_t k = 0; k < entry->n_temps; k++) {
-    int64_t kind = drive_temp_kind(entry, k), buffer = rule->n_operands + k;
-    if (!(kind & TEMP_CALL)) w->data[buffer] = drive_reserve(w, kind & TEMP_SIZED ? w->counts[buffer] : v->count, entry->temp_bytes[k]);
-  }
-  for (int64_t k = 0; k < rule->n_operands && j->strided; k++) {
-    const optc_operand_desc *o = &rule->operands[k];
-    if (o->scope != SCOPE_TENSOR || !w->data[k] || !drive_may_be_strided(o) || !(j->reads[k] & (USE_READ | USE_WRITTEN))) continue;
-    const optc_tensor *x = &FIELD(v->item, o->offset, const optc_tensor);
-    if (!drive_is_dense(o->shaped ? w->shapes[k] : v->shape, o->shaped ? w->ranks[k] : v->rank, x->stride)) w->data[k] = drive_reserve(w, w->counts[k], o->bytes);
-  }
-  return w->too_large ? OPTC_E_SHAPE : 0;
+  if (!j->records) return 0;
+  f->data = drive_buffers(j, drive_record(j, i));
+  f->spaces = drive_record(j, i)->spaces;
+  return 0;
 }

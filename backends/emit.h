@@ -10,7 +10,7 @@
 /* What a value is inside a loop over vectors: the same for all lanes; the loop's own index; one value a lane. */
 typedef enum Shape { SHAPE_UNIFORM, SHAPE_INDEX, SHAPE_VARYING } Shape;
 
-enum { MAX_COPIES = 16, FIELD_COUNT = 32 };
+enum { MAX_COPIES = 16, FIELD_COUNT = 40 };
 
 /* A fold of a loop while that is written. Places on the stack: emit_fold.c says what stands where. */
 typedef struct Fold {

@@ -19,7 +19,7 @@ static LLVMValueRef field(Emitter *e, size_t offset, LLVMTypeRef type) {
   if (!*known) *known = LLVMBuildLoad2(e->entry, type, at(e, e->entry, e->frame, offset), "");
   return *known;
 }
-_Static_assert(FRAME(position)/8 < FIELD_COUNT, "fields that are cached");
+_Static_assert(FRAME(trip)/8 < FIELD_COUNT, "fields that are cached");
 
 static LLVMValueRef data_pointer(Emitter *e, int64_t buffer) {
   LLVMValueRef *known = &e->data[buffer];
@@ -106,7 +106,7 @@ static void scalar_store(Emitter *e, const Inst *inst) {
 
 bool emit_is_leaf(KOp op) {
   switch (op) {
-    case KOP_E_CONST: case KOP_E_HYPER: case KOP_E_STEP: case KOP_E_SEED: case KOP_E_ITEM: case KOP_E_COUNT: case KOP_E_BEGIN: case KOP_E_END:
+    case KOP_E_CONST: case KOP_E_HYPER: case KOP_E_STEP: case KOP_E_SEED: case KOP_E_ITEM: case KOP_E_COUNT: case KOP_E_FIRST: case KOP_E_TRIP: case KOP_E_BEGIN: case KOP_E_END:
     case KOP_E_SIZE: case KOP_E_PRESENT: case KOP_E_UNIFORM: case KOP_E_SCALAR: case KOP_E_ITEMS: case KOP_E_TOTAL: case KOP_E_CARRIED: case KOP_E_FOLDED:
     case KOP_E_TILE_ROWS: case KOP_E_TILE_COLUMNS: return true;
     default: return false;
@@ -122,7 +122,7 @@ static LLVMValueRef word_of(Emitter *e, size_t table, LLVMTypeRef type, uint64_t
 static LLVMValueRef extent(Emitter *e, const Inst *inst) {
   bool shaped = operand_is_shaped(&e->module->operands[inst->imm]);
   uint64_t k = (uint64_t)inst->imm;
-  if (inst->aux == -1) return shaped ? word_of(e, FRAME(counts), e->i64, k) : field(e, FRAME(count), e->i64);
+  if (inst->aux == -1) return shaped ? word_of(e, FRAME(counts), e->i64, k) : field(e, FRAME(total), e->i64);
   LLVMValueRef rank = shaped ? word_of(e, FRAME(ranks), e->i64, k) : field(e, FRAME(rank), e->i64);
   if (inst->aux == -2) return rank;
   LLVMValueRef shape = shaped ? word_of(e, FRAME(shapes), e->pointer, k) : field(e, FRAME(shape), e->pointer);
@@ -149,6 +149,8 @@ LLVMValueRef emit_leaf(Emitter *e, const Inst *inst) {
     case KOP_E_SEED: return field(e, FRAME(seed), e->i64);
     case KOP_E_ITEM: return field(e, FRAME(index), e->i64);
     case KOP_E_COUNT: return field(e, FRAME(count), e->i64);
+    case KOP_E_FIRST: return field(e, FRAME(first), e->i64);
+    case KOP_E_TRIP: return word_of(e, FRAME(trip), e->i64, (uint64_t)inst->imm);
     case KOP_E_BEGIN: return field(e, FRAME(begin), e->i64);
     case KOP_E_END: return field(e, FRAME(end), e->i64);
     case KOP_E_SIZE: return extent(e, inst);
@@ -249,6 +251,9 @@ static void emit_inst(Emitter *e, const Inst *inst) {
       return;
     case KOP_E_SET_SCALAR: store_word(e, (Type)inst->args[0]->type, e->value[inst->args[0]->id], scalar_place(e, inst->imm)); return;
     case KOP_E_SET_COUNT: LLVMBuildStore(e->b, e->value[inst->args[0]->id], at(e, e->b, field(e, FRAME(counts), e->pointer), 8*(uint64_t)inst->imm)); return;
+    case KOP_E_SET_SPACE:
+      for (unsigned a = 0; a < 2; a++) LLVMBuildStore(e->b, e->value[inst->args[a]->id], at(e, e->b, field(e, FRAME(spaces), e->pointer), 16*(uint64_t)inst->imm + 8*a));
+      return;
     case KOP_E_SET_EXTENT:
       LLVMBuildStore(e->b, e->value[inst->args[0]->id], at(e, e->b, field(e, FRAME(extents), e->pointer), 8*(uint64_t)(OPTC_MAX_RANK*inst->imm + inst->aux)));
       return;

@@ -105,7 +105,7 @@ static Data *copy_data(Arena *a, const Module *m, const Data *x) {
 /* --- runs -------------------------------------------------------------------------------------------------------------------- */
 
 static optc_frame frame_of(Data *d) {
-  return (optc_frame){.hyper = d->hyper, .global = d->global, .item = d->item, .data = d->tensor, .t = d->t, .seed = 99, .index = 2, .count = d->count, .begin = 0, .end = d->count,
+  return (optc_frame){.hyper = d->hyper, .global = d->global, .item = d->item, .data = d->tensor, .t = d->t, .seed = 99, .index = 2, .count = d->count, .total = d->count, .begin = 0, .end = d->count,
                       .shape = &d->count, .rank = 1, .exists = d->exists};
 }
 

@@ -41,7 +41,7 @@ static bool of_item(const Module *m, const Block *block) {
   for (unsigned i = 0; block && i < block->n; i++) {
     const Inst *inst = block->insts[i];
     bool operand = inst->op == KOP_E_SIZE || inst->op == KOP_E_PRESENT || inst->op == KOP_E_SCALAR;
-    if (inst->op == KOP_E_ITEM || inst->op == KOP_E_COUNT || (operand && m->operands[inst->imm].scope != SCOPE_GLOBAL)) return true;
+    if (inst->op == KOP_E_ITEM || inst->op == KOP_E_COUNT || inst->op == KOP_E_FIRST || (operand && m->operands[inst->imm].scope != SCOPE_GLOBAL)) return true;
     if (of_item(m, inst->body) || of_item(m, inst->otherwise)) return true;
   }
   return false;
@@ -53,19 +53,77 @@ static bool checks_items(const Program *p) {
   return false;
 }
 
+/* --- phases ------------------------------------------------------------------------------------------------------------------- */
+
+/* Marks, by temporary, what a block loads or stores. */
+static void mark_temps(const Program *p, const Block *block, KOp op, bool *mark) {
+  unsigned n = p->module->n_operands;
+  for (unsigned i = 0; block && i < block->n; i++) {
+    const Inst *inst = block->insts[i];
+    if (inst->op == op && inst->imm >= (int64_t)n) mark[inst->imm - n] = true;
+    mark_temps(p, inst->body, op, mark);
+    mark_temps(p, inst->otherwise, op, mark);
+  }
+}
+
+/* A phase begins where partials are loaded that the one before has stored. A temporary that is used on both sides of a phase's border or of a
+ * total is kept. Returns how many phases there are. */
+static int64_t find_phases(const Program *p, optc_kernel_desc *kernels, int64_t *kind, Arena *arena) {
+  bool *fresh = arena_array(arena, (size_t)p->n_temps + 1, sizeof *fresh);
+  int64_t phase = 0, segment = 1, *seen = arena_array(arena, (size_t)p->n_temps + 1, sizeof *seen);
+  for (unsigned k = 0; k < p->n_kernels; k++) {
+    bool *loads = arena_array(arena, (size_t)p->n_temps + 1, sizeof *loads), *stores = arena_array(arena, (size_t)p->n_temps + 1, sizeof *stores);
+    mark_temps(p, p->kernels[k]->body, KOP_E_LOAD, loads);
+    mark_temps(p, p->kernels[k]->body, KOP_E_STORE, stores);
+    bool border = false;
+    for (unsigned i = 0; i < p->n_temps; i++) border |= loads[i] && fresh[i];
+    if (border) {
+      phase++;
+      segment++;
+      for (unsigned i = 0; i < p->n_temps; i++) fresh[i] = false;
+    }
+    segment += p->kernels[k]->launch == LAUNCH_TOTAL;
+    kernels[k].phase = phase;
+    for (unsigned i = 0; i < p->n_temps; i++) {
+      fresh[i] |= stores[i] && p->temps[i].partial;
+      if (!loads[i] && !stores[i]) continue;
+      if (seen[i] && seen[i] != segment) kind[i] |= TEMP_KEPT;
+      seen[i] = segment;
+    }
+  }
+  return phase + 1;
+}
+
+/* Every access to an operand of the item is at the index of a loop that begins with the launch: a shard is as good as the whole. */
+static bool is_flat(const Module *m, const Block *block) {
+  for (unsigned i = 0; block && i < block->n; i++) {
+    const Inst *inst = block->insts[i];
+    bool memory = inst->op == KOP_E_LOAD || inst->op == KOP_E_STORE;
+    if (memory && inst->imm < (int64_t)m->n_operands && m->operands[inst->imm].scope == SCOPE_TENSOR) {
+      const Inst *index = inst->args[0];
+      if (!m->operands[inst->imm].item_shape || index->op != KOP_E_FOR || index->args[0]->op != KOP_E_BEGIN) return false;
+    }
+    if (!is_flat(m, inst->body) || !is_flat(m, inst->otherwise)) return false;
+  }
+  return true;
+}
+
 /* --- the structs ---------------------------------------------------------------------------------------------------------------- */
 
 optc_kernel_desc *describe_program(const Program *p, optc_entry_desc *entry, Arena *arena) {
   optc_kernel_desc *kernels = arena_array(arena, (size_t)p->n_kernels + 1, sizeof *kernels);
-  for (unsigned k = 0; k < p->n_kernels; k++) kernels[k] = (optc_kernel_desc){.name = p->kernels[k]->name, .launch = p->kernels[k]->launch};
+  for (unsigned k = 0; k < p->n_kernels; k++) kernels[k] = (optc_kernel_desc){.name = p->kernels[k]->name, .launch = p->kernels[k]->launch, .space = p->kernels[k]->space};
   int64_t *bytes = arena_array(arena, (size_t)p->n_temps + 1, sizeof *bytes), *kind = arena_array(arena, (size_t)p->n_temps + 1, sizeof *kind);
   for (unsigned k = 0; k < p->n_temps; k++) {
     bytes[k] = type_bytes(p->temps[k].type);
-    kind[k] = (p->temps[k].sized ? TEMP_SIZED : 0) | (p->temps[k].call ? TEMP_CALL : 0);
+    kind[k] = (p->temps[k].sized ? TEMP_SIZED : 0) | (p->temps[k].call ? TEMP_CALL : 0) | (p->temps[k].partial ? TEMP_PARTIAL : 0);
   }
+  int64_t n_phases = find_phases(p, kernels, kind, arena);
+  bool flat = true;
+  for (unsigned k = 0; k < p->n_kernels; k++) flat &= is_flat(p->module, p->kernels[k]->body);
   *entry = (optc_entry_desc){.name = p->entry, .kernels = kernels, .n_kernels = p->n_kernels, .texts = p->texts, .n_texts = p->n_texts, .reads = describe_uses(p, arena),
     .temp_bytes = bytes, .n_temps = p->n_temps, .equal_hypers = p->equal_hypers, .n_uniforms = p->n_uniforms, .advances = p->advances, .n_slots = p->n_slots,
-    .temp_kind = kind, .item_checks = checks_items(p)};
+    .temp_kind = kind, .n_spaces = p->n_spaces, .n_phases = n_phases, .flat = flat, .item_checks = checks_items(p)};
   return kernels;
 }
 

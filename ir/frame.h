@@ -12,18 +12,24 @@
 #define OPTC_MAX_HYPERS 64               /* optc_entry_desc.equal_hypers has a bit for each */
 #define OPTC_MAX_BUFFERS 1024            /* operands and temporaries of one entry */
 #define OPTC_MAX_RANK 8                  /* logical axes of a tensor; tensors of a caller may have up to 64 in memory */
+#define OPTC_MAX_SPACES 128              /* launch spaces of one entry */
+#define OPTC_MAX_REPEATS 4               /* one in another */
 #define OPTC_MAX_SLOTS 256               /* values that are combined over the items of a call */
 
 /* Where a kernel runs: once an item before anything is written (CHECK); once a parameter group
  * (GROUP, fills uniforms; the driver runs it again whenever a worker meets another group); once an item; once a chunk of
  * 65,536 elements aligned in its tensor (CHUNK, in parallel); once at the end of the call (FINISH, writes global operands); once an item
  * wherever its sizes are needed (SIZES: elements of temporaries and of states with their own shape; no loads), once a call (CALL_SIZES: the same for
- * temporaries of the call); once a call between the item kernels before and after it (TOTAL: combines the slots that items have set). */
-typedef enum Launch { LAUNCH_CHECK, LAUNCH_GROUP, LAUNCH_ITEM, LAUNCH_CHUNK, LAUNCH_FINISH, LAUNCH_SIZES, LAUNCH_CALL_SIZES, LAUNCH_TOTAL } Launch;
-enum { LAUNCH_COUNT = LAUNCH_TOTAL + 1 };
+ * temporaries of the call); once a call between the item kernels before and after it (TOTAL: combines the slots that items have set); once a run of positions of
+ * a launch space of the item's own, in parallel (TILE: positions begin to end). REPEAT and END hold nothing: the kernels between them run as often as the positions of
+ * REPEAT's space say, for each item. */
+typedef enum Launch { LAUNCH_CHECK, LAUNCH_GROUP, LAUNCH_ITEM, LAUNCH_CHUNK, LAUNCH_FINISH, LAUNCH_SIZES, LAUNCH_CALL_SIZES, LAUNCH_TOTAL, LAUNCH_TILE, LAUNCH_REPEAT, LAUNCH_END } Launch;
+enum { LAUNCH_COUNT = LAUNCH_END + 1 };
 
 typedef enum Role { ROLE_PARAM, ROLE_GRAD, ROLE_IN, ROLE_OUT, ROLE_INOUT, ROLE_STATE } Role;
 typedef enum Scope { SCOPE_TENSOR, SCOPE_SCALAR, SCOPE_GLOBAL } Scope;      /* a tensor an item; one number an item; one for the call */
+
+typedef struct optc_space { int64_t n, grain; } optc_space;             /* a launch space: positions, and how many make a tile (0: all) */
 
 typedef struct optc_frame {
   const void *hyper;                     /* R_hyper of the group: 8-byte fields */
@@ -35,7 +41,8 @@ typedef struct optc_frame {
   uint64_t seed;
   int64_t index;                         /* position of the item in the model's list */
   int64_t count;                         /* elements of the item (of its shard) */
-  int64_t begin, end;                    /* elements of this launch, counted in the shard */
+  int64_t total, first;                  /* elements of the whole tensor, and which of them the shard begins with */
+  int64_t begin, end;                    /* elements of this launch, counted in the shard; of a tile: positions of its space */
   const int64_t *shape;
   int64_t rank;
   uint8_t *exists;                       /* layout: one byte an operand */
@@ -46,6 +53,8 @@ typedef struct optc_frame {
   uint64_t *slots;                       /* slot k of the item at `position`: slots[k*n_items + position]; 8 bytes as a field of R_global holds them */
   uint64_t *totals;                      /* by slot: combined over the items of the call */
   int64_t n_items, position;             /* items of the call, and which one this is of them */
+  optc_space *spaces;                    /* of the item; sizes kernels fill them */
+  int64_t trip[OPTC_MAX_REPEATS];        /* of the repeats that are open */
   int64_t skip;                          /* finish: t stays as it is */
   int64_t failed;                        /* check: 1 + number of the text of the first requirement not met, or 0 */
   int64_t n_values;
@@ -68,12 +77,13 @@ typedef optc_kernel_fn optc_variants[OPTC_MAX_VARIANTS];
 #undef LIST
 #undef OPERANDS
 #undef END
-#define OPTC_DESC_VERSION 3
+#define OPTC_DESC_VERSION 4
 
 /* What an entry does with an operand: bits of optc_entry_desc.reads. */
 enum { USE_READ = 1, USE_WRITTEN = 2, USE_PREDICATE = 4, USE_SIZES = 8 };             /* PREDICATE: under one only; SIZES: its sizes are used */
 /* Of a temporary: bits of optc_entry_desc.temp_kind. */
-enum { TEMP_SIZED = 1, TEMP_CALL = 2 };  /* a sizes kernel tells its elements (else the item's); there is one for the call (else one an item) */
+enum { TEMP_SIZED = 1, TEMP_CALL = 2,    /* a sizes kernel tells its elements (else the item's); there is one for the call (else one an item) */
+       TEMP_PARTIAL = 4, TEMP_KEPT = 8 };  /* one element a chunk of the whole tensor; outlives the kernels between two totals or phases */
 
 enum { OPTC_ISA_BASE = 0, OPTC_ISA_X86_64_V2 = 1, OPTC_ISA_X86_64_V3 = 2, OPTC_ISA_X86_64_V4 = 3 };
 

@@ -2,8 +2,10 @@
 #include "ir/graph_eval.h"
 #include <string.h>
 
+/* Of a shard's elements, those that are there. */
 int64_t eval_count(const Interp *I, const Space *s) {
   int64_t n = 1;
+  if (I->frame->count != I->frame->total && graph_is_item_space(I->g->module, s)) return I->frame->count;
   for (unsigned k = 0; k < s->rank; k++) {
     int64_t e = (int64_t)I->number[s->extent[k]->id];
     if (e < 0) e = 0;
@@ -90,7 +92,7 @@ int64_t eval_size(const Interp *I, int64_t k, int32_t axis, unsigned depth) {
   int64_t rank = o->shape ? f->ranks ? f->ranks[k] : 0 : f->rank, n = 1, at = axis >= 0 ? axis : rank + axis + 2;
   if (axis == -2) return rank;
   if (axis != -1) return shape && at >= 0 && at < rank ? shape[at] : 1;
-  if (!o->shape) return f->count;
+  if (!o->shape) return f->total;
   for (int64_t a = 0; a < rank; a++) n = (int64_t)((uint64_t)n * (uint64_t)shape[a]);
   return n;
 }

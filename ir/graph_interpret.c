@@ -22,6 +22,7 @@ const Bits *eval_values(const Interp *I, const Node *n, int64_t from, size_t *st
 static void eval_index(const Interp *I, const Node *n, int64_t from, int64_t count, Bits *out) {
   int64_t stride = 1, extent = (int64_t)I->number[n->space->extent[n->imm]->id];
   for (unsigned k = n->space->rank; --k > n->imm;) stride *= (int64_t)I->number[n->space->extent[k]->id];
+  if (I->frame->first && graph_is_item_space(I->g->module, n->space)) from += I->frame->first;
   if (n->imm == 0 && stride == 1) for (int64_t i = 0; i < count; i++) out[i] = (Bits)(from + i);
   else for (int64_t i = 0; i < count; i++) out[i] = (Bits)((from + i) / stride % extent);
 }

@@ -18,7 +18,7 @@ static const uint8_t attrs[KOP_COUNT] = {
   [KOP_E_LOAD] = KATTR_BUFFER, [KOP_E_STORE] = KATTR_BUFFER, [KOP_E_CARRIED] = KATTR_NUMBER, [KOP_E_FOLD] = KATTR_FOLD, [KOP_E_FOLDED] = KATTR_NUMBER, [KOP_E_REQUIRE] = KATTR_NUMBER,
   [KOP_E_EXISTS] = KATTR_BUFFER, [KOP_E_SET_COUNT] = KATTR_BUFFER, [KOP_E_SET_EXTENT] = KATTR_BUFFER_AXIS, [KOP_E_SET_SLOT] = KATTR_NUMBER,
   [KOP_E_TILE] = KATTR_BUFFERS, [KOP_E_TILE_TRANSPOSE] = KATTR_BUFFERS,
-  [KOP_E_SLOT] = KATTR_NUMBER, [KOP_E_SET_TOTAL] = KATTR_NUMBER, [KOP_E_TOTAL] = KATTR_NUMBER,
+  [KOP_E_TRIP] = KATTR_NUMBER, [KOP_E_SET_SPACE] = KATTR_NUMBER, [KOP_E_SLOT] = KATTR_NUMBER, [KOP_E_SET_TOTAL] = KATTR_NUMBER, [KOP_E_TOTAL] = KATTR_NUMBER,
 };
 
 const char *const binding_names[3] = {"seq", "vector", "thread"};
@@ -35,9 +35,11 @@ bool kop_parse(const char *text, size_t length, KOp *op) {
 }
 
 const char *launch_name(Launch launch) {
-  static const char *const names[LAUNCH_COUNT] = {"check", "group", "item", "chunk", "finish", "sizes", "call_sizes", "total"};
+  static const char *const names[LAUNCH_COUNT] = {"check", "group", "item", "chunk", "finish", "sizes", "call_sizes", "total", "tile", "repeat", "end"};
   return (unsigned)launch < LAUNCH_COUNT ? names[launch] : "?";
 }
+
+bool launch_has_space(Launch launch) { return launch == LAUNCH_TILE || launch == LAUNCH_REPEAT; }
 
 Program *program_new(const Module *module, Arena *arena, const char *entry) {
   Program *p = arena_alloc(arena, sizeof *p);
@@ -66,7 +68,7 @@ Kernel *program_kernel(Program *p, const char *name, Launch launch) {
 
 unsigned program_temp(Program *p, const char *name, Type type) {
   p->temps = one_more(p->arena, p->temps, p->n_temps, sizeof *p->temps);
-  p->temps[p->n_temps] = (Buffer){name, type, false, false};
+  p->temps[p->n_temps] = (Buffer){.name = name, .type = type};
   return p->module->n_operands + p->n_temps++;
 }
 

@@ -38,9 +38,14 @@ struct Inst {
 enum { KERNEL_TILE_GROUP = 16, KERNEL_TILE_ROWS = 16, KERNEL_TILE_COLUMNS = 64 };
 
 /* A temporary, in the workspace: one element for each element of the item, or as many as a sizes kernel says; `call`: one for the call, not one an item. */
-typedef struct Buffer { const char *name; Type type; bool sized, call; } Buffer;
+typedef struct Buffer {
+  const char *name;
+  Type type;
+  bool sized, call;
+  bool partial;                          /* one f64 a chunk of the whole tensor: what chunk kernels leave for the next phase; ranks that share a tensor add theirs up */
+} Buffer;
 
-typedef struct Kernel { const char *name; Launch launch; Block *body; unsigned n_insts; } Kernel;
+typedef struct Kernel { const char *name; Launch launch; unsigned space; Block *body; unsigned n_insts; } Kernel;      /* space: of TILE and REPEAT */
 
 typedef struct Program {                 /* one entry */
   const Module *module;
@@ -48,7 +53,7 @@ typedef struct Program {                 /* one entry */
   const char *entry;
   Kernel **kernels; unsigned n_kernels;
   Buffer *temps; unsigned n_temps;       /* buffer numbers continue after the operands */
-  unsigned n_uniforms, n_slots;
+  unsigned n_uniforms, n_slots, n_spaces;
   const char **texts; unsigned n_texts;  /* of REQUIRE */
   uint64_t equal_hypers;                 /* bit k: hyper k stands in a global expression, so all groups must agree on it */
   bool advances;
@@ -57,6 +62,7 @@ typedef struct Program {                 /* one entry */
 const char *kop_name(KOp);
 bool kop_has_result(KOp);
 const char *launch_name(Launch);
+bool launch_has_space(Launch);
 
 Program *program_new(const Module *, Arena *, const char *entry);
 Kernel *program_kernel(Program *, const char *name, Launch);             /* appended */

@@ -49,7 +49,7 @@ static Bits size_of(const Runner *r, const Inst *inst) {
   const Operand *o = &r->program->module->operands[inst->imm];
   bool shaped = operand_is_shaped(o);
   int64_t rank = shaped ? f->ranks[inst->imm] : f->rank, axis = inst->aux >= 0 ? inst->aux : rank + inst->aux + 2;
-  if (inst->aux == -1) return (Bits)(shaped ? f->counts[inst->imm] : f->count);
+  if (inst->aux == -1) return (Bits)(shaped ? f->counts[inst->imm] : f->total);
   if (inst->aux == -2) return (Bits)rank;
   return (Bits)(axis < 0 || axis >= rank ? 1 : shaped ? f->shapes[inst->imm][axis] : f->shape[axis]);
 }
@@ -64,6 +64,8 @@ static Bits leaf(const Runner *r, const Inst *inst) {
     case KOP_E_SEED: return f->seed;
     case KOP_E_ITEM: return (Bits)f->index;
     case KOP_E_COUNT: return (Bits)f->count;
+    case KOP_E_FIRST: return (Bits)f->first;
+    case KOP_E_TRIP: return (Bits)f->trip[inst->imm];
     case KOP_E_BEGIN: return (Bits)f->begin;
     case KOP_E_END: return (Bits)f->end;
     case KOP_E_SIZE: return size_of(r, inst);
@@ -132,7 +134,7 @@ static bool pointwise(const Inst *loop) {
     switch ((KOp)inst->op) {
       case KOP_E_LOAD: case KOP_E_STORE: if (inst->args[0] != loop) return false; break;
       case KOP_E_FOR: case KOP_E_IF: case KOP_E_SET_SCALAR: case KOP_E_SET_UNIFORM: case KOP_E_REQUIRE: case KOP_E_EXISTS: case KOP_E_CARRIED: return false;
-      case KOP_E_TILE: case KOP_E_TILE_TRANSPOSE: case KOP_E_SET_COUNT: case KOP_E_SET_EXTENT: case KOP_E_SET_SLOT: case KOP_E_SLOT: case KOP_E_SET_TOTAL: return false;
+      case KOP_E_TILE: case KOP_E_TILE_TRANSPOSE: case KOP_E_SET_COUNT: case KOP_E_SET_EXTENT: case KOP_E_SET_SPACE: case KOP_E_SET_SLOT: case KOP_E_SLOT: case KOP_E_SET_TOTAL: return false;
       default: break;
     }
   }
@@ -282,6 +284,9 @@ static void run_inst(Runner *r, const Inst *inst) {
     case KOP_E_SET_SCALAR: memcpy(scalar_place(r, inst->imm), &v[inst->args[0]->id], 8); return;
     case KOP_E_SET_COUNT: r->frame->counts[inst->imm] = (int64_t)v[inst->args[0]->id]; return;
     case KOP_E_SET_EXTENT: r->frame->extents[OPTC_MAX_RANK*inst->imm + inst->aux] = (int64_t)v[inst->args[0]->id]; return;
+    case KOP_E_SET_SPACE:
+      r->frame->spaces[inst->imm] = (optc_space){(int64_t)v[inst->args[0]->id], (int64_t)v[inst->args[1]->id]};
+      return;
     case KOP_E_SET_SLOT: r->frame->slots[inst->imm*r->frame->n_items + r->frame->position] = v[inst->args[0]->id]; return;
     case KOP_E_SLOT: v[inst->id] = r->frame->slots[inst->imm*r->frame->n_items + (int64_t)v[inst->args[0]->id]]; return;
     case KOP_E_SKIP: r->frame->skip = v[inst->args[0]->id] != 0; return;

@@ -1,6 +1,7 @@
 /* kernel_parse.c: reads the text form of programs that kernel_print.c writes. Reports the first error and stops.
  *
- *   program ENTRY [advances] { [equal_hypers N] [uniforms N] {text STRING} {temp NAME: TYPE} {kernel NAME LAUNCH { {inst} }} }
+ *   program ENTRY [advances] { [equal_hypers N] [uniforms N] [slots N] [spaces N] {text STRING} {temp NAME: TYPE [sized] [call] [partial]}
+ *                               {kernel NAME LAUNCH [SPACE] { {inst} }} }
  *   inst = [%N =] OP [TYPE] [attribute] [%N {, %N}]
  *        | %N = for %N to %N [carry %N {, %N}] (seq | vector(LANES, UNROLL) | thread) { {inst} }
  *        | if %N { {inst} } [else { {inst} }] */
@@ -308,9 +309,10 @@ static void parse_kernel(Parser *p) {
   char *name = take_name(p);
   unsigned launch = 0;
   while (launch < LAUNCH_COUNT && !is_word(p, launch_name((Launch)launch))) launch++;
-  if (launch == LAUNCH_COUNT) { fail(p, "'check', 'group', 'item', 'chunk', 'finish', 'sizes', 'call_sizes' or 'total'"); return; }
+  if (launch == LAUNCH_COUNT) { fail(p, "'check', 'group', 'item', 'chunk', 'finish', 'sizes', 'call_sizes', 'total', 'tile', 'repeat' or 'end'"); return; }
   next(p);
   Kernel *k = program_kernel(p->program, name, (Launch)launch);
+  if (launch_has_space((Launch)launch)) k->space = (unsigned)take_index(p, VALUE_LIMIT);
   if (p->n_values) memset(p->values, 0, p->n_values * sizeof *p->values);
   parse_body(p, k->body);
   kernel_number(k);
@@ -329,6 +331,7 @@ Program *program_parse(const Module *module, Arena *arena, Diag *diag, const Sou
     if (accept_word(&p, "equal_hypers")) p.program->equal_hypers = (uint64_t)take_number(&p);
     else if (accept_word(&p, "uniforms")) p.program->n_uniforms = (unsigned)take_index(&p, VALUE_LIMIT);
     else if (accept_word(&p, "slots")) p.program->n_slots = (unsigned)take_index(&p, VALUE_LIMIT);
+    else if (accept_word(&p, "spaces")) p.program->n_spaces = (unsigned)take_index(&p, VALUE_LIMIT);
     else if (accept_word(&p, "text")) program_text(p.program, take_string(&p));
     else if (accept_word(&p, "temp")) {
       char *name = take_name(&p);
@@ -337,6 +340,7 @@ Program *program_parse(const Module *module, Arena *arena, Diag *diag, const Sou
       Buffer *temp = &p.program->temps[p.program->n_temps - 1];
       temp->sized = accept_word(&p, "sized");
       temp->call = accept_word(&p, "call");
+      temp->partial = accept_word(&p, "partial");
     } else if (accept_word(&p, "kernel")) parse_kernel(&p);
     else fail(&p, "'kernel', 'temp', 'text', 'uniforms' or 'equal_hypers'");
   }

@@ -28,19 +28,20 @@ static void report(Verifier *v, const Inst *inst, const char *format, ...) {
 }
 
 enum { IN_CHECK = 1 << LAUNCH_CHECK, IN_GROUP = 1 << LAUNCH_GROUP, IN_ITEM = 1 << LAUNCH_ITEM, IN_CHUNK = 1 << LAUNCH_CHUNK, IN_FINISH = 1 << LAUNCH_FINISH,
-       IN_SIZES = 1 << LAUNCH_SIZES, IN_CALL_SIZES = 1 << LAUNCH_CALL_SIZES, IN_TOTAL = 1 << LAUNCH_TOTAL,
-       OF_ITEM = IN_ITEM | IN_CHUNK | IN_CHECK | IN_SIZES, OF_CALL = IN_FINISH | IN_TOTAL | IN_CALL_SIZES, IN_DATA = IN_ITEM | IN_CHUNK, IN_ALL = (1 << LAUNCH_COUNT) - 1 };
+       IN_SIZES = 1 << LAUNCH_SIZES, IN_CALL_SIZES = 1 << LAUNCH_CALL_SIZES, IN_TOTAL = 1 << LAUNCH_TOTAL, IN_TILE = 1 << LAUNCH_TILE,
+       OF_ITEM = IN_ITEM | IN_CHUNK | IN_TILE | IN_CHECK | IN_SIZES, OF_CALL = IN_FINISH | IN_TOTAL | IN_CALL_SIZES, IN_DATA = IN_ITEM | IN_CHUNK | IN_TILE, IN_ALL = (1 << LAUNCH_COUNT) - 1 };
 
 /* Which launches may hold an operation; those with an operand depend on its scope as well. */
 static unsigned launches_of(KOp op) {
   switch (op) {
-    case KOP_E_ITEM: case KOP_E_COUNT: return OF_ITEM;
+    case KOP_E_ITEM: case KOP_E_COUNT: case KOP_E_FIRST: return OF_ITEM;
     case KOP_E_SIZE: case KOP_E_PRESENT: return OF_ITEM | OF_CALL;
-    case KOP_E_BEGIN: case KOP_E_END: case KOP_E_UNIFORM: return IN_DATA;
+    case KOP_E_BEGIN: case KOP_E_END: case KOP_E_UNIFORM: case KOP_E_TRIP: return IN_DATA;
     case KOP_E_LOAD: case KOP_E_STORE: return IN_DATA | IN_FINISH | IN_TOTAL;
     case KOP_E_TILE_ROWS: case KOP_E_TILE_COLUMNS: case KOP_E_TILE: case KOP_E_TILE_TRANSPOSE: return IN_DATA;
     case KOP_E_SET_COUNT: return IN_SIZES | IN_CALL_SIZES;
     case KOP_E_SET_EXTENT: return IN_SIZES | IN_CALL_SIZES;
+    case KOP_E_SET_SPACE: return IN_SIZES;
     case KOP_E_SKIP: return IN_FINISH;
     case KOP_E_SET_SLOT: return IN_ITEM;
     case KOP_E_ITEMS: case KOP_E_SLOT: case KOP_E_SET_TOTAL: return IN_TOTAL;
@@ -185,7 +186,7 @@ static void check_inst(Verifier *v, const Inst *inst) {
       else if (p->module->hypers[inst->imm].type != (Type)inst->type) report(v, inst, "the type is not that of '%s'", p->module->hypers[inst->imm].name);
       return;
     case KOP_E_TILE: case KOP_E_TILE_TRANSPOSE: check_tile(v, inst); return;
-    case KOP_E_STEP: case KOP_E_SEED: case KOP_E_ITEM: case KOP_E_COUNT: case KOP_E_BEGIN: case KOP_E_END: case KOP_E_TILE_ROWS: case KOP_E_TILE_COLUMNS:
+    case KOP_E_STEP: case KOP_E_SEED: case KOP_E_ITEM: case KOP_E_COUNT: case KOP_E_BEGIN: case KOP_E_END: case KOP_E_FIRST: case KOP_E_TILE_ROWS: case KOP_E_TILE_COLUMNS:
       if (inst->type != TYPE_I64) report(v, inst, "must be i64");
       return;
     case KOP_E_UNIFORM: case KOP_E_SET_UNIFORM:
@@ -200,6 +201,14 @@ static void check_inst(Verifier *v, const Inst *inst) {
       if (inst->op == KOP_E_SLOT && arg_type(inst, 0) != TYPE_I64) report(v, inst, "the position must be i64");
       return;
     }
+    case KOP_E_TRIP:
+      if (inst->type != TYPE_I64) report(v, inst, "must be i64");
+      if ((uint64_t)inst->imm >= OPTC_MAX_REPEATS) report(v, inst, "repeats are not nested that deep");
+      return;
+    case KOP_E_SET_SPACE:
+      if ((uint64_t)inst->imm >= p->n_spaces) report(v, inst, "there is no such launch space");
+      if (arg_type(inst, 0) != TYPE_I64 || arg_type(inst, 1) != TYPE_I64) report(v, inst, "positions must be i64");
+      return;
     case KOP_E_SKIP: if (arg_type(inst, 0) != TYPE_BOOL) report(v, inst, "the argument must be bool"); return;
     case KOP_E_ITEMS: if (inst->type != TYPE_I64) report(v, inst, "must be i64"); return;
     case KOP_E_SET_COUNT: case KOP_E_SET_EXTENT:
@@ -265,6 +274,19 @@ static void check_block(Verifier *v, const Block *block, const Inst *loop) {
   v->depth--;
 }
 
+/* Repeats and their ends pair up, with nothing inside that is done once a call. */
+static void check_repeats(Verifier *v) {
+  unsigned depth = 0;
+  for (unsigned k = 0; k < v->program->n_kernels && v->good; k++) {
+    v->kernel = v->program->kernels[k];
+    Launch launch = v->kernel->launch;
+    if (launch == LAUNCH_REPEAT && depth++ == OPTC_MAX_REPEATS) report(v, NULL, "repeats are nested deeper than %d", OPTC_MAX_REPEATS);
+    if (launch == LAUNCH_END && !depth--) report(v, NULL, "there is no repeat that could end");
+    if (depth && (launch == LAUNCH_TOTAL || launch == LAUNCH_FINISH)) report(v, NULL, "not allowed in a repeat");
+  }
+  if (v->good && depth) report(v, NULL, "a repeat has no end");
+}
+
 bool program_verify(const Program *p, Diag *diag) {
   Verifier v = {.program = p, .diag = diag, .good = true};
   if (!p->entry || !p->module) { report(&v, NULL, "has no module"); return false; }
@@ -274,8 +296,11 @@ bool program_verify(const Program *p, Diag *diag) {
     v.next = 0;
     v.visible = arena_array(p->arena, v.kernel->n_insts + 1, sizeof(Inst *));
     v.open = arena_array(p->arena, v.kernel->n_insts + 1, sizeof(bool));
+    if (launch_has_space(v.kernel->launch) && v.kernel->space >= p->n_spaces) report(&v, NULL, "there is no such launch space");
+    if ((v.kernel->launch == LAUNCH_REPEAT || v.kernel->launch == LAUNCH_END) && v.kernel->body->n) report(&v, NULL, "a repeat and its end hold nothing");
     check_block(&v, v.kernel->body, NULL);
     if (v.good && v.next != v.kernel->n_insts) report(&v, NULL, "has %u instructions, says %u", v.next, v.kernel->n_insts);
   }
+  if (v.good) check_repeats(&v);
   return v.good;
 }

@@ -45,6 +45,8 @@ bool entry_is_made(const char *name) {
 }
 
 /* A rank of 0 (`loss[]`) is a tensor of one element. */
+bool operand_may_be_absent(const Operand *o) { return o->optional || o->role == ROLE_OUT; }
+Type operand_field_type(const Operand *o) { return type_kind(o->storage) == KIND_FLOAT ? TYPE_F64 : type_kind(o->storage) == KIND_INT ? TYPE_I64 : TYPE_BOOL; }
 bool operand_is_tensor(const Operand *o) { return o->scope == SCOPE_TENSOR || (o->scope == SCOPE_GLOBAL && o->shape); }
 bool operand_is_shaped(const Operand *o) { return operand_is_tensor(o) && o->shape && o->role != ROLE_STATE; }
 

@@ -64,6 +64,8 @@ typedef struct Module {
 } Module;
 
 Type type_arithmetic(Type storage);      /* the type a value has once read: f32, f64, i64 or bool */
+bool operand_may_be_absent(const Operand *);                             /* its pointer may be NULL */
+Type operand_field_type(const Operand *);                                /* of a number, in its 8-byte field: f64, i64 or bool */
 bool operand_is_tensor(const Operand *); /* has elements in memory (else one number, in the call struct) */
 const char *operand_shape_text(const Module *, const Operand *, Arena *);       /* as written, or made of the extents; NULL: any shape, or no tensor */
 bool operand_is_shaped(const Operand *); /* an optc_shaped: its shape is the caller's choice; states with their own shape are not */

@@ -24,6 +24,7 @@ enum {
   OPTC_E_FILE = 12,       /* host library: a file could not be read or written */
   OPTC_E_TYPE = 13,       /* host library: element type or device of a tensor does not fit */
   OPTC_E_TARGET = 14,     /* host library: unknown target, cpu or feature */
+  OPTC_E_SHARD = 15,      /* the rule takes whole tensors only, and an item is a part of one */
   OPTC_E_INTERNAL = 70    /* a defect of optc */
 };
 

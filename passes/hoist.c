@@ -15,7 +15,7 @@ static bool is_leaf(const Inst *inst) {
 static bool same_for_group(const Module *m, const Inst *inst, bool *shared) {
   if (type_is_storage((Type)inst->type)) return false;                     /* slots hold arithmetic types */
   switch ((KOp)inst->op) {
-    case KOP_E_ITEM: case KOP_E_COUNT: case KOP_E_BEGIN: case KOP_E_END: case KOP_E_SIZE: case KOP_E_PRESENT: case KOP_E_UNIFORM: return false;
+    case KOP_E_ITEM: case KOP_E_COUNT: case KOP_E_FIRST: case KOP_E_TRIP: case KOP_E_BEGIN: case KOP_E_END: case KOP_E_SIZE: case KOP_E_PRESENT: case KOP_E_UNIFORM: return false;
     case KOP_E_TOTAL: case KOP_E_ITEMS: case KOP_E_TILE_ROWS: case KOP_E_TILE_COLUMNS: case KOP_E_SLOT: return false;
     case KOP_E_SCALAR: return m->operands[inst->imm].scope == SCOPE_GLOBAL;
     default: break;
@@ -80,7 +80,7 @@ void pass_hoist(Unit *unit, const PassArgs *args) {
   unsigned n = p->n_kernels, groups = 0;
   for (unsigned k = 0; k < n; k++) groups += p->kernels[k]->launch == LAUNCH_GROUP;
   Kernel *group = program_kernel(p, groups ? arena_printf(p->arena, "group_%u", groups + 1) : "group", LAUNCH_GROUP);
-  for (unsigned k = 0; k < n; k++) if (p->kernels[k]->launch == LAUNCH_CHUNK) hoist_from(p, p->kernels[k], group);
+  for (unsigned k = 0; k < n; k++) if (p->kernels[k]->launch == LAUNCH_CHUNK || p->kernels[k]->launch == LAUNCH_TILE) hoist_from(p, p->kernels[k], group);
   move_first(p);
   kernel_simplify(p, group);
   program_sweep(p);                      /* an empty group kernel goes as well */

@@ -22,7 +22,7 @@ static bool has_effect(const Sweeper *s, const Inst *inst) {
     case KOP_E_STORE: case KOP_E_TILE: case KOP_E_TILE_TRANSPOSE: return inst->imm < operands || s->loaded[inst->imm - operands];
     case KOP_E_SET_UNIFORM: return s->read[inst->imm];
     case KOP_E_SET_COUNT: return inst->imm < operands || s->loaded[inst->imm - operands];
-    case KOP_E_SET_SCALAR: case KOP_E_REQUIRE: case KOP_E_EXISTS: case KOP_E_SET_EXTENT: case KOP_E_SET_SLOT: case KOP_E_SET_TOTAL: case KOP_E_SKIP: return true;
+    case KOP_E_SET_SCALAR: case KOP_E_REQUIRE: case KOP_E_EXISTS: case KOP_E_SET_EXTENT: case KOP_E_SET_SPACE: case KOP_E_SET_SLOT: case KOP_E_SET_TOTAL: case KOP_E_SKIP: return true;
     case KOP_E_FOR: case KOP_E_IF: return block_has_effect(s, inst->body) || block_has_effect(s, inst->otherwise);
     default: return false;
   }
@@ -135,6 +135,6 @@ void program_sweep(Program *p) {
   } while (s.changed);
   drop_unused(&s);
   unsigned kept = 0;
-  for (unsigned k = 0; k < p->n_kernels; k++) if (p->kernels[k]->body->n) p->kernels[kept++] = p->kernels[k];
+  for (unsigned k = 0; k < p->n_kernels; k++) if (p->kernels[k]->body->n || p->kernels[k]->launch == LAUNCH_REPEAT || p->kernels[k]->launch == LAUNCH_END) p->kernels[kept++] = p->kernels[k];
   p->n_kernels = kept;
 }

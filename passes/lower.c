@@ -38,10 +38,7 @@ static Inst *convert(Lowering *l, Block *b, Inst *x, Type type) { return x->type
 static Inst *both(Lowering *l, Block *b, Inst *x, Inst *y) { return !x || x == y ? y : !y ? x : add(l, b, KOP_AND, TYPE_BOOL, 0, 2, (Inst *[]){x, y}); }
 
 static const Operand *operand(const Lowering *l, int64_t k) { return &l->module->operands[k]; }
-static bool may_be_absent(const Operand *o) { return o->optional || o->role == ROLE_OUT; }
 
-/* The type a scalar operand has in its 8-byte field. */
-static Type field_type(const Operand *o) { return type_kind(o->storage) == KIND_FLOAT ? TYPE_F64 : type_kind(o->storage) == KIND_INT ? TYPE_I64 : TYPE_BOOL; }
 
 /* --- what can be lowered ------------------------------------------------------------------------------------------------ */
 
@@ -116,7 +113,7 @@ static Inst *emit_carry(Lowering *l, Block *b, const Node *n) {
 static Inst *emit_read(Lowering *l, Block *b, const Node *n) {
   const Operand *o = operand(l, n->imm);
   Inst *guard = n->aux == 1 ? l->map[n->args[0]->id] : NULL;
-  if (may_be_absent(o)) {
+  if (operand_may_be_absent(o)) {
     Block *place = guard && l->element[n->args[0]->id] ? b : l->prologue;
     guard = both(l, place, add(l, l->prologue, KOP_E_PRESENT, TYPE_BOOL, n->imm, 0, NULL), guard);
   }
@@ -125,7 +122,6 @@ static Inst *emit_read(Lowering *l, Block *b, const Node *n) {
 }
 
 static Inst *emit_size(Lowering *l, Block *b, const Node *n) {
-  if (n->aux == -1) return add(l, b, KOP_E_COUNT, TYPE_I64, 0, 0, NULL);
   Inst *size = add(l, b, KOP_E_SIZE, TYPE_I64, n->imm, 0, NULL);
   size->aux = n->aux;
   return size;
@@ -147,7 +143,7 @@ static Inst *emit_node(Lowering *l, Block *b, const Node *n) {
     case OP_PRESENT: return add(l, b, KOP_E_PRESENT, TYPE_BOOL, n->imm, 0, NULL);
     case OP_INDEX: return convert(l, b, l->index, n->type);
     case OP_READ: return emit_read(l, b, n);
-    case OP_SCALAR: return convert(l, b, add(l, b, KOP_E_SCALAR, field_type(operand(l, n->imm)), n->imm, 0, NULL), n->type);
+    case OP_SCALAR: return convert(l, b, add(l, b, KOP_E_SCALAR, operand_field_type(operand(l, n->imm)), n->imm, 0, NULL), n->type);
     case OP_SCAN: return emit_scan(l, b, n);
     case OP_CARRY: return emit_carry(l, b, n);
     case OP_RESULT: return add(l, b, KOP_E_CARRIED, n->type, n->imm, 1, (Inst *[]){l->map[n->args[0]->id]});
@@ -233,7 +229,7 @@ static void lower_copy(Lowering *l, unsigned write, unsigned temp) {
   begin_kernel(l, write_name(l, "write", write), LAUNCH_ITEM);
   graph_mark(l->need, w->when);
   emit_scalars(l);
-  Inst *guard = may_be_absent(o) ? add(l, l->prologue, KOP_E_PRESENT, TYPE_BOOL, w->operand, 0, NULL) : NULL;
+  Inst *guard = operand_may_be_absent(o) ? add(l, l->prologue, KOP_E_PRESENT, TYPE_BOOL, w->operand, 0, NULL) : NULL;
   Block *body = begin_loop(l);
   Inst *x = add(l, body, KOP_E_LOAD, o->storage, temp, 1, &l->index);
   add(l, body, KOP_E_STORE, TYPE_BOOL, w->operand, guard ? 3 : 2, (Inst *[]){l->index, x, guard});
@@ -265,7 +261,7 @@ static void lower_scalars(Lowering *l, Scope scope, const char *name, Launch lau
   Inst **value = arena_array(l->arena, g->n_writes, sizeof *value);
   for (unsigned k = 0; k < g->n_writes; k++) {
     const Operand *o = operand(l, g->writes[k].operand);
-    if (o->scope == scope) value[k] = convert(l, l->prologue, convert(l, l->prologue, l->map[g->writes[k].value->id], o->storage), field_type(o));
+    if (o->scope == scope) value[k] = convert(l, l->prologue, convert(l, l->prologue, l->map[g->writes[k].value->id], o->storage), operand_field_type(o));
   }
   for (unsigned k = 0; k < g->n_writes; k++) {
     if (!value[k]) continue;
@@ -342,7 +338,7 @@ static bool functions_left(Lowering *l) {
   return false;
 }
 
-void pass_lower(Unit *unit, const PassArgs *args) {
+static Lowering start(Unit *unit) {
   const Graph *g = unit->graph;
   Lowering l = {.unit = unit, .graph = g, .module = unit->module, .arena = unit->arena};
   l.program = program_new(unit->module, unit->arena, g->name);
@@ -351,6 +347,16 @@ void pass_lower(Unit *unit, const PassArgs *args) {
   l.carry = graph_carries(g, l.arena);
   l.element = arena_array(l.arena, g->n_nodes + 1, sizeof *l.element);
   find_elements(&l);
+  return l;
+}
+
+bool lower_is_pointwise(Unit *unit) {
+  Lowering l = start(unit);
+  return is_pointwise(&l);
+}
+
+void pass_lower(Unit *unit, const PassArgs *args) {
+  Lowering l = start(unit);
   if (functions_left(&l)) return;
   if (!is_pointwise(&l)) { lower_nests(unit); return; }
   lower_checks(&l);

@@ -88,25 +88,44 @@ static Inst *block_of_lanes(Nest *l, const Terms *t, ReduceKind kind, Type type,
   return x[0];
 }
 
-/* Blocks of 1,024, then pairs of neighbours at every level, as carries of a counter of blocks: level k of the tree waits in tree[k] where bit k of
- * the number of blocks so far is set. */
-static Inst *lanes(Nest *l, const Terms *t, ReduceKind kind, Type type) {
-  unsigned tree = nest_scratch(l, type, 64);
-  Inst *blocks = nest_op2(l, KOP_SHR, nest_op2(l, KOP_ADD, t->n, nest_i64(l, 1023)), nest_i64(l, 10)), *zero = nest_i64(l, 0), *one = nest_i64(l, 1);
-  Inst *block = nest_open(l, zero, blocks, 0, NULL), *low = nest_op2(l, KOP_SHL, block, nest_i64(l, 10));
-  Inst *x = block_of_lanes(l, t, kind, type, low, nest_min(l, nest_op2(l, KOP_SUB, t->n, low), nest_i64(l, 1024)));
-  Inst *next = nest_op2(l, KOP_ADD, block, one), *full = nest_op2(l, KOP_SUB, nest_bits(l, nest_op2(l, KOP_XOR, block, next)), one);     /* trailing ones */
-  Inst *merge = nest_open(l, zero, full, 1, &x), *joined = pair(l, kind, nest_load(l, tree, merge, NULL), nest_carried(l, merge, 0));
+/* Neighbours in pairs at every level, an odd one carried up: as the carries of a counter of leaves. Level k of the tree waits in tree[k] where bit k
+ * of the number of leaves so far is set. */
+typedef struct Tree { unsigned buffer; ReduceKind kind; Type type; Inst *leaf; } Tree;
+
+static Tree open_tree(Nest *l, ReduceKind kind, Type type, Inst *leaves) {
+  return (Tree){nest_scratch(l, type, 64), kind, type, nest_open(l, nest_i64(l, 0), leaves, 0, NULL)};
+}
+
+static Inst *close_tree(Nest *l, const Tree *t, Inst *leaves, Inst *x) {
+  Inst *zero = nest_i64(l, 0), *one = nest_i64(l, 1), *next = nest_op2(l, KOP_ADD, t->leaf, one);
+  Inst *full = nest_op2(l, KOP_SUB, nest_bits(l, nest_op2(l, KOP_XOR, t->leaf, next)), one);            /* trailing ones */
+  Inst *merge = nest_open(l, zero, full, 1, &x), *joined = pair(l, t->kind, nest_load(l, t->buffer, merge, NULL), nest_carried(l, merge, 0));
   nest_close(l, 1, &joined);
-  nest_store(l, tree, full, nest_carried(l, merge, 0), NULL);
+  nest_store(l, t->buffer, full, nest_carried(l, merge, 0), NULL);
   nest_close(l, 0, NULL);
-  Inst *first[2] = {nest_const(l, type, identity(kind, type)), nest_const(l, TYPE_BOOL, 0)};
-  Inst *rest = nest_open(l, zero, nest_bits(l, blocks), 2, first);
-  Inst *set = nest_op2(l, KOP_NE, nest_op2(l, KOP_AND, nest_op2(l, KOP_SHR, blocks, rest), one), zero);
-  Inst *waits = nest_load(l, tree, rest, set), *sum = nest_carried(l, rest, 0), *any = nest_carried(l, rest, 1);
-  Inst *last[2] = {nest_select(l, set, nest_select(l, any, pair(l, kind, waits, sum), waits), sum), nest_op2(l, KOP_OR, any, set)};
+  Inst *first[2] = {nest_const(l, t->type, identity(t->kind, t->type)), nest_const(l, TYPE_BOOL, 0)};
+  Inst *rest = nest_open(l, zero, nest_bits(l, leaves), 2, first);
+  Inst *set = nest_op2(l, KOP_NE, nest_op2(l, KOP_AND, nest_op2(l, KOP_SHR, leaves, rest), one), zero);
+  Inst *waits = nest_load(l, t->buffer, rest, set), *sum = nest_carried(l, rest, 0), *any = nest_carried(l, rest, 1);
+  Inst *last[2] = {nest_select(l, set, nest_select(l, any, pair(l, t->kind, waits, sum), waits), sum), nest_op2(l, KOP_OR, any, set)};
   nest_close(l, 2, last);
   return nest_carried(l, rest, 0);
+}
+
+/* Blocks of 1,024, then the tree. */
+static Inst *lanes(Nest *l, const Terms *t, ReduceKind kind, Type type) {
+  Inst *blocks = nest_op2(l, KOP_SHR, nest_op2(l, KOP_ADD, t->n, nest_i64(l, 1023)), nest_i64(l, 10));
+  Tree tree = open_tree(l, kind, type, blocks);
+  Inst *low = nest_op2(l, KOP_SHL, tree.leaf, nest_i64(l, 10));
+  Inst *x = block_of_lanes(l, t, kind, type, low, nest_min(l, nest_op2(l, KOP_SUB, t->n, low), nest_i64(l, 1024)));
+  return close_tree(l, &tree, blocks, x);
+}
+
+Inst *nest_join(Nest *l, unsigned partial, Inst *chunks, ReduceKind kind, Type type) {
+  Tree tree = open_tree(l, kind, type, chunks);
+  Inst *x = nest_load(l, partial, tree.leaf, NULL);
+  x = type == TYPE_BOOL ? nest_op2(l, KOP_NE, x, nest_real(l, TYPE_F64, 0)) : nest_cast(l, type, x);
+  return close_tree(l, &tree, chunks, x);
 }
 
 /* --- one position after the other ---------------------------------------------------------------------------------------------------------- */

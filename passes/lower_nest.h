@@ -23,6 +23,8 @@ typedef struct Nest {
   Arena *arena;
   const uint64_t *carry;                 /* by node: bit d: depends on what the scan at depth d carries */
   bool *stored;                          /* by node: has elements that are kept in a temporary */
+  bool *keeps;                           /* by node of rank 0: its number is kept in a temporary for later kernels */
+  unsigned *source;                      /* by node: 1 + operand whose elements are the node's by now */
   unsigned *stage; int *slot; unsigned n_stages, n_slots;
 
   /* of the launches of items, and of those of the call */
@@ -47,6 +49,7 @@ typedef struct Nest {
   /* the position at which elements are computed */
   const Space *space;
   Inst *index[NEST_RANK], *flat;
+  Inst *shard;                           /* what the index lacks: elements before the shard, or NULL */
   Memo *memo; unsigned epoch;
 } Nest;
 
@@ -84,10 +87,35 @@ Inst *nest_extent(Nest *, const Node *extent);                           /* i64,
 Inst *nest_element(Nest *, const Node *);                                /* the value at the position, or the number */
 Inst *nest_place(Nest *, const Space *, const Node *const *indices, Inst **inside);      /* flat position of indices in a space; inside: whether there is one (NULL: always) */
 unsigned nest_buffer(Nest *, const Node *);                              /* the temporary of a stored node */
+void nest_choose_stored(Nest *);
+bool nest_costs(const Nest *, const Node *);                             /* a number that costs a loop */
+Inst *nest_operand_extent(Nest *, int64_t operand, unsigned axis);
+Inst *nest_operand_count(Nest *, int64_t operand);
+Inst *nest_space_count(Nest *, const Space *);
+void nest_close_need(const Nest *, bool *need);                          /* all that the marked nodes need in this kernel */
+void nest_emit(Nest *, const bool *need, int depth);                     /* the needed nodes of the body of the scan at `depth` (-1: outside), in order */
+void nest_emit_stored(Nest *, const Node *);                             /* computes a stored node into its temporary */
+
+/* --- lower_program.c -------------------------------------------------------------------------------------------------------------- */
+bool nest_start(Nest *, Unit *);                                         /* a new program; false: refused, reported */
+bool *nest_begin(Nest *, const char *name, Launch);                      /* a new kernel; an array to mark what it needs */
+bool nest_checks(Nest *);
+bool nest_layout(Nest *);
+void nest_stage(Nest *, unsigned stage);                                 /* the totals of a stage */
+Inst *nest_to_storage(Nest *, const Operand *, Inst *);
+unsigned nest_compute_write(Nest *, const Write *);                      /* a new value into a temporary: 1 + its buffer; 0: a number */
+void nest_copy_write(Nest *, const Write *, unsigned from);
+void nest_set_number(Nest *, const Write *, Inst *);
+void nest_writes(Nest *, const char *name, Launch);                      /* all writes of items, or of the call */
+void nest_finish(Nest *);                                                /* kernels of the call and of sizes; the program is the unit's */
 void lower_nests(Unit *);
+
+/* --- lower.c ---------------------------------------------------------------------------------------------------------------------------- */
+bool lower_is_pointwise(Unit *);                                         /* every loop of the rule is one over the item's elements */
 
 /* --- lower_fold.c: orders of evaluation of the language, section 5 ------------------------------------------------------------------ */
 void nest_fold(Nest *, const Node *);                                    /* reduce, contract, attend: into the temporary, or scalar[] */
+Inst *nest_join(Nest *, unsigned partial, Inst *chunks, ReduceKind, Type);         /* the partials of chunks, joined */
 void nest_softmax(Nest *, const Node *);
 void nest_cumulate(Nest *, const Node *);
 

@@ -16,6 +16,7 @@ typedef struct Unit {                    /* one entry on its way */
   Diag *diag;
   Graph *graph;
   Program *program;                      /* NULL until lowered */
+  bool scheduled;                        /* by pass `schedule`: `lower` has nothing to do */
 } Unit;
 
 typedef struct PassArgs { int64_t lanes, unroll, limit; } PassArgs;       /* what may stand in brackets; 0: not given */

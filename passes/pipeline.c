@@ -134,6 +134,7 @@ static void print_unit(const Unit *unit, const Pass *pass, const PassTrace *trac
 static bool run_step(Unit *unit, const Step *step, const PassTrace *trace) {
   const Pass *pass = step->pass;
   unsigned errors = diag_errors(unit->diag);
+  if (pass->form == PASS_LOWER && unit->scheduled) return true;
   if (!form_fits(unit, pass)) return false;
   double start = trace && trace->time ? seconds_now() : 0;
   pass->run(unit, &step->args);

@@ -60,7 +60,7 @@ void pass_unswitch(Unit *unit, const PassArgs *args) {
   program_sweep(p);
   for (unsigned k = 0; k < p->n_kernels;) {
     Kernel *kernel = p->kernels[k];
-    bool data = kernel->launch == LAUNCH_ITEM || kernel->launch == LAUNCH_CHUNK;
+    bool data = kernel->launch == LAUNCH_ITEM || kernel->launch == LAUNCH_CHUNK || kernel->launch == LAUNCH_TILE;
     if (!data || count_loops(kernel->body) >= limit || kernel->n_insts > INSTRUCTIONS || !split_one(p, kernel->body, kernel->n_insts)) { k++; continue; }
     kernel_simplify(p, kernel);
     program_sweep(p);                    /* so that dead loads ask for no clones; kernels may go, so begin again */

@@ -42,6 +42,21 @@ static const int64_t *graph_uses(const Graph *g) {
   return use;
 }
 
+/* Whether every element depends on its own position alone. */
+static bool is_elementwise(const Graph *g, Arena *arena) {
+  const bool *live = graph_reachable(g, arena);
+  for (unsigned i = 0; i < g->n_nodes; i++) {
+    const Node *n = g->nodes[i];
+    if (!live[i] || op_is_element(n->op) || op_is_function(n->op)) continue;
+    switch ((int)n->op) {
+      case OP_MAP: case OP_REDUCE: case OP_TOTAL: case OP_CONTRACT: case OP_ATTEND: case OP_SOFTMAX: case OP_CUMULATE: case OP_ORDER: case OP_EIGVEC: case OP_QR: case OP_SCATTER: return false;
+      case OP_READ: if (n->n_args != (unsigned)(n->aux == 1)) return false; break;
+      default: break;
+    }
+  }
+  return true;
+}
+
 static void attach(Arena *arena, optc_kernel_desc *desc, InterpKernel kernel) {
   InterpKernel *self = arena_alloc(arena, sizeof *self);
   *self = kernel;
@@ -79,7 +94,7 @@ static void interpret_graph(Arena *arena, optc_rule *rule, const Graph *from, op
     for (unsigned k = 0; k < r->n; k++) item_checks |= r->value[k]->level >= LEVEL_ITEM;
   }
   *entry = (optc_entry_desc){.name = from->name, .kernels = kernels, .n_kernels = n_kernels, .texts = texts, .n_texts = g->n_requires, .reads = graph_uses(g),
-    .equal_hypers = graph_shared_hypers(g, arena), .advances = g->advances, .n_slots = n_slots, .item_checks = item_checks};
+    .equal_hypers = graph_shared_hypers(g, arena), .advances = g->advances, .n_slots = n_slots, .n_phases = 1, .flat = is_elementwise(g, arena), .item_checks = item_checks};
 }
 
 static void interpret_program(Arena *arena, optc_rule *rule, const Program *p, optc_entry_desc *entry) {

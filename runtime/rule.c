@@ -360,7 +360,7 @@ static bool needs_workspace(const optc_rule *r, int64_t entry, const optc_call_a
   for (int64_t i = 0; i < a->n_items && !strided; i++)
     for (int64_t k = 0; k < r->desc->n_operands && a->items[i].tensor && !strided; k++)
       strided = r->desc->operands[k].scope == SCOPE_TENSOR && a->items[i].tensor[k] && !is_dense(a->items[i].tensor[k]);
-  return e->n_temps || e->n_slots || strided;
+  return e->n_temps || e->n_slots || e->n_spaces || strided;
 }
 
 int optc_rule_call(const optc_rule *r, int given, const optc_call_args *a) {

@@ -161,7 +161,7 @@ static void run_kernels(Suite *s, const optc_rule_desc *rule, int64_t entry, con
   for (unsigned i = 0; i < s->n_cases; i++) {
     Type t = s->cases[i].result;
     memset(s->data[t*SLOTS + 3], 0x55, (size_t)s->n*type_bytes(t));
-    optc_frame f = {.data = s->data, .count = s->n, .begin = 0, .end = s->n, .shape = &s->n, .rank = 1};
+    optc_frame f = {.data = s->data, .count = s->n, .total = s->n, .begin = 0, .end = s->n, .shape = &s->n, .rank = 1};
     rule->entries[entry].kernels[i].fn[0](&f);
     *wrong += compare(s, &s->cases[i], s->data[t*SLOTS + 3], what);
   }
@@ -273,7 +273,7 @@ static const char harness[] =
   "      if (fread(&result, 8, 1, in) != 1) return 3;\n"
   "      size_t size = (size_t)(n*elements_rule.operands[result].bytes);\n"
   "      memset(data[result], 0x55, size);\n"
-  "      optc_frame f = {.data = data, .count = n, .end = n, .shape = &n, .rank = 1};\n"
+  "      optc_frame f = {.data = data, .count = n, .total = n, .end = n, .shape = &n, .rank = 1};\n"
   "      elements_rule.entries[e].kernels[i].fn[0](&f);\n"
   "      if (fwrite(data[result], 1, size, out) != size) return 4;\n"
   "    }\n"

@@ -366,7 +366,7 @@ static Call *call_new(const char *text, int64_t count) {
   CU_ASSERT_FATAL(module_verify(c->m, diag));
   c->layout = layout_of(c->m);
   c->shape[0] = count;
-  c->frame = (optc_frame){.hyper = c->hyper, .global = c->global, .item = c->item, .data = c->data, .count = count, .end = count, .shape = c->shape, .rank = 1, .exists = c->exists};
+  c->frame = (optc_frame){.hyper = c->hyper, .global = c->global, .item = c->item, .data = c->data, .count = count, .total = count, .end = count, .shape = c->shape, .rank = 1, .exists = c->exists};
   return c;
 }
 static void call(Call *c, Launch launch) {
@@ -663,7 +663,7 @@ static void all_of_it(Arena *a, void *text) {
   char item[256] = {0}, global[64] = {0};
   void *data[8] = {p};
   int64_t shape[1] = {3000};
-  optc_frame frame = {.hyper = hyper, .global = global, .item = item, .data = data, .count = 3000, .shape = shape, .rank = 1};
+  optc_frame frame = {.hyper = hyper, .global = global, .item = item, .data = data, .count = 3000, .total = 3000, .shape = shape, .rank = 1};
   graph_interpret(m->graphs[0], LAUNCH_ITEM, &frame, a);
 }
 

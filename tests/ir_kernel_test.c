@@ -180,7 +180,7 @@ static void open_call(Call *c, const char *launch, const char *body) {
   c->count = 1500;
   c->data[0] = c->p_; c->data[1] = c->g; c->data[2] = c->m;
   c->hyper[0] = 0.5;
-  c->f = (optc_frame){.hyper = c->hyper, .data = c->data, .uniform = c->uniform, .t = 4, .index = 2, .count = 1500, .begin = 10, .end = 1490, .shape = &c->count, .rank = 1};
+  c->f = (optc_frame){.hyper = c->hyper, .data = c->data, .uniform = c->uniform, .t = 4, .index = 2, .count = 1500, .total = 1500, .begin = 10, .end = 1490, .shape = &c->count, .rank = 1};
 }
 static void run_call(Call *c) { kernel_interpret(c->p, c->p->kernels[0], &c->f, c->a); }
 
@@ -282,7 +282,7 @@ static bool whole_way(Failing *f, const char *text) {
       double hyper[5] = {0};
       uint64_t uniform[16];
       void *at[4] = {data[0], data[1], data[2], data[3]};
-      optc_frame f2 = {.hyper = hyper, .data = at, .uniform = uniform, .count = 8, .end = 8};
+      optc_frame f2 = {.hyper = hyper, .data = at, .uniform = uniform, .count = 8, .total = 8, .end = 8};
       for (unsigned k = 0; k < p->n_kernels; k++) kernel_interpret(p, p->kernels[k], &f2, a);
       done = true;
     }

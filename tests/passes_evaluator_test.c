@@ -34,7 +34,7 @@ static void give(Forward *w, unsigned k, const EvalArray *a) {
 }
 
 static bool run_graph(Forward *w, const Graph *g) {
-  optc_frame f = {.hyper = w->hyper, .global = w->globals, .item = w->item, .data = w->data, .t = w->call.t, .seed = w->call.seed, .count = 1, .end = 1,
+  optc_frame f = {.hyper = w->hyper, .global = w->globals, .item = w->item, .data = w->data, .t = w->call.t, .seed = w->call.seed, .count = 1, .total = 1, .end = 1,
     .shapes = w->shapes, .ranks = w->ranks, .n_items = 1, .rank = 0, .shape = (int64_t[]){1}, .exists = arena_alloc(w->arena, w->module->n_operands + 1)};
   graph_interpret(g, LAUNCH_CHECK, &f, w->arena);
   if (f.failed) return false;

@@ -104,7 +104,7 @@ static bool starts(World *w, const char *text, bool f64) {
 static void run(World *w, const Graph *g) {
   static const int64_t one = 1;
   double totals[16], slots[16];
-  optc_frame f = {.hyper = w->hyper, .global = w->globals, .item = w->item, .data = w->data, .count = 1, .end = 1, .shapes = w->shapes, .ranks = w->ranks,
+  optc_frame f = {.hyper = w->hyper, .global = w->globals, .item = w->item, .data = w->data, .count = 1, .total = 1, .end = 1, .shapes = w->shapes, .ranks = w->ranks,
     .n_items = 1, .shape = &one, .exists = arena_alloc(w->arena, w->module->n_operands + 1), .totals = (void *)totals, .slots = (void *)slots};
   Arena *scratch = arena_new(NULL, 0);
   graph_interpret(g, LAUNCH_CHECK, &f, scratch);

@@ -19,7 +19,7 @@ static bool lower_with(Unit *u, const char *text) {
 static Unit unit_of(Arena *a, Sample which) {
   Diag *d = diag_new(a, 0);
   Module *m = sample_module(a, d, which);
-  return (Unit){m, a, d, m->graphs[0], NULL};
+  return (Unit){.module = m, .arena = a, .diag = d, .graph = m->graphs[0]};
 }
 
 static void show_diag(const Unit *u) {

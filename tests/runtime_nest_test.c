@@ -31,7 +31,7 @@ static void say(const Diag *d) { for (size_t i = 0; i < diag_count(d); i++) prin
 static Program **lower(Forms *f, Diag *diag, int level) {
   Program **programs = arena_array(f->arena, f->module->n_graphs + 1, sizeof *programs);
   for (unsigned i = 0; i < f->module->n_graphs; i++) {
-    Unit u = {f->module, f->arena, diag, f->module->graphs[i], NULL};
+    Unit u = {.module = f->module, .arena = f->arena, .diag = diag, .graph = f->module->graphs[i]};
     Pipeline p = pipeline_default(f->arena, level);
     bool good = pipeline_run(&u, &p, &(PassTrace){.verify_each = true});
     if (!good) say(diag);

@@ -15,7 +15,7 @@ static void run(const Route *r, const void *in0, const void *in1, void *out, lon
   void *data[FUNCTION_ARGS + 1] = {(void *)(uintptr_t)in0, (void *)(uintptr_t)in1, (void *)(uintptr_t)in0, out};
   uint64_t uniform[UNIFORMS] = {0}, hyper[3] = {0}, global[8] = {0}, item[64] = {0};
   int64_t shape = n;
-  optc_frame f = {.hyper = hyper, .global = global, .item = item, .data = data, .uniform = uniform, .count = n, .begin = 0, .end = n, .shape = &shape, .rank = 1, .t = 1};
+  optc_frame f = {.hyper = hyper, .global = global, .item = item, .data = data, .uniform = uniform, .count = n, .total = n, .begin = 0, .end = n, .shape = &shape, .rank = 1, .t = 1};
   for (int64_t k = 0; k < e->n_kernels; k++) e->kernels[k].fn[0](&f);
 }
 

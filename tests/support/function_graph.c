@@ -36,6 +36,6 @@ Graph *function_graph(Arena *a, Op op, Type type) {
 void function_graph_run(const Graph *g, const void *const in[FUNCTION_ARGS], void *out, long n, const void *hyper, Arena *scratch) {
   void *data[FUNCTION_ARGS + 1] = {(void *)(uintptr_t)in[0], (void *)(uintptr_t)in[1], (void *)(uintptr_t)in[2], out};
   int64_t item[64] = {0}, global[8] = {0}, none[3] = {0}, shape = n;
-  optc_frame frame = {.hyper = hyper ? hyper : none, .global = global, .item = item, .data = data, .t = 1, .count = n, .begin = 0, .end = n, .shape = &shape, .rank = 1};
+  optc_frame frame = {.hyper = hyper ? hyper : none, .global = global, .item = item, .data = data, .t = 1, .count = n, .total = n, .begin = 0, .end = n, .shape = &shape, .rank = 1};
   graph_interpret(g, LAUNCH_ITEM, &frame, scratch);
 }

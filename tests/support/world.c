@@ -87,7 +87,7 @@ static void set_item(World *w, optc_frame *f, unsigned i, void *const *data) {
   f->item = w->items + i * w->item_size;
   f->data = data;
   f->index = i;
-  f->count = w->count[i];
+  f->count = f->total = w->count[i];
   f->begin = 0;
   f->end = f->count;
   f->shape = &w->count[i];

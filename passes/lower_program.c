@@ -1,0 +1,269 @@
+/* lower_program.c: the kernels around the nests: checks, layout, totals, writes, sizes. The program of lower_nests:
+ *   sizes, call_sizes   elements of the temporaries and of states with their own shape
+ *   check, layout       as in lower.c
+ *   stage_s, total_s    what totals of stage s need from an item, one slot each; what the slots make
+ *   item                everything else of an item: values first, then the writes, so that every value sees its operands as they were at entry
+ *   finish              the same for operands of the call */
+#include "passes/lower_nest.h"
+
+static const Operand *operand_of(const Nest *l, int64_t k) { return &l->module->operands[k]; }
+
+bool *nest_begin(Nest *l, const char *name, Launch launch) {
+  Kernel *k = program_kernel(l->program, name, launch);
+  l->launch = launch;
+  l->call = launch == LAUNCH_FINISH || launch == LAUNCH_TOTAL || launch == LAUNCH_CALL_SIZES;
+  l->top = l->at = k->body;
+  l->depth = 0;
+  l->scalar = arena_array(l->arena, l->graph->n_nodes + 1, sizeof *l->scalar);
+  l->done = arena_array(l->arena, l->graph->n_nodes + 1, sizeof *l->done);
+  l->extent = arena_array(l->arena, l->module->n_operands + 1, sizeof *l->extent);
+  l->n_constants = 0;
+  return arena_array(l->arena, l->graph->n_nodes + 1, sizeof(bool));
+}
+
+static bool refuse(Nest *l, const Node *n, const char *what) {
+  diag_error(l->unit->diag, n->where, "%s", what);
+  return false;
+}
+
+/* Before data may be touched there are only numbers. */
+static bool emit_numbers(Nest *l, bool *need, const char *what) {
+  nest_close_need(l, need);
+  for (unsigned i = 0; i < l->graph->n_nodes; i++) {
+    const Node *n = l->graph->nodes[i];
+    bool data = n->space->rank || n->op == OP_READ || n->op == OP_MAP || n->op == OP_TOTAL || n->op == OP_REDUCE || n->op == OP_CONTRACT || n->op == OP_ATTEND;
+    if (need[i] && data) return refuse(l, n, what);
+  }
+  nest_emit(l, need, -1);
+  return true;
+}
+
+bool nest_checks(Nest *l) {
+  const Graph *g = l->graph;
+  if (!g->n_requires) return true;
+  bool *need = nest_begin(l, "check", LAUNCH_CHECK);
+  graph_mark_requires(g, need);
+  if (!emit_numbers(l, need, "a requirement is checked before anything is computed, so it cannot depend on the elements of a tensor")) return false;
+  for (unsigned k = 0; k < g->n_requires; k++) {
+    const Requirement *r = &g->requires[k];
+    Inst *args[5] = {l->scalar[r->cond->id]};
+    for (unsigned v = 0; v < r->n; v++) args[v + 1] = nest_cast(l, TYPE_F64, l->scalar[r->value[v]->id]);
+    nest_add(l, KOP_E_REQUIRE, TYPE_BOOL, program_text(l->program, requirement_text(r, l->program->arena)), 1 + r->n, args);
+  }
+  return true;
+}
+
+bool nest_layout(Nest *l) {
+  const Graph *g = l->graph;
+  if (!g->n_exists) return true;
+  bool *need = nest_begin(l, "layout", LAUNCH_ITEM);
+  graph_mark_exists(g, need);
+  if (!emit_numbers(l, need, "whether a state exists cannot depend on the elements of a tensor")) return false;
+  for (unsigned k = 0; k < g->n_exists; k++) {
+    Inst *exists = g->exists[k].when ? l->scalar[g->exists[k].when->id] : nest_const(l, TYPE_BOOL, 1);
+    nest_add(l, KOP_E_EXISTS, TYPE_BOOL, g->exists[k].operand, 1, &exists);
+  }
+  return true;
+}
+
+static Inst *pair_of_call(Nest *l, ReduceKind kind, Inst *a, Inst *b) {
+  static const KOp ops[] = {[REDUCE_SUM] = KOP_ADD, [REDUCE_PROD] = KOP_MUL, [REDUCE_ANY] = KOP_OR, [REDUCE_EVERY] = KOP_AND};
+  if (kind == REDUCE_MAX || kind == REDUCE_MIN) return nest_call(l, kind == REDUCE_MAX ? OP_MAX : OP_MIN, a, b);
+  return nest_op2(l, ops[kind], a, b);
+}
+
+static Inst *first_of_call(Nest *l, ReduceKind kind, Type type) {
+  if (kind == REDUCE_EVERY || kind == REDUCE_PROD) return nest_real(l, type, 1);
+  if (kind != REDUCE_MAX && kind != REDUCE_MIN) return nest_const(l, type, 0);
+  if (type == TYPE_F64) return nest_real(l, type, kind == REDUCE_MAX ? -__builtin_inf() : __builtin_inf());
+  return nest_const(l, type, (Bits)(kind == REDUCE_MAX ? INT64_MIN : INT64_MAX));
+}
+
+/* The slots of a stage, then what they make, in order of the list. */
+void nest_stage(Nest *l, unsigned stage) {
+  const Graph *g = l->graph;
+  bool *need = nest_begin(l, arena_printf(l->arena, "stage_%u", stage), LAUNCH_ITEM);
+  for (unsigned i = 0; i < g->n_nodes; i++) if (l->slot[i] >= 0 && l->stage[i] == stage + 1) graph_mark(need, g->nodes[i]->args[0]);
+  nest_close_need(l, need);
+  nest_emit(l, need, -1);
+  for (unsigned i = 0; i < g->n_nodes; i++)
+    if (l->slot[i] >= 0 && l->stage[i] == stage + 1) nest_add(l, KOP_E_SET_SLOT, TYPE_BOOL, l->slot[i], 1, &l->scalar[g->nodes[i]->args[0]->id]);
+  nest_begin(l, arena_printf(l->arena, "total_%u", stage), LAUNCH_TOTAL);
+  for (unsigned i = 0; i < g->n_nodes; i++) {
+    const Node *n = g->nodes[i];
+    if (l->slot[i] < 0 || l->stage[i] != stage + 1) continue;
+    ReduceKind kind = (ReduceKind)(n->aux & 255);
+    Inst *first = first_of_call(l, kind, (Type)n->type), *item = nest_open(l, nest_i64(l, 0), nest_add(l, KOP_E_ITEMS, TYPE_I64, 0, 0, NULL), 1, &first);
+    Inst *next = pair_of_call(l, kind, nest_carried(l, item, 0), nest_add(l, KOP_E_SLOT, (Type)n->type, l->slot[i], 1, &item));
+    nest_close(l, 1, &next);
+    Inst *total = nest_carried(l, item, 0);
+    nest_add(l, KOP_E_SET_TOTAL, TYPE_BOOL, l->slot[i], 1, &total);
+  }
+}
+
+/* --- writes ---------------------------------------------------------------------------------------------------------------------------------- */
+
+Inst *nest_to_storage(Nest *l, const Operand *o, Inst *x) {
+  if (o->flush && x->type == TYPE_F32) {
+    Inst *tiny = nest_op2(l, KOP_LT, nest_op1(l, KOP_ABS, x), nest_const(l, TYPE_F32, 0x00800000));
+    x = nest_select(l, tiny, nest_const(l, TYPE_F32, 0), x);
+  }
+  return nest_cast(l, o->storage, x);
+}
+
+/* A new value, if it is not kept anyway; it stands in the type of memory. Returns 1 + its buffer; 0: a number. */
+unsigned nest_compute_write(Nest *l, const Write *w) {
+  const Node *x = w->value;
+  const Operand *o = operand_of(l, w->operand);
+  if (!x->space->rank || l->stored[x->id]) return x->space->rank ? 1 + nest_buffer(l, x) : 0;
+  unsigned buffer = nest_temp(l, arena_printf(l->arena, "new_%s", o->name), o->storage, (Wanted){.space = x->space, .operand = -1});
+  if (w->when) nest_if(l, l->scalar[w->when->id]);
+  nest_axes(l, x->space, x->space->rank);
+  Inst *at = nest_flat(l, x->space, x->space->rank);
+  nest_here(l, x->space, at);
+  nest_store(l, buffer, at, nest_to_storage(l, o, nest_element(l, x)), NULL);
+  nest_close_axes(l, x->space->rank);
+  if (w->when) nest_end_if(l);
+  return 1 + buffer;
+}
+
+void nest_copy_write(Nest *l, const Write *w, unsigned from) {
+  const Operand *o = operand_of(l, w->operand);
+  Inst *count = nest_operand_count(l, w->operand), *present = operand_may_be_absent(o) ? nest_add(l, KOP_E_PRESENT, TYPE_BOOL, w->operand, 0, NULL) : NULL;
+  if (w->when) nest_if(l, l->scalar[w->when->id]);
+  Inst *i = nest_open(l, nest_i64(l, 0), count, 0, NULL), *x = from ? nest_load(l, from - 1, i, NULL) : l->scalar[w->value->id];
+  if (x->type != o->storage || !from || l->stored[w->value->id]) x = nest_to_storage(l, o, x);
+  nest_store(l, w->operand, i, x, present);
+  nest_close(l, 0, NULL);
+  if (w->when) nest_end_if(l);
+}
+
+void nest_set_number(Nest *l, const Write *w, Inst *x) {
+  if (w->when) nest_if(l, l->scalar[w->when->id]);
+  nest_add(l, KOP_E_SET_SCALAR, TYPE_BOOL, w->operand, 1, &x);
+  if (w->when) nest_end_if(l);
+}
+
+/* What is written once for the call is the same for all items. */
+static bool globals_ok(Nest *l) {
+  for (unsigned k = 0; k < l->graph->n_writes; k++) {
+    const Write *w = &l->graph->writes[k];
+    if (operand_of(l, w->operand)->scope != SCOPE_GLOBAL) continue;
+    if (graph_is_global(l->graph, w->value) && (!w->when || graph_is_global(l->graph, w->when))) continue;
+    diag_error(l->unit->diag, w->value->where, "'%s' is one for the whole call, its value differs from item to item", operand_of(l, w->operand)->name);
+    return false;
+  }
+  return true;
+}
+
+void nest_writes(Nest *l, const char *name, Launch launch) {
+  const Graph *g = l->graph;
+  bool call = launch == LAUNCH_FINISH, any = call && g->skip;
+  for (unsigned k = 0; k < g->n_writes; k++) any |= (operand_of(l, g->writes[k].operand)->scope == SCOPE_GLOBAL) == call;
+  if (!any) return;
+  bool *need = nest_begin(l, name, launch);
+  if (call) graph_mark(need, g->skip);
+  for (unsigned k = 0; k < g->n_writes; k++)
+    if ((operand_of(l, g->writes[k].operand)->scope == SCOPE_GLOBAL) == call) graph_mark_write(need, &g->writes[k]);
+  nest_close_need(l, need);
+  nest_emit(l, need, -1);
+  unsigned *from = arena_array(l->arena, g->n_writes + 1, sizeof *from);
+  Inst **number = arena_array(l->arena, g->n_writes + 1, sizeof *number);
+  for (unsigned k = 0; k < g->n_writes; k++) {
+    const Operand *o = operand_of(l, g->writes[k].operand);
+    if ((o->scope == SCOPE_GLOBAL) != call) continue;
+    if (operand_is_tensor(o)) from[k] = nest_compute_write(l, &g->writes[k]);
+    else number[k] = nest_cast(l, operand_field_type(o), nest_to_storage(l, o, l->scalar[g->writes[k].value->id]));
+  }
+  for (unsigned k = 0; k < g->n_writes; k++) {
+    const Operand *o = operand_of(l, g->writes[k].operand);
+    if ((o->scope == SCOPE_GLOBAL) != call) continue;
+    if (operand_is_tensor(o)) nest_copy_write(l, &g->writes[k], from[k]);
+    else nest_set_number(l, &g->writes[k], number[k]);
+  }
+  if (call && g->skip) nest_add(l, KOP_E_SKIP, TYPE_BOOL, 0, 1, &l->scalar[g->skip->id]);
+}
+
+/* --- sizes ------------------------------------------------------------------------------------------------------------------------------------- */
+
+static void set_count(Nest *l, unsigned buffer, Inst *n) { nest_add(l, KOP_E_SET_COUNT, TYPE_BOOL, buffer, 1, &n); }
+
+static bool lower_sizes(Nest *l, bool call) {
+  unsigned states = 0;
+  for (unsigned k = 0; k < l->module->n_operands; k++) {
+    const Operand *o = operand_of(l, k);
+    states += o->shape && !operand_is_shaped(o) && (o->scope == SCOPE_GLOBAL) == call;
+  }
+  if (!states && !l->n_wanted[call]) return true;
+  bool *need = nest_begin(l, call ? "call_sizes" : "sizes", call ? LAUNCH_CALL_SIZES : LAUNCH_SIZES);
+  for (unsigned k = 0; k < l->n_wanted[call]; k++) {
+    const Space *s = l->wanted[call][k].space;
+    for (unsigned a = 0; s && a < s->rank; a++) graph_mark(need, s->extent[a]);
+  }
+  for (unsigned i = 0; i < l->graph->n_nodes; i++)
+    if (need[i] && l->carry[i]) return refuse(l, l->graph->nodes[i], "the room for this value is made before the loop: an extent may not change from trip to trip; give it the largest and mask the rest");
+  if (!emit_numbers(l, need, "the room for this value is made before tensors are read: an extent may not depend on their elements; give it the largest and mask the rest")) return false;
+  for (unsigned k = 0; k < l->module->n_operands; k++) {
+    const Operand *o = operand_of(l, k);
+    if (!o->shape || operand_is_shaped(o) || (o->scope == SCOPE_GLOBAL) != call) continue;
+    for (unsigned a = 0; a < o->shape->rank; a++) {
+      Inst *n = nest_operand_extent(l, k, a);
+      nest_add(l, KOP_E_SET_EXTENT, TYPE_BOOL, k, 1, &n)->aux = (int32_t)a;
+    }
+    set_count(l, k, nest_operand_count(l, k));
+  }
+  for (unsigned k = 0; k < l->n_wanted[call]; k++) {
+    const Wanted *w = &l->wanted[call][k];
+    set_count(l, w->buffer, w->space ? nest_space_count(l, w->space) : nest_i64(l, w->fixed));
+  }
+  return true;
+}
+
+static bool ranks_fit(Nest *l) {
+  const bool *live = graph_reachable(l->graph, l->arena);
+  for (unsigned i = 0; i < l->graph->n_nodes; i++) {
+    const Node *n = l->graph->nodes[i];
+    if (live[i] && n->space->rank > NEST_RANK) return refuse(l, n, "more than 8 axes are not supported");
+    if (live[i] && n->op == OP_SCAN && (n->imm < 0 || n->imm > 31)) return refuse(l, n, "scans this deep are not supported");
+  }
+  return true;
+}
+
+bool nest_start(Nest *l, Unit *unit) {
+  const Graph *g = unit->graph;
+  *l = (Nest){.unit = unit, .graph = g, .module = unit->module, .arena = unit->arena};
+  l->program = program_new(unit->module, unit->arena, g->name);
+  l->program->advances = g->advances;
+  l->program->equal_hypers = graph_shared_hypers(g, l->arena);
+  l->carry = graph_carries(g, l->arena);
+  l->stage = graph_stages(g, l->arena, &l->n_stages);
+  l->slot = graph_slots(g, l->arena, &l->n_slots);
+  l->program->n_slots = l->n_slots;
+  l->stored = arena_array(l->arena, g->n_nodes + 1, sizeof *l->stored);
+  l->keeps = arena_array(l->arena, g->n_nodes + 1, sizeof *l->keeps);
+  l->source = arena_array(l->arena, g->n_nodes + 1, sizeof *l->source);
+  l->memo = arena_array(l->arena, g->n_nodes + 1, sizeof *l->memo);
+  for (int call = 0; call < 2; call++) {
+    l->temp[call] = arena_array(l->arena, g->n_nodes + 1, sizeof **l->temp);
+    l->next[call] = arena_array(l->arena, g->n_nodes + 1, sizeof **l->next);
+    l->kept[call] = arena_array(l->arena, g->n_nodes + 1, sizeof **l->kept);
+  }
+  nest_choose_stored(l);
+  return ranks_fit(l) && globals_ok(l);
+}
+
+void nest_finish(Nest *l) {
+  nest_writes(l, "finish", LAUNCH_FINISH);
+  if (!lower_sizes(l, false) || !lower_sizes(l, true)) return;
+  for (unsigned k = 0; k < l->program->n_kernels; k++) kernel_number(l->program->kernels[k]);
+  l->unit->program = l->program;
+}
+
+void lower_nests(Unit *unit) {
+  Nest nest, *l = &nest;
+  if (!nest_start(l, unit) || !nest_checks(l) || !nest_layout(l)) return;
+  for (unsigned i = 0; i < l->graph->n_nodes; i++) l->keeps[i] = l->n_stages && nest_costs(l, l->graph->nodes[i]);
+  for (unsigned stage = 0; stage < l->n_stages; stage++) nest_stage(l, stage);
+  nest_writes(l, "item", LAUNCH_ITEM);
+  nest_finish(l);
+}

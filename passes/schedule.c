@@ -1,0 +1,366 @@
+/* schedule.c: pass `schedule`: graph to program in as few sweeps over memory as its reductions allow. Exact.
+ *
+ * Before: a graph without function nodes. After: a program, unless the rule is computed element by element (then `lower` and `fuse` have the better form).
+ * What is computed is cut into rounds: a value that needs the whole of another (a reduction, a tensor read at other positions) belongs to a later
+ * round. A round is
+ *   totals     of the call that its numbers need (slots, then what they make)
+ *   item_r     temporaries that later rounds read, nest by nest, as in lower_nest.c
+ *   phase_r    one loop over the elements in chunks: reductions over the whole tensor leave one partial a chunk; new values of tensors are written
+ *   join_r     the partials of the chunks, in the order of the language
+ * A tensor's new value is written in the first round that knows it, so that later rounds read it, where that moves fewer bytes than to compute it
+ * again in the last round, and where nothing later needs the old one. Values between rounds are computed again from what lies in memory. */
+#include <string.h>
+#include "ir/graph_analysis.h"
+#include "passes/lower_nest.h"
+#include "passes/passes.h"
+
+typedef struct Schedule {
+  Nest nest;
+  const Graph *graph;
+  unsigned *ready;                       /* by node: the first round in which its value can be had */
+  unsigned *round;                       /* by node that is computed whole: in which */
+  bool *whole;                           /* by node: its value at one position needs another value's at many; computed once, kept */
+  bool *fold;                            /* by node: a reduction over the elements of the item, made of partials */
+  unsigned *partial;                     /* by such a node: its temporary */
+  unsigned *write_round;                 /* by write */
+  bool *in_loop;                         /* by write: to a tensor of the item's shape, element by element */
+  unsigned n_rounds;
+} Schedule;
+
+static const Operand *target(const Schedule *s, unsigned write) { return &s->graph->module->operands[s->graph->writes[write].operand]; }
+static unsigned later(unsigned a, unsigned b) { return a > b ? a : b; }
+
+/* --- rounds ----------------------------------------------------------------------------------------------------------------------- */
+
+static bool is_fold(const Schedule *s, const Node *n) {
+  if (n->op != OP_REDUCE || n->space->rank || s->nest.carry[n->id] || !graph_is_item_space(s->graph->module, n->args[0]->space)) return false;
+  switch ((ReduceKind)(n->aux & 255)) {
+    case REDUCE_SUM: case REDUCE_PROD: return n->aux >> 8 == ORDER_LANES && type_kind(n->type) == KIND_FLOAT;
+    case REDUCE_MAX: case REDUCE_MIN: return type_kind(n->type) == KIND_FLOAT;
+    case REDUCE_ANY: case REDUCE_EVERY: return true;
+    default: return false;
+  }
+}
+
+/* A scan of numbers alone costs less than a place to keep what it gives. */
+static void find_whole(Schedule *s) {
+  const Graph *g = s->graph;
+  bool *data = arena_array(s->nest.arena, g->n_nodes + 1, sizeof *data);
+  for (unsigned i = 0; i < g->n_nodes; i++) {
+    const Node *n = g->nodes[i];
+    data[i] = n->space->rank || n->op == OP_READ || n->op == OP_REDUCE || n->op == OP_CONTRACT || n->op == OP_ATTEND;
+    for (unsigned k = 0; k < n->n_args; k++) data[i] |= data[n->args[k]->id] && !s->whole[n->args[k]->id];
+    for (unsigned k = 0; n->region && k < n->region->n_results; k++) data[i] |= data[n->region->results[k]->id] && !s->whole[n->region->results[k]->id];
+    s->fold[i] = is_fold(s, n);
+    s->whole[i] = !s->nest.carry[i] && (s->nest.stored[i] || (nest_costs(&s->nest, n) && (n->op != OP_RESULT || data[i])));
+  }
+}
+
+/* When the totals of a stage are there: they are made together. */
+static unsigned stage_ready(const Schedule *s, unsigned stage) {
+  unsigned round = 0;
+  for (unsigned i = 0; i < s->graph->n_nodes; i++)
+    if (s->nest.slot[i] >= 0 && s->nest.stage[i] == stage) round = later(round, s->ready[s->graph->nodes[i]->args[0]->id]);
+  return round;
+}
+
+static void find_rounds(Schedule *s) {
+  const Graph *g = s->graph;
+  bool changed = true;
+  while (changed) {                      /* totals of a stage wait for each other, whatever their numbers */
+    changed = false;
+    for (unsigned i = 0; i < g->n_nodes; i++) {
+      const Node *n = g->nodes[i];
+      unsigned at = 0;
+      for (unsigned k = 0; k < n->space->rank; k++) at = later(at, s->ready[n->space->extent[k]->id]);
+      for (unsigned k = 0; k < n->n_args; k++) at = later(at, s->ready[n->args[k]->id]);
+      for (unsigned k = 0; n->region && k < n->region->n_results; k++) at = later(at, s->ready[n->region->results[k]->id]);
+      if (s->nest.slot[i] >= 0) at = stage_ready(s, s->nest.stage[i]);
+      s->round[i] = at;
+      at += s->whole[i];
+      changed |= at != s->ready[i];
+      s->ready[i] = at;
+    }
+  }
+}
+
+static unsigned known_at(const Schedule *s, const Write *w) { return later(s->ready[w->value->id], w->when ? s->ready[w->when->id] : 0); }
+
+/* --- where the writes go ------------------------------------------------------------------------------------------------------------ */
+
+/* What stands in memory after the write is the value itself. */
+static bool leaves_value(const Schedule *s, unsigned write) {
+  const Operand *o = target(s, write);
+  const Write *w = &s->graph->writes[write];
+  return !w->when && w->value->space->rank && o->storage == (Type)w->value->type && !o->flush && !operand_may_be_absent(o);
+}
+
+static void set_sources(Schedule *s, unsigned round) {
+  for (unsigned k = 0; k < s->graph->n_writes; k++)
+    if (s->in_loop[k] && s->write_round[k] < round && leaves_value(s, k)) s->nest.source[s->graph->writes[k].value->id] = 1 + s->graph->writes[k].operand;
+}
+
+static void clear_sources(Schedule *s) { memset(s->nest.source, 0, (s->graph->n_nodes + 1) * sizeof *s->nest.source); }
+
+/* Marks what the work of a round needs, down to what is kept from earlier ones and to what was written. */
+static bool *round_needs(Schedule *s, unsigned round) {
+  const Graph *g = s->graph;
+  bool *need = arena_array(s->nest.arena, g->n_nodes + 1, sizeof *need);
+  for (unsigned i = 0; i < g->n_nodes; i++) {
+    if (s->whole[i] && s->round[i] == round) need[i] = true;
+    if (s->nest.slot[i] >= 0 && s->ready[i] == round) graph_mark(need, g->nodes[i]->args[0]);
+  }
+  for (unsigned k = 0; k < g->n_writes; k++) {
+    if (target(s, k)->scope == SCOPE_GLOBAL || s->write_round[k] != round) continue;
+    graph_mark(need, g->writes[k].value);
+    graph_mark(need, g->writes[k].when);
+  }
+  set_sources(s, round);
+  for (unsigned i = g->n_nodes; i-- > 0;) {
+    const Node *n = g->nodes[i];
+    if (!need[i] || s->nest.source[i] || s->nest.slot[i] >= 0 || (s->whole[i] && s->round[i] < round)) continue;
+    for (unsigned k = 0; k < n->n_args; k++) need[n->args[k]->id] = true;
+    for (unsigned k = 0; n->region && k < n->region->n_results; k++) need[n->region->results[k]->id] = true;
+  }
+  return need;
+}
+
+/* Tensors that a round reads, as a set by operand. */
+static void mark_reads(Schedule *s, const bool *need, bool *read) {
+  for (unsigned i = 0; i < s->graph->n_nodes; i++) {
+    if (need[i] && s->nest.source[i]) read[s->nest.source[i] - 1] = true;
+    else if (need[i] && s->graph->nodes[i]->op == OP_READ) read[s->graph->nodes[i]->imm] = true;
+  }
+}
+
+static bool needs_old(Schedule *s, const bool *need, unsigned operand) {
+  for (unsigned i = 0; i < s->graph->n_nodes; i++)
+    if (need[i] && !s->nest.source[i] && s->graph->nodes[i]->op == OP_READ && s->graph->nodes[i]->imm == operand) return true;
+  return false;
+}
+
+/* Writes whose old value some later round needs move to the last one, until none is left. */
+static void settle(Schedule *s) {
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (unsigned k = 0; k < s->graph->n_writes; k++)
+      for (unsigned r = s->write_round[k] + 1; r < s->n_rounds && s->in_loop[k] && s->write_round[k] + 1 < s->n_rounds; r++) {
+        bool old = needs_old(s, round_needs(s, r), s->graph->writes[k].operand);
+        clear_sources(s);
+        if (!old) continue;
+        s->write_round[k] = s->n_rounds - 1;
+        changed = true;
+      }
+  }
+}
+
+/* Tensors read, all rounds together; what is written does not depend on where. */
+static unsigned traffic(Schedule *s) {
+  unsigned n = 0;
+  for (unsigned r = 0; r < s->n_rounds; r++) {
+    bool *read = arena_array(s->nest.arena, s->graph->module->n_operands + 1, sizeof *read);
+    mark_reads(s, round_needs(s, r), read);
+    clear_sources(s);
+    for (unsigned k = 0; k < s->graph->module->n_operands; k++) n += read[k];
+  }
+  return n;
+}
+
+static void copy_rounds(const Schedule *s, unsigned *to, const unsigned *from) { memcpy(to, from, s->graph->n_writes * sizeof *to); }
+
+/* From the earliest places on, each write moves to the last round where that saves reads. */
+static void place_writes(Schedule *s) {
+  const Graph *g = s->graph;
+  unsigned *best = arena_array(s->nest.arena, g->n_writes + 1, sizeof *best);
+  for (unsigned k = 0; k < g->n_writes; k++) {
+    const Operand *o = target(s, k);
+    s->in_loop[k] = o->scope == SCOPE_TENSOR && o->item_shape && (!g->writes[k].value->space->rank || graph_is_item_space(g->module, g->writes[k].value->space));
+    s->write_round[k] = s->in_loop[k] ? known_at(s, &g->writes[k]) : s->n_rounds - 1;
+  }
+  settle(s);
+  unsigned least = traffic(s);
+  copy_rounds(s, best, s->write_round);
+  for (unsigned k = 0; k < g->n_writes; k++) {
+    if (s->write_round[k] + 1 >= s->n_rounds) continue;
+    s->write_round[k] = s->n_rounds - 1;
+    settle(s);
+    unsigned n = traffic(s);
+    if (n < least) { least = n; copy_rounds(s, best, s->write_round); }
+    else copy_rounds(s, s->write_round, best);
+  }
+}
+
+/* --- kernels -------------------------------------------------------------------------------------------------------------------------- */
+
+static void begin(Schedule *s, const char *name, unsigned round, Launch launch, bool **need) {
+  *need = nest_begin(&s->nest, arena_printf(s->nest.arena, "%s_%u", name, round), launch);
+}
+
+/* The totals that this round's numbers need. */
+static void emit_totals(Schedule *s, unsigned round) {
+  for (unsigned stage = 1; stage <= s->nest.n_stages; stage++)
+    if (stage_ready(s, stage) == round) nest_stage(&s->nest, stage - 1);
+}
+
+/* What this round computes whole, but for reductions over all elements. */
+static void emit_whole(Schedule *s, unsigned round) {
+  const Graph *g = s->graph;
+  bool any = false, *need;
+  for (unsigned i = 0; i < g->n_nodes; i++) any |= s->whole[i] && !s->fold[i] && s->round[i] == round;
+  if (!any) return;
+  begin(s, "item", round, LAUNCH_ITEM, &need);
+  for (unsigned i = 0; i < g->n_nodes; i++) need[i] = s->whole[i] && !s->fold[i] && s->round[i] == round;
+  nest_close_need(&s->nest, need);
+  nest_emit(&s->nest, need, -1);
+}
+
+static Inst *chunk_of(Nest *l) {
+  Inst *first = nest_op2(l, KOP_ADD, nest_add(l, KOP_E_FIRST, TYPE_I64, 0, 0, NULL), nest_add(l, KOP_E_BEGIN, TYPE_I64, 0, 0, NULL));
+  return nest_op2(l, KOP_SHR, first, nest_i64(l, 16));
+}
+
+static Inst *to_partial(Nest *l, Inst *x) { return x->type == TYPE_BOOL ? nest_select(l, x, nest_real(l, TYPE_F64, 1), nest_real(l, TYPE_F64, 0)) : nest_cast(l, TYPE_F64, x); }
+
+/* One loop over the elements: all values first, so that each sees its operands as they were; then folds and stores. */
+static void emit_phase(Schedule *s, unsigned round) {
+  Nest *l = &s->nest;
+  const Graph *g = s->graph;
+  unsigned n_folds = 0, n_writes = 0;
+  for (unsigned i = 0; i < g->n_nodes; i++) n_folds += s->fold[i] && s->round[i] == round;
+  for (unsigned k = 0; k < g->n_writes; k++) n_writes += s->in_loop[k] && s->write_round[k] == round;
+  if (!n_folds && !n_writes) return;
+  bool *need;
+  begin(s, "phase", round, LAUNCH_CHUNK, &need);
+  for (unsigned i = 0; i < g->n_nodes; i++) if (s->fold[i] && s->round[i] == round) graph_mark(need, g->nodes[i]->args[0]);
+  for (unsigned k = 0; k < g->n_writes; k++) if (s->in_loop[k] && s->write_round[k] == round) { graph_mark(need, g->writes[k].value); graph_mark(need, g->writes[k].when); }
+  nest_close_need(l, need);
+  nest_emit(l, need, -1);
+  l->shard = nest_add(l, KOP_E_FIRST, TYPE_I64, 0, 0, NULL);
+  Inst *chunk = n_folds ? chunk_of(l) : NULL, *bounds[2] = {nest_add(l, KOP_E_BEGIN, TYPE_I64, 0, 0, NULL), nest_add(l, KOP_E_END, TYPE_I64, 0, 0, NULL)};
+  Inst *loop = nest_open(l, bounds[0], bounds[1], 0, NULL);
+  const Space *space = NULL;
+  for (unsigned i = 0; i < g->n_nodes && !space; i++) if (need[i] && graph_is_item_space(g->module, g->nodes[i]->space)) space = g->nodes[i]->space;
+  l->index[0] = loop;
+  nest_here(l, space, loop);
+  const Node **folded = arena_array(l->arena, n_folds + 1, sizeof *folded);
+  Inst **value = arena_array(l->arena, n_folds + g->n_writes + 1, sizeof *value);
+  unsigned n = 0;
+  for (unsigned i = 0; i < g->n_nodes; i++) if (s->fold[i] && s->round[i] == round) { folded[n] = g->nodes[i]; value[n++] = nest_element(l, g->nodes[i]->args[0]); }
+  for (unsigned k = 0; k < g->n_writes; k++) if (s->in_loop[k] && s->write_round[k] == round) value[n_folds + k] = nest_to_storage(l, target(s, k), nest_element(l, g->writes[k].value));
+  for (unsigned k = 0; k < n_folds; k++) nest_add(l, KOP_E_FOLD, TYPE_BOOL, k, 1, &value[k])->aux = folded[k]->aux & 255;
+  for (unsigned k = 0; k < g->n_writes; k++) {
+    const Write *w = &g->writes[k];
+    if (!s->in_loop[k] || s->write_round[k] != round) continue;
+    Inst *guard = operand_may_be_absent(target(s, k)) ? nest_add(l, KOP_E_PRESENT, TYPE_BOOL, w->operand, 0, NULL) : NULL;
+    nest_store(l, w->operand, loop, value[n_folds + k], nest_both(l, w->when ? l->scalar[w->when->id] : NULL, guard));
+  }
+  nest_close(l, 0, NULL);
+  l->shard = NULL;
+  for (unsigned k = 0; k < n_folds; k++) {
+    unsigned buffer = program_temp(l->program, arena_printf(l->arena, "partial_%u", l->program->n_temps), TYPE_F64);
+    l->program->temps[l->program->n_temps - 1].partial = true;
+    s->partial[folded[k]->id] = buffer;
+    nest_store(l, buffer, chunk, to_partial(l, nest_add(l, KOP_E_FOLDED, (Type)folded[k]->type, k, 1, &loop)), NULL);
+  }
+}
+
+/* What the chunks left becomes a number, chunk by chunk in the tree of the language. */
+static void emit_join(Schedule *s, unsigned round) {
+  Nest *l = &s->nest;
+  const Graph *g = s->graph;
+  bool *need = NULL;
+  Inst *chunks = NULL;
+  for (unsigned i = 0; i < g->n_nodes; i++) {
+    const Node *n = g->nodes[i];
+    if (!s->fold[i] || s->round[i] != round) continue;
+    if (!need) {
+      begin(s, "join", round, LAUNCH_ITEM, &need);
+      graph_mark(need, n->args[0]->space->extent[0]);
+      nest_close_need(l, need);
+      nest_emit(l, need, -1);
+      Inst *count = l->scalar[n->args[0]->space->extent[0]->id];
+      chunks = nest_op2(l, KOP_SHR, nest_op2(l, KOP_ADD, count, nest_i64(l, OPTC_CHUNK - 1)), nest_i64(l, 16));
+    }
+    nest_store(l, nest_buffer(l, n), nest_i64(l, 0), nest_join(l, s->partial[i], chunks, (ReduceKind)(n->aux & 255), (Type)n->type), NULL);
+    l->kept[0][i] = true;
+  }
+}
+
+/* --- the last round --------------------------------------------------------------------------------------------------------------------- */
+
+static bool is_apart(const Schedule *s, unsigned k) { return !s->in_loop[k] && target(s, k)->scope != SCOPE_GLOBAL; }
+
+/* New values of what is not written in a loop over elements: computed before anything of this round is written, copied after all is. */
+static void emit_apart(Schedule *s, unsigned *from, bool copy) {
+  Nest *l = &s->nest;
+  const Graph *g = s->graph;
+  unsigned any = 0;
+  for (unsigned k = 0; k < g->n_writes; k++) any += is_apart(s, k) && (copy || target(s, k)->scope == SCOPE_TENSOR);
+  if (!any) return;
+  bool *need = nest_begin(l, copy ? "write" : "values", LAUNCH_ITEM);
+  for (unsigned k = 0; k < g->n_writes; k++) {
+    if (!is_apart(s, k) || (copy && from[k])) { if (is_apart(s, k)) graph_mark(need, g->writes[k].when); continue; }
+    if (!copy && target(s, k)->scope != SCOPE_TENSOR) continue;
+    graph_mark(need, g->writes[k].value);
+    graph_mark(need, g->writes[k].when);
+  }
+  nest_close_need(l, need);
+  nest_emit(l, need, -1);
+  if (!copy) {
+    for (unsigned k = 0; k < g->n_writes; k++) if (is_apart(s, k) && target(s, k)->scope == SCOPE_TENSOR) from[k] = nest_compute_write(l, &g->writes[k]);
+    return;
+  }
+  Inst **number = arena_array(l->arena, g->n_writes + 1, sizeof *number);
+  for (unsigned k = 0; k < g->n_writes; k++) {
+    const Operand *o = target(s, k);
+    if (is_apart(s, k) && o->scope == SCOPE_SCALAR) number[k] = nest_cast(l, operand_field_type(o), nest_to_storage(l, o, l->scalar[g->writes[k].value->id]));
+  }
+  for (unsigned k = 0; k < g->n_writes; k++) {
+    if (!is_apart(s, k)) continue;
+    if (number[k]) nest_set_number(l, &g->writes[k], number[k]);
+    else nest_copy_write(l, &g->writes[k], from[k]);
+  }
+}
+
+static void emit_program(Schedule *s) {
+  Nest *l = &s->nest;
+  unsigned *from = arena_array(l->arena, s->graph->n_writes + 1, sizeof *from);
+  for (unsigned round = 0; round < s->n_rounds; round++) {
+    set_sources(s, round);
+    emit_totals(s, round);
+    emit_whole(s, round);
+    if (round + 1 == s->n_rounds) emit_apart(s, from, false);
+    emit_phase(s, round);
+    emit_join(s, round);
+  }
+  set_sources(s, s->n_rounds);
+  emit_apart(s, from, true);
+  clear_sources(s);
+}
+
+void pass_schedule(Unit *unit, const PassArgs *args) {
+  const Graph *g = unit->graph;
+  if (lower_is_pointwise(unit)) return;
+  Schedule schedule = {.graph = g}, *s = &schedule;
+  Nest *l = &s->nest;
+  if (!nest_start(l, unit) || !nest_checks(l) || !nest_layout(l)) return;
+  s->ready = arena_array(l->arena, g->n_nodes + 1, sizeof *s->ready);
+  s->round = arena_array(l->arena, g->n_nodes + 1, sizeof *s->round);
+  s->whole = arena_array(l->arena, g->n_nodes + 1, sizeof *s->whole);
+  s->fold = arena_array(l->arena, g->n_nodes + 1, sizeof *s->fold);
+  s->partial = arena_array(l->arena, g->n_nodes + 1, sizeof *s->partial);
+  s->write_round = arena_array(l->arena, g->n_writes + 1, sizeof *s->write_round);
+  s->in_loop = arena_array(l->arena, g->n_writes + 1, sizeof *s->in_loop);
+  find_whole(s);
+  find_rounds(s);
+  for (unsigned k = 0; k < g->n_writes; k++)
+    if (target(s, k)->scope != SCOPE_GLOBAL) s->n_rounds = later(s->n_rounds, known_at(s, &g->writes[k]) + 1);
+  for (unsigned i = 0; i < g->n_nodes; i++) {
+    if (l->slot[i] >= 0) s->n_rounds = later(s->n_rounds, s->ready[i] + 1);      /* globals and later calls may want it */
+    l->keeps[i] = s->whole[i] && !g->nodes[i]->space->rank;
+  }
+  place_writes(s);
+  emit_program(s);
+  nest_finish(l);
+  unit->scheduled = unit->program != NULL;
+}

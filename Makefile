@@ -21,6 +21,8 @@ OPT_debug   := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefin
 OPT_fuzz  := -O2 -g1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DOPTC_DEBUG -Wno-unknown-warning-option
 CFLAGS   := -std=gnu11 $(OPT_$(MODE)) $(WARN) $(STRICT) -fPIC -fvisibility=hidden -MMD -MP -I. -iquote ir -I$(BUILD)/gen -DOPTC_VERSION='"$(VERSION)"' $(EXTRA)
 LDFLAGS_debug := -fsanitize=address,undefined
+OPT_coverage := -O1 -g1 --coverage
+LDFLAGS_coverage := --coverage
 LDFLAGS  := $(LDFLAGS_$(MODE))
 LLVM_CFLAGS = -isystem $(shell $(LLVM) --includedir)
 LLVM_SHARED = -L$(shell $(LLVM) --libdir) -lLLVM-19
@@ -56,14 +58,25 @@ LIB          := $(foreach r,$(ROOMS),$(BUILD)/lib$(r).a)
 
 # --- what the build needs is looked for first, and installed where that is allowed ---------------------------------------
 .DEFAULT_GOAL := all
-NO_DEPS  := help clean
-TESTED   := $(filter check% fuzz% asan,$(MAKECMDGOALS))
+NO_DEPS  := help clean format
+TESTED   := $(filter check% fuzz% asan coverage,$(MAKECMDGOALS))
 DEPS     := $(BUILD)/deps$(if $(TESTED),-tests).mk
 ifneq ($(filter-out $(NO_DEPS),$(or $(MAKECMDGOALS),all)),)
 -include $(DEPS)
 $(DEPS): .ci/install-deps
 	@.ci/install-deps $(if $(TESTED),--tests) && mkdir -p $(@D) && touch $@
 endif
+
+# --- what objects were made with: another compiler, MODE or EXTRA makes them anew --------------------------------------------
+FLAGS        := $(BUILD)/flags
+export FLAGS_NOW := $(CC) $(CLANG) $(LLVM) $(CFLAGS) $(LDFLAGS)
+ifneq ($(filter-out $(NO_DEPS),$(or $(MAKECMDGOALS),all)),)
+ifneq ($(FLAGS_NOW),$(file <$(FLAGS)))
+$(shell mkdir -p $(BUILD))$(file >$(FLAGS),$(FLAGS_NOW))
+endif
+endif
+$(FLAGS):
+	@mkdir -p $(@D) && printf '%s\n' "$$FLAGS_NOW" > $@
 
 .PHONY: all
 all: $(BUILD)/optc $(BUILD)/liboptc.so $(BUILD)/liboptc.a
@@ -74,11 +87,11 @@ $(BUILD)/lib$(1).a: $$(OBJ_$(1))
 endef
 $(foreach r,$(ROOMS),$(eval $(call ROOM_RULE,$(r))))
 
-$(BUILD)/obj/%.o: %.c
+$(BUILD)/obj/%.o: %.c $(FLAGS)
 	@mkdir -p $(@D)
 	$(call say,CC  ,$<)
 	$(Q)$(CC) $(CFLAGS) $(if $(filter $(LLVM_WING),$<),$(LLVM_CFLAGS)) -c $< -o $@
-$(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c
+$(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c $(FLAGS)
 	@mkdir -p $(@D)
 	$(call say,CC  ,$<)
 	$(Q)$(CC) $(CFLAGS) -Wno-unused-variable -Wno-unused-function -Wno-missing-prototypes -Wno-shadow -c $< -o $@
@@ -158,7 +171,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TEST_SUPPORT) $$(extra_$$*) $$(foreac
 .PRECIOUS: $(BUILD)/obj/tests/%.o
 tests: $(TEST_BIN)
 
-include tests/check.mk tests/accuracy/accuracy.mk tests/bench/bench.mk runtime/demo/demo.mk runtime/install.mk fuzz/fuzz.mk
+include tests/check.mk tests/quality.mk tests/accuracy/accuracy.mk tests/bench/bench.mk runtime/demo/demo.mk runtime/install.mk fuzz/fuzz.mk
 
 .PHONY: help clean tests docs
 help:
@@ -170,6 +183,9 @@ help:
 	  'make fuzz            the fuzz target, until stopped (make fuzz-smoke: 30 s from a fixed seed)' \
 	  'make bench           measure against the best alternatives; writes build/bench.json (QUICK=1, PEERS=1)' \
 	  'make accuracy        every f32 input of every elementary function against a reference; writes build/accuracy.md' \
+	  'make format          trailing blanks, tabs and line ends of changed files' \
+	  'make lint            what clang warns of beyond the build (ANALYZE=1: its static analyser too)' \
+	  'make coverage        lines of each room that the unit tests run (COVERED="SUITE...")' \
 	  'make docs            write the gallery of rules/README.md anew' \
 	  'make install         PREFIX=/usr/local DESTDIR=' \
 	  'make clean           remove $(BUILD)'

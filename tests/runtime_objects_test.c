@@ -1,4 +1,5 @@
-/* runtime_objects_test.c: what is written for other compilers: headers of every rule that ships as C99 and C++11, PTX of every rule for each GPU. */
+/* runtime_objects_test.c: what is written for other compilers: headers of every rule that ships as C99 and C++11, PTX of every rule for each GPU,
+ * and objects called from C. */
 #define _GNU_SOURCE
 #include <CUnit/Basic.h>
 #include <stdlib.h>
@@ -105,10 +106,62 @@ static void every_rule_becomes_ptx_that_assembles_for_each_gpu(void) {
   optc_context_free(cx);
 }
 
+/* --- states that are absent --------------------------------------------------------------------------------------------------------------------------- */
+/* Three tensors of one call: without momentum and buffer, with both, without momentum but with a buffer, which is nobody's business. */
+static const char absent_program[] =
+  "#include <string.h>\n#include \"sgd.h\"\n"
+  "enum { N = 70000 };\nstatic float p[3][N], g[3][N], b[2][N], mean[N];\nstatic char space[1 << 24];\n"
+  "int main(void) {\n"
+  "  sgd_hyper hyper[2] = {sgd_HYPER_DEFAULTS, sgd_HYPER_DEFAULTS};\n  const int64_t shape[1] = {N};\n  int64_t i, k, s;\n"
+  "  sgd_item item[3];\n  sgd_global global;\n  sgd_call call;\n  optc_error error;\n  optc_state_info info[sgd_N_STATES];\n"
+  "  memset(item, 0, sizeof item); memset(&global, 0, sizeof global); memset(&call, 0, sizeof call);\n"
+  "  hyper[0].lr = hyper[1].lr = 0.5; hyper[1].momentum = 0.75;\n"
+  "  for (k = 0; k < 3; k++) {\n"
+  "    for (i = 0; i < N; i++) { p[k][i] = (float)(i%7) - 3; g[k][i] = (float)(i%5) - 2; b[k ? k - 1 : 0][i] = 99; }\n"
+  "    item[k].p.data = p[k]; item[k].g.data = g[k]; item[k].b.data = k ? b[k - 1] : 0; item[k].rank = 1; item[k].shape = shape; item[k].group = k == 1;\n  }\n"
+  "  call.size = sizeof call; call.groups = hyper; call.n_groups = 2; call.items = item; call.n_items = 3; call.global = &global; call.error = &error;\n"
+  "  call.workspace = space; call.workspace_size = sizeof space;\n"
+  "  for (k = 0; k < 3; k++) if (sgd_layout(&call, k, info) || info[0].exists != (k == 1) || info[0].count != N) return 2;\n"
+  "  if (sgd_workspace_size(&call) > sizeof space || sgd_check(&call) || sgd_init(&call)) return 3;\n"
+  "  for (i = 0; i < N; i++) if (b[0][i] != 0 || b[1][i] != 99) return 4;\n"
+  "  for (s = 0; s < 2; s++) {\n    if (sgd_step(&call) || global.t != s + 1) return 5;\n"
+  "    for (i = 0; i < N; i++) mean[i] = s ? 0.75f*mean[i] + g[1][i] : g[1][i];\n"
+  "    for (i = 0; i < N; i++) {\n"
+  "      float plain = (float)(i%7) - 3 - (float)(s + 1)*(0.5f*g[0][i]), heavy = (float)(i%7) - 3 - 0.5f*g[1][i] - (s ? 0.5f*mean[i] : 0);\n"
+  "      if (p[0][i] != plain || p[2][i] != plain || p[1][i] != heavy || b[0][i] != mean[i] || b[1][i] != 99) return 6;\n    }\n  }\n"
+  "  item[0].group = 1;\n"                                               /* now the buffer must be there, and nothing is written without it */
+  "  if (sgd_step(&call) != OPTC_E_NULL || error.code != OPTC_E_NULL || error.item != 0 || !error.operand || strcmp(error.operand, \"b\") || global.t != 2) return 7;\n"
+  "  for (i = 0; i < N; i++) if (b[0][i] != mean[i]) return 8;\n"
+  "  return 0;\n}\n";
+
+static void a_state_that_is_absent_needs_no_memory_in_an_object(void) {
+  static const int kinds[] = {OPTC_EMIT_HEADER, OPTC_EMIT_OBJECT};
+  static const char *const arm = "aarch64-unknown-linux-gnu";
+  optc_context *cx = context();
+  bool cross = command_exists("aarch64-linux-gnu-gcc") && command_exists("qemu-aarch64");
+  if (!cross) printf("\nskipped: aarch64, no cross compiler or emulator\n");
+  CU_ASSERT_FATAL(scratch_write("absent.c", absent_program, strlen(absent_program)));
+  for (int level = 0; level <= 2; level++)
+    for (int target = 0; target < (cross ? 2 : 1); target++) {
+      optc_emit_options options = {.size = sizeof options, .kinds = kinds, .n_kinds = 2, .level = level, .target = target ? arm : NULL};
+      optc_emission *e;
+      CU_ASSERT_EQUAL_FATAL(optc_emit_file(cx, "rules/sgd.opt", &options, &e), OPTC_OK);
+      size_t header, object;
+      const void *text = optc_emission_data(e, 0, &header), *code = optc_emission_data(e, 1, &object);
+      CU_ASSERT_FATAL(scratch_write("sgd.h", text, header) && scratch_write("sgd.o", code, object));
+      optc_emission_free(e);
+      int status = scratch_run("%s -std=c99 -O1 -ffp-contract=off -Wall -Wextra -Werror -static absent.c sgd.o -o absent && %s./absent", target ? "aarch64-linux-gnu-gcc" : "cc",
+                               target ? "qemu-aarch64 " : "");
+      CU_ASSERT_EQUAL(status, 0);
+      if (status) { printf("\n-O%d, %s: status %d", level, target ? arm : "this machine", status); show_log("absent"); }
+    }
+  optc_context_free(cx);
+}
+
 int main(void) {
   static const struct { const char *name; CU_TestFunc run; } tests[] = {
 #define TEST(f) {#f, f}
-    TEST(every_header_is_strict_c99_and_cxx11_alone_and_beside_all_others), TEST(every_rule_becomes_ptx_that_assembles_for_each_gpu),
+    TEST(every_header_is_strict_c99_and_cxx11_alone_and_beside_all_others), TEST(every_rule_becomes_ptx_that_assembles_for_each_gpu), TEST(a_state_that_is_absent_needs_no_memory_in_an_object),
   };
   CU_initialize_registry();
   CU_pSuite suite = CU_add_suite("what other compilers read", NULL, NULL);

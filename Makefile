@@ -18,10 +18,10 @@ WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno
 STRICT   := -ffp-contract=off -fno-fast-math -fexcess-precision=standard
 OPT_release := -O2 -g1
 OPT_debug   := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DOPTC_DEBUG
+OPT_coverage := -O1 -g1 --coverage
 OPT_fuzz  := -O2 -g1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DOPTC_DEBUG -Wno-unknown-warning-option
 CFLAGS   := -std=gnu11 $(OPT_$(MODE)) $(WARN) $(STRICT) -fPIC -fvisibility=hidden -MMD -MP -I. -iquote ir -I$(BUILD)/gen -DOPTC_VERSION='"$(VERSION)"' $(EXTRA)
 LDFLAGS_debug := -fsanitize=address,undefined
-OPT_coverage := -O1 -g1 --coverage
 LDFLAGS_coverage := --coverage
 LDFLAGS  := $(LDFLAGS_$(MODE))
 LLVM_CFLAGS = -isystem $(shell $(LLVM) --includedir)

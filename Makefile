@@ -127,7 +127,7 @@ $(BUILD)/gen/backends/driver_%.s: $(BUILD)/gen/backends/driver.c $(DRIVER) backe
 	@$(CLANG) --target=$*-unknown-linux-gnu -c $(@:.s=.one.s) -o $(@:.s=.o)
 	@if $(LLVM_TOOL)readelf -r $(@:.s=.o) | grep R_ ; then echo "the driver has relocations"; exit 1; fi
 	@$(LLVM_TOOL)objcopy -O binary -j .text $(@:.s=.o) $(@:.s=.bin)
-	@($(LLVM_TOOL)nm --defined-only $(@:.s=.o) | grep ' T '; od -An -v -tx8 $(@:.s=.bin)) | awk -f backends/driver.awk > $@.new && mv $@.new $@
+	@($(LLVM_TOOL)nm --defined-only $(@:.s=.o) | grep ' T '; od -An -v -w64 -to1 $(@:.s=.bin)) | awk -f backends/driver.awk > $@.new && mv $@.new $@
 $(BUILD)/obj/backends/embed.o: backends/embed.S $(BUILD)/gen/backends/driver_x86_64.s $(BUILD)/gen/backends/driver_aarch64.s ir/optc_abi.h
 	@mkdir -p $(@D)
 	$(Q)$(CC) -I. -I$(BUILD)/gen -c $< -o $@

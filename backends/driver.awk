@@ -1,4 +1,5 @@
-# driver.awk: turns the driver's symbols (`address T name`) and bytes (rows of hexadecimal words of 8 bytes) into the assembly text that goes into every object.
+# driver.awk: turns the driver's symbols (`address T name`) and bytes (rows in octal) into the assembly text that goes into every object: strings,
+# which an assembler reads ten times as fast as numbers.
 BEGIN {
   print "\t.section\t.text.optc_driver,\"ax\",%progbits"
   print "\t.p2align\t6"
@@ -6,9 +7,9 @@ BEGIN {
 }
 $2 == "T" { name[n++] = $3; address[$3] = $1; next }
 {
-  line = "\t.quad\t0x" $1
-  for (i = 2; i <= NF; i++) line = line ",0x" $i
-  print line
+  line = "\t.ascii\t\""
+  for (i = 1; i <= NF; i++) line = line "\\" $i
+  print line "\""
 }
 END {
   for (i = 0; i < n; i++) {

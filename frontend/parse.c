@@ -168,7 +168,7 @@ File *frontend_parse(Arena *a, Diag *diag, const Source *source) {
   p->diag = diag;
   p->source = source;
   p->file = file;
-  p->grammar = arena_alloc(a, grammar_size());
+  p->grammar = arena_raw(a, grammar_size());                           /* half a megabyte, for deep rules */
   GrammarInit(p->grammar);
   lexer_start(&p->lexer, a, source);
   parse_tokens(p);

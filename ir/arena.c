@@ -69,7 +69,7 @@ void arena_free(Arena *a) {
 jmp_buf *arena_guard(Arena *a) { return &a->guard; }
 size_t arena_used(const Arena *a) { return a->used; }
 
-void *arena_alloc(Arena *a, size_t size) {
+void *arena_raw(Arena *a, size_t size) {
   if (size > SIZE_MAX / 4) longjmp(a->guard, 1);
   size_t need = (size + ALIGN - 1) / ALIGN * ALIGN;
 #if defined(__SANITIZE_ADDRESS__)
@@ -85,8 +85,10 @@ void *arena_alloc(Arena *a, size_t size) {
     b->next = before->next; before->next = b; a->block = before;
   }
   UNPOISON(p, size);
-  return memset(p, 0, size);
+  return p;
 }
+
+void *arena_alloc(Arena *a, size_t size) { return memset(arena_raw(a, size), 0, size); }
 
 void *arena_array(Arena *a, size_t count, size_t size) {
   size_t bytes;

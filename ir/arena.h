@@ -27,6 +27,7 @@ void arena_free(Arena *);
 jmp_buf *arena_guard(Arena *);
 
 void *arena_alloc(Arena *, size_t size);                     /* zeroed, aligned to 16 */
+void *arena_raw(Arena *, size_t size);                       /* not zeroed: for much memory of which little is used */
 void *arena_array(Arena *, size_t count, size_t size);       /* count*size, overflow checked */
 /* Grows an array so that `need` elements fit: returns old or a larger copy, and updates *capacity (elements). */
 void *arena_grow(Arena *, void *old, size_t *capacity, size_t need, size_t size);

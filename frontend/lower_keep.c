@@ -12,10 +12,10 @@ static const struct Keeping *find(const char *name) {
   return NULL;
 }
 
-/* The kept axes, in the order written. */
-static unsigned kept_axes(Lower *l, const Expr *e, unsigned *axis) {
+/* The kept axes, in the order written; `...` may be none. */
+static bool kept_axes(Lower *l, const Expr *e, unsigned *axis, unsigned *count) {
   unsigned n = 0;
-  if (!e->has_subs) { lower_error(l, e->op_where, "%s keeps an index in scope; write %s[j](...)", e->name, e->name); return 0; }
+  if (!e->has_subs) { lower_error(l, e->op_where, "%s keeps an index in scope; write %s[j](...)", e->name, e->name); return false; }
   for (unsigned k = 0; k < e->subs.n; k++) {
     const Sub *sub = &e->subs.at[k];
     if (sub->ellipsis) {
@@ -32,23 +32,23 @@ static unsigned kept_axes(Lower *l, const Expr *e, unsigned *axis) {
     for (unsigned i = 0; i < n && at >= 0; i++) if (axis[i] == (unsigned)at) at = -1;
     if (at < 0 || n == LOWER_MAX_AXES) {
       lower_error(l, x->where, "%s keeps an index in scope; '%s' is not one", e->name, lower_text(l, x->where));
-      return 0;
+      return false;
     }
     axis[n++] = (unsigned)at;
   }
-  return n;
+  *count = n;
+  return true;
 }
 
 Value lower_keeping(Lower *l, const Expr *e) {
   const struct Keeping *f = find(e->name);
   unsigned kept[LOWER_MAX_AXES], order[LOWER_MAX_AXES], n = 0, mask = 0, n_kept;
   if (e->args.n != 1) { lower_error(l, e->op_where, "%s takes 1 argument, %u are given", e->name, e->args.n); return (Value){0}; }
-  n_kept = kept_axes(l, e, kept);
-  if (!n_kept) return (Value){0};
+  if (!kept_axes(l, e, kept, &n_kept)) return (Value){0};
   Value v = lower_expr(l, e->args.at[0]);
   if (!v.node) return v;
   if (v.tensor) { value_align(l, NULL, e->args.at[0]->where, &v, 1); return (Value){0}; }
-  if (f->op != OP_SOFTMAX && n_kept > 1) { lower_error(l, e->op_where, "%s keeps one index", e->name); return (Value){0}; }
+  if (f->op != OP_SOFTMAX && n_kept != 1) { lower_error(l, e->op_where, "%s keeps one index", e->name); return (Value){0}; }
   if (value_is(&v, KIND_BOOL)) {
     if (f->op != OP_CUMULATE || f->kind != REDUCE_SUM) { lower_error(l, e->args.at[0]->where, "'%s' of a bool; write where(c, 1, 0)", e->name); return (Value){0}; }
     v = value_select(l, e->where, v, value_of(graph_i64(l->graph, 1)), value_of(graph_i64(l->graph, 0)));

@@ -206,6 +206,9 @@ static const Node *index_over(Pool *p, Decisions *d, const Space *s) {
   return pick(p, d, TYPE_I64, LEVEL_ELEMENT, s);
 }
 
+/* The space without its last axes: [3, n] without one is [3]. */
+static const Space *without(const Pool *p, const Space *s, unsigned axes) { return !axes ? s : p->space[s->rank == axes ? 0 : 2]; }
+
 static void make_reduce(Pool *p, Decisions *d) {
   Graph *g = p->graph;
   const Space *s = decide_space(p, d, true);
@@ -214,18 +217,17 @@ static void make_reduce(Pool *p, Decisions *d) {
   if (kind == REDUCE_ARGMAX || kind == REDUCE_ARGMIN) t = TYPE_I64;
   if (kind == REDUCE_LOGSUMEXP) order = ORDER_BLOCKS;
   const Node *a = pick_over(p, d, x, LEVEL_ELEMENT, s);
-  unsigned axes = 1 + decide(d, s->rank);
-  const Space *to = s->rank == axes ? p->space[0] : p->space[2];          /* [3, n] without its last axis is [3] */
-  add(p, graph_node(g, OP_REDUCE, t, to, axes, (int32_t)(kind | order << 8), 1, &a));
+  unsigned axes = decide(d, s->rank + 1);
+  add(p, graph_node(g, OP_REDUCE, t, without(p, s, axes), axes, (int32_t)(kind | order << 8), 1, &a));
 }
 
 static void make_contract(Pool *p, Decisions *d) {
   const Space *s = decide_space(p, d, true);
   Type t = decide_type(d, F | I);
-  unsigned n = 1 + decide(d, 3), axes = 1 + decide(d, s->rank);
+  unsigned n = 1 + decide(d, 3), axes = decide(d, s->rank + 1);
   const Node *a[3] = {pick_over(p, d, t, LEVEL_ELEMENT, s)};
   for (unsigned k = 1; k < n; k++) a[k] = pick(p, d, t, LEVEL_ELEMENT, s);
-  add(p, graph_node(p->graph, OP_CONTRACT, t, s->rank == axes ? p->space[0] : p->space[2], axes, (int32_t)decide(d, 1u << n), n, a));
+  add(p, graph_node(p->graph, OP_CONTRACT, t, without(p, s, axes), axes, (int32_t)decide(d, 1u << n), n, a));
 }
 
 static void make_map(Pool *p, Decisions *d) {
@@ -253,13 +255,13 @@ static void make_rows(Pool *p, Decisions *d) {
   const Space *s = which < 4 ? decide_space(p, d, true) : p->space[which == 4 ? 4 : 3 + decide(d, 2)];
   Type t = decide_type(d, which < 2 ? F | I : F);
   const Node *x = pick_over(p, d, t, LEVEL_ELEMENT, s), *args[3] = {x};
-  unsigned axes = 1 + decide(d, s->rank), n = 1 + decide(d, 2);
+  unsigned axes = decide(d, s->rank + 1), n = 1 + decide(d, 2);
   for (unsigned k = 0; k < n; k++) args[k + 1] = which == 3 ? pick(p, d, t, LEVEL_ELEMENT, s) : NULL;
   switch (which) {
     case 0: add(p, graph_node(g, OP_CUMULATE, t, s, 0, kinds[decide(d, 4)], 1, &x)); break;
     case 1: add(p, graph_node(g, OP_ORDER, TYPE_I64, s, 0, 0, 1, &x)); break;
     case 2: add(p, graph_node(g, OP_SOFTMAX, t, s, axes, 0, 1, &x)); break;
-    case 3: add(p, graph_node(g, OP_ATTEND, t, s->rank == axes ? p->space[0] : p->space[2], axes, 0, 1 + n, args)); break;
+    case 3: add(p, graph_node(g, OP_ATTEND, t, without(p, s, axes), axes, 0, 1 + n, args)); break;
     default: add(p, graph_node(g, which == 4 ? OP_EIGVEC : OP_QR, t, s, 0, 0, 1, &x)); break;
   }
 }

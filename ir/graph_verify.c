@@ -29,7 +29,7 @@ static bool fits(const Node *n, const Space *s) { return !n->space->rank || n->s
 
 /* Whether `s` is the first axes of `whole`, `less` fewer. */
 static bool prefix(const Space *s, const Space *whole, int64_t less) {
-  return less >= 1 && less <= whole->rank && s->rank == whole->rank - less && (!s->rank || !memcmp(s->extent, whole->extent, s->rank * sizeof *s->extent));
+  return less >= 0 && less <= whole->rank && s->rank == whole->rank - less && (!s->rank || !memcmp(s->extent, whole->extent, s->rank * sizeof *s->extent));
 }
 
 bool graph_is_item_space(const Module *m, const Space *s) {
@@ -183,7 +183,7 @@ static void check_structure(Checker *c) {
       break;
     case OP_SOFTMAX:
       NEED(c, arithmetic(t) && type_kind(t) == KIND_FLOAT && x->type == t, "takes and gives one float type");
-      NEED(c, n->space == x->space && n->imm >= 1 && n->imm <= x->space->rank, "the space is the argument's, which has %lld axes at least", (long long)n->imm);
+      NEED(c, n->space == x->space && n->imm >= 0 && n->imm <= x->space->rank, "the space is the argument's, which has %lld axes at least", (long long)n->imm);
       break;
     case OP_EIGVEC: case OP_QR:
       NEED(c, arithmetic(t) && type_kind(t) == KIND_FLOAT && x->type == t, "takes and gives one float type");

@@ -50,9 +50,11 @@ void lower_skip(Lower *l, const Stmt *s) {
   l->graph->skip = l->graph->skip ? graph_op2(l->graph, OP_OR, l->graph->skip, c.node) : c.node;
 }
 
-/* What the entry leaves of an operand when it is skipped there. */
+/* What the entry leaves of an operand when it is skipped there. A state that one branch declares is not set, though its name has no value outside. */
 Value skip_value(Lower *l, const Skip *skip, const Symbol *symbol) {
-  for (unsigned i = 0; i < skip->names->n; i++)
-    if (skip->names->at[i].symbol == symbol) return binding_current(l, &skip->names->at[i]);
+  for (unsigned i = 0; i < skip->names->n; i++) {
+    const Binding *b = &skip->names->at[i];
+    if (b->symbol == symbol && (b->set || !b->partial)) return binding_current(l, b);
+  }
   return operand_at_entry(l, symbol);
 }

@@ -78,6 +78,6 @@ fuzz-lang-fault:
 	@$(MAKE) --no-print-directory BUILD=$(LANG_FAULT) EXTRA=-DOPTC_FAULT_NEST OPTC_BUILD_COMMAND= $(LANG_FAULT)/fuzz-language
 	@if $(LANG_FAULT)/fuzz-language -seed=1 -seconds=60 -out=$(LANG_FAULT) > $(LANG_FAULT)/log; then echo "fuzz-lang-fault: the fault was not found"; exit 1; \
 	else grep -m1 'FINDING: -O0' $(LANG_FAULT)/log || { tail -40 $(LANG_FAULT)/log; exit 1; }; fi
-$(BUILD)/fuzz-language: $(LANG_OBJ) $(LIB)
+$(BUILD)/fuzz-language: $(LANG_OBJ) $(EVALUATOR) $(LIB)
 	$(call say,LINK,$@)
-	$(Q)g++ $(LDFLAGS) $(LANG_OBJ) -Wl,--start-group $(LIB) -Wl,--end-group -ljansson $(LLVM_SHARED) $(GOMP) -lm -ldl -lpthread -o $@
+	$(Q)g++ $(LDFLAGS) $(LANG_OBJ) $(EVALUATOR) -Wl,--start-group $(LIB) -Wl,--end-group -ljansson -lmpfr -lgmp $(LLVM_SHARED) $(GOMP) -lm -ldl -lpthread -o $@

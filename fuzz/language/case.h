@@ -14,6 +14,7 @@ typedef enum Verdict {
   FINDING_TEXT,                          /* printed, parsed and printed again is another text */
   FINDING_O0, FINDING_O2, FINDING_KERNEL,/* other bits than the graph interpreter */
   FINDING_CALL,                          /* the call failed inside */
+  FINDING_MEANING,                       /* the graph interpreter has other bits than the evaluator on the syntax tree */
   FINDING_CRASH, FINDING_TIME
 } Verdict;
 

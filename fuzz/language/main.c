@@ -30,7 +30,7 @@ static void limit_time(void) {
 
 static const char *const verdict_name[] = {
   [AGREES] = "agrees", [REFUSED] = "refused", [CALL_REFUSED] = "call refused", [FINDING_COMPILE] = "does not compile", [FINDING_TEXT] = "text", [FINDING_O0] = "-O0",
-  [FINDING_O2] = "-O2", [FINDING_KERNEL] = "kernel interpreter", [FINDING_CALL] = "call", [FINDING_CRASH] = "crash", [FINDING_TIME] = "no end",
+  [FINDING_O2] = "-O2", [FINDING_KERNEL] = "kernel interpreter", [FINDING_CALL] = "call", [FINDING_MEANING] = "evaluator", [FINDING_CRASH] = "crash", [FINDING_TIME] = "no end",
 };
 
 /* `work` in a process of its own, quiet unless `loud`. */

@@ -1,34 +1,15 @@
 /* run.c: the oracle: one rule called on the same data through the graph interpreter, the kernel interpreter and machine code at -O0 and -O2: every bit of
- * every tensor, number and error after every call is compared (any NaN is one value). Its graphs are printed, parsed and printed again. */
+ * every tensor, number and error after every call is compared (any NaN is one value). The evaluator of tests/evaluator stands beside the graph interpreter
+ * (meaning.c). The graphs are printed, parsed and printed again. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "frontend/frontend.h"
-#include "fuzz/language/case.h"
+#include "fuzz/language/run.h"
 #include "ir/graph.h"
-#include "runtime/optc.h"
 
-enum { STEPS = 3, LOG = 1 << 22, MARKS = 4096, OPERANDS = 128 };
-
-typedef struct Item { int rank; int64_t shape[CASE_RANK]; } Item;
-typedef struct Mark { size_t at; char text[48]; } Mark;
-typedef struct Log { uint8_t *bytes; size_t n; Mark *marks; int n_marks; bool called; int code; } Log;
-typedef struct Run {
-  Arena *arena;
-  uint64_t seed;
-  bool wild;
-  struct { char name; int64_t value; } size[CASE_SIZES]; int n_sizes;
-  Item item[CASE_ITEMS]; int n_items;
-  optc_rule *rule;
-  int n;
-  optc_operand_info *operand;
-  DLTensor **bound;
-  double *scalar, *global;
-  DLTensor **global_tensor;
-  Log *log;
-} Run;
+enum { STEPS = 3, LOG = 1 << 22, MARKS = 4096 };
 
 static uint64_t draw(Run *r) {
   r->seed = r->seed*6364136223846793005u + 1442695040888963407u;
@@ -192,7 +173,6 @@ static void calls(Run *r) {
   r->global = arena_array(r->arena, (size_t)r->n + 1, 8);
   r->global_tensor = arena_array(r->arena, (size_t)r->n + 1, sizeof *r->global_tensor);
   optc_item_args items[CASE_ITEMS] = {0};
-  int64_t t = 0;
   int n_states = 0;
   for (int k = 0; k < r->n; k++) {
     optc_operand_info *o = &r->operand[k];
@@ -207,7 +187,7 @@ static void calls(Run *r) {
   }
   for (int i = 0; i < r->n_items; i++) items[i] = (optc_item_args){.tensor = &r->bound[i*r->n], .scalar = &r->scalar[i*r->n]};
   optc_error error = {0};
-  optc_call_args args = {.size = sizeof args, .items = items, .n_items = r->n_items, .global_scalar = r->global, .global_tensor = r->global_tensor, .t = &t, .seed = 77, .error = &error};
+  optc_call_args args = {.size = sizeof args, .items = items, .n_items = r->n_items, .global_scalar = r->global, .global_tensor = r->global_tensor, .t = &r->t, .seed = CASE_SEED, .error = &error};
   optc_state_info *states = arena_array(r->arena, (size_t)n_states + 1, sizeof *states);
   for (int i = 0; i < r->n_items && n_states; i++) {
     int code = optc_rule_layout(rule, &args, i, states);
@@ -235,14 +215,17 @@ static void calls(Run *r) {
   }
   for (int k = 0; k < n; k++) {
     memset(&error, 0, sizeof error);
+    const char *name = optc_rule_entry_name(rule, order[k]);
+    if (r->meaning) meaning_run(r->meaning, r, name);
     int code = optc_rule_call(rule, order[k], &args);
+    if (r->meaning) meaning_compare(r->meaning, r, name, code);
     if (code && !r->log->code) r->log->code = code;
     r->log->called |= !code;
-    note_all(r, optc_rule_entry_name(rule, order[k]), code, &error);
+    note_all(r, name, code, &error);
   }
 }
 
-static const Source *no_files(void *self, Arena *a, const char *path, const char **why) { *why = "no files here"; return NULL; }
+const Source *no_files(void *self, Arena *a, const char *path, const char **why) { *why = "no files here"; return NULL; }
 
 /* The graphs printed, parsed and printed again. */
 static bool same_text(Arena *a, const char *text, size_t length, char *message) {
@@ -290,7 +273,7 @@ Verdict case_run(const char *text, size_t length, char message[CASE_MESSAGE]) {
   for (int k = 0; k < 2; k++) { log[k].bytes = arena_array(arena, LOG, 1); log[k].marks = arena_array(arena, MARKS, sizeof(Mark)); }
   for (int f = 0; f < 4 && verdict == AGREES; f++) {
     optc_compile_options options = {.size = sizeof options, .level = form[f].level, .backend = form[f].backend, .verify_each = 1};
-    Run run = {.arena = arena, .log = &log[f > 0]};
+    Run run = {.arena = arena, .log = &log[f > 0], .meaning = f ? NULL : meaning_new(arena, text, length)};
     run.log->n = 0;
     run.log->n_marks = 0;
     run.log->code = 0;
@@ -308,6 +291,7 @@ Verdict case_run(const char *text, size_t length, char message[CASE_MESSAGE]) {
       verdict = run.log->code == OPTC_E_REQUIRE ? CALL_REFUSED : FINDING_CALL;
       snprintf(message, CASE_MESSAGE, "the call returns %d", run.log->code);
     }
+    if (!f && verdict == AGREES && meaning_trouble(run.meaning, message)) verdict = FINDING_MEANING;
     if (f && differ(&log[0], &log[1], form[f].name, message)) verdict = form[f].finding;
     optc_rule_free(run.rule);
   }

@@ -506,6 +506,7 @@ void ev_write_back(Ctx *c) {
       evaluator_set_number(c->call->arena, set, b->array, ev_store(c, &storage, ev_double(b->number), 0));
       continue;
     }
+    if (ev_is_codes(&storage) && b->entry.tensor && b->tensor->d == b->entry.tensor->d) continue;    /* not assigned: its codes stay, which others could stand for too */
     if (ev_is_codes(&storage)) { ev_encode(c, &storage, ev_block_of(c, &storage, b->scope), b->tensor, set, b->array); continue; }
     double *data = arena_array(c->arena, (size_t)b->tensor->count + 1, sizeof *data);
     for (int64_t i = 0; i < b->tensor->count; i++) {

@@ -188,6 +188,7 @@ static bool call(EvalCall *call_, Mode mode) {
   bool f64 = call_->f64;
   volatile bool ok = true;
   call_->message[0] = 0;
+  call_->loose = false;
   c->rule = evaluator_rule(call_->files, call_->rule);
   if (!c->rule) { snprintf(call_->message, sizeof call_->message, "no such rule"); return false; }
   c->arena = arena_new(NULL, 0);

@@ -34,6 +34,7 @@ typedef struct EvalCall {
   uint64_t seed;
   int64_t first_item;                    /* place of the first item in the whole model's list */
   bool skipped;                          /* result: `skip if` held */
+  bool loose;                            /* result: a function went through the C library: its last bits, and what depends on them, are no claim */
   char message[512];
 } EvalCall;
 

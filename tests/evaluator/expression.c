@@ -158,7 +158,10 @@ static Val call(Ctx *c, const Expr *e, Frame *f) {
     if (e->args.n != 3) ev_fail(c, e->where, "where has three arguments");
     bool yes = ev_condition(c, e->args.at[0], f);
     Val a = ev_eval(c, e->args.at[1], f), b = ev_eval(c, e->args.at[2], f);
-    return ev_to(c, yes ? a : b, ev_join(c, a.kind, b.kind, e->where));
+    Kind kind = ev_join(c, a.kind, b.kind, e->where);
+    const Deps *d = kind == K_WEAK ? ev_deps(c, e->args.at[0], f) : NULL;
+    if (d && d->n && d->data && !c->call->f64) kind = K_F32;         /* a choice made by data is data */
+    return ev_to(c, yes ? a : b, kind);
   }
   if (!strcmp(e->name, "uniform") || !strcmp(e->name, "normal")) return random_number(c, e, f);
   if (!strcmp(e->name, "int")) return ev_convert(c, "int", ev_eval(c, e->args.at[0], f), e->where);
@@ -229,7 +232,7 @@ Val ev_eval(Ctx *c, const Expr *e, Frame *f) {
       Tensor *t = b->kind == BIND_TENSOR ? b->tensor : b->kind == BIND_CLOSURE ? ev_tensor_of(c, b->expr, b->scope) : NULL;
       if (!t) ev_fail(c, e->where, "'%s' is no tensor", e->name);
       Val v = ev_read(c, t, &e->subs, f, e->where);
-      return v.kind > K_WEAK && !ev_deps(c, e, f)->n ? ev_to(c, v, K_WEAK) : v;            /* what depends on no index is f64 */
+      return (v.kind == K_F32 || (v.kind == K_F64 && c->call->f64)) && !ev_deps(c, e, f)->n ? ev_to(c, v, K_WEAK) : v;            /* what depends on no index is f64 */
     }
   }
   ev_fail(c, e->where, "no such expression");

@@ -96,6 +96,7 @@ static Val real(Ctx *c, Val v, Range where) {
 }
 
 Val ev_sexp(Ctx *c, Val x) {
+  if (x.kind != K_F32) c->call->loose = true;
   Val r = {.kind = x.kind, .d = x.kind == K_F32 ? sexp_f32((float)x.d) : exp(x.d)};
   r.node = ev_node(c, x.node, r.d, 0, 0);
   return r;
@@ -122,6 +123,7 @@ static Val call_smooth(Ctx *c, const char *name, Val x, Range where) {
   while (strcmp(s->name, name)) s++;
   if (x.kind == K_INT && s->d == d_none) return x;
   x = real(c, x, where);
+  if (x.kind != K_F32 && s->exact) c->call->loose = true;
   Val r = {.kind = x.kind, .d = x.kind == K_F32 ? rounded_once(s, x.d) : s->f(x.d)};
   r.node = ev_node(c, x.node, x.node ? s->d(x.d, r.d) : 0, 0, 0);
   return r;
@@ -190,7 +192,7 @@ Val ev_function(Ctx *c, const char *name, Val *v, unsigned n, Range where) {
     return ev_arith(c, OPER_MUL, x, e, where);
   }
   if (!strcmp(name, "sexp")) return ev_sexp(c, x);
-  if (!strncmp(name, "fast_", 5)) return call_smooth(c, name + 5, x, where);       /* within the published error, not its bits */
+  if (!strncmp(name, "fast_", 5)) { c->call->loose = true; return call_smooth(c, name + 5, x, where); }       /* within the published error, not its bits */
   return call_smooth(c, name, x, where);
 }
 

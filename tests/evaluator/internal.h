@@ -32,6 +32,7 @@ typedef struct Binding {
   const char *type;                      /* of a LAZY */
   int64_t index, extent;                 /* INDEX */
   bool is_size, by_pattern;
+  bool reads_data;                       /* a local: some value of it */
   const Decl *decl; Role role; Scope level;            /* declared */
   const char *array;                     /* its name in the sets */
   bool stored, default_shape, viewed;
@@ -59,7 +60,7 @@ typedef enum Mode { MODE_RUN, MODE_INIT, MODE_DECLARE } Mode;
 typedef struct Memo Memo;
 
 /* Whose elements count random numbers: the whole tensor of an index-free statement, or the places of the indices on its left side. */
-typedef struct Statement { bool tensor, indexed; unsigned rank; int64_t shape[EVAL_MAX_RANK]; Binding *const *at; unsigned n; int64_t element; } Statement;
+typedef struct Statement { const Stmt *stmt; bool tensor, indexed; unsigned rank; int64_t shape[EVAL_MAX_RANK]; Binding *const *at; unsigned n; int64_t element; } Statement;
 
 /* A place in the tensor of an index-free expression. */
 typedef struct Place { Binding b; unsigned rank; int64_t shape[EVAL_MAX_RANK]; } Place;
@@ -139,8 +140,8 @@ Frame *ev_call_frame(Ctx *, Frame *, const Expr *call, const Fn *, Frame *lexica
 Frame *ev_translate(Ctx *, Frame *, Frame *from, Frame *to);
 void ev_forget(Ctx *);                                           /* memo and caches, after a statement */
 
-typedef struct Deps { Binding **at; unsigned n; } Deps;
-const Deps *ev_deps(Ctx *, const Expr *, Frame *);               /* indices in scope that the value depends on */
+typedef struct Deps { Binding **at; unsigned n; bool data; } Deps;
+const Deps *ev_deps(Ctx *, const Expr *, Frame *);               /* indices in scope that the value depends on; data: it reads tensor data */
 struct Memo { const Expr *expr; Frame *frame; const void *tag; unsigned n; const int64_t *key; bool set; Val number; Tensor *tensor; Val *row; const Deps *deps; };
 Memo *ev_memo(Ctx *, const Expr *, Frame *, const void *tag, const Deps *, const Binding *const *without, unsigned n_without);
 
@@ -176,6 +177,7 @@ void ev_decode(Ctx *, const Storage *, int64_t block, const EvalArray *codes, co
 void ev_encode(Ctx *, const Storage *, int64_t block, const Tensor *, EvalSet *, const char *name);     /* sets `name` and `name`_max */
 
 /* statement.c */
+Statement ev_statement_of(Ctx *, const Stmt *, Frame *);          /* of an index-free one that draws random numbers */
 bool ev_run(Ctx *, const StmtList *, Frame **, unsigned n);      /* false: skipped */
 void ev_call_block(Ctx *, const Expr *call, const Fn *, Frame **callers, Frame **frames, unsigned n);    /* callers NULL: inside one element */
 

@@ -161,6 +161,7 @@ Val ev_power(Ctx *c, Val a, Val b, Range where) {
   if (kind <= K_INT) kind = K_WEAK;
   a = ev_to(c, a, kind);
   b = ev_to(c, b, kind);
+  c->call->loose = true;
   Val r = ev_number(c, kind, pow(a.d, b.d));
   r.node = ev_node(c, a.node, b.d == 0 ? 0 : b.d * pow(a.d, b.d - 1), b.node, a.d > 0 ? r.d * log(a.d) : 0);
   return r;

@@ -459,8 +459,8 @@ static Val extreme(Ctx *c, Val *v, int64_t n, bool min, bool place, const Expr *
   return r;
 }
 
-/* Divided and rooted in f64 if it is one number, else in its own type. */
-static Val settle(Ctx *c, Val v, bool scalar) { return scalar && ev_is_real(v) ? ev_to(c, v, K_WEAK) : v; }
+/* Divided and rooted in f64 if it is one number, else in its own type. What comes from f64 tensors stays f64. */
+static Val settle(Ctx *c, Val v, bool scalar) { return scalar && ev_is_real(v) && (v.kind == K_F32 || c->call->f64) ? ev_to(c, v, K_WEAK) : v; }
 
 static Val divide(Ctx *c, Val v, int64_t n, const Expr *e) { return ev_arith(c, OPER_DIV, v, ev_int(n), e->where); }
 
@@ -510,7 +510,9 @@ static Val reduce_all(Ctx *c, const Expr *e, Frame *f) {
   int64_t count = 0;
   Val r = {0};
   bool any = false;
+  Statement outer = c->statement;
   for (unsigned k = 0; k < c->n_group; k++) {
+    if (outer.stmt) c->statement = ev_statement_of(c, outer.stmt, c->group[k]);
     Frame *g = ev_translate(c, f, from, c->group[k]);
     if (!g) ev_fail(c, e->where, "[all] has no such place in another item");
     Binder b;
@@ -525,7 +527,7 @@ static Val reduce_all(Ctx *c, const Expr *e, Frame *f) {
     } else x = reduce(c, &b, &whole, g, true);
     count += b.count;
     close_binder(c, &b);
-    x = settle(c, x, true);
+    if (ev_is_real(x)) x = ev_to(c, x, K_WEAK);
     if (!any) r = sums && ev_is_real(x) ? plus(c, ev_weak(0), x) : x;
     else if (sums) r = plus(c, r, x);
     else if (!strcmp(name, "max") || !strcmp(name, "min")) r = ev_max(c, r, x, name[1] == 'i', e->where);
@@ -534,6 +536,7 @@ static Val reduce_all(Ctx *c, const Expr *e, Frame *f) {
     else ev_fail(c, e->where, "no %s[all]", name);
     any = true;
   }
+  c->statement = outer;
   if (!strcmp(name, "mean") || !strcmp(name, "rms")) r = divide(c, r, count, e);
   return squares ? root(c, ev_is_real(r) ? r : ev_to(c, r, K_WEAK), e) : r;
 }

@@ -202,8 +202,8 @@ static bool draws(Ctx *c, const Expr *e, Frame *f) {
 }
 
 /* The whole tensor of an index-free statement: the name's; that of the right side; the param's. */
-static Statement statement_of(Ctx *c, const Stmt *s, Frame *f) {
-  Statement to = {0};
+Statement ev_statement_of(Ctx *c, const Stmt *s, Frame *f) {
+  Statement to = {.stmt = s};
   Binding *b = ev_own(c, f, s->name.text), *p;
   const Tensor *t = b->kind == BIND_TENSOR ? b->tensor : NULL;
   if (!t && b->kind == BIND_NUMBER) return to;
@@ -211,7 +211,7 @@ static Statement statement_of(Ctx *c, const Stmt *s, Frame *f) {
   to.tensor = !t && ev_shape(c, s->value, f, &to.rank, to.shape);
   if (to.tensor) return to;
   if (!t && (p = ev_param(f)) && p->kind == BIND_TENSOR) t = p->tensor;
-  if (!t) return (Statement){0};
+  if (!t) return (Statement){.stmt = s};
   to.tensor = true;
   to.rank = t->rank;
   memcpy(to.shape, t->shape, sizeof to.shape);
@@ -252,6 +252,7 @@ static void commit(Ctx *c, const Stmt *s, Frame *f, Whole w) {
     return;
   }
   Kind kind = w.tensor ? w.tensor->kind : w.number.kind;
+  b->reads_data |= ev_deps(c, s->value, f)->data;
   kind = joined(c, f, b->name, !w.tensor && b->kind == BIND_TENSOR && b->tensor->kind > kind ? b->tensor->kind : kind);
   b->definition = c->joins[join_of(c, f, b->name)].assignments == 1 && s->op == OPER_NONE ? s : NULL;
   b->scope = f;
@@ -464,7 +465,7 @@ static void run_assign(Ctx *c, const Stmt *s, Frame **frames, unsigned n) {
   if (!s->has_subs) hoist(c, s->value, frames, n, true);
   for (unsigned k = 0; k < n; k++) {
     Statement outer = c->statement;
-    if (!s->has_subs && draws(c, s->value, frames[k])) c->statement = statement_of(c, s, frames[k]);
+    if (!s->has_subs && draws(c, s->value, frames[k])) c->statement = ev_statement_of(c, s, frames[k]);
     w[k] = s->has_subs ? assign_indexed(c, s, frames[k]) : assign_whole(c, s, frames[k]);
     c->statement = outer;
   }

@@ -187,7 +187,7 @@ Frame *ev_translate(Ctx *c, Frame *f, Frame *from, Frame *to) {
 
 /* --- which indices ---------------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct Walk { Binding *at[64]; unsigned n; bool whole; } Walk;
+typedef struct Walk { Binding *at[64]; unsigned n; bool whole, data; } Walk;
 
 static void add(Walk *w, Binding *b) {
   for (unsigned i = 0; i < w->n; i++)
@@ -201,6 +201,7 @@ static void walk_name(Ctx *c, Walk *w, const Expr *e, Frame *f, bool indexed) {
   Binding *b = ev_find(c, f, e->name);
   if (!b) return;
   if (b->kind == BIND_INDEX) add(w, b);
+  w->data |= b->kind == BIND_TENSOR && (b->decl || b->reads_data || b->tensor->kind >= K_F32);
   if (b->kind == BIND_TENSOR && !indexed && w->whole && c->whole) add(w, &c->whole->b);
   if (b->kind != BIND_CLOSURE) return;
   if (indexed && b->expr->kind == EXPR_NAME) { walk_name(c, w, b->expr, b->scope, true); return; }
@@ -278,6 +279,7 @@ const Deps *ev_deps(Ctx *c, const Expr *e, Frame *f) {
   walk(c, &w, e, f);
   Deps *d = arena_alloc(c->scratch, sizeof *d);
   d->n = w.n;
+  d->data = w.data;
   d->at = arena_array(c->scratch, w.n + 1, sizeof *d->at);
   memcpy(d->at, w.at, w.n * sizeof *d->at);
   return m->deps = d;

@@ -6,7 +6,7 @@
 #   build/fuzz/optc-fuzz FILE   replays one input
 #   make fuzz-lang        whole rules against the graph interpreter, until stopped; findings in build/fuzz-lang
 #   make fuzz-lang-smoke  what was found once (tests/data/fuzz/*.opt), then 20 s from a fixed seed
-#   make fuzz-lang-fault  builds with a fault in the lowering of sums (nest) and requires that it is found
+#   make fuzz-lang-fault  builds with a fault in one lowering (LANG_FAULT=nest: to kernels; contract: to the graph) and requires that the right oracle finds it
 #   build/asan/fuzz-language FILE   replays one rule
 FUZZ      := $(BUILD)/fuzz
 FUZZ_SRC  := $(wildcard fuzz/*.c)
@@ -35,7 +35,7 @@ fuzz-fault: $(FAULTY)/fuzz/optc-fuzz
 	echo "fuzz-fault: the fault in $(FAULT) was not found; found instead:"; cat $(FAULTY)/others; tail -40 $(FAULTY)/log; exit 1
 fuzz-faults:
 	@for f in $(FAULTS); do $(MAKE) --no-print-directory fuzz-fault FAULT=$$f || exit 1; done
-	@$(MAKE) --no-print-directory fuzz-lang-fault
+	@for f in $(LANG_FAULTS); do $(MAKE) --no-print-directory fuzz-lang-fault LANG_FAULT=$$f || exit 1; done
 
 # Comparisons guide the search in the front end only; what the interpreters do with data is no feedback about passes.
 ifeq ($(MODE),fuzz)
@@ -62,7 +62,11 @@ fuzz-link: $(patsubst %.c,$(BUILD)/obj/%.o,$(FUZZ_SRC)) $(BUILD)/libpasses.a $(B
 LANG_OBJ     := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard fuzz/language/*.c))
 LANG_BIN      = $(BUILD)/asan/fuzz-language
 LANG_OUT     := $(BUILD)/fuzz-lang
-LANG_FAULT   := $(BUILD)/fault-nest
+LANG_FAULTS  := nest contract
+LANG_FAULT   ?= nest
+LANG_FAULTY  := $(BUILD)/fault-$(LANG_FAULT)
+finds_nest     := -O0
+finds_contract := evaluator
 LANG_SECONDS ?= 20
 .PHONY: fuzz-lang fuzz-lang-smoke fuzz-lang-fault fuzz-lang-build
 fuzz-lang-build:
@@ -75,9 +79,9 @@ fuzz-lang-smoke: fuzz-lang-build
 	@ASAN_OPTIONS=detect_leaks=0 $(LANG_BIN) $(wildcard tests/data/fuzz/*.opt)
 	@ASAN_OPTIONS=detect_leaks=0 $(LANG_BIN) -seed=1 -seconds=$(LANG_SECONDS) -out=$(LANG_OUT)
 fuzz-lang-fault:
-	@$(MAKE) --no-print-directory BUILD=$(LANG_FAULT) EXTRA=-DOPTC_FAULT_NEST OPTC_BUILD_COMMAND= $(LANG_FAULT)/fuzz-language
-	@if $(LANG_FAULT)/fuzz-language -seed=1 -seconds=60 -out=$(LANG_FAULT) > $(LANG_FAULT)/log; then echo "fuzz-lang-fault: the fault was not found"; exit 1; \
-	else grep -m1 'FINDING: -O0' $(LANG_FAULT)/log || { tail -40 $(LANG_FAULT)/log; exit 1; }; fi
+	@$(MAKE) --no-print-directory BUILD=$(LANG_FAULTY) EXTRA=-DOPTC_FAULT_$(shell echo $(LANG_FAULT) | tr a-z A-Z) OPTC_BUILD_COMMAND= $(LANG_FAULTY)/fuzz-language
+	@if $(LANG_FAULTY)/fuzz-language -seed=1 -seconds=60 -out=$(LANG_FAULTY) > $(LANG_FAULTY)/log; then echo "fuzz-lang-fault: the fault in $(LANG_FAULT) was not found"; exit 1; \
+	else grep -m1 'FINDING: $(finds_$(LANG_FAULT))' $(LANG_FAULTY)/log || { tail -40 $(LANG_FAULTY)/log; exit 1; }; fi
 $(BUILD)/fuzz-language: $(LANG_OBJ) $(EVALUATOR) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)g++ $(LDFLAGS) $(LANG_OBJ) $(EVALUATOR) -Wl,--start-group $(LIB) -Wl,--end-group -ljansson -lmpfr -lgmp $(LLVM_SHARED) $(GOMP) -lm -ldl -lpthread -o $@

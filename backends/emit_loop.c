@@ -54,8 +54,16 @@ static void spread(Emitter *e, const Inst *arg, const Width *w, LLVMValueRef ind
   }
 }
 
+/* A place that follows the loop, at one index of it: in scalar words. */
+static LLVMValueRef place_at(Emitter *e, const Inst *at, LLVMValueRef index) {
+  if (e->shape[at->id] == SHAPE_UNIFORM) return e->value[at->id];
+  if (e->shape[at->id] == SHAPE_INDEX) return index;
+  LLVMValueRef x = place_at(e, at->args[0], index), y = place_at(e, at->args[1], index);
+  return at->op == KOP_ADD ? LLVMBuildAdd(e->b, x, y, "") : LLVMBuildSub(e->b, x, y, "");
+}
+
 static LLVMValueRef place_of(Emitter *e, const Inst *inst, const Width *w, LLVMValueRef index, unsigned copy) {
-  return emit_address(e, inst->imm, copy_index(e, w, index, copy));
+  return emit_address(e, inst->imm, place_at(e, inst->args[0], copy_index(e, w, index, copy)));
 }
 
 /* The condition of an access: `branch` is one scalar for all of it, `mask` one bit a lane; either may be NULL. */

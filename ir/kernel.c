@@ -108,6 +108,24 @@ void inst_set_buffer(Inst *inst, unsigned which, unsigned buffer) {
   else inst->aux = (int32_t)(which == 1 ? (aux & 0xffff0000) | buffer : (aux & 0xffff) | buffer << 16);
 }
 
+static bool is_in(const Block *block, const Inst *inst) {
+  for (unsigned i = 0; i < block->n; i++) if (block->insts[i] == inst) return true;
+  return false;
+}
+
+static bool is_fixed(const Inst *x, const Inst *loop) {
+  if (x == loop) return false;
+  if (!is_in(loop->body, x)) return true;
+  for (unsigned a = 0; a < x->n_args; a++) if (!is_fixed(x->args[a], loop)) return false;
+  return x->op < ELEMENT_COUNT || x->op == KOP_E_CONST;
+}
+
+bool place_follows(const Inst *at, const Inst *loop) {
+  if (at == loop || (at->op != KOP_ADD && at->op != KOP_SUB)) return at == loop;
+  if (place_follows(at->args[0], loop)) return is_fixed(at->args[1], loop);
+  return at->op == KOP_ADD && place_follows(at->args[1], loop) && is_fixed(at->args[0], loop);
+}
+
 Block *block_new(Arena *arena) { return arena_alloc(arena, sizeof(Block)); }
 
 void block_push(Arena *arena, Block *block, Inst *inst) {

@@ -76,6 +76,9 @@ enum { MAX_TOUCHES = 3 };
 unsigned inst_touches(const Inst *, Touch *);
 void inst_set_buffer(Inst *, unsigned which, unsigned buffer);           /* of inst_touches */
 
+/* Whether a place moves with a loop, one element an iteration: it is the index, or the index and what does not change in the loop. */
+bool place_follows(const Inst *at, const Inst *loop);
+
 Block *block_new(Arena *);
 Inst *block_add(Arena *, Block *, KOp, Type, int64_t imm, unsigned n_args, Inst *const *args);   /* appended */
 void block_push(Arena *, Block *, Inst *);

@@ -78,7 +78,8 @@ static void check_for(Verifier *v, const Inst *inst) {
   for (unsigned i = 0; i < body->n; i++) {
     const Inst *in = body->insts[i];
     bool memory = in->op == KOP_E_LOAD || in->op == KOP_E_STORE;
-    if (memory && in->n_args && in->args[0] != inst) report(v, in, "a loop bound to %s may touch only the elements at its index", binding_names[inst->binding]);
+    if (memory && in->n_args && (inst->binding == BIND_VECTOR ? !place_follows(in->args[0], inst) : in->args[0] != inst))
+      report(v, in, "a loop bound to %s may touch only the elements at its index", binding_names[inst->binding]);
     if (in->body || in->op == KOP_E_TILE || in->op == KOP_E_TILE_TRANSPOSE || in->op == KOP_E_SET_SCALAR || in->op == KOP_E_EXISTS || in->op == KOP_E_SET_UNIFORM) report(v, in, "not allowed in a loop bound to %s", binding_names[inst->binding]);
   }
 }

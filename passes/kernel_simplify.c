@@ -13,17 +13,33 @@ bool inst_is_pure(const Inst *inst) {
   }
 }
 
-static bool parallel_block(const Block *block, const Inst *loop) {
-  for (unsigned i = 0; i < block->n; i++) {
-    const Inst *inst = block->insts[i];
-    bool memory = inst->op == KOP_E_LOAD || inst->op == KOP_E_STORE;
-    if (memory ? inst->args[0] != loop : !inst_is_pure(inst)) return false;
+static bool is_access(const Inst *inst) { return inst->op == KOP_E_LOAD || inst->op == KOP_E_STORE; }
+
+/* What an iteration stores no other one touches: all accesses to a buffer that is written are at one place. */
+static bool meets_no_other(const Block *block, const Inst *store) {
+  for (unsigned i = 0; i < block->n; i++)
+    if (is_access(block->insts[i]) && block->insts[i]->imm == store->imm && block->insts[i]->args[0] != store->args[0]) return false;
+  return true;
+}
+
+bool loop_is_data_parallel(const Inst *loop) {
+  if (loop->op != KOP_E_FOR || loop->n_args != 2) return false;
+  for (unsigned i = 0; i < loop->body->n; i++) {
+    const Inst *inst = loop->body->insts[i];
+    if (is_access(inst) ? !place_follows(inst->args[0], loop) : !inst_is_pure(inst)) return false;
+    if (inst->op == KOP_E_STORE && !meets_no_other(loop->body, inst)) return false;
   }
   return true;
 }
 
-bool loop_is_data_parallel(const Inst *loop) { return loop->op == KOP_E_FOR && loop->n_args == 2 && parallel_block(loop->body, loop); }
-bool loop_is_pointwise(const Inst *loop) { return loop_is_data_parallel(loop) && !loop_folds(loop); }
+bool loop_is_pointwise(const Inst *loop) {
+  if (loop->op != KOP_E_FOR || loop->n_args != 2 || loop_folds(loop)) return false;
+  for (unsigned i = 0; i < loop->body->n; i++) {
+    const Inst *inst = loop->body->insts[i];
+    if (is_access(inst) ? inst->args[0] != loop : !inst_is_pure(inst)) return false;
+  }
+  return true;
+}
 bool loop_covers_launch(const Inst *loop) { return loop->args[0]->op == KOP_E_BEGIN && loop->args[1]->op == KOP_E_END; }
 
 bool block_has(const Block *block, KOp op) {

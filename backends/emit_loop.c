@@ -5,7 +5,7 @@
  *               while (i < high)        { one register under the mask lane < high - i; i += its lanes }     or one element at a time
  * What does not depend on i is computed once before. The second loop needs masked loads and stores; where a machine has none for the
  * element sizes of the loop, single elements are quicker to compile and give the same bits. Side by side: an instruction is written for
- * every copy before the next one, so all loads of an iteration come before its stores. */
+ * every copy before the next one, so all loads of an iteration come before its stores. Memory is touched at i, or at i and what does not change. */
 #include "backends/emit.h"
 
 static bool touches_memory(const Inst *inst) { return inst->op == KOP_E_LOAD || inst->op == KOP_E_STORE; }

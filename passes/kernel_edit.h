@@ -5,9 +5,10 @@
 
 /* No effect, touches no memory, and has the same value wherever its arguments have: may be moved, merged and dropped. A loop is pure if its body is. */
 bool inst_is_pure(const Inst *);
-/* Whether a loop touches memory only at its own index, carries nothing, and holds no conditions: its iterations meet in folds at most. */
+/* Whether a loop carries nothing, holds no conditions, and touches memory only at places that move with it, of a buffer that it writes at one:
+ * its iterations meet in folds at most. */
 bool loop_is_data_parallel(const Inst *);
-/* The same without folds: iteration i is element i's business alone, so the loop may be cut and merged with others. */
+/* The same without folds, and memory is touched at the index itself: iteration i is element i's business alone, so the loop may be cut and merged with others. */
 bool loop_is_pointwise(const Inst *);
 /* Over all elements of the launch: begin to end. */
 bool loop_covers_launch(const Inst *);

@@ -17,6 +17,7 @@ static Operand operands[] = {{.name = "c", .role = ROLE_INOUT, .item_shape = tru
                              {.name = "t", .role = ROLE_INOUT, .item_shape = true}};
 enum { C, A, B, T, PANEL_A, PANEL_B, N_BUFFERS };
 
+/* Columns are packed as vectors: a loop over them reads and writes from places that only start with it. */
 static const char text[] =
 "program step {\n temp pa: TYPE\n temp pb: TYPE\n"
 " kernel product item {\n"
@@ -31,7 +32,7 @@ static const char text[] =
 "      %43 = mul i64 %40, %5\n      %44 = add i64 %43, %41\n      %45 = lt bool %44, %1\n      %46 = mul i64 %44, %3\n      %47 = add i64 %46, %31\n      %48 = add i64 %47, %42\n"
 "      %49 = load TYPE a@1, %48, %45\n      %50 = idiv i64 %42, %10\n      %51 = imod i64 %42, %10\n      %52 = mul i64 %50, %5\n      %53 = add i64 %52, %41\n      %54 = mul i64 %53, %10\n"
 "      %55 = add i64 %54, %51\n      %56 = mul i64 %40, %20\n      %57 = add i64 %55, %56\n      store pa@4, %57, %49\n      yield\n     }\n     yield\n    }\n    yield\n   }\n"
-"   %60 = for %7 to %16 seq {\n    %61 = for %7 to %34 seq {\n     %62 = for %7 to %6 seq {\n"
+"   %60 = for %7 to %16 seq {\n    %61 = for %7 to %34 seq {\n     %62 = for %7 to %6 vector(8, 2) {\n"
 "      %63 = mul i64 %60, %6\n      %64 = add i64 %63, %62\n      %65 = lt bool %64, %2\n      %66 = add i64 %31, %61\n      %67 = mul i64 %66, %2\n      %68 = add i64 %67, %64\n"
 "      %69 = load TYPE b@2, %68, %65\n      %70 = mul i64 %61, %6\n      %71 = add i64 %70, %62\n      %72 = mul i64 %60, %21\n      %73 = add i64 %71, %72\n      store pb@5, %73, %69\n"
 "      yield\n     }\n     yield\n    }\n    yield\n   }\n"

@@ -40,6 +40,7 @@ typedef struct Value {
   const Node *node;
   bool tensor;                           /* a whole tensor (its node may still be a scalar that fills it) */
   const Space *space;                    /* of a tensor */
+  unsigned around;                       /* made in a fn that is called at indices: its first axes are those, and it is read where they are in scope */
   bool wide;                             /* an f64 that stays f64 beside f32: from an f64 tensor, or f64(e) */
   bool literal;                          /* an integer written as such: powers look */
   bool opaque; const Factors *product;   /* of a chain of `*`, or a name that stands for one */
@@ -90,9 +91,10 @@ typedef struct Insert {                  /* `apply`, while the rule is inserted 
 typedef struct SizeDef { const char *name; unsigned operand; const Shape *shape; unsigned dim; bool item; bool solving; Range where; } SizeDef;
 typedef struct Reserved { const Decl *decl; unsigned operand; } Reserved;
 
-/* Indices in scope, outermost first; the value of an expression here has `space` or rank 0. Names below `barrier` are not seen (a fn's caller). */
+/* Indices in scope, outermost first; the value of an expression here has `space` or rank 0. Names below `barrier` are not seen (a fn's caller);
+ * those from `first` to `statement` are the left side's. */
 typedef struct Index { const char *name; const Node *extent; Range where; bool used; } Index;
-typedef struct Indices { unsigned n, barrier, statement; Index at[LOWER_MAX_AXES]; const Space *space; } Indices;
+typedef struct Indices { unsigned n, barrier, first, statement; Index at[LOWER_MAX_AXES]; const Space *space; } Indices;
 
 /* The item's tensors, flat in memory, seen with axes. */
 typedef struct View { const Space *space; const Node *flat; const Shape *shape; struct View *next; } View;

@@ -80,9 +80,10 @@ static Value make_extent(Lower *l, const Expr *e, const Builtin *f, Value *args)
     return (Value){0};
   }
   const Space *s = value_space(l, &args[0]);
+  unsigned first = args[0].around;
   if (is_item_space(l, s)) return value_of(graph_node(l->graph, OP_SIZE, TYPE_I64, graph_scalar_space(l->graph), l->context->param, f->op ? -2 : -1, 0, NULL));
-  const Node *n = graph_i64(l->graph, f->op ? s->rank : 1);
-  for (unsigned k = 0; k < s->rank && !f->op; k++) n = k ? graph_op2(l->graph, OP_MUL, n, s->extent[k]) : s->extent[k];
+  const Node *n = graph_i64(l->graph, f->op ? s->rank - first : 1);
+  for (unsigned k = first; k < s->rank && !f->op; k++) n = k > first ? graph_op2(l->graph, OP_MUL, n, s->extent[k]) : s->extent[k];
   return value_of(n);
 }
 
@@ -151,7 +152,7 @@ static Value call_fn(Lower *l, const Expr *e, Value called) {
   Lexical scope;
   Indices *around = l->scope->ix, inside = {0};
   bool whole = !fn->value;                               /* a sub-computation of whole values has no indices around it */
-  for (unsigned i = 0; i < e->args.n; i++) whole = whole && (args[i].tensor || !args[i].node || !args[i].node->space->rank);
+  for (unsigned i = 0; i < e->args.n; i++) whole = whole && ((args[i].tensor && !args[i].around) || !args[i].node || !args[i].node->space->rank);
   Call call = {fn->name.text, fn, e->op_where, l->scope->calls};
   scope_enter(l, &scope);
   if (whole) scope.ix = NULL;

@@ -96,7 +96,9 @@ Value lower_element(Lower *l, const Expr *e) {
   const Node *index[LOWER_MAX_AXES] = {0};
   const Space *of = value_space(l, &v);
   axes_of(l, &v, &axes);
-  if (!element_positions(l, e->name, &axes, &e->subs, e->op_where, index)) return (Value){0};
+  for (unsigned k = 0; k < v.around; k++) index[k] = index_node(l, l->scope->ix->space, k);
+  if (!element_positions(l, e->name, &axes, &e->subs, e->op_where, index + v.around)) return (Value){0};
+  axes.n += v.around;
   graph_at(l->graph, e->where);
   Value made = {.node = element_read(l, v.node, of, &axes, index), .wide = v.wide, .name = e->name};
   made.opaque = binding && binding->symbol->kind == SYMBOL_LOCAL && !binding->symbol->once;

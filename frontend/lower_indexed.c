@@ -156,6 +156,26 @@ static bool left_indices(Left *left) {
 
 /* --- writing --------------------------------------------------------------------------------------------------------------------------------- */
 
+/* Of the indices around a call only those matter on which something here depends. */
+static const Node *scattered(Left *left, const Value both[2], const Space *space, unsigned around, const Node *const *index, bool add) {
+  Lower *l = left->l;
+  const Space *source = left->ix.space;
+  unsigned mask = node_axes(l, both[0].node, space) | node_axes(l, both[1].node, source), from[LOWER_MAX_AXES], to[LOWER_MAX_AXES], n_from = 0, n_to = 0, n = 2;
+  for (unsigned k = around; k < space->rank && !left->axes.view; k++) mask |= node_axes(l, index[k], source);
+  for (unsigned k = 0; k < around; k++) if (mask >> k & 1) from[n_from++] = to[n_to++] = k;
+  unsigned kept = n_to;
+  for (unsigned k = around; k < source->rank; k++) from[n_from++] = k;
+  for (unsigned k = around; k < space->rank; k++) to[n_to++] = k;
+  const Space *reads = space_pick(l, source, n_from, from), *writes = space_pick(l, space, n_to, to);
+  const Node *args[LOWER_MAX_AXES + 2] = {node_spread(l, node_project(l, both[0].node, space, writes, to), writes), node_spread(l, node_project(l, both[1].node, source, reads, from), reads)};
+  for (unsigned k = 0; k < kept; k++) args[n++] = index_node(l, reads, k);
+  if (left->axes.view) args[n++] = view_position(l, left->axes.view, index);
+  else for (unsigned k = around; k < space->rank; k++) args[n++] = node_project(l, index[k], source, reads, from);
+  const Node *node = graph_node(l->graph, OP_SCATTER, (Type)args[0]->type, writes, 0, add, n, args), *place[LOWER_MAX_AXES];
+  for (unsigned k = 0; k < n_to; k++) place[k] = index_node(l, space, to[k]);
+  return node_move(l, node, space, place);
+}
+
 /* Some elements: a new version of the tensor. `+=` adds in order. */
 static Value scatter(Left *left, Value base, Value v, const Node *const *index, bool add) {
   Lower *l = left->l;
@@ -169,17 +189,15 @@ static Value scatter(Left *left, Value base, Value v, const Node *const *index, 
   if (!bool_a) value_join(l, both, 2);
   if (both[0].node->type == TYPE_F64 && !base.wide && !v.wide && !l->context->options->compute_f64 && (node_reads_data(l, v.node) || node_reads_data(l, base.node)))
     for (int k = 0; k < 2; k++) both[k] = value_convert(l, both[k], TYPE_F32);        /* a tensor that holds data is f32 */
-  const Node *args[LOWER_MAX_AXES + 2] = {node_spread(l, both[0].node, space), node_spread(l, both[1].node, left->ix.space)};
-  unsigned n = 2;
-  if (left->axes.view) args[n++] = view_position(l, left->axes.view, index);
-  else for (unsigned k = 0; k < left->axes.n; k++) args[n++] = index[k];
-  const Node *node = graph_node(l->graph, OP_SCATTER, (Type)args[0]->type, space, 0, add, n, args);
-  return (Value){.node = node, .tensor = true, .space = space, .wide = both[0].wide || both[1].wide};
+  const Node *node = scattered(left, both, space, base.around, index, add);
+  return (Value){.node = node, .tensor = true, .space = space, .around = base.around, .wide = both[0].wide || both[1].wide};
 }
 
 static Value element_before(Left *left, Value base, const Node *const *index) {
   Lower *l = left->l;
-  Value v = {.node = element_read(l, base.node, value_space(l, &base), &left->axes, index), .wide = base.wide, .name = left->name};
+  Axes all = left->axes;
+  all.n += base.around;
+  Value v = {.node = element_read(l, base.node, value_space(l, &base), &all, index), .wide = base.wide, .name = left->name};
   return !v.node->space->rank && v.node->type == TYPE_F32 ? value_convert(l, v, TYPE_F64) : v;
 }
 
@@ -195,7 +213,8 @@ static Value compute(Left *left, Value base) {
       plain.at[k] = s->subs.at[k];
       if (!plain.at[k].ellipsis && sub_index(l, &s->subs.at[k], &limit) && limit) plain.at[k].expr = plain.at[k].expr->a;
     }
-    if (!element_positions(l, left->name, &left->axes, &plain, s->name.where, index)) return (Value){0};
+    for (unsigned k = 0; k < base.around; k++) index[k] = index_node(l, left->ix.space, k);
+    if (!element_positions(l, left->name, &left->axes, &plain, s->name.where, index + base.around)) return (Value){0};
   }
   Value v = lower_expr(l, s->value);
   if (v.node && v.tensor) {
@@ -207,7 +226,7 @@ static Value compute(Left *left, Value base) {
   if (operates && !add) v = value_operate(l, s->op, s->op_where, element_before(left, base, index), v);
   if (!v.node) return (Value){0};
   if (!left->whole) return scatter(left, base, v, index, add);
-  Value made = {.node = v.node, .tensor = true, .space = left->ix.space, .wide = v.wide, .product = v.product, .shape = left->axes.shape};
+  Value made = {.node = v.node, .tensor = true, .space = left->ix.space, .around = left->ix.first, .wide = v.wide, .product = v.product, .shape = left->axes.shape};
   if (!made.product && v.opaque) made.opaque = true;
   return made;
 }
@@ -241,9 +260,16 @@ Value lower_indexed(Lower *l, const Stmt *s, Binding *binding) {
     if (left.known) axes_of(l, &base, &left.axes);
   }
   Indices *outer = l->scope->ix;
-  if (outer && outer->n) return lower_unsupported(l, s->name.where, "an indexed statement in a fn that is called at indices");
   indices_enter(l, &left.ix);
-  left.ix.barrier = left.ix.n;
+  left.ix.barrier = left.ix.first = left.ix.n;
+  if (left.known && left.ix.n > base.around) {
+    if (left.axes.view) {
+      lower_error(l, s->name.where, "'%s' has the shape of a param: where a fn is called at indices it is not assigned element by element", left.name);
+      return (Value){0};
+    }
+    base = value_around(l, base, left.ix.space, left.ix.n);
+    if (!base.node) { lower_error(l, s->name.where, "more than %d indices at one place", LOWER_MAX_AXES); return (Value){0}; }
+  }
   if (!left_indices(&left)) { l->scope->ix = outer; return (Value){0}; }
   if (!left.known && !left.whole) {
     lower_error(l, s->name.where, "'%s' is new: its left side defines its shape and holds new indices only", left.name);

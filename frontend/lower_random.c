@@ -54,8 +54,9 @@ Value lower_random(Lower *l, const Expr *e) {
   if (e->has_subs && !numbered_by(l, e, axis, &n)) return (Value){0};
   const Space *s = l->scope->ix ? l->scope->ix->space : l->scope->statement ? l->scope->statement : graph_scalar_space(l->graph);
   if (!e->has_subs) {
-    n = l->scope->ix ? l->scope->ix->statement : s->rank;
-    for (unsigned i = 0; i < n; i++) axis[i] = i;
+    unsigned first = l->scope->ix ? l->scope->ix->first : 0;
+    n = (l->scope->ix ? l->scope->ix->statement : s->rank) - first;
+    for (unsigned i = 0; i < n; i++) axis[i] = first + i;
   }
   graph_at(l->graph, e->where);
   Type type = l->context->options->compute_f64 ? TYPE_F64 : TYPE_F32;

@@ -129,9 +129,9 @@ static void run(Loop *c, bool reverse) {
   }
 }
 
-static bool outside_indices(Lower *l, const Stmt *s, const char *word) {
+static bool outside_indices(Lower *l, const Stmt *s) {
   if (!l->scope->ix || !l->scope->ix->n) return true;
-  lower_unsupported(l, s->where, arena_printf(l->arena, "%s in a fn that is called at indices", word));
+  lower_error(l, s->where, "where a fn is called at indices, the only loop in it is 'repeat n' with a constant n of %d at most", LOWER_MAX_REPEATS);
   poison_assigned(l, &s->body);
   return false;
 }
@@ -141,7 +141,7 @@ void lower_scan(Lower *l, const Stmt *s) {
   const Sub *sub = &s->subs.at[0];
   const char *name = sub_index(l, sub, &limit);
   Loop c = {.l = l, .s = s, .index = name};
-  if (!outside_indices(l, s, "scan")) return;
+  if (!outside_indices(l, s)) return;
   c.index_where = limit ? sub->expr->a->where : sub->where;
   if (!name || name_is_value(l, name)) {
     lower_error(l, c.index_where, "scan needs a new name for its index%s", name || (sub->expr && sub->expr->kind == EXPR_NAME) ? ", this one has a value" : "");
@@ -172,7 +172,7 @@ void lower_repeat(Lower *l, const Stmt *s) {
     for (int64_t i = 0; i < (int64_t)n; i++) lower_block(l, &s->body);
     return;
   }
-  if (!outside_indices(l, s, "repeat")) return;
+  if (!outside_indices(l, s)) return;
   Loop c = {.l = l, .s = s, .trips = count.node};
   run(&c, false);
 }

@@ -33,34 +33,40 @@ static void warn_exchanged(Lower *l, const Stmt *s) {
   if (lower_warning(l, both, "'=-' gives '%s' a negated value; did you mean '-='?", s->name.text)) diag_fix(l->diag, "-=");
 }
 
-static void assign(Lower *l, const Stmt *s) {
-  warn_exchanged(l, s);
+/* What an index-free statement gives its name. Random numbers count by the elements of what is assigned: where a fn is called at indices that is one number. */
+static Value right_side(Lower *l, const Stmt *s, Binding *binding) {
   const char *name = s->name.text;
-  Binding *binding = scope_find_assigned(l, name);
-  Value v, target = binding && !s->has_subs ? binding_current(l, binding) : (Value){0};
-  const Space *statement = l->scope->statement;
-  if (!s->has_subs) l->scope->statement = target.node ? target.tensor ? value_space(l, &target) : NULL : l->context->has_param ? item_space(l) : NULL;
-  if (s->has_subs) {
-    v = lower_indexed(l, s, binding);
-    binding = scope_find_assigned(l, name);
-    if (!v.node && !binding) { name_poison(l, name, s->name.where); return; }
-  } else if (s->op != OPER_NONE) {
-    Value old = binding ? binding_value(l, binding, s->name.where) : name_value(l, name, s->name.where, false);
+  Value target = binding ? binding_current(l, binding) : (Value){0};
+  Lexical inner;
+  Indices around;
+  scope_enter(l, &inner)->statement = target.node ? target.tensor ? value_space(l, &target) : NULL : l->context->has_param ? item_space(l) : NULL;
+  if (inner.ix) {
+    around = *inner.ix;
+    around.first = around.statement = 0;
+    inner.ix = &around;
+  }
+  Value v, old = {0};
+  if (s->op != OPER_NONE) {
+    old = binding ? binding_value(l, binding, s->name.where) : name_value(l, name, s->name.where, false);
     if (!binding && (old.node || old.fn || old.builtin)) {
       lower_error(l, s->name.where, "'%s' cannot be assigned", name);
       old = (Value){0};
     }
-    Value right = lower_expr(l, s->value);
-    graph_at(l->graph, s->where);
-    v = value_operate(l, s->op, s->op_where, old, right);
-    binding = scope_find_assigned(l, name);
-    l->scope->statement = statement;
-    if (!binding) { name_poison(l, name, s->name.where); return; }
-  } else {
-    v = lower_expr(l, s->value);
-    l->scope->statement = statement;
-    binding = scope_find_assigned(l, name);      /* the expression may have added names */
   }
+  v = lower_expr(l, s->value);
+  graph_at(l->graph, s->where);
+  if (s->op != OPER_NONE) v = value_operate(l, s->op, s->op_where, old, v);
+  scope_leave(l);
+  return v;
+}
+
+static void assign(Lower *l, const Stmt *s) {
+  warn_exchanged(l, s);
+  const char *name = s->name.text;
+  Binding *binding = scope_find_assigned(l, name);
+  Value v = s->has_subs ? lower_indexed(l, s, binding) : right_side(l, s, binding);
+  binding = scope_find_assigned(l, name);               /* the expression may have added names */
+  if (!binding && (s->has_subs ? !v.node : s->op != OPER_NONE)) { name_poison(l, name, s->name.where); return; }
   v.literal = false;
   v.operand = 0;
   v.name = name;
@@ -101,6 +107,20 @@ static bool unchanged(const Binding *a, const Binding *b) {
   return a->value.node == b->value.node && a->set == b->set && a->poison == b->poison && a->partial == b->partial && a->value.tensor == b->value.tensor;
 }
 
+/* The choice between what two branches made; tensors are chosen as a whole, also where a fn is called at indices. */
+static Value choose(Lower *l, Range where, Value c, Value x, Value y) {
+  if (!x.tensor || !y.tensor) return value_select(l, where, c, x, y);
+  unsigned around = x.around > y.around ? x.around : y.around;
+  Lexical whole;
+  scope_enter(l, &whole)->ix = NULL;
+  if (x.around < around) x = value_around(l, x, value_space(l, &y), around);
+  if (y.around < around) y = value_around(l, y, value_space(l, &x), around);
+  Value made = value_select(l, where, c, x, y);
+  made.around = around;
+  scope_leave(l);
+  return made;
+}
+
 /* One name after the `if`, from what it is at the end of either branch. */
 static Binding merge(Lower *l, const Stmt *s, Value c, const Binding *a, const Binding *b) {
   Binding made = *a;
@@ -123,7 +143,7 @@ static Binding merge(Lower *l, const Stmt *s, Value c, const Binding *a, const B
     return made;
   }
   graph_at(l->graph, s->where);
-  made.value = value_select(l, s->cond->where, c, x, y);
+  made.value = choose(l, s->cond->where, c, x, y);
   made.poison = !made.value.node;
   return made;
 }

@@ -74,7 +74,12 @@ Value binding_value(Lower *l, Binding *binding, Range use) {
     binding->poison = true;
     return (Value){0};
   }
-  return binding_current(l, binding);
+  Value v = binding_current(l, binding);
+  if (v.around && (!l->scope->ix || l->scope->ix->n < v.around)) {
+    lower_error(l, use, "'%s' was made at the indices of a call: it is read at its own, as in sum[j](%s[j])", symbol->name, symbol->name);
+    return (Value){0};
+  }
+  return v;
 }
 
 static Value step_value(Lower *l, Range where) {

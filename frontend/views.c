@@ -58,8 +58,8 @@ bool axes_of(Lower *l, const Value *v, Axes *out) {
     s = out->view->space;
     out->shape = out->view->shape;
   }
-  out->n = s->rank;
-  if (s->rank) memcpy(out->extent, s->extent, s->rank*sizeof *s->extent);
+  out->n = s->rank - v->around;
+  if (out->n) memcpy(out->extent, s->extent + v->around, out->n*sizeof *s->extent);
   return true;
 }
 
@@ -152,3 +152,19 @@ bool value_align(Lower *l, const char *oper, Range where, Value *v, unsigned n) 
   return true;
 }
 
+Value value_around(Lower *l, Value v, const Space *outer, unsigned around) {
+  const Space *from = value_space(l, &v);
+  const Node *extent[LOWER_MAX_AXES], *index[LOWER_MAX_AXES];
+  unsigned own = from->rank - v.around, at = 0;
+  if (around + own > LOWER_MAX_AXES) return (Value){0};
+  for (unsigned k = 0; k < around; k++) extent[k] = outer->extent[k];
+  for (unsigned k = 0; k < own; k++) extent[around + k] = from->extent[v.around + k];
+  const Space *to = graph_space(l->graph, around + own, extent);
+  for (unsigned k = 0; k < v.around; k++) index[at++] = index_node(l, to, k);
+  for (unsigned k = 0; k < own; k++) index[at++] = index_node(l, to, around + k);
+  v.node = node_at(l, v.node, from, to, index, at);
+  v.space = to;
+  v.around = around;
+  v.product = NULL;
+  return v;
+}

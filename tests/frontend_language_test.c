@@ -111,6 +111,8 @@ static void test_positions_read_and_written(void) {
     {"Y[i, m] = A[doc[i], M - 1 - m] + B[i, m - 1]", ""},
     {"Y[i, m] = A[i, m]; Y[doc[i], m] = B[i, m]", "scatter 1"},
     {"y[doc[i]] += x[i]", "scatter 1, map 1"},
+    {"fn f(i) { u[r < 3] = x[r]*A[i, r]; return u[0] + sum[r](u[r]) }; y[i] = f(i)", "reduce 1, map 1"},          /* a local of one call: computed where it is read */
+    {"fn f(i) { u[r < 3] = x[r]; u[1] = x[0]; return u[0]*A[i, 0] + u[1] }; y[i] = f(i)", "scatter 1, map 3"},          /* the same for all calls: made once */
     {"y[0] = 1", "scatter 1, map 1"},
     {"C[i, m] = exp(A[i, m]); Y[i, m] = C[i, m] + 1", ""},                        /* the same elements: computed in place */
     {"C[i, m] = exp(A[i, m]); Y[i, m] = C[i, m - 1]", "map 1"},

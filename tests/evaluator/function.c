@@ -229,7 +229,7 @@ void ev_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]
 
 static void words(Ctx *c, uint64_t element, int64_t stream, unsigned item, uint32_t out[4]) {
   uint32_t counter[4] = {(uint32_t)element, (uint32_t)(element >> 32 & 0xffff) | (uint32_t)stream << 16, (uint32_t)(c->call->first_item + item),
-    (uint32_t)c->call->t};
+    c->has_t ? (uint32_t)c->call->t : 0};
   ev_philox(counter, (uint32_t[2]){(uint32_t)c->call->seed, (uint32_t)(c->call->seed >> 32)}, out);
 }
 

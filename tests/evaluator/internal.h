@@ -41,6 +41,7 @@ typedef struct Binding {
   struct Binding *outer;                 /* the param of the rule that applies this one */
   uint64_t stamp;                        /* when last assigned */
   const Stmt *definition;                /* the only assignment */
+  struct Binding **on; unsigned n_on;    /* in a fn called at indices: those that its value depends on */
 } Binding;
 
 struct Frame {
@@ -140,6 +141,8 @@ const Fn *ev_find_fn(Ctx *, Frame *, const char *name, Frame **lexical);
 Frame *ev_call_frame(Ctx *, Frame *, const Expr *call, const Fn *, Frame *lexical);
 Frame *ev_translate(Ctx *, Frame *, Frame *from, Frame *to);
 void ev_forget(Ctx *);                                           /* memo and caches, after a statement */
+
+void ev_depends(Ctx *, Binding *, const Stmt *, Frame *, bool keeps);      /* after an assignment; keeps: also on what it did before */
 
 typedef struct Deps { Binding **at; unsigned n; bool data; } Deps;
 const Deps *ev_deps(Ctx *, const Expr *, Frame *);               /* indices in scope that the value depends on; data: it reads tensor data */

@@ -235,6 +235,15 @@ static Tensor *filled(Ctx *c, const Tensor *like, Kind kind, Val v) {
   return t;
 }
 
+/* Some elements of a tensor that is there. */
+static bool writes_some(Ctx *c, const Stmt *s, Frame *f, const Binding *b) {
+  const char *name;
+  const Expr *limit;
+  bool some = false;
+  for (unsigned i = 0; i < s->subs.n; i++) some |= !s->subs.at[i].ellipsis && (!ev_is_index_sub(c, &s->subs.at[i], f, &name, &limit) || limit);
+  return some && b->kind == BIND_TENSOR;
+}
+
 static void commit(Ctx *c, const Stmt *s, Frame *f, Whole w) {
   Binding *b = ev_own(c, f, s->name.text);
   b->stamp = ++c->stamp;
@@ -259,6 +268,7 @@ static void commit(Ctx *c, const Stmt *s, Frame *f, Whole w) {
   kind = joined(c, f, b->name, !w.tensor && b->kind == BIND_TENSOR && b->tensor->kind > kind ? b->tensor->kind : kind);
   b->definition = c->joins[join_of(c, f, b->name)].assignments == 1 && s->op == OPER_NONE ? s : NULL;
   b->scope = f;
+  if (f->fn) ev_depends(c, b, s, f, s->op != OPER_NONE || writes_some(c, s, f, b));
   if (!w.tensor && b->kind == BIND_TENSOR) { b->tensor = filled(c, b->tensor, kind, w.number); return; }
   b->kind = w.tensor ? BIND_TENSOR : BIND_NUMBER;
   if (w.tensor) b->tensor = ev_convert_tensor(c, w.tensor, kind);

@@ -202,6 +202,7 @@ static void walk_name(Ctx *c, Walk *w, const Expr *e, Frame *f, bool indexed) {
   if (!b) return;
   if (b->kind == BIND_INDEX) add(w, b);
   w->data |= b->kind == BIND_TENSOR && (b->decl || b->reads_data || b->tensor->kind >= K_F32);
+  if (b->kind == BIND_NUMBER || b->kind == BIND_TENSOR) for (unsigned i = 0; i < b->n_on; i++) if (b->on[i]->kind == BIND_INDEX) add(w, b->on[i]);
   if (b->kind == BIND_TENSOR && !indexed && w->whole && c->whole) add(w, &c->whole->b);
   if (b->kind != BIND_CLOSURE) return;
   if (indexed && b->expr->kind == EXPR_NAME) { walk_name(c, w, b->expr, b->scope, true); return; }
@@ -268,6 +269,17 @@ static void walk(Ctx *c, Walk *w, const Expr *e, Frame *f) {
     case EXPR_UNARY: case EXPR_CONVERT: walk(c, w, e->a, f); return;
     default: return;
   }
+}
+
+void ev_depends(Ctx *c, Binding *b, const Stmt *s, Frame *f, bool keeps) {
+  Walk w = {0};
+  unsigned n = 0;
+  for (unsigned i = 0; keeps && i < b->n_on; i++) add(&w, b->on[i]);
+  walk(c, &w, s->value, f);
+  for (unsigned i = 0; i < s->subs.n; i++) if (!s->subs.at[i].ellipsis) walk(c, &w, s->subs.at[i].expr, f);
+  b->on = arena_array(c->arena, w.n + 1, sizeof *b->on);
+  for (unsigned i = 0; i < w.n; i++) if (w.at[i]->kind == BIND_INDEX) b->on[n++] = w.at[i];
+  b->n_on = n;
 }
 
 static const char deps_tag[] = "deps";

@@ -1,4 +1,6 @@
 # bench.mk: make bench [QUICK=1] [PEERS=1]: everything measured against the best alternative, in one run on the same buffers.
+# PEERS=1 asks for PyTorch and DeepSpeed in PYTHON, a Python that has them (in a venv: pip install torch deepspeed); what it lacks is said and left out.
+PYTHON     ?= python3
 BENCH      := $(BUILD)/bench
 BENCH_FAST := $(CC) -std=gnu11 -O3 -march=native -Wall -Wextra -Wno-unused-parameter -I. -I$(BENCH)
 BENCH_JSON := $(BUILD)/bench.json
@@ -8,7 +10,7 @@ bench: $(BENCH)/bench_adamw $(BENCH)/bench_compile $(if $(PEERS),$(BENCH)/libada
 	@rm -f $(BENCH_JSON)
 	@$(BENCH)/bench_compile $(BENCH_JSON) $(BUILD)/optc rules/adamw.opt $(if $(QUICK),quick)
 	@OMP_WAIT_POLICY=active $(BENCH)/bench_adamw $(BENCH_JSON) $(if $(QUICK),quick)
-	@$(if $(PEERS),python3 tests/bench/peers.py $(BENCH_JSON) $(BENCH))
+	@$(if $(PEERS),$(PYTHON) tests/bench/peers.py $(BENCH_JSON) $(BENCH) $(if $(QUICK),quick))
 
 $(BENCH)/%.o: tests/bench/%.c tests/bench/adamw_peers.h tests/bench/measure.h
 	@mkdir -p $(@D)

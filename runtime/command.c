@@ -18,7 +18,7 @@ static const struct { const char *name; int (*run)(int, char **); const char *us
   {"compile", command_compile, "optc [compile] RULE.opt [-o FILE] [--header FILE] [options]", "compile a rule; - reads it from standard input", COMMAND_C},
   {"run", command_run, "optc run RULE.opt [options]", "call a rule on made-up data: time, bytes moved, bandwidth", COMMAND_R},
   {"explain", command_explain, "optc explain RULE.opt [options]", "kernels, bytes and operations an element against the least possible", COMMAND_E},
-  {"check", command_check, "optc check DATA.json... [options]", "run recorded reference data and say where a rule departs from it", 0},
+  {"check", command_check, "optc check DATA.json... [options]", "run recorded reference data and say where a rule departs from it", COMMAND_K},
 };
 enum { COMMANDS = sizeof commands/sizeof *commands };
 
@@ -27,12 +27,14 @@ static const Row rows[OPTION_COUNT] = {
 #define C COMMAND_C
 #define R COMMAND_R
 #define E COMMAND_E
+#define K COMMAND_K
 #define OPTION(id, mask, ...) [OPTION_##id] = {mask, __VA_ARGS__},
 #include "runtime/command.def"
 #undef OPTION
 #undef C
 #undef R
 #undef E
+#undef K
 };
 
 int command_error(int code, const char *format, ...) {

@@ -24,7 +24,7 @@ const char *command_refusal(const optc_error *, char *out, size_t size);
 int command_backend(const char *word);   /* OPTC_BACKEND_*, or -1 */
 
 /* --- options: rows of command.def --------------------------------------------------------------------------------------------- */
-enum { COMMAND_C = 1, COMMAND_R = 2, COMMAND_E = 4 };
+enum { COMMAND_C = 1, COMMAND_R = 2, COMMAND_E = 4, COMMAND_K = 8 };
 typedef enum OptionId {
 #define OPTION(id, ...) OPTION_##id,
 #include "runtime/command.def"

@@ -39,18 +39,6 @@ const CheckBar *check_bar(const Check *c, const char *key, bool wide) {
   return bar;
 }
 
-static const char usage[] =
-  "usage: optc check DATA.json... [options]\n"
-  "Runs rules on recorded data and compares every step, every output and every state.\n"
-  "  --rule FILE.opt       this rule instead of the one that the data names\n"
-  "  --rules DIR           folder of the rules (default: $OPTC_RULES, ./rules, or the one that came with optc)\n"
-  "  --backend=NAME        graph (interpreted), kernel (the kernels, interpreted), jit (default), aot (an object file, linked by cc),\n"
-  "                        ptx (for sm_80, executed and checked without a GPU)\n"
-  "  -O0 -O1 -O2           level (default -O2)\n"
-  "  --compute f64         arithmetic and tensors in f64, compared with what was recorded in f64\n"
-  "  --gradient            entry backward against central differences of the forward entry, in f64\n"
-  "exit code: 0 all agree, 1 bad input, 2 bad usage, 3 something departs, 70 a defect of optc\n";
-
 bool check_bad(Check *c, int status, const char *format, ...) {
   if (*c->problem) return false;
   va_list arguments;
@@ -204,11 +192,6 @@ static const char *default_rules(char *buffer, size_t size) {
   return "rules";
 }
 
-static int usage_error(const char *what, const char *argument) {
-  fprintf(stderr, "optc check: %s '%s'\n%s", what, argument, usage);
-  return COMMAND_USAGE;
-}
-
 static int backend_named(const char *name) {
   static const char *const names[] = {[CHECK_INTERP] = "interp", [CHECK_KERNELS] = "kernels", [CHECK_JIT] = "jit", [CHECK_AOT] = "aot", [CHECK_PTX] = "ptx"};
   for (int i = 0; i < 5; i++)
@@ -216,51 +199,41 @@ static int backend_named(const char *name) {
   return !strcmp(name, "graph") ? CHECK_INTERP : !strcmp(name, "kernel") ? CHECK_KERNELS : -1;      /* as optc run calls them */
 }
 
-/* The value of `--name=value` or `--name value`; NULL: another option. A missing value is "". */
-static const char *option(const char *name, char **argv, int argc, int *at) {
-  size_t n = strlen(name);
-  if (strncmp(argv[*at], name, n)) return NULL;
-  if (argv[*at][n] == '=') return argv[*at] + n + 1;
-  if (argv[*at][n]) return NULL;
-  return *at + 1 < argc ? argv[++*at] : "";
+static int take_option(CheckOptions *options, const Options *o, int id) {
+  int backend;
+  switch (id) {
+  case OPTION_CHECK_RULE: options->rule = o->value; break;
+  case OPTION_RULES: options->rules = o->value; break;
+  case OPTION_GRADIENT: options->gradient = options->wide = true; break;
+  case OPTION_CHECK_BACKEND:
+    backend = backend_named(o->value);
+    if (backend < 0) return command_error(COMMAND_USAGE, "--backend: unknown value '%s'; there are jit, aot, graph, kernel and ptx", o->value);
+    options->backend = (CheckBackend)backend;
+    break;
+  }
+  return -1;
 }
 
 int command_check(int argc, char **argv) {
-  CheckOptions options = {.backend = CHECK_JIT, .level = -1};
+  CheckOptions options = {.backend = CHECK_JIT};
+  Options o = {.argc = argc, .argv = argv, .command = COMMAND_K};
+  Common common;
   char rules[4096];
-  const char **files = calloc((size_t)argc + 1, sizeof *files), *value;
-  int n_files = 0, status = 0, found;
-  bool only_files = false;
-  if (!files) return COMMAND_INTERNAL;
-  for (int i = 1; i < argc && !status; i++) {
-    const char *a = argv[i];
-    if (only_files || a[0] != '-' || !a[1]) files[n_files++] = a;
-    else if (!strcmp(a, "--")) only_files = true;
-    else if (!strcmp(a, "--help") || !strcmp(a, "-h")) {
-      fputs(usage, stdout);
-      free(files);
-      return 0;
-    } else if (a[1] == 'O' && a[2] >= '0' && a[2] <= '2' && !a[3]) options.level = a[2] - '0';
-    else if ((value = option("--rules", argv, argc, &i))) options.rules = value;
-    else if ((value = option("--rule", argv, argc, &i))) options.rule = value;
-    else if (!strcmp(a, "--gradient")) options.gradient = options.wide = true;
-    else if ((value = option("--compute", argv, argc, &i))) {
-      if (!strcmp(value, "f64")) options.wide = true;
-      else if (strcmp(value, "f32")) status = usage_error("--compute: unknown type", value);
-    }
-    else if ((value = option("--backend", argv, argc, &i))) {
-      if ((found = backend_named(value)) < 0) status = usage_error("unknown backend", value);
-      else options.backend = (CheckBackend)found;
-    } else status = usage_error("unknown option", a);
+  int id, code;
+  common_default(&common);
+  while ((id = options_next(&o)) != -1) {
+    if (!common_option(&common, &o, id, &code)) code = take_option(&options, &o, id);
+    if (code >= 0) return code;
   }
-  if (!status && !n_files) status = usage_error("missing", "DATA.json");
-  if (!status && ((options.rules && !*options.rules) || (options.rule && !*options.rule))) status = usage_error("missing", "value of an option");
-  if (!status && !options.rules) options.rules = default_rules(rules, sizeof rules);
-  optc_context_options without_cache = {.size = sizeof without_cache, .cache_dir = ""};
-  optc_context *context = status ? NULL : optc_context_new(&without_cache);
-  if (!status && !context) status = COMMAND_INTERNAL;
-  for (int i = 0; context && i < n_files; i++) status = graver(check_file(files[i], &options, context), status);
+  options.level = common.level;
+  options.wide |= common.compute_f64 != 0;
+  if (o.first == argc) return command_error(COMMAND_USAGE, "no recorded data is given; see optc check --help");
+  if ((options.rules && !*options.rules) || (options.rule && !*options.rule)) return command_error(COMMAND_USAGE, "an empty name is given; see optc check --help");
+  if (!options.rules) options.rules = default_rules(rules, sizeof rules);
+  optc_context *context = optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = ""});
+  if (!context) return command_error(COMMAND_INPUT, "out of memory");
+  int status = COMMAND_OK;
+  for (int i = o.first; i < argc; i++) status = graver(check_file(argv[i], &options, context), status);
   optc_context_free(context);
-  free(files);
   return status;
 }

@@ -331,10 +331,14 @@ static void test_gradients(void) {
 }
 
 static void test_usage(void) {
-  expect((const char *[]){NULL}, 2, "usage");
-  expect((const char *[]){"--backend=gpu", "x.json", NULL}, 2, "unknown backend 'gpu'");
+  expect((const char *[]){NULL}, 2, "no recorded data");
+  expect((const char *[]){"--backend=gpu", "x.json", NULL}, 2, "--backend: unknown value 'gpu'");
   expect((const char *[]){"--no-such", "x.json", NULL}, 2, "unknown option '--no-such'");
-  expect((const char *[]){"--help", NULL}, 0, "usage");
+  expect((const char *[]){"--help", NULL}, 0, "optc check DATA.json");
+  expect((const char *[]){"--rulez=x", "x.json", NULL}, 2, "did you mean '--rule");
+  expect((const char *[]){"-O7", "x.json", NULL}, 2, "there is no level -O7");
+  expect((const char *[]){"x.json", "--rules", NULL}, 2, "wants a value");
+  expect((const char *[]){"x.json", "--compute=f16", NULL}, 2, "'f16'");
   expect((const char *[]){"no/such/file.json", NULL}, 1, "no/such/file.json");
   expect((const char *[]){"tests/golden/optim/adamw.json", "--rule=no/such/file.opt", NULL}, 1, "no/such/file.opt");
 }

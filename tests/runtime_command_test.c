@@ -267,13 +267,13 @@ static void usage_errors_are_told_with_suggestions(void) {
 
 /* Every row of the option table stands in the help of each of its commands. */
 static void help_covers_every_option(void) {
-  enum { C = 1, R = 2, E = 4 };
+  enum { C = 1, R = 2, E = 4, K = 8 };
   static const struct { int mask; const char *spelling; } rows[] = {
 #define OPTION(id, mask, letter, name, value, spelling, help) {mask, spelling},
 #include "runtime/command.def"
 #undef OPTION
   };
-  static const struct { int mask; const char *line; } commands[] = {{C, "--help"}, {C, "compile -h"}, {R, "run --help"}, {E, "explain --help"}, {C, "help"}};
+  static const struct { int mask; const char *line; } commands[] = {{C, "--help"}, {C, "compile -h"}, {R, "run --help"}, {E, "explain --help"}, {K, "check --help"}, {C, "help"}};
   for (size_t i = 0; i < sizeof commands/sizeof *commands; i++) {
     EXPECT(0, commands[i].line);
     CU_ASSERT_EQUAL(result.err_size, 0);

@@ -10,7 +10,7 @@
 /* What a value is inside a loop over vectors: the same for all lanes; the loop's own index; one value a lane. */
 typedef enum Shape { SHAPE_UNIFORM, SHAPE_INDEX, SHAPE_VARYING } Shape;
 
-enum { MAX_COPIES = 16, FIELD_COUNT = 40 };
+enum { CACHE_LINE = 64, MAX_COPIES = 16, FIELD_COUNT = 40 };
 
 /* A fold of a loop while that is written. Places on the stack: emit_fold.c says what stands where. */
 typedef struct Fold {
@@ -60,8 +60,8 @@ typedef struct Emitter {
 } Emitter;
 
 /* How the body of a loop is written: vectors of `lanes`, `copies` of it side by side, under masks in the last iteration. Copies follow each other in
- * memory in groups of `group`; groups lie `far` apart (NULL: there is one). `origin`: position 0 of folds whose lanes are on the stack (NULL: they are in registers). */
-typedef struct Width { unsigned lanes, copies, group; LLVMValueRef far, origin, mask[MAX_COPIES]; } Width;
+ * memory in groups of `group`; groups lie `far` apart (NULL: there is one). Memory is asked for `ahead` elements before it is loaded (0: not at all). `origin`: position 0 of folds whose lanes are on the stack (NULL: they are in registers). */
+typedef struct Width { unsigned lanes, copies, group, ahead; LLVMValueRef far, origin, mask[MAX_COPIES]; } Width;
 
 /* emit_element.c: an element operation on scalars (lanes 1) or vectors. */
 LLVMTypeRef emit_type(const Emitter *, Type, unsigned lanes);
@@ -81,6 +81,7 @@ void emit_block(Emitter *, const Block *);
 LLVMValueRef emit_leaf(Emitter *, const Inst *);
 bool emit_is_leaf(KOp);
 LLVMValueRef emit_address(Emitter *, int64_t buffer, LLVMValueRef index);
+bool emit_is_optional(const Emitter *, int64_t buffer);
 LLVMValueRef emit_presence(Emitter *, int64_t buffer, LLVMValueRef guard);          /* and of an optional tensor's presence; NULL: always */
 LLVMValueRef emit_from_memory(const Emitter *, Type, LLVMValueRef, unsigned lanes);
 LLVMValueRef emit_to_memory(const Emitter *, Type, LLVMValueRef, unsigned lanes);

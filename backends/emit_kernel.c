@@ -46,9 +46,10 @@ LLVMValueRef emit_address(Emitter *e, int64_t buffer, LLVMValueRef index) {
   return LLVMBuildInBoundsGEP2(e->b, emit_memory_type(e, program_buffer_type(e->program, (unsigned)buffer)), data_pointer(e, buffer), &index, 1, "");
 }
 
+bool emit_is_optional(const Emitter *e, int64_t buffer) { return buffer < (int64_t)e->module->n_operands && e->module->operands[buffer].optional; }
+
 LLVMValueRef emit_presence(Emitter *e, int64_t buffer, LLVMValueRef guard) {
-  bool optional = buffer < (int64_t)e->module->n_operands && e->module->operands[buffer].optional;
-  if (!optional) return guard;
+  if (!emit_is_optional(e, buffer)) return guard;
   LLVMValueRef present = LLVMBuildIsNotNull(e->b, data_pointer(e, buffer), "");
   return guard ? LLVMBuildAnd(e->b, guard, present, "") : present;
 }

@@ -5,7 +5,9 @@
  *               while (i < high)        { one register under the mask lane < high - i; i += its lanes }     or one element at a time
  * What does not depend on i is computed once before. The second loop needs masked loads and stores; where a machine has none for the
  * element sizes of the loop, single elements are quicker to compile and give the same bits. Side by side: an instruction is written for
- * every copy before the next one, so all loads of an iteration come before its stores. Memory is touched at i, or at i and what does not change. */
+ * every copy before the next one, so all loads of an iteration come before its stores. Memory is touched at i, or at i and what does not change.
+ * An iteration begins with asking for the cache lines that a later one will load: division and square root fill the processor's window long
+ * before it sees that far by itself. */
 #include "backends/emit.h"
 
 static bool touches_memory(const Inst *inst) { return inst->op == KOP_E_LOAD || inst->op == KOP_E_STORE; }
@@ -33,6 +35,12 @@ static LLVMValueRef lane_numbers(const Emitter *e, LLVMTypeRef type, unsigned la
 }
 
 static LLVMValueRef number(const Emitter *e, uint64_t n) { return LLVMConstInt(e->i64, n, 0); }
+
+/* Some bytes behind an address. */
+static LLVMValueRef behind(const Emitter *e, LLVMValueRef place, uint64_t bytes) {
+  LLVMValueRef offset = number(e, bytes);
+  return bytes ? LLVMBuildInBoundsGEP2(e->b, e->i8, place, &offset, 1, "") : place;
+}
 
 static LLVMValueRef copy_index(const Emitter *e, const Width *w, LLVMValueRef index, unsigned copy) {
   if (copy/w->group) index = LLVMBuildAdd(e->b, index, LLVMBuildMul(e->b, w->far, number(e, copy/w->group), ""), "");
@@ -63,7 +71,9 @@ static LLVMValueRef place_at(Emitter *e, const Inst *at, LLVMValueRef index) {
 }
 
 static LLVMValueRef place_of(Emitter *e, const Inst *inst, const Width *w, LLVMValueRef index, unsigned copy) {
-  return emit_address(e, inst->imm, place_at(e, inst->args[0], copy_index(e, w, index, copy)));
+  uint64_t bytes = type_bytes(program_buffer_type(e->program, (unsigned)inst->imm));
+  LLVMValueRef first = copy_index(e, w, index, copy/w->group*w->group);
+  return behind(e, emit_address(e, inst->imm, place_at(e, inst->args[0], first)), copy%w->group*w->lanes*bytes);
 }
 
 /* The condition of an access: `branch` is one scalar for all of it, `mask` one bit a lane; either may be NULL. */
@@ -154,6 +164,25 @@ static void vector_fold(Emitter *e, const Inst *inst, const Width *w) {
   }
 }
 
+/* Asks for the cache lines that the iteration `w->ahead` elements from here will load, or the last one: what lies behind it may be another
+ * thread's. Left alone: tensors that may be absent, and loads under a condition. */
+static void fetch_ahead(Emitter *e, const Inst *loop, const Width *w, LLVMValueRef index, LLVMValueRef last) {
+  LLVMTypeRef types[1] = {e->pointer};
+  LLVMValueRef load = LLVMConstInt(e->i32, 0, 0), nearest = LLVMConstInt(e->i32, 3, 0), data = LLVMConstInt(e->i32, 1, 0);
+  LLVMValueRef then = LLVMBuildAdd(e->b, index, number(e, w->ahead), "");
+  then = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, then, last, ""), then, last, "");
+  for (unsigned i = 0; i < loop->body->n; i++) {
+    const Inst *inst = loop->body->insts[i];
+    if (inst->op != KOP_E_LOAD || inst->n_args > 1 || emit_is_optional(e, inst->imm)) continue;
+    uint64_t stretch = (uint64_t)w->lanes*w->copies*type_bytes(program_buffer_type(e->program, (unsigned)inst->imm));
+    LLVMValueRef first = emit_address(e, inst->imm, place_at(e, inst->args[0], then));
+    for (uint64_t at = 0; at < stretch; at += CACHE_LINE) {
+      LLVMValueRef args[4] = {behind(e, first, at), load, nearest, data};
+      emit_intrinsic(e, "llvm.prefetch", types, 1, args, 4);
+    }
+  }
+}
+
 static void vector_body(Emitter *e, const Inst *loop, const Width *w, LLVMValueRef index) {
   for (unsigned i = 0; i < loop->body->n; i++) {                      /* nothing is left of another width */
     const Inst *inst = loop->body->insts[i];
@@ -201,22 +230,26 @@ static LLVMValueRef **sums_of(Emitter *e, const Inst *loop, const Width *w, unsi
   return sums;
 }
 
-/* Lanes from `high` on are off. */
-static void set_masks(Emitter *e, Width *w, LLVMValueRef index, LLVMValueRef high) {
-  unsigned n = w->lanes*w->copies;
-  LLVMValueRef left = LLVMBuildSub(e->b, high, index, ""), full = number(e, n);
-  left = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, left, full, ""), left, full, "");
-  left = LLVMBuildTrunc(e->b, left, e->i32, "");
+/* In front of a loop under masks, low..high: where in it each lane is off. The numbers of lanes stand here and not in the loop, because the code
+ * generator would move them, and makes a table of all instructions first: half a millisecond. */
+static LLVMValueRef ends_of_lanes(Emitter *e, const Width *w, LLVMValueRef low, LLVMValueRef high) {
+  LLVMValueRef n = LLVMBuildTrunc(e->b, LLVMBuildSub(e->b, high, low, ""), e->i32, "");
+  return LLVMBuildSub(e->b, emit_splat(e, n, w->lanes), lane_numbers(e, e->i32, w->lanes), "");
+}
+
+static void set_masks(Emitter *e, Width *w, LLVMValueRef index, LLVMValueRef low, LLVMValueRef ends) {
+  LLVMValueRef done = LLVMBuildTrunc(e->b, LLVMBuildSub(e->b, index, low, ""), e->i32, "");
   for (unsigned c = 0; c < w->copies; c++) {
-    LLVMValueRef own = c ? LLVMBuildSub(e->b, left, LLVMConstInt(e->i32, c*w->lanes, 0), "") : left;
-    w->mask[c] = LLVMBuildICmp(e->b, LLVMIntSLT, lane_numbers(e, e->i32, w->lanes), emit_splat(e, own, w->lanes), "");
+    LLVMValueRef own = c ? LLVMBuildAdd(e->b, done, LLVMConstInt(e->i32, c*w->lanes, 0), "") : done;
+    w->mask[c] = LLVMBuildICmp(e->b, LLVMIntSLT, emit_splat(e, own, w->lanes), ends, "");
   }
 }
 
-/* A loop over vectors (lanes 1: over elements): while (index < bound) { body; index += step }. `masked`: lanes from `high` on are off. Returns
- * the index behind it, where the builder stands then. */
+/* A loop over vectors (lanes 1: over elements): while (index < bound) { body; index += step }. `masked`: lanes from `high` on are off,
+ * and there are fewer than 2^31 elements. Returns the index behind it, where the builder stands then. */
 static LLVMValueRef counted_loop(Emitter *e, const Inst *loop, const Width *w, bool masked, LLVMValueRef low, LLVMValueRef bound, LLVMValueRef high, LLVMValueRef step) {
   LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b), body = emit_new_block(e), after = emit_new_block(e);
+  LLVMValueRef ends = masked ? ends_of_lanes(e, w, low, high) : NULL;
   LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, low, bound, ""), body, after);
   LLVMPositionBuilderAtEnd(e->b, body);
   LLVMValueRef index = LLVMBuildPhi(e->b, e->i64, "");
@@ -229,8 +262,9 @@ static LLVMValueRef counted_loop(Emitter *e, const Inst *loop, const Width *w, b
     LLVMAddIncoming(around[k], &first[k], &before, 1);
   }
   Width width = *w;
-  if (masked) set_masks(e, &width, index, high);
+  if (masked) set_masks(e, &width, index, low, ends);
   for (unsigned k = 0; k < e->folds[loop->id].n; k++) e->folds[loop->id].fold[k].position = w->origin ? LLVMBuildSub(e->b, index, w->origin, "") : NULL;
+  if (w->ahead) fetch_ahead(e, loop, w, index, bound);
   vector_body(e, loop, &width, index);
   LLVMBasicBlockRef last = LLVMGetInsertBlock(e->b), from[2] = {before, last};
   LLVMValueRef next = LLVMBuildAdd(e->b, index, step, "");
@@ -344,7 +378,8 @@ void emit_vector_loop(Emitter *e, const Inst *loop) {
   unsigned unroll = e->cold ? 1 : loop->unroll < MAX_COPIES ? loop->unroll : MAX_COPIES;
   LLVMValueRef low = e->value[loop->args[0]->id], high = e->value[loop->args[1]->id];
   unsigned whole = e->variant->wide ? 16 : 8, narrow = loop->lanes < whole ? loop->lanes : whole;         /* one register of f32 */
-  Width wide = {.lanes = loop->lanes, .copies = unroll, .group = unroll}, one = {.lanes = 1, .copies = 1, .group = 1}, vector = {.lanes = narrow, .copies = 1, .group = 1};
+  Width wide = {.lanes = loop->lanes, .copies = unroll, .group = unroll, .ahead = e->cold ? 0 : e->variant->ahead};
+  Width one = {.lanes = 1, .copies = 1, .group = 1}, vector = {.lanes = narrow, .copies = 1, .group = 1};
   uint64_t step = (uint64_t)loop->lanes*unroll;
   LLVMValueRef limit = LLVMBuildSub(e->b, high, number(e, step - 1), "");
   LLVMValueRef rest = counted_loop(e, loop, &wide, false, low, limit, high, number(e, step));

@@ -129,6 +129,7 @@ static void complete(Machine *m, const char *given) {
     m->fma = (isa >= V3 && feature_sign(given, "fma") >= 0 && feature_sign(given, "avx") >= 0) || feature_sign(given, "fma") > 0;
     m->mask_bits = isa >= V4 ? 8 : isa >= V3 && feature_sign(given, "avx") >= 0 && feature_sign(given, "avx2") >= 0 ? 32 : 0;
     m->wide = isa >= V4;
+    m->ahead = 256;
   } else {
     m->fma = true;
   }

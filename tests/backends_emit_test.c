@@ -174,7 +174,9 @@ static const optc_rule_desc *interpreted(const optc_rule_desc *rule, Built *b) {
     for (int k = 0; k < entries[e].n_kernels; k++) {
       Interpreted *i = arena_alloc(b->arena, sizeof *i);
       *i = (Interpreted){b->programs[e], b->programs[e]->kernels[k]};
-      kernels[k] = (optc_kernel_desc){entries[e].kernels[k].name, entries[e].kernels[k].launch, {interpret}, i};
+      kernels[k] = entries[e].kernels[k];
+      kernels[k].fn[0] = interpret;
+      kernels[k].self = i;
     }
     entries[e].kernels = kernels;
   }
@@ -417,6 +419,22 @@ static void test_the_hash_follows_the_interface(void) {
   changed[M].name = "mm";
   CU_ASSERT_NOT_EQUAL(first, backend_abi_hash(&b.module));
   arena_free(b.arena);
+}
+
+/* Of what `update` loads, p, c and w are there whatever happens: 32 elements of 4, 1 and 8 bytes are 2, 1 and 4 cache lines. */
+static void test_loops_ask_ahead_for_what_they_are_sure_to_load(void) {
+  static const struct { const char *triple; unsigned lines; } machines[] = {{"x86_64-linux-gnu", 7}, {"aarch64-linux-gnu", 0}};
+  for (size_t i = 0; i < 2; i++) {
+    Built b;
+    CU_ASSERT_FATAL(build_in(&b, arena_new(NULL, 0), 16, 2));
+    Target target = {.triple = machines[i].triple, .level = 2};
+    Output out;
+    CU_ASSERT_FATAL(emit(&b, &target, EMIT_LLVM_IR, &out));
+    unsigned lines = 0;
+    for (const char *at = (const char *)out.data; (at = strstr(at, "call void @llvm.prefetch")); at++) lines++;
+    CU_ASSERT_EQUAL(lines, machines[i].lines);
+    arena_free(b.arena);
+  }
 }
 
 static void test_every_form_of_output_can_be_had(void) {

@@ -619,7 +619,7 @@ int main(void) {
     T(the_header_shows_shapes_as_the_rule_writes_them)
     T(the_header_compiles_as_c99_and_cxx11_and_fits_its_object_only)
     T(the_hash_follows_the_interface)
-    T(every_form_of_output_can_be_had)
+    T(loops_ask_ahead_for_what_they_are_sure_to_load) T(every_form_of_output_can_be_had)
     T(equal_kernels_are_one_function_and_kernels_that_differ_in_a_number_are_not)
     T(two_emissions_of_one_rule_are_one_file)
     T(the_interface_works_on_aarch64_under_emulation)

@@ -62,7 +62,7 @@ typedef struct Pool {
   Graph *graph;
   const Node *node[POOL]; unsigned n;
   const Space *space[SPACES];            /* scalar, item; only `wide`: [3], [3, elements], [3, 3] */
-  bool wide, unrunnable;                 /* wide: also what lowering does not take yet; unrunnable: also totals over all items */
+  bool wide, unrunnable;                 /* wide: also what reads other positions than its own; unrunnable: also totals over all items */
   unsigned depth;                        /* of scans that are open */
   Level most;                            /* inside a scan: what its values may depend on */
   const uint8_t *record, *end;           /* what is not read yet */
@@ -333,8 +333,8 @@ static void make_requirement(Pool *p, Decisions *d) {
   graph_require(p->graph, "fuzz \"it\"", decide(d, 3) ? more : c, n, value, names);
 }
 
-/* NULL: lowering does not take all that may be in it. */
-static const Graph *make_graph(Module *m, Decisions *head, const uint8_t *records, const uint8_t *end) {
+/* false: the oracle, which has one item, cannot run all that may be in it. */
+static bool make_graph(Module *m, Decisions *head, const uint8_t *records, const uint8_t *end) {
   Graph *g = graph_new(m, "step");
   g->advances = true;
   m->graphs = arena_array(m->arena, 1, sizeof *m->graphs);
@@ -358,20 +358,19 @@ static const Graph *make_graph(Module *m, Decisions *head, const uint8_t *record
   while (p->record < p->end && p->left) make_operation(p);
   for (unsigned k = 0; k < m->n_operands; k++) make_write(p, head, k, guard);
   for (unsigned n = decide(head, 8); n > 5; n--) make_requirement(p, head);
-  return p->wide ? NULL : g;
+  return !p->unrunnable;
 }
 
 /* --- passes ------------------------------------------------------------------------------------------------------------------------ */
 
-/* Functions are expanded after the first `early` passes; lowering follows the graph passes. */
-static Pipeline make_pipeline(Arena *a, const uint8_t *record, const uint8_t *end, unsigned early, bool lowers) {
+/* Functions are expanded after the first `early` passes; lowering, with a schedule or without, follows the graph passes. */
+static Pipeline make_pipeline(Arena *a, const uint8_t *record, const uint8_t *end, unsigned early, bool lowers, bool schedules) {
   Step *steps[2] = {arena_array(a, GENOME_PASSES + 1, sizeof(Step)), arena_array(a, GENOME_PASSES + 1, sizeof(Step))};
   unsigned n[2] = {0, 0};
-  const Pass *choice[2][64], *lower = NULL, *expand = pass_find("expand");
+  const Pass *choice[2][64], *expand = pass_find("expand");
   unsigned choices[2] = {0, 0};
   for (unsigned k = 0; k < n_passes; k++) {
-    if (passes[k].form == PASS_LOWER) lower = &passes[k];
-    else choice[passes[k].form == PASS_KERNEL][choices[passes[k].form == PASS_KERNEL]++] = &passes[k];
+    if (passes[k].form != PASS_LOWER) choice[passes[k].form == PASS_KERNEL][choices[passes[k].form == PASS_KERNEL]++] = &passes[k];
   }
   for (; record < end; record += GENOME_RECORD) {
     Decisions d = {record, GENOME_RECORD, 0};
@@ -382,13 +381,14 @@ static Pipeline make_pipeline(Arena *a, const uint8_t *record, const uint8_t *en
     s->pass = choice[part][which];
     if (part && how & 1) s->args = (PassArgs){.lanes = 1 << (how >> 1) % 7, .unroll = 1 + decide(&d, 16), .limit = 1 + decide(&d, 64)};
   }
-  Pipeline p = {.steps = arena_array(a, 2 * GENOME_PASSES + 3, sizeof(Step))};
+  Pipeline p = {.steps = arena_array(a, 2 * GENOME_PASSES + 4, sizeof(Step))};
   for (unsigned k = 0; k < n[0] || k <= early; k++) {
     if (k == early) p.steps[p.n++].pass = expand;
     if (k < n[0]) p.steps[p.n++] = steps[0][k];
   }
   if (!lowers) return p;
-  p.steps[p.n++].pass = lower;
+  if (schedules) p.steps[p.n++].pass = pass_find("schedule");
+  p.steps[p.n++].pass = pass_find("lower");
   for (unsigned k = 0; k < n[1]; k++) p.steps[p.n++] = steps[1][k];
   return p;
 }
@@ -405,9 +405,9 @@ void genome_case(OracleCase *c, const uint8_t *data, size_t size) {
   unsigned how = byte(&d), early = how & 1 ? 0 : how >> 1 & 3;
   c->texts = how % 5 == 0;
   c->module = declare(c->arena, c->diag, &d);
-  bool lowers = make_graph(c->module, &d, records, end) != NULL;
+  bool runs = make_graph(c->module, &d, records, end);
   c->graph = c->module->graphs[0];
-  c->pipeline = make_pipeline(c->arena, records, end, early, lowers);
+  c->pipeline = make_pipeline(c->arena, records, end, early, runs, how & 64);
   for (unsigned i = 0; i < c->graph->n_nodes; i++) statistics.op[c->graph->nodes[i]->op]++;
   for (unsigned k = 0; k < c->pipeline.n; k++) statistics.pass[c->pipeline.steps[k].pass - passes]++;
 }

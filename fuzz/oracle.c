@@ -127,18 +127,41 @@ static Data *run_graph(const OracleCase *c, const Graph *g, const Data *input) {
   return d;
 }
 
+static bool leaves_partials(const Program *p) {
+  for (unsigned k = 0; k < p->n_temps; k++) if (p->temps[k].partial) return true;
+  return false;
+}
+
+/* Chunks of any size, but where partials stand for the language's; tiles as the program wants them. */
 static void launch(const Program *p, const Kernel *k, optc_frame *f, const Data *d, Arena *a) {
-  if (k->launch != LAUNCH_CHUNK) { kernel_interpret(p, k, f, a); return; }
-  for (int64_t at = 0; at < d->count; at += d->chunk) {
+  if (k->launch != LAUNCH_CHUNK && k->launch != LAUNCH_TILE) { kernel_interpret(p, k, f, a); return; }
+  optc_space s = k->launch == LAUNCH_TILE ? f->spaces[k->space] : (optc_space){d->count, leaves_partials(p) ? OPTC_CHUNK : d->chunk};
+  for (int64_t at = 0; at < s.n; at += s.grain > 0 ? s.grain : s.n) {
     optc_frame part = *f;
     part.begin = at;
-    part.end = d->count - at < d->chunk ? d->count : at + d->chunk;
+    part.end = s.grain <= 0 || s.n - at < s.grain ? s.n : at + s.grain;
     kernel_interpret(p, k, &part, a);
   }
 }
 
+static unsigned end_of_repeat(const Program *p, unsigned k) {
+  for (unsigned open = 1; open; k++) open += (p->kernels[k + 1]->launch == LAUNCH_REPEAT) - (p->kernels[k + 1]->launch == LAUNCH_END);
+  return k;
+}
+
+/* The kernels of an item, in order. */
+static void launch_items(const Program *p, unsigned from, unsigned to, unsigned depth, optc_frame *f, const Data *d, Arena *a) {
+  for (unsigned k = from; k < to; k++) {
+    const Kernel *kernel = p->kernels[k];
+    if (kernel->launch == LAUNCH_ITEM || kernel->launch == LAUNCH_CHUNK || kernel->launch == LAUNCH_TILE) launch(p, kernel, f, d, a);
+    if (kernel->launch != LAUNCH_REPEAT) continue;
+    unsigned end = end_of_repeat(p, k);
+    for (f->trip[depth] = 0; f->trip[depth] < f->spaces[kernel->space].n; f->trip[depth]++) launch_items(p, k + 1, end, depth + 1, f, d, a);
+    k = end;
+  }
+}
+
 static Data *run_program(const OracleCase *c, const Program *p, const Data *input) {
-  static const Launch order[][2] = {{LAUNCH_CHECK, LAUNCH_CHECK}, {LAUNCH_GROUP, LAUNCH_GROUP}, {LAUNCH_ITEM, LAUNCH_CHUNK}, {LAUNCH_FINISH, LAUNCH_FINISH}};
   unsigned n = c->module->n_operands;
   Data *d = copy_data(c->arena, c->module, input);
   optc_frame f = frame_of(d);
@@ -146,25 +169,28 @@ static Data *run_program(const OracleCase *c, const Program *p, const Data *inpu
   memcpy(data, d->tensor, n * sizeof *data);
   f.counts = arena_array(c->arena, n + p->n_temps + 1, sizeof *f.counts);
   f.extents = arena_array(c->arena, OPTC_MAX_RANK * (n + 1), sizeof *f.extents);
+  f.spaces = arena_array(c->arena, p->n_spaces + 1, sizeof *f.spaces);
   f.uniform = arena_array(c->arena, p->n_uniforms, sizeof *f.uniform);
   memset(f.uniform, 0xa5, p->n_uniforms * sizeof *f.uniform);
   for (unsigned k = 0; k < p->n_kernels; k++)
     if (p->kernels[k]->launch == LAUNCH_SIZES || p->kernels[k]->launch == LAUNCH_CALL_SIZES) kernel_interpret(p, p->kernels[k], &f, c->arena);
   for (unsigned k = 0; k < p->n_temps; k++) {
-    int64_t count = p->temps[k].sized ? f.counts[n + k] : d->count;
+    int64_t count = p->temps[k].sized ? f.counts[n + k] : p->temps[k].partial ? (d->count + OPTC_CHUNK - 1) / OPTC_CHUNK : d->count;
     size_t size = count > 0 ? (size_t)count * type_bytes(p->temps[k].type) : 0;
     data[n + k] = arena_alloc(c->arena, size);
     memset(data[n + k], 0xa5, size);     /* nothing may be read that was not written */
   }
   f.data = data;
-  for (unsigned stage = 0; stage < 4; stage++) {
-    if (stage == 3) f.item = NULL;
+  static const Launch before[] = {LAUNCH_CHECK, LAUNCH_GROUP};
+  for (unsigned stage = 0; stage < 2; stage++)
     for (unsigned k = 0; k < p->n_kernels; k++) {
-      if (p->kernels[k]->launch != order[stage][0] && p->kernels[k]->launch != order[stage][1]) continue;
+      if (p->kernels[k]->launch != before[stage]) continue;
       launch(p, p->kernels[k], &f, d, c->arena);
-      if (stage == 0 && keep_failure(d, &f)) return d;
+      if (!stage && keep_failure(d, &f)) return d;
     }
-  }
+  launch_items(p, 0, p->n_kernels, 0, &f, d, c->arena);
+  f.item = NULL;
+  for (unsigned k = 0; k < p->n_kernels; k++) if (p->kernels[k]->launch == LAUNCH_FINISH) launch(p, p->kernels[k], &f, d, c->arena);
   return d;
 }
 
@@ -301,6 +327,7 @@ bool oracle_check(const OracleCase *c, OracleFinding *f) {
   unsigned errors = diag_errors(c->diag);
   for (unsigned k = 0; k < c->pipeline.n; k++) {
     const Step *s = &c->pipeline.steps[k];
+    if (s->pass->form == PASS_LOWER && unit.scheduled) continue;
     s->pass->run(&unit, &s->args);
     f->graph = unit.graph;
     f->program = unit.program;

@@ -1,4 +1,4 @@
-/* fuse.c: pass `fuse`: neighbouring kernels of data-parallel loops become one kernel with one loop. Exact.
+/* fuse.c: pass `fuse`: neighbouring kernels of elementwise loops become one kernel with one loop. Exact.
  *
  * Before: any program. A run of neighbouring item (or chunk) kernels takes part when each holds nothing but pure scalars,
  * loops over the whole launch that touch memory only at their own index, bare or under `if` without `else`, and, behind bare loops that
@@ -57,7 +57,7 @@ static bool meets_tail(const Program *p, const Block *block, const bool *stored)
 
 static bool survey_loop(const Program *p, const Inst *loop, bool bare, Survey *found) {
   bool folds = loop->op == KOP_E_FOR && loop_folds(loop);
-  if (!loop_is_data_parallel(loop) || !loop_covers_launch(loop) || (folds && !bare) || meets_tail(p, loop->body, found->stored)) return false;
+  if (!loop_is_elementwise(loop) || !loop_covers_launch(loop) || (folds && !bare) || meets_tail(p, loop->body, found->stored)) return false;
   const Inst *one = found->loop;
   if (one && !inst_same_binding(one, loop)) found->mixed = true;
   if (!one) found->loop = loop;
@@ -279,7 +279,7 @@ static void forward_in(Program *p, Block *body) {
 static void forward_temps(Program *p, Block *block) {
   for (unsigned i = 0; i < block->n; i++) {
     Inst *inst = block->insts[i];
-    if (inst->op == KOP_E_FOR && loop_is_data_parallel(inst)) forward_in(p, inst->body);
+    if (inst->op == KOP_E_FOR && loop_is_elementwise(inst)) forward_in(p, inst->body);
     else if (inst->op == KOP_E_IF) {
       forward_temps(p, inst->body);
       if (inst->otherwise) forward_temps(p, inst->otherwise);

@@ -8,7 +8,9 @@ bool inst_is_pure(const Inst *);
 /* Whether a loop carries nothing, holds no conditions, and touches memory only at places that move with it, of a buffer that it writes at one:
  * its iterations meet in folds at most. */
 bool loop_is_data_parallel(const Inst *);
-/* The same without folds, and memory is touched at the index itself: iteration i is element i's business alone, so the loop may be cut and merged with others. */
+/* The same, and memory is touched at the index itself: element i is iteration i's business alone, so the loop may be merged with others. */
+bool loop_is_elementwise(const Inst *);
+/* The same without folds: the loop may be cut as well. */
 bool loop_is_pointwise(const Inst *);
 /* Over all elements of the launch: begin to end. */
 bool loop_covers_launch(const Inst *);

@@ -32,14 +32,15 @@ bool loop_is_data_parallel(const Inst *loop) {
   return true;
 }
 
-bool loop_is_pointwise(const Inst *loop) {
-  if (loop->op != KOP_E_FOR || loop->n_args != 2 || loop_folds(loop)) return false;
+bool loop_is_elementwise(const Inst *loop) {
+  if (loop->op != KOP_E_FOR || loop->n_args != 2) return false;
   for (unsigned i = 0; i < loop->body->n; i++) {
     const Inst *inst = loop->body->insts[i];
     if (is_access(inst) ? inst->args[0] != loop : !inst_is_pure(inst)) return false;
   }
   return true;
 }
+bool loop_is_pointwise(const Inst *loop) { return loop_is_elementwise(loop) && !loop_folds(loop); }
 bool loop_covers_launch(const Inst *loop) { return loop->args[0]->op == KOP_E_BEGIN && loop->args[1]->op == KOP_E_END; }
 
 bool block_has(const Block *block, KOp op) {

@@ -21,7 +21,8 @@ int drive_place(worker *w, const job *j, const view *v) {
   w->window += v->count ? v->count : 1;
   for (int64_t k = 0; k < entry->n_temps; k++) {
     int64_t kind = drive_temp_kind(entry, k), buffer = rule->n_operands + k, count = kind & TEMP_SIZED ? w->counts[buffer] : v->count;
-    if (kind & TEMP_CALL) continue;
+    if (kind & TEMP_LOCAL) w->data[buffer] = 0;
+    if (kind & (TEMP_CALL | TEMP_LOCAL)) continue;
     if (kind & TEMP_PARTIAL) {                                           /* one after the other: ranks exchange them as one array */
       w->data[buffer] = (void *)w->partials;
       w->partials += (uintptr_t)(8*((v->total + OPTC_CHUNK - 1)/OPTC_CHUNK));

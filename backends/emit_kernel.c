@@ -23,7 +23,11 @@ _Static_assert(FRAME(trip)/8 < FIELD_COUNT, "fields that are cached");
 
 static LLVMValueRef data_pointer(Emitter *e, int64_t buffer) {
   LLVMValueRef *known = &e->data[buffer];
-  if (!*known) {
+  const Buffer *temp = buffer < (int64_t)e->module->n_operands ? NULL : &e->program->temps[buffer - e->module->n_operands];
+  if (!*known && temp && temp->local) {
+    *known = LLVMBuildAlloca(e->entry, LLVMArrayType2(emit_memory_type(e, temp->type), temp->local), "");
+    LLVMSetAlignment(*known, 64);
+  } else if (!*known) {
     LLVMValueRef table = field(e, FRAME(data), e->pointer);
     *known = LLVMBuildLoad2(e->entry, e->pointer, at(e, e->entry, table, 8*(uint64_t)buffer), "");
   }

@@ -86,7 +86,7 @@ static int64_t find_phases(const Program *p, optc_kernel_desc *kernels, int64_t 
     kernels[k].phase = phase;
     for (unsigned i = 0; i < p->n_temps; i++) {
       fresh[i] |= stores[i] && p->temps[i].partial;
-      if (!loads[i] && !stores[i]) continue;
+      if ((!loads[i] && !stores[i]) || p->temps[i].local) continue;
       if (seen[i] && seen[i] != segment) kind[i] |= TEMP_KEPT;
       seen[i] = segment;
     }
@@ -116,7 +116,7 @@ optc_kernel_desc *describe_program(const Program *p, optc_entry_desc *entry, Are
   int64_t *bytes = arena_array(arena, (size_t)p->n_temps + 1, sizeof *bytes), *kind = arena_array(arena, (size_t)p->n_temps + 1, sizeof *kind);
   for (unsigned k = 0; k < p->n_temps; k++) {
     bytes[k] = type_bytes(p->temps[k].type);
-    kind[k] = (p->temps[k].sized ? TEMP_SIZED : 0) | (p->temps[k].call ? TEMP_CALL : 0) | (p->temps[k].partial ? TEMP_PARTIAL : 0);
+    kind[k] = (p->temps[k].sized ? TEMP_SIZED : 0) | (p->temps[k].call ? TEMP_CALL : 0) | (p->temps[k].partial ? TEMP_PARTIAL : 0) | (p->temps[k].local ? TEMP_LOCAL : 0);
   }
   int64_t n_phases = find_phases(p, kernels, kind, arena);
   bool flat = true;

@@ -83,7 +83,7 @@ typedef optc_kernel_fn optc_variants[OPTC_MAX_VARIANTS];
 enum { USE_READ = 1, USE_WRITTEN = 2, USE_PREDICATE = 4, USE_SIZES = 8 };             /* PREDICATE: under one only; SIZES: its sizes are used */
 /* Of a temporary: bits of optc_entry_desc.temp_kind. */
 enum { TEMP_SIZED = 1, TEMP_CALL = 2,    /* a sizes kernel tells its elements (else the item's); there is one for the call (else one an item) */
-       TEMP_PARTIAL = 4, TEMP_KEPT = 8 };  /* one element a chunk of the whole tensor; outlives the kernels between two totals or phases */
+       TEMP_PARTIAL = 4, TEMP_KEPT = 8, TEMP_LOCAL = 16 };  /* one element a chunk of the whole tensor; outlives the kernels between two totals or phases; on the stack of its kernels */
 
 enum { OPTC_ISA_BASE = 0, OPTC_ISA_X86_64_V2 = 1, OPTC_ISA_X86_64_V3 = 2, OPTC_ISA_X86_64_V4 = 3 };
 

@@ -72,6 +72,12 @@ unsigned program_temp(Program *p, const char *name, Type type) {
   return p->module->n_operands + p->n_temps++;
 }
 
+unsigned program_local(Program *p, const char *name, Type type, unsigned elements) {
+  unsigned buffer = program_temp(p, name, type);
+  p->temps[p->n_temps - 1].local = elements;
+  return buffer;
+}
+
 unsigned program_text(Program *p, const char *text) {
   p->texts = one_more(p->arena, p->texts, p->n_texts, sizeof *p->texts);
   p->texts[p->n_texts] = text;

@@ -35,14 +35,16 @@ struct Inst {
 
 /* Panels of TILE. A: tile_rows rows in groups of KERNEL_TILE_GROUP positions: element (r, p) at ((p/16)*rows + r)*16 + p%16, so that what lies along positions in memory packs
  * in whole lines. B: element (p, c) at p*columns + c. Rows and columns past the matrix are computed and dropped; positions past k in a last group are not read. */
-enum { KERNEL_TILE_GROUP = 16, KERNEL_TILE_ROWS = 16, KERNEL_TILE_COLUMNS = 64 };
+enum { KERNEL_TILE_GROUP = 16, KERNEL_TILE_ROWS = 16, KERNEL_TILE_COLUMNS = 64, KERNEL_MAX_LOCAL = 8192 };
 
-/* A temporary, in the workspace: one element for each element of the item, or as many as a sizes kernel says; `call`: one for the call, not one an item. */
+/* A temporary, in the workspace: one element for each element of the item, or as many as a sizes kernel says; `call`: one for the call, not one an item.
+ * A local one lives on the stack while a kernel runs: every launch has its own. */
 typedef struct Buffer {
   const char *name;
   Type type;
   bool sized, call;
   bool partial;                          /* one f64 a chunk of the whole tensor: what chunk kernels leave for the next phase; ranks that share a tensor add theirs up */
+  unsigned local;                        /* elements of a local one, at most KERNEL_MAX_LOCAL; 0: it is none */
 } Buffer;
 
 typedef struct Kernel { const char *name; Launch launch; unsigned space; Block *body; unsigned n_insts; } Kernel;      /* space: of TILE and REPEAT */
@@ -67,6 +69,7 @@ bool launch_has_space(Launch);
 Program *program_new(const Module *, Arena *, const char *entry);
 Kernel *program_kernel(Program *, const char *name, Launch);             /* appended */
 unsigned program_temp(Program *, const char *name, Type);                /* its buffer number */
+unsigned program_local(Program *, const char *name, Type, unsigned elements);        /* a local one */
 unsigned program_text(Program *, const char *text);
 Type program_buffer_type(const Program *, unsigned buffer);              /* storage type */
 

@@ -14,6 +14,7 @@ typedef struct Runner {
   Bits *value;                           /* by id, outside strips */
   Bits **strip;                          /* by id: STRIP values, allocated when a loop first needs them */
   Bits **carried;                        /* by id of a loop: what it carries now, or carried at its end */
+  char **local;                          /* by temporary: a local one */
   Reducer **fold;                        /* by id of a FOLD; its `value` is what the last run of its loop made */
 } Runner;
 
@@ -28,8 +29,13 @@ static char *scalar_place(const Runner *r, int64_t operand) {
   return (char *)(o->scope == SCOPE_GLOBAL ? r->frame->global : r->frame->item) + r->layout->operand[operand];
 }
 
+static char *data_of(const Runner *r, int64_t buffer) {
+  int64_t temp = buffer - r->program->module->n_operands;
+  return temp >= 0 && r->local[temp] ? r->local[temp] : r->frame->data[buffer];
+}
+
 static Bits load(const Runner *r, int64_t buffer, int64_t index) {
-  const char *data = r->frame->data[buffer];
+  const char *data = data_of(r, buffer);
   Type type = program_buffer_type(r->program, (unsigned)buffer);
   unsigned bytes = type_bytes(type);
   Bits b = 0;
@@ -39,7 +45,7 @@ static Bits load(const Runner *r, int64_t buffer, int64_t index) {
 }
 
 static void store(const Runner *r, int64_t buffer, int64_t index, Bits value) {
-  char *data = r->frame->data[buffer];
+  char *data = data_of(r, buffer);
   unsigned bytes = type_bytes(program_buffer_type(r->program, (unsigned)buffer));
   if (data) memcpy(data + index * bytes, &value, bytes);
 }
@@ -149,7 +155,7 @@ static Lane lane_of(const Runner *r, const Inst *inst) {
 /* Elements in a row: one loop a width, for the interpreter's time is spent here. */
 static void load_row(const Runner *r, int64_t buffer, int64_t first, size_t n, Bits *out) {
   Type type = program_buffer_type(r->program, (unsigned)buffer);
-  const char *data = r->frame->data[buffer];
+  const char *data = data_of(r, buffer);
   if (!data || type == TYPE_BOOL) { for (size_t i = 0; i < n; i++) out[i] = load(r, buffer, first + (int64_t)i); return; }
   data += first * type_bytes(type);
   switch (type_bytes(type)) {
@@ -162,7 +168,7 @@ static void load_row(const Runner *r, int64_t buffer, int64_t first, size_t n, B
 
 static void store_row(const Runner *r, int64_t buffer, int64_t first, size_t n, Lane x) {
   unsigned bytes = type_bytes(program_buffer_type(r->program, (unsigned)buffer));
-  char *data = r->frame->data[buffer];
+  char *data = data_of(r, buffer);
   if (!data) return;
   data += first * bytes;
   switch (bytes) {
@@ -322,5 +328,7 @@ void kernel_interpret(const Program *p, const Kernel *k, optc_frame *f, Arena *s
   r.strip = arena_array(scratch, (size_t)k->n_insts + 1, sizeof(Bits *));
   r.carried = arena_array(scratch, (size_t)k->n_insts + 1, sizeof(Bits *));
   r.fold = arena_array(scratch, (size_t)k->n_insts + 1, sizeof(Reducer *));
+  r.local = arena_array(scratch, (size_t)p->n_temps + 1, sizeof(char *));
+  for (unsigned i = 0; i < p->n_temps; i++) if (p->temps[i].local) r.local[i] = arena_array(scratch, p->temps[i].local, type_bytes(p->temps[i].type));
   run_block(&r, k->body);
 }

@@ -1,6 +1,6 @@
 /* kernel_parse.c: reads the text form of programs that kernel_print.c writes. Reports the first error and stops.
  *
- *   program ENTRY [advances] { [equal_hypers N] [uniforms N] [slots N] [spaces N] {text STRING} {temp NAME: TYPE [sized] [call] [partial]}
+ *   program ENTRY [advances] { [equal_hypers N] [uniforms N] [slots N] [spaces N] {text STRING} {temp NAME: TYPE [sized] [call] [partial] [local N]}
  *                               {kernel NAME LAUNCH [SPACE] { {inst} }} }
  *   inst = [%N =] OP [TYPE] [attribute] [%N {, %N}]
  *        | %N = for %N to %N [carry %N {, %N}] (seq | vector(LANES, UNROLL) | thread) { {inst} }
@@ -341,6 +341,7 @@ Program *program_parse(const Module *module, Arena *arena, Diag *diag, const Sou
       temp->sized = accept_word(&p, "sized");
       temp->call = accept_word(&p, "call");
       temp->partial = accept_word(&p, "partial");
+      if (accept_word(&p, "local")) temp->local = (unsigned)take_index(&p, VALUE_LIMIT);
     } else if (accept_word(&p, "kernel")) parse_kernel(&p);
     else fail(&p, "'kernel', 'temp', 'text', 'uniforms' or 'equal_hypers'");
   }

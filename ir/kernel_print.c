@@ -88,9 +88,12 @@ void program_print(const Program *p, Text *out) {
   for (unsigned k = 0; k < p->n_texts; k++) { text_add(out, "  text "); print_string(out, p->texts[k]); text_add(out, "\n"); }
   if (p->n_slots) text_add(out, "  slots %u\n", p->n_slots);
   if (p->n_spaces) text_add(out, "  spaces %u\n", p->n_spaces);
-  for (unsigned k = 0; k < p->n_temps; k++)
-    text_add(out, "  temp %s: %s%s%s%s\n", p->temps[k].name, type_name(p->temps[k].type), p->temps[k].sized ? " sized" : "", p->temps[k].call ? " call" : "",
-             p->temps[k].partial ? " partial" : "");
+  for (unsigned k = 0; k < p->n_temps; k++) {
+    const Buffer *b = &p->temps[k];
+    text_add(out, "  temp %s: %s%s%s%s", b->name, type_name(b->type), b->sized ? " sized" : "", b->call ? " call" : "", b->partial ? " partial" : "");
+    if (b->local) text_add(out, " local %u", b->local);
+    text_add(out, "\n");
+  }
   for (unsigned k = 0; k < p->n_kernels; k++) {
     text_add(out, "  kernel %s %s", p->kernels[k]->name, launch_name(p->kernels[k]->launch));
     if (launch_has_space(p->kernels[k]->launch)) text_add(out, " %u", p->kernels[k]->space);

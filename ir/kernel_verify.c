@@ -131,7 +131,7 @@ static void check_buffer(Verifier *v, const Inst *inst) {
     unsigned least = load ? 1 : 2;
     if (inst->n_args < least || inst->n_args > least + 1) { report(v, inst, "takes %u or %u arguments", least, least + 1); return; }
     if (o && !operand_is_tensor(o)) report(v, inst, "'%s' is not a tensor", o->name);
-    if (!o && p->temps[k - m->n_operands].call != !(launch & IN_DATA)) report(v, inst, "a temporary of the call is seen in its kernels, one of an item in the item's");
+    if (!o && !p->temps[k - m->n_operands].local && p->temps[k - m->n_operands].call != !(launch & IN_DATA)) report(v, inst, "a temporary of the call is seen in its kernels, one of an item in the item's");
     if (!load && o && (o->scope == SCOPE_GLOBAL) != (launch == IN_FINISH)) report(v, inst, "global tensors are written in finish kernels, others in item kernels");
     if (arg_type(inst, 0) != TYPE_I64) report(v, inst, "the element index must be i64");
     if (inst->n_args > least && arg_type(inst, least) != TYPE_BOOL) report(v, inst, "the guard must be bool");
@@ -301,6 +301,10 @@ bool program_verify(const Program *p, Diag *diag) {
     if ((v.kernel->launch == LAUNCH_REPEAT || v.kernel->launch == LAUNCH_END) && v.kernel->body->n) report(&v, NULL, "a repeat and its end hold nothing");
     check_block(&v, v.kernel->body, NULL);
     if (v.good && v.next != v.kernel->n_insts) report(&v, NULL, "has %u instructions, says %u", v.next, v.kernel->n_insts);
+  }
+  for (unsigned k = 0; k < p->n_temps; k++) {
+    const Buffer *b = &p->temps[k];
+    if (b->local && (b->sized || b->call || b->partial || b->local > KERNEL_MAX_LOCAL)) report(&v, NULL, "'%s' is local: it has a fixed number of elements, at most %d", b->name, KERNEL_MAX_LOCAL);
   }
   if (v.good) check_repeats(&v);
   return v.good;

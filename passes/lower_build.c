@@ -126,8 +126,9 @@ unsigned nest_temp(Nest *l, const char *name, Type type, Wanted size) {
 }
 
 unsigned nest_scratch(Nest *l, Type type, unsigned elements) {
-  Scratch *s = &l->scratch[l->call][type];
-  unsigned *which = elements == 16 ? &s->lanes : elements == 64 ? &s->stack : &s->block;
-  if (!*which) *which = 1 + nest_temp(l, elements == 16 ? "lanes" : elements == 64 ? "tree" : "block", type, (Wanted){.fixed = elements, .operand = -1});
-  return *which - 1;
+  for (size_t k = 0; k < l->n_scratch; k++) if (l->scratch[k].type == type && l->scratch[k].elements == elements) return l->scratch[k].buffer;
+  l->scratch = arena_grow(l->arena, l->scratch, &l->scratch_capacity, l->n_scratch + 1, sizeof *l->scratch);
+  unsigned buffer = program_local(l->program, arena_printf(l->arena, "scratch_%u", l->program->n_temps), type, elements);
+  l->scratch[l->n_scratch++] = (Scratch){elements, type, buffer};
+  return buffer;
 }

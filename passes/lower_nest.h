@@ -13,7 +13,7 @@ typedef struct Memo { unsigned epoch; Inst *inst; } Memo;
 typedef struct Wanted { unsigned buffer; const Space *space; int64_t fixed; int64_t operand; } Wanted;      /* elements of a temporary: of a space, a number, or an operand's (>= 0) */
 typedef struct NestConst { Type type; Bits bits; Inst *inst; } NestConst;
 typedef struct NestFormula { Op op; Type type; const Graph *graph; const Node *argument[2], *result; } NestFormula;
-typedef struct Scratch { unsigned lanes, stack, block; } Scratch;        /* 1 + buffer numbers: 16, 64 and 256 elements of one type */
+typedef struct Scratch { unsigned elements; Type type; unsigned buffer; } Scratch;       /* a local buffer */
 
 typedef struct Nest {
   Unit *unit;
@@ -32,8 +32,9 @@ typedef struct Nest {
   unsigned *temp[2];                     /* by node: 1 + its buffer */
   unsigned *next[2];                     /* by node of a scan: 1 + the first of the buffers of the values that it carries: now, next, now, next, .. */
   bool *kept[2];                         /* by node: an earlier kernel has left the value in its temporary */
-  Scratch scratch[2][TYPE_COUNT];
   Wanted *wanted[2]; unsigned n_wanted[2]; size_t wanted_capacity[2];
+
+  Scratch *scratch; size_t n_scratch, scratch_capacity;
 
   /* the kernel being built */
   Launch launch;
@@ -76,7 +77,7 @@ void nest_close(Nest *, unsigned n, Inst *const *next);
 void nest_if(Nest *, Inst *condition);
 void nest_end_if(Nest *);
 unsigned nest_temp(Nest *, const char *name, Type, Wanted size);         /* a temporary of the launches being built */
-unsigned nest_scratch(Nest *, Type, unsigned elements);                  /* 16, 64 or 256 elements that nests share one after the other */
+unsigned nest_scratch(Nest *, Type, unsigned elements);                  /* a local buffer that nests share one after the other */
 
 /* --- lower_nest.c ---------------------------------------------------------------------------------------------------------------- */
 void nest_axes(Nest *, const Space *, unsigned axes);                    /* opens loops over the first axes of the space; sets index */

@@ -26,8 +26,9 @@ static int64_t buffer_bytes(const PtxCall *c, const optc_frame *f, int64_t k) {
   const Module *m = c->module;
   int64_t n = m->n_operands;
   if (k < n) return f->counts[k]*type_bytes(m->operands[k].storage);
-  bool sized = c->entry->temp_kind && c->entry->temp_kind[k - n];
-  return (sized ? f->counts[k] : f->count)*c->entry->temp_bytes[k - n];
+  int64_t kind = c->entry->temp_kind ? c->entry->temp_kind[k - n] : 0;
+  if (kind & TEMP_LOCAL) return 0;
+  return (kind & TEMP_SIZED ? f->counts[k] : f->count)*c->entry->temp_bytes[k - n];
 }
 
 static const char *buffer_name(const PtxCall *c, Arena *arena, int64_t k) {

@@ -1,0 +1,19 @@
+/* schedule.h: private to passes/schedule*.c: the state of pass `schedule`. */
+#ifndef OPTC_PASSES_SCHEDULE_H
+#define OPTC_PASSES_SCHEDULE_H
+#include "passes/lower_nest.h"
+
+typedef struct Schedule {
+  Nest nest;
+  const Graph *graph;
+  unsigned *ready;                       /* by node: the first round in which its value can be had */
+  unsigned *round;                       /* by node that is computed whole: in which */
+  bool *whole;                           /* by node: its value at one position needs another value's at many; computed once, kept */
+  bool *fold;                            /* by node: a reduction over the elements of the item, made of partials */
+  unsigned *partial;                     /* by such a node: its temporary */
+  unsigned *write_round;                 /* by write */
+  bool *in_loop;                         /* by write: to a tensor of the item's shape, element by element */
+  unsigned n_rounds;
+} Schedule;
+
+#endif

@@ -1,5 +1,4 @@
 /* backends_driver_test.c: the driver on a rule whose kernels are written by hand: what it refuses, what it runs, in which order and environment. */
-#include <CUnit/Basic.h>
 #include <fenv.h>
 #include <math.h>
 #include <pthread.h>
@@ -7,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "backends/backend.h"
+#include "tests/support/suite.h"
 
 /* --- the rule: p += 2*a*g, m (a state that exists where keep is set) = p, s (an item scalar) counts, n (global) counts ------------- */
 
@@ -448,25 +448,17 @@ static void test_the_best_variant_that_the_machine_has_runs_and_is_remembered(vo
 }
 
 int main(void) {
-  static const struct { const char *name; CU_TestFunc run; } tests[] = {
-#define T(name) {#name, test_##name},
-    T(wrong_calls_are_refused_and_nothing_is_written)
-    T(a_step_runs_every_group_item_and_chunk_in_order_and_advances_t)
-    T(shards_touch_their_own_elements_only)
-    T(a_state_that_does_not_exist_and_an_optional_tensor_may_be_absent)
-    T(the_layout_tells_each_state_and_whether_it_exists)
-    T(overlap_across_items_is_found_by_check)
-    T(threads_give_the_same_result_in_any_order)
-    T(kernels_run_to_nearest_without_flushing_whatever_the_caller_and_its_threads_have_set)
-    T(long_lists_need_no_memory_and_lose_no_item)
-    T(the_best_variant_that_the_machine_has_runs_and_is_remembered)
+  static const SuiteTest tests[] = {
+    TEST(test_wrong_calls_are_refused_and_nothing_is_written),
+    TEST(test_a_step_runs_every_group_item_and_chunk_in_order_and_advances_t),
+    TEST(test_shards_touch_their_own_elements_only),
+    TEST(test_a_state_that_does_not_exist_and_an_optional_tensor_may_be_absent),
+    TEST(test_the_layout_tells_each_state_and_whether_it_exists),
+    TEST(test_overlap_across_items_is_found_by_check),
+    TEST(test_threads_give_the_same_result_in_any_order),
+    TEST(test_kernels_run_to_nearest_without_flushing_whatever_the_caller_and_its_threads_have_set),
+    TEST(test_long_lists_need_no_memory_and_lose_no_item),
+    TEST(test_the_best_variant_that_the_machine_has_runs_and_is_remembered),
   };
-  CU_initialize_registry();
-  CU_pSuite suite = CU_add_suite("driver", NULL, NULL);
-  for (size_t i = 0; i < sizeof tests/sizeof *tests; i++) CU_add_test(suite, tests[i].name, tests[i].run);
-  CU_basic_set_mode(CU_BRM_VERBOSE);
-  CU_basic_run_tests();
-  unsigned failed = CU_get_number_of_failures();
-  CU_cleanup_registry();
-  return failed != 0;
+  return suite_run("driver", tests);
 }

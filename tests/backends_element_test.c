@@ -1,5 +1,4 @@
 /* backends_element_test.c: every element operation, as machine code of every variant and loop form, gives the bits that element_eval says. */
-#include <CUnit/Basic.h>
 #include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
@@ -9,6 +8,7 @@
 #include "backends/ptx/ptx.h"
 #include "ir/interpret.h"
 #include "tests/support/object_file.h"
+#include "tests/support/suite.h"
 
 /* Operands: a_T, b_T, c_T read and r_T written, for every type T. */
 enum { SLOTS = 4, N_OPERANDS = SLOTS*TYPE_COUNT, MAX_CASES = 512 };
@@ -397,23 +397,15 @@ static void test_every_operation_as_ptx_executes_to_the_defined_bits(void) {
 }
 
 int main(void) {
-  static const struct { const char *name; CU_TestFunc run; } tests[] = {
-#define T(name) {#name, test_##name},
-    T(every_operation_on_x86_64_v2_gives_the_defined_bits)
-    T(every_operation_on_x86_64_v3_gives_the_defined_bits)
-    T(every_operation_on_x86_64_v4_gives_the_defined_bits)
-    T(every_operation_at_code_generation_level_0_gives_the_defined_bits)
-    T(emulated_fma_equals_fmaf_on_random_and_edge_triples)
-    T(every_operation_on_aarch64_gives_the_defined_bits_under_emulation)
-    T(every_operation_becomes_ptx_that_assembles)
-    T(every_operation_as_ptx_executes_to_the_defined_bits)
+  static const SuiteTest tests[] = {
+    TEST(test_every_operation_on_x86_64_v2_gives_the_defined_bits),
+    TEST(test_every_operation_on_x86_64_v3_gives_the_defined_bits),
+    TEST(test_every_operation_on_x86_64_v4_gives_the_defined_bits),
+    TEST(test_every_operation_at_code_generation_level_0_gives_the_defined_bits),
+    TEST(test_emulated_fma_equals_fmaf_on_random_and_edge_triples),
+    TEST(test_every_operation_on_aarch64_gives_the_defined_bits_under_emulation),
+    TEST(test_every_operation_becomes_ptx_that_assembles),
+    TEST(test_every_operation_as_ptx_executes_to_the_defined_bits),
   };
-  CU_initialize_registry();
-  CU_pSuite suite = CU_add_suite("element operations as machine code", NULL, NULL);
-  for (size_t i = 0; i < sizeof tests/sizeof *tests; i++) CU_add_test(suite, tests[i].name, tests[i].run);
-  CU_basic_set_mode(CU_BRM_VERBOSE);
-  CU_basic_run_tests();
-  unsigned failed = CU_get_number_of_failures();
-  CU_cleanup_registry();
-  return failed != 0;
+  return suite_run("element operations as machine code", tests);
 }

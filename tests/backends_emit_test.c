@@ -1,6 +1,5 @@
 /* backends_emit_test.c: whole rules as objects: control flow, guards and scalars like the interpreter, the C interface, header, variants, targets. */
 #define _GNU_SOURCE
-#include <CUnit/Basic.h>
 #include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
@@ -11,6 +10,7 @@
 #include "ir/interpret.h"
 #include "tests/support/failing_allocator.h"
 #include "tests/support/object_file.h"
+#include "tests/support/suite.h"
 
 /* --- a rule that uses every kernel operation ------------------------------------------------------------------------------------------ */
 
@@ -609,32 +609,24 @@ static void test_emission_survives_every_failing_allocation(void) {
 }
 
 int main(void) {
-  static const struct { const char *name; CU_TestFunc run; } tests[] = {
-#define T(name) {#name, test_##name},
-    T(control_flow_guards_and_scalars_agree_with_the_interpreter_at_every_width)
-    T(code_generation_level_0_and_the_native_cpu_give_the_same_bits)
-    T(one_object_holds_three_variants_each_with_the_same_bits)
-    T(the_object_has_the_whole_c_interface_and_needs_nothing)
-    T(the_table_says_what_each_entry_does_with_each_operand)
-    T(the_header_shows_shapes_as_the_rule_writes_them)
-    T(the_header_compiles_as_c99_and_cxx11_and_fits_its_object_only)
-    T(the_hash_follows_the_interface)
-    T(loops_ask_ahead_for_what_they_are_sure_to_load) T(every_form_of_output_can_be_had)
-    T(equal_kernels_are_one_function_and_kernels_that_differ_in_a_number_are_not)
-    T(two_emissions_of_one_rule_are_one_file)
-    T(the_interface_works_on_aarch64_under_emulation)
-    T(the_rule_becomes_ptx_for_each_gpu)
-    T(unknown_targets_cpus_and_features_are_named)
-    T(entries_that_the_interface_cannot_hold_are_refused)
-    T(no_entry_can_have_a_name_of_the_header)
-    T(emission_survives_every_failing_allocation)
+  static const SuiteTest tests[] = {
+    TEST(test_control_flow_guards_and_scalars_agree_with_the_interpreter_at_every_width),
+    TEST(test_code_generation_level_0_and_the_native_cpu_give_the_same_bits),
+    TEST(test_one_object_holds_three_variants_each_with_the_same_bits),
+    TEST(test_the_object_has_the_whole_c_interface_and_needs_nothing),
+    TEST(test_the_table_says_what_each_entry_does_with_each_operand),
+    TEST(test_the_header_shows_shapes_as_the_rule_writes_them),
+    TEST(test_the_header_compiles_as_c99_and_cxx11_and_fits_its_object_only),
+    TEST(test_the_hash_follows_the_interface),
+    TEST(test_loops_ask_ahead_for_what_they_are_sure_to_load), TEST(test_every_form_of_output_can_be_had),
+    TEST(test_equal_kernels_are_one_function_and_kernels_that_differ_in_a_number_are_not),
+    TEST(test_two_emissions_of_one_rule_are_one_file),
+    TEST(test_the_interface_works_on_aarch64_under_emulation),
+    TEST(test_the_rule_becomes_ptx_for_each_gpu),
+    TEST(test_unknown_targets_cpus_and_features_are_named),
+    TEST(test_entries_that_the_interface_cannot_hold_are_refused),
+    TEST(test_no_entry_can_have_a_name_of_the_header),
+    TEST(test_emission_survives_every_failing_allocation),
   };
-  CU_initialize_registry();
-  CU_pSuite suite = CU_add_suite("rules as objects", NULL, NULL);
-  for (size_t i = 0; i < sizeof tests/sizeof *tests; i++) CU_add_test(suite, tests[i].name, tests[i].run);
-  CU_basic_set_mode(CU_BRM_VERBOSE);
-  CU_basic_run_tests();
-  unsigned failed = CU_get_number_of_failures();
-  CU_cleanup_registry();
-  return failed != 0;
+  return suite_run("rules as objects", tests);
 }

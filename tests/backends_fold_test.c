@@ -1,5 +1,4 @@
 /* backends_fold_test.c: reductions inside loops: interpreter, scalar code and vectors of every width give the bits of the language's order. */
-#include <CUnit/Basic.h>
 #include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
@@ -8,6 +7,7 @@
 #include "backends/backend.h"
 #include "ir/interpret.h"
 #include "tests/support/object_file.h"
+#include "tests/support/suite.h"
 
 /* --- the order, in plain C ------------------------------------------------------------------------------------------------------------- */
 
@@ -300,19 +300,11 @@ static void test_gpus_and_other_processors_get_code(void) {
 }
 
 int main(void) {
-  static const struct { const char *name; CU_TestFunc run; } tests[] = {
-#define T(name) {#name, test_##name},
-    T(the_interpreter_has_the_order_of_the_language)
-    T(scalar_code_has_it)
-    T(vectors_of_every_width_have_it)
-    T(gpus_and_other_processors_get_code)
+  static const SuiteTest tests[] = {
+    TEST(test_the_interpreter_has_the_order_of_the_language),
+    TEST(test_scalar_code_has_it),
+    TEST(test_vectors_of_every_width_have_it),
+    TEST(test_gpus_and_other_processors_get_code),
   };
-  CU_initialize_registry();
-  CU_pSuite suite = CU_add_suite("folds", NULL, NULL);
-  for (size_t i = 0; i < sizeof tests/sizeof *tests; i++) CU_add_test(suite, tests[i].name, tests[i].run);
-  CU_basic_set_mode(CU_BRM_VERBOSE);
-  CU_basic_run_tests();
-  unsigned failed = CU_get_number_of_failures();
-  CU_cleanup_registry();
-  return failed != 0;
+  return suite_run("folds", tests);
 }

@@ -1,12 +1,12 @@
 /* backends_memory_test.c: want of memory on the whole way: with every allocation failing in turn, from the text of a rule through all passes to
  * header, graph and kernel text, nothing is lost and nothing crashes. */
-#include <CUnit/Basic.h>
 #include <stdio.h>
 #include <string.h>
 #include "backends/backend.h"
 #include "frontend/frontend.h"
 #include "passes/pass.h"
 #include "tests/support/failing_allocator.h"
+#include "tests/support/suite.h"
 
 typedef struct Work { const char *text; size_t length, padding; unsigned finished; size_t written; } Work;
 
@@ -66,16 +66,8 @@ static void adamw_survives_every_failing_allocation(void) { check("rules/adamw.o
 static void sgd_survives_every_failing_allocation(void) { check("rules/sgd.opt"); }
 
 int main(void) {
-  static const struct { const char *name; CU_TestFunc run; } tests[] = {
-#define TEST(f) {#f, f}
+  static const SuiteTest tests[] = {
     TEST(adamw_survives_every_failing_allocation), TEST(sgd_survives_every_failing_allocation),
   };
-  CU_initialize_registry();
-  CU_pSuite suite = CU_add_suite("want of memory", NULL, NULL);
-  for (size_t i = 0; i < sizeof tests/sizeof *tests; i++) CU_add_test(suite, tests[i].name, tests[i].run);
-  CU_basic_set_mode(CU_BRM_VERBOSE);
-  CU_basic_run_tests();
-  unsigned failures = CU_get_number_of_failures() + CU_get_number_of_tests_failed();
-  CU_cleanup_registry();
-  return failures != 0;
+  return suite_run("want of memory", tests);
 }

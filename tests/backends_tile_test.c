@@ -1,6 +1,5 @@
 /* backends_tile_test.c: register tiles: a whole product through packed panels gives the bits of the language's chains, whatever the machine's tile is. */
 #define _GNU_SOURCE
-#include <CUnit/Basic.h>
 #include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
@@ -9,6 +8,7 @@
 #include "backends/backend.h"
 #include "ir/interpret.h"
 #include "tests/support/object_file.h"
+#include "tests/support/suite.h"
 
 /* --- C = A B in blocks of 512 positions, and T = A' ----------------------------------------------------------------------------------- */
 
@@ -220,18 +220,11 @@ static void test_texts_of_tiles_print_back_and_wrong_ones_are_refused(void) {
 }
 
 int main(void) {
-  CU_initialize_registry();
-  CU_TestInfo tests[] = {
+  static const SuiteTest tests[] = {
     {"the interpreter gives the chains of the language", test_the_interpreter_gives_the_chains_of_the_language},
     {"every instruction set gives the chains of the language", test_every_instruction_set_gives_the_chains_of_the_language},
     {"every other target compiles tiles", test_every_other_target_compiles_tiles},
     {"texts of tiles print back, and wrong ones are refused", test_texts_of_tiles_print_back_and_wrong_ones_are_refused},
-    CU_TEST_INFO_NULL,
   };
-  CU_SuiteInfo suites[] = {{.pName = "tiles", .pTests = tests}, CU_SUITE_INFO_NULL};
-  CU_register_suites(suites);
-  CU_basic_run_tests();
-  unsigned failures = CU_get_number_of_failures();
-  CU_cleanup_registry();
-  return failures != 0;
+  return suite_run("tiles", tests);
 }

@@ -1,8 +1,8 @@
 /* frontend_errors_test.c: the error table of the language reference, row by row: message and caret. */
-#include <CUnit/Basic.h>
 #include <stdio.h>
 #include <string.h>
 #include "frontend/frontend.h"
+#include "tests/support/suite.h"
 
 /* Text with the caret's range between backquotes; what is said there. */
 typedef struct Row { const char *text, *message; DiagLevel level; } Row;
@@ -137,16 +137,12 @@ static void test_hyper_parameters_are_64_at_most(void) {
 }
 
 int main(void) {
-  if (CU_initialize_registry() != CUE_SUCCESS) return 1;
-  CU_pSuite s = CU_add_suite("errors", NULL, NULL);
-  CU_add_test(s, "syntax", test_syntax);
-  CU_add_test(s, "names", test_names);
-  CU_add_test(s, "indices", test_indices);
-  CU_add_test(s, "kinds, shapes and levels", test_kinds_and_levels);
-  CU_add_test(s, "hyper-parameters are 64 at most", test_hyper_parameters_are_64_at_most);
-  CU_basic_set_mode(CU_BRM_VERBOSE);
-  CU_basic_run_tests();
-  unsigned failed = CU_get_number_of_failures();
-  CU_cleanup_registry();
-  return failed || CU_get_error() != CUE_SUCCESS;
+  static const SuiteTest tests[] = {
+    {"syntax", test_syntax},
+    {"names", test_names},
+    {"indices", test_indices},
+    {"kinds, shapes and levels", test_kinds_and_levels},
+    {"hyper-parameters are 64 at most", test_hyper_parameters_are_64_at_most},
+  };
+  return suite_run("errors", tests);
 }

@@ -1,5 +1,4 @@
 /* frontend_evaluator_test.c: the evaluator on the syntax tree gives the recorded numbers of the authors' code, and the bits that the language fixes. */
-#include <CUnit/Basic.h>
 #include <dirent.h>
 #include <jansson.h>
 #include <math.h>
@@ -7,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "tests/evaluator/golden.h"
+#include "tests/support/suite.h"
 
 static Arena *arena;
 
@@ -415,14 +415,13 @@ static void test_errors_are_values(void) {
 }
 
 int main(void) {
-  static CU_TestInfo recorded[] = {
+  static const SuiteTest recorded[] = {
     {"shipped rules give the recorded numbers", test_shipped_rules_give_the_recorded_numbers},
     {"shipped rules give the recorded numbers in f64", test_shipped_rules_give_the_recorded_numbers_in_f64},
     {"the language's exemplars give the recorded numbers", test_exemplars_give_the_recorded_numbers},
     {"the language's exemplars give the recorded numbers in f64", test_exemplars_give_the_recorded_numbers_in_f64},
-    CU_TEST_INFO_NULL,
   };
-  static CU_TestInfo small[] = {
+  static const SuiteTest small[] = {
     {"products are summed by fma in blocks of 512", test_products_are_summed_by_fma_in_blocks_of_512},
     {"other sums go in lanes and a tree", test_other_sums_go_in_lanes_and_a_tree},
     {"scalars are f64 and round once beside data", test_scalars_are_f64_and_round_once_beside_data},
@@ -441,15 +440,13 @@ int main(void) {
     {"f32 functions are the nearest float", test_f32_functions_are_the_nearest_float},
     {"ties share gradients as the language says", test_ties_share_gradients_as_the_language_says},
     {"errors are values", test_errors_are_values},
-    CU_TEST_INFO_NULL,
   };
-  CU_SuiteInfo suites[] = {{.pName = "recorded data", .pTests = recorded}, {.pName = "small rules", .pTests = small}, CU_SUITE_INFO_NULL};
+  static const TestSuite suites[] = {
+    SUITE("recorded data", recorded, NULL, NULL),
+    SUITE("small rules", small, NULL, NULL),
+  };
   arena = arena_new(NULL, 0);
-  if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS) return 1;
-  CU_basic_set_mode(CU_BRM_NORMAL);
-  CU_basic_run_tests();
-  unsigned failed = CU_get_number_of_failures();
-  CU_cleanup_registry();
+  int failed = suites_run(suites, sizeof suites/sizeof *suites);
   arena_free(arena);
-  return failed != 0;
+  return failed;
 }

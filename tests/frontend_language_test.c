@@ -1,10 +1,10 @@
 /* frontend_language_test.c: which graph operations the constructs of the language become, and what is checked at entry. */
-#include <CUnit/Basic.h>
 #include <stdio.h>
 #include <string.h>
 #include "frontend/frontend.h"
 #include "ir/graph_analysis.h"
 #include "tests/support/failing_allocator.h"
+#include "tests/support/suite.h"
 
 static const Source *no_file(void *self, Arena *a, const char *path, const char **why) { *why = "none"; return NULL; }
 
@@ -240,24 +240,20 @@ static void test_no_memory_at_any_allocation_neither_crashes_nor_leaks(void) {
 }
 
 int main(void) {
-  if (CU_initialize_registry() != CUE_SUCCESS) return 1;
-  CU_pSuite s = CU_add_suite("language", NULL, NULL);
-  CU_add_test(s, "sums of products are contractions where every factor lacks an index", test_sums_of_products_are_contractions_where_every_factor_lacks_an_index);
-  CU_add_test(s, "softmax over a sum's own indices becomes attention", test_softmax_over_a_sums_own_indices_becomes_attention);
-  CU_add_test(s, "reductions run over the indices that matter", test_reductions_run_over_the_indices_that_matter);
-  CU_add_test(s, "positions read and written", test_positions_read_and_written);
-  CU_add_test(s, "loops", test_loops);
-  CU_add_test(s, "items", test_items);
-  CU_add_test(s, "shapes are checked at entry", test_shapes_are_checked_at_entry);
-  CU_add_test(s, "an applied rule names the axes of its inputs", test_an_applied_rule_names_the_axes_of_its_inputs);
-  CU_add_test(s, "one item gives its numbers to the call", test_one_item_gives_its_numbers_to_the_call);
-  CU_add_test(s, "codes are two states in memory", test_codes_are_two_states_in_memory);
-  CU_add_test(s, "backward declares its operands", test_backward_declares_its_operands);
-  CU_add_test(s, "skip keeps states and the step", test_skip_keeps_states_and_the_step);
-  CU_add_test(s, "no memory at any allocation neither crashes nor leaks", test_no_memory_at_any_allocation_neither_crashes_nor_leaks);
-  CU_basic_set_mode(CU_BRM_VERBOSE);
-  CU_basic_run_tests();
-  unsigned failed = CU_get_number_of_failures();
-  CU_cleanup_registry();
-  return failed || CU_get_error() != CUE_SUCCESS;
+  static const SuiteTest tests[] = {
+    {"sums of products are contractions where every factor lacks an index", test_sums_of_products_are_contractions_where_every_factor_lacks_an_index},
+    {"softmax over a sum's own indices becomes attention", test_softmax_over_a_sums_own_indices_becomes_attention},
+    {"reductions run over the indices that matter", test_reductions_run_over_the_indices_that_matter},
+    {"positions read and written", test_positions_read_and_written},
+    {"loops", test_loops},
+    {"items", test_items},
+    {"shapes are checked at entry", test_shapes_are_checked_at_entry},
+    {"an applied rule names the axes of its inputs", test_an_applied_rule_names_the_axes_of_its_inputs},
+    {"one item gives its numbers to the call", test_one_item_gives_its_numbers_to_the_call},
+    {"codes are two states in memory", test_codes_are_two_states_in_memory},
+    {"backward declares its operands", test_backward_declares_its_operands},
+    {"skip keeps states and the step", test_skip_keeps_states_and_the_step},
+    {"no memory at any allocation neither crashes nor leaks", test_no_memory_at_any_allocation_neither_crashes_nor_leaks},
+  };
+  return suite_run("language", tests);
 }

@@ -1,11 +1,11 @@
 /* frontend_lower_test.c: what statements become, which types and roundings they get, and which mistakes are reported where. */
-#include <CUnit/Basic.h>
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "frontend/frontend.h"
 #include "tests/support/failing_allocator.h"
+#include "tests/support/suite.h"
 
 /* --- lowering a text --------------------------------------------------------------------------------------------------------- */
 
@@ -663,38 +663,34 @@ static void test_no_memory_at_any_allocation_neither_crashes_nor_leaks(void) {
 }
 
 int main(void) {
-  if (CU_initialize_registry() != CUE_SUCCESS) return 1;
-  CU_pSuite s = CU_add_suite("lower", NULL, NULL);
-  CU_add_test(s, "operators happen in their type and order", test_operators_happen_in_their_type_and_order);
-  CU_add_test(s, "powers follow the page", test_powers_follow_the_page);
-  CU_add_test(s, "functions are rows of the tables", test_functions_are_rows_of_the_tables);
-  CU_add_test(s, "whole tensors reduce to f64 scalars", test_whole_tensors_reduce_to_f64_scalars);
-  CU_add_test(s, "consts and counts are known while compiling", test_consts_and_counts_are_known_while_compiling);
-  CU_add_test(s, "fns are substituted without capture", test_fns_are_substituted_without_capture);
-  CU_add_test(s, "if becomes selection and guards its states", test_if_becomes_selection_and_guards_its_states);
-  CU_add_test(s, "scalars and globals stay f64 and are written", test_scalars_and_globals_stay_f64_and_are_written);
-  CU_add_test(s, "--compute f64 widens data and rounds at the end", test_compute_f64_widens_data_and_rounds_at_the_end);
-  CU_add_test(s, "first values and existence go to init and layout", test_first_values_and_existence_go_to_init_and_layout);
-  CU_add_test(s, "entries have operands and writes of their own", test_entries_have_operands_and_writes_of_their_own);
-  CU_add_test(s, "require carries its text and numbers", test_require_carries_its_text_and_numbers);
-  CU_add_test(s, "hyper-parameters have types and defaults", test_hyper_parameters_have_types_and_defaults);
-  CU_add_test(s, "in scalar keeps its default", test_in_scalar_keeps_its_default);
-  CU_add_test(s, "apply inserts a rule", test_apply_inserts_a_rule);
-  CU_add_test(s, "use brings fns and rules of other files", test_use_brings_fns_and_rules_of_other_files);
-  CU_add_test(s, "names that are wrong are reported once, with a suggestion", test_names_that_are_wrong_are_reported_once_with_a_suggestion);
-  CU_add_test(s, "values of the wrong kind are reported at their place", test_values_of_the_wrong_kind_are_reported_at_their_place);
-  CU_add_test(s, "headers that are wrong are reported at their place", test_headers_that_are_wrong_are_reported_at_their_place);
-  CU_add_test(s, "what is not supported yet says so at its place", test_what_is_not_supported_yet_says_so_at_its_place);
-  CU_add_test(s, "shapes that differ are shown with both declarations", test_shapes_that_differ_are_shown_with_both_declarations);
-  CU_add_test(s, "names that are never used are warned about", test_names_that_are_never_used_are_warned_about);
-  CU_add_test(s, "uses that are meant are not warned about", test_uses_that_are_meant_are_not_warned_about);
-  CU_add_test(s, "several errors are told in one run, without cascades", test_several_errors_are_told_in_one_run_without_cascades);
-  CU_add_test(s, "texts that grow or nest without end are refused", test_texts_that_grow_or_nest_without_end_are_refused);
-  CU_add_test(s, "all shipped rules lower and verify without a message", test_all_shipped_rules_lower_and_verify_without_a_message);
-  CU_add_test(s, "no memory at any allocation neither crashes nor leaks", test_no_memory_at_any_allocation_neither_crashes_nor_leaks);
-  CU_basic_set_mode(CU_BRM_VERBOSE);
-  CU_basic_run_tests();
-  unsigned failed = CU_get_number_of_failures();
-  CU_cleanup_registry();
-  return failed || CU_get_error() != CUE_SUCCESS;
+  static const SuiteTest tests[] = {
+    {"operators happen in their type and order", test_operators_happen_in_their_type_and_order},
+    {"powers follow the page", test_powers_follow_the_page},
+    {"functions are rows of the tables", test_functions_are_rows_of_the_tables},
+    {"whole tensors reduce to f64 scalars", test_whole_tensors_reduce_to_f64_scalars},
+    {"consts and counts are known while compiling", test_consts_and_counts_are_known_while_compiling},
+    {"fns are substituted without capture", test_fns_are_substituted_without_capture},
+    {"if becomes selection and guards its states", test_if_becomes_selection_and_guards_its_states},
+    {"scalars and globals stay f64 and are written", test_scalars_and_globals_stay_f64_and_are_written},
+    {"--compute f64 widens data and rounds at the end", test_compute_f64_widens_data_and_rounds_at_the_end},
+    {"first values and existence go to init and layout", test_first_values_and_existence_go_to_init_and_layout},
+    {"entries have operands and writes of their own", test_entries_have_operands_and_writes_of_their_own},
+    {"require carries its text and numbers", test_require_carries_its_text_and_numbers},
+    {"hyper-parameters have types and defaults", test_hyper_parameters_have_types_and_defaults},
+    {"in scalar keeps its default", test_in_scalar_keeps_its_default},
+    {"apply inserts a rule", test_apply_inserts_a_rule},
+    {"use brings fns and rules of other files", test_use_brings_fns_and_rules_of_other_files},
+    {"names that are wrong are reported once, with a suggestion", test_names_that_are_wrong_are_reported_once_with_a_suggestion},
+    {"values of the wrong kind are reported at their place", test_values_of_the_wrong_kind_are_reported_at_their_place},
+    {"headers that are wrong are reported at their place", test_headers_that_are_wrong_are_reported_at_their_place},
+    {"what is not supported yet says so at its place", test_what_is_not_supported_yet_says_so_at_its_place},
+    {"shapes that differ are shown with both declarations", test_shapes_that_differ_are_shown_with_both_declarations},
+    {"names that are never used are warned about", test_names_that_are_never_used_are_warned_about},
+    {"uses that are meant are not warned about", test_uses_that_are_meant_are_not_warned_about},
+    {"several errors are told in one run, without cascades", test_several_errors_are_told_in_one_run_without_cascades},
+    {"texts that grow or nest without end are refused", test_texts_that_grow_or_nest_without_end_are_refused},
+    {"all shipped rules lower and verify without a message", test_all_shipped_rules_lower_and_verify_without_a_message},
+    {"no memory at any allocation neither crashes nor leaks", test_no_memory_at_any_allocation_neither_crashes_nor_leaks},
+  };
+  return suite_run("lower", tests);
 }

@@ -1,5 +1,4 @@
 /* frontend_parse_test.c: the parser reads the whole language, prints what it read, explains what it cannot read, and survives any bytes. */
-#include <CUnit/Basic.h>
 #include <dirent.h>
 #include <locale.h>
 #include <stdio.h>
@@ -8,6 +7,7 @@
 #include "frontend/frontend.h"
 #include "tests/support/failing_allocator.h"
 #include "tests/support/same_tree.h"
+#include "tests/support/suite.h"
 
 #define DATA "tests/data/parse"
 #define COUNT(table) (sizeof(table) / sizeof *(table))
@@ -539,7 +539,7 @@ static void test_a_missing_file_is_an_error_at_its_name(void) {
 }
 
 int main(void) {
-  static const struct { const char *name; CU_TestFunc run; } tests[] = {
+  static const SuiteTest tests[] = {
     {"every exemplar parses and prints back to the same tree", test_every_exemplar_parses_and_prints_back_to_the_same_tree},
     {"operators bind as the reference says", test_operators_bind_as_the_reference_says},
     {"comparisons chain in one direction", test_comparisons_chain_in_one_direction},
@@ -560,12 +560,5 @@ int main(void) {
     {"a cycle of use is an error that shows the chain", test_a_cycle_of_use_is_an_error_that_shows_the_chain},
     {"a missing file is an error at its name", test_a_missing_file_is_an_error_at_its_name},
   };
-  if (CU_initialize_registry() != CUE_SUCCESS) return 1;
-  CU_pSuite s = CU_add_suite("parse", NULL, NULL);
-  for (size_t i = 0; i < COUNT(tests); i++) CU_add_test(s, tests[i].name, tests[i].run);
-  CU_basic_set_mode(CU_BRM_VERBOSE);
-  CU_basic_run_tests();
-  unsigned failed = CU_get_number_of_failures();
-  CU_cleanup_registry();
-  return failed || CU_get_error() != CUE_SUCCESS;
+  return suite_run("parse", tests);
 }

@@ -1,5 +1,4 @@
 /* ir_diag_test.c: how diagnostics look as text and as JSON, in which order, and which names are suggested. */
-#include <CUnit/Basic.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +6,7 @@
 #include "ir/diag.h"
 #include "ir/suggest.h"
 #include "tests/support/failing_allocator.h"
+#include "tests/support/suite.h"
 
 static Source source_of(const char *text) { return (Source){"a.opt", text, strlen(text)}; }
 
@@ -164,20 +164,16 @@ static void test_no_memory_at_any_allocation_neither_crashes_nor_leaks(void) {
 }
 
 int main(void) {
-  if (CU_initialize_registry() != CUE_SUCCESS) return 1;
-  CU_pSuite s = CU_add_suite("diag", NULL, NULL);
-  CU_add_test(s, "an error shows its line, range, note and fix", test_an_error_shows_its_line_range_note_and_fix);
-  CU_add_test(s, "messages come in order of place, with warnings and notes", test_messages_come_in_order_of_place_with_warnings_and_notes);
-  CU_add_test(s, "tabs and wide characters keep the caret below its place", test_tabs_and_wide_characters_keep_the_caret_below_its_place);
-  CU_add_test(s, "a long line is clipped around the caret", test_a_long_line_is_clipped_around_the_caret);
-  CU_add_test(s, "a place at the end of a line or of the text has a caret", test_a_place_at_the_end_of_a_line_or_of_the_text_has_a_caret);
-  CU_add_test(s, "errors beyond the limit are counted, not kept", test_errors_beyond_the_limit_are_counted_not_kept);
-  CU_add_test(s, "JSON is well formed whatever the bytes", test_json_is_well_formed_whatever_the_bytes);
-  CU_add_test(s, "the nearest name within a third of its length is suggested", test_the_nearest_name_within_a_third_of_its_length_is_suggested);
-  CU_add_test(s, "no memory at any allocation neither crashes nor leaks", test_no_memory_at_any_allocation_neither_crashes_nor_leaks);
-  CU_basic_set_mode(CU_BRM_VERBOSE);
-  CU_basic_run_tests();
-  unsigned failed = CU_get_number_of_failures();
-  CU_cleanup_registry();
-  return failed || CU_get_error() != CUE_SUCCESS;
+  static const SuiteTest tests[] = {
+    {"an error shows its line, range, note and fix", test_an_error_shows_its_line_range_note_and_fix},
+    {"messages come in order of place, with warnings and notes", test_messages_come_in_order_of_place_with_warnings_and_notes},
+    {"tabs and wide characters keep the caret below its place", test_tabs_and_wide_characters_keep_the_caret_below_its_place},
+    {"a long line is clipped around the caret", test_a_long_line_is_clipped_around_the_caret},
+    {"a place at the end of a line or of the text has a caret", test_a_place_at_the_end_of_a_line_or_of_the_text_has_a_caret},
+    {"errors beyond the limit are counted, not kept", test_errors_beyond_the_limit_are_counted_not_kept},
+    {"JSON is well formed whatever the bytes", test_json_is_well_formed_whatever_the_bytes},
+    {"the nearest name within a third of its length is suggested", test_the_nearest_name_within_a_third_of_its_length_is_suggested},
+    {"no memory at any allocation neither crashes nor leaks", test_no_memory_at_any_allocation_neither_crashes_nor_leaks},
+  };
+  return suite_run("diag", tests);
 }

@@ -1,6 +1,5 @@
 /* ir_graph_test.c: the graph form: equal expressions are one node, text reads back to itself, the verifier finds what is wrong,
  * and the interpreter follows the orders of the language. Run from the root of the repository. */
-#include <CUnit/Basic.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +7,7 @@
 #include "ir/interpret.h"
 #include "tests/support/failing_allocator.h"
 #include "tests/support/sample.h"
+#include "tests/support/suite.h"
 
 static Arena *arena;
 static Diag *diag;
@@ -673,27 +673,24 @@ static void a_failed_allocation_ends_at_the_guard(void) {
 }
 
 int main(void) {
-  static CU_TestInfo building[] = {
+  static const SuiteTest building[] = {
     {"equal expressions are one node", equal_expressions_are_one_node},
     {"levels come from operands", levels_come_from_operands},
     {"rewriting replaces everywhere and leaves dead nodes", rewriting_replaces_everywhere_and_leaves_dead_nodes},
     {"structs are laid out as the interface says", structs_are_laid_out_as_the_interface_says},
     {"a failed allocation ends at the guard", a_failed_allocation_ends_at_the_guard},
-    CU_TEST_INFO_NULL,
   };
-  static CU_TestInfo text[] = {
+  static const SuiteTest text[] = {
     {"text reads back to itself", text_reads_back_to_itself},
     {"constants keep their bits", constants_keep_their_bits},
     {"wrong text is reported where it stands", wrong_text_is_reported_where_it_stands},
     {"broken text never crashes", broken_text_never_crashes},
-    CU_TEST_INFO_NULL,
   };
-  static CU_TestInfo verifying[] = {
+  static const SuiteTest verifying[] = {
     {"ill-formed graphs are refused", ill_formed_graphs_are_refused},
     {"foreign and circular nodes are refused", foreign_and_circular_nodes_are_refused},
-    CU_TEST_INFO_NULL,
   };
-  static CU_TestInfo interpreting[] = {
+  static const SuiteTest interpreting[] = {
     {"reductions follow the language", reductions_follow_the_language},
     {"rows are reduced apart", rows_are_reduced_apart},
     {"extremes see NaN and signed zero", extremes_see_nan_and_signed_zero},
@@ -706,16 +703,12 @@ int main(void) {
     {"philox gives the published numbers", philox_gives_the_published_numbers},
     {"launches do their own part", launches_do_their_own_part},
     {"what cannot be interpreted is named", what_cannot_be_interpreted_is_named},
-    CU_TEST_INFO_NULL,
   };
-  CU_SuiteInfo suites[] = {
-    {"building", set_up, tear_down, NULL, NULL, building}, {"text", set_up, tear_down, NULL, NULL, text},
-    {"verifying", set_up, tear_down, NULL, NULL, verifying}, {"interpreting", set_up, tear_down, NULL, NULL, interpreting}, CU_SUITE_INFO_NULL,
+  static const TestSuite suites[] = {
+    SUITE("building", building, set_up, tear_down),
+    SUITE("text", text, set_up, tear_down),
+    SUITE("verifying", verifying, set_up, tear_down),
+    SUITE("interpreting", interpreting, set_up, tear_down),
   };
-  if (CU_initialize_registry() || CU_register_suites(suites)) return 2;
-  CU_basic_set_mode(CU_BRM_VERBOSE);
-  CU_basic_run_tests();
-  unsigned failures = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
-  CU_cleanup_registry();
-  return failures != 0;
+  return suites_run(suites, sizeof suites/sizeof *suites);
 }

@@ -1,11 +1,11 @@
 /* ir_kernel_test.c: the kernel form: text, verifier, interpreter, memory running out. */
-#include <CUnit/Basic.h>
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "ir/interpret.h"
 #include "tests/support/sample.h"
+#include "tests/support/suite.h"
 
 static Module *module_named(Arena *a, Diag *d, const char *path) {
   const char *name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
@@ -305,23 +305,18 @@ static void every_allocation_may_fail(void) {
 }
 
 int main(void) {
-  CU_initialize_registry();
-  CU_pSuite s = CU_add_suite("kernel form", NULL, NULL);
-#define TEST(f) CU_add_test(s, #f, f)
-  TEST(texts_print_back_to_themselves);
-  TEST(malformed_texts_are_refused);
-  TEST(verifier_refuses);
-  TEST(verifier_wants_dense_numbers);
-  TEST(strips_do_what_single_iterations_do);
-  TEST(order_of_iterations_is_kept_where_they_meet);
-  TEST(false_guards_touch_no_memory);
-  TEST(carried_values_go_around);
-  TEST(first_failed_requirement_is_kept);
-  TEST(leaves_read_the_frame);
-  TEST(every_allocation_may_fail);
-  CU_basic_set_mode(CU_BRM_NORMAL);
-  CU_basic_run_tests();
-  unsigned failures = CU_get_number_of_failures();
-  CU_cleanup_registry();
-  return failures != 0;
+  static const SuiteTest tests[] = {
+    TEST(texts_print_back_to_themselves),
+    TEST(malformed_texts_are_refused),
+    TEST(verifier_refuses),
+    TEST(verifier_wants_dense_numbers),
+    TEST(strips_do_what_single_iterations_do),
+    TEST(order_of_iterations_is_kept_where_they_meet),
+    TEST(false_guards_touch_no_memory),
+    TEST(carried_values_go_around),
+    TEST(first_failed_requirement_is_kept),
+    TEST(leaves_read_the_frame),
+    TEST(every_allocation_may_fail),
+  };
+  return suite_run("kernel form", tests);
 }

@@ -1,8 +1,8 @@
 /* ir_type_test.c: element operations mean what element.def and the language reference say; types convert without losing bits. */
-#include <CUnit/Basic.h>
 #include <math.h>
 #include <string.h>
 #include "ir/type.h"
+#include "tests/support/suite.h"
 
 static Bits f(float x) { uint32_t u; memcpy(&u, &x, 4); return u; }
 static Bits d(double x) { Bits u; memcpy(&u, &x, 8); return u; }
@@ -197,7 +197,7 @@ static void runs_of_positions_equal_single_ones(void) {
 }
 
 int main(void) {
-  static const CU_TestInfo tests[] = {
+  static const SuiteTest tests[] = {
     {"types have names that read back", types_have_names_that_read_back},
     {"integer division goes down and never traps", integer_division_goes_down_and_never_traps},
     {"integers wrap and results are normal", integers_wrap_and_results_are_normal},
@@ -210,13 +210,6 @@ int main(void) {
     {"NaN is one value", nan_is_one_value},
     {"type rules hold", type_rules_hold},
     {"runs of positions equal single ones", runs_of_positions_equal_single_ones},
-    CU_TEST_INFO_NULL,
   };
-  CU_SuiteInfo suites[] = {{"types", NULL, NULL, NULL, NULL, (CU_TestInfo *)tests}, CU_SUITE_INFO_NULL};
-  if (CU_initialize_registry() || CU_register_suites(suites)) return 2;
-  CU_basic_set_mode(CU_BRM_VERBOSE);
-  CU_basic_run_tests();
-  unsigned failures = CU_get_number_of_failures();
-  CU_cleanup_registry();
-  return failures != 0;
+  return suite_run("types", tests);
 }

@@ -1,5 +1,4 @@
 /* passes_evaluator_test.c: lowered rules without a param, interpreted as graphs, have the evaluator's bits, and in f64 its gradients. */
-#include <CUnit/Basic.h>
 #include <dirent.h>
 #include <math.h>
 #include <stdio.h>
@@ -9,6 +8,7 @@
 #include "passes/pass.h"
 #include "tests/evaluator/golden.h"
 #include "tests/evaluator/made_up.h"
+#include "tests/support/suite.h"
 
 typedef enum Outcome { AGREES, DIFFERS, REFUSED, LEFT_OUT } Outcome;
 typedef struct Forward {
@@ -205,18 +205,11 @@ static void test_long_axes_cross_blocks_with_the_same_bits(void) { all(false, fa
 static void test_gradients_are_those_of_the_tape(void) { all(true, true, 0); expect(83); }
 
 int main(void) {
-  static CU_TestInfo tests[] = {
+  static const SuiteTest tests[] = {
     {"graphs have the evaluator's bits", test_graphs_have_the_evaluators_bits},
     {"graphs in f64 have the evaluator's numbers", test_graphs_in_f64_have_the_evaluators_numbers},
     {"long axes cross blocks with the same bits", test_long_axes_cross_blocks_with_the_same_bits},
     {"gradients are those of the tape", test_gradients_are_those_of_the_tape},
-    CU_TEST_INFO_NULL,
   };
-  CU_SuiteInfo suites[] = {{.pName = "evaluator", .pTests = tests}, CU_SUITE_INFO_NULL};
-  if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS) return 1;
-  CU_basic_set_mode(CU_BRM_NORMAL);
-  CU_basic_run_tests();
-  unsigned failed = CU_get_number_of_failures();
-  CU_cleanup_registry();
-  return failed != 0;
+  return suite_run("evaluator", tests);
 }

@@ -1,5 +1,4 @@
 /* passes_expand_test.c: the expansions through the graph interpreter: hard operands, samples and edges of every function. */
-#include <CUnit/Basic.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +6,7 @@
 #include "passes/passes.h"
 #include "tests/support/failing_allocator.h"
 #include "tests/support/function_graph.h"
+#include "tests/support/suite.h"
 
 #ifndef HARD_INPUTS
 #define HARD_INPUTS "tests/data/hard_inputs"
@@ -369,24 +369,20 @@ static void expand_everything(Arena *a, void *self) {
 static void every_failing_allocation_is_survived(void) { CU_ASSERT(failing_allocator_try_all(expand_everything, NULL, 100000) > 1); }
 
 int main(void) {
-  CU_initialize_registry();
-  CU_pSuite s = CU_add_suite("expand", NULL, NULL);
-  CU_ADD_TEST(s, hard_operands_give_the_nearest_f32);
-  CU_ADD_TEST(s, sampled_f32_operands_keep_their_promise);
-  CU_ADD_TEST(s, f32_pow_is_f64_pow_rounded_once);
-  CU_ADD_TEST(s, f64_functions_stay_below_one_ulp);
-  CU_ADD_TEST(s, f64_pow_stays_below_one_ulp);
-  CU_ADD_TEST(s, edges_are_those_of_annex_f);
-  CU_ADD_TEST(s, pow_edges_are_those_of_annex_f);
-  CU_ADD_TEST(s, formulas_on_special_values);
-  CU_ADD_TEST(s, integers_have_the_formulas_too);
-  CU_ADD_TEST(s, constants_in_max_and_min_change_no_bit);
-  CU_ADD_TEST(s, composed_formulas_round_each_operation);
-  CU_ADD_TEST(s, integer_powers_are_binary_powering_in_every_form);
-  CU_ADD_TEST(s, every_failing_allocation_is_survived);
-  CU_basic_set_mode(CU_BRM_NORMAL);
-  CU_basic_run_tests();
-  unsigned failures = CU_get_number_of_failures();
-  CU_cleanup_registry();
-  return failures != 0;
+  static const SuiteTest tests[] = {
+    TEST(hard_operands_give_the_nearest_f32),
+    TEST(sampled_f32_operands_keep_their_promise),
+    TEST(f32_pow_is_f64_pow_rounded_once),
+    TEST(f64_functions_stay_below_one_ulp),
+    TEST(f64_pow_stays_below_one_ulp),
+    TEST(edges_are_those_of_annex_f),
+    TEST(pow_edges_are_those_of_annex_f),
+    TEST(formulas_on_special_values),
+    TEST(integers_have_the_formulas_too),
+    TEST(constants_in_max_and_min_change_no_bit),
+    TEST(composed_formulas_round_each_operation),
+    TEST(integer_powers_are_binary_powering_in_every_form),
+    TEST(every_failing_allocation_is_survived),
+  };
+  return suite_run("expand", tests);
 }

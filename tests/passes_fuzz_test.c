@@ -1,8 +1,8 @@
 /* passes_fuzz_test.c: what the fuzzer found once, reduced: tests/data/fuzz/NAME.graph, each a module with passes and data. */
-#include <CUnit/Basic.h>
 #include <glob.h>
 #include <stdio.h>
 #include "fuzz/oracle.c"
+#include "tests/support/suite.h"
 
 static char *read_file(Arena *a, const char *path, size_t *size) {
   FILE *f = fopen(path, "rb");
@@ -38,12 +38,8 @@ static void findings_stay_repaired(void) {
 }
 
 int main(void) {
-  CU_initialize_registry();
-  CU_pSuite s = CU_add_suite("fuzz findings", NULL, NULL);
-  CU_add_test(s, "findings_stay_repaired", findings_stay_repaired);
-  CU_basic_set_mode(CU_BRM_NORMAL);
-  CU_basic_run_tests();
-  unsigned failures = CU_get_number_of_failures();
-  CU_cleanup_registry();
-  return failures != 0;
+  static const SuiteTest tests[] = {
+    {"findings_stay_repaired", findings_stay_repaired},
+  };
+  return suite_run("fuzz findings", tests);
 }

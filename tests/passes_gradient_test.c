@@ -1,6 +1,5 @@
 /* passes_gradient_test.c: entry `backward` of small rules, one an operation, against central differences of entry forward in f64; what section 6 of the
  * language reference says of ties, of derivatives that are infinite, of masked keys; what becomes of saved outputs; how large the graphs are. */
-#include <CUnit/Basic.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +7,7 @@
 #include "ir/graph_analysis.h"
 #include "ir/interpret.h"
 #include "passes/pass.h"
+#include "tests/support/suite.h"
 
 enum { MOST = 4096 };
 
@@ -404,19 +404,12 @@ static void test_what_has_no_derivative_is_refused(void) {
 }
 
 int main(void) {
-  static CU_TestInfo tests[] = {
+  static const SuiteTest tests[] = {
     {"elements and functions", test_elements_and_functions}, {"reductions", test_reductions}, {"sums of products", test_sums_of_products},
     {"softmax", test_softmax}, {"elements at positions", test_elements_at_positions}, {"scans", test_scans},
     {"several outputs share values", test_several_outputs_share_values}, {"ties", test_ties}, {"no derivative", test_no_derivative},
     {"a zero adjoint stays zero", test_a_zero_adjoint_stays_zero}, {"saved outputs are read", test_saved_outputs_are_read},
     {"graphs grow linearly", test_graphs_grow_linearly}, {"what has no derivative is refused", test_what_has_no_derivative_is_refused},
-    CU_TEST_INFO_NULL,
   };
-  CU_SuiteInfo suites[] = {{.pName = "gradient", .pTests = tests}, CU_SUITE_INFO_NULL};
-  if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS) return 1;
-  CU_basic_set_mode(CU_BRM_NORMAL);
-  CU_basic_run_tests();
-  unsigned failed = CU_get_number_of_failures();
-  CU_cleanup_registry();
-  return failed != 0;
+  return suite_run("gradient", tests);
 }

@@ -1,5 +1,4 @@
 /* passes_graph_test.c: canon, fold, algebra, narrow, dce: what each makes of a graph, and the same bits after any of them. */
-#include <CUnit/Basic.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +7,7 @@
 #include "tests/support/failing_allocator.h"
 #include "tests/support/function_graph.h"
 #include "tests/support/sample.h"
+#include "tests/support/suite.h"
 #include "tests/support/world.h"
 
 /* --- texts before and after; @ is the space of the tensors ------------------------------------------------------------------------------ */
@@ -321,21 +321,17 @@ static void run_everything(Arena *a, void *self) {
 static void every_failing_allocation_is_survived(void) { CU_ASSERT(failing_allocator_try_all(run_everything, NULL, 100000) > 1); }
 
 int main(void) {
-  CU_initialize_registry();
-  CU_pSuite s = CU_add_suite("graph passes", NULL, NULL);
-  CU_ADD_TEST(s, canon_has_one_spelling);
-  CU_ADD_TEST(s, fold_evaluates_constants);
-  CU_ADD_TEST(s, algebra_knows_exact_identities_only);
-  CU_ADD_TEST(s, narrow_changes_what_fits);
-  CU_ADD_TEST(s, dce_leaves_what_is_needed);
-  CU_ADD_TEST(s, short_scans_of_constants_are_run);
-  CU_ADD_TEST(s, every_pass_keeps_every_bit_of_random_graphs);
-  CU_ADD_TEST(s, canon_is_idempotent);
-  CU_ADD_TEST(s, every_pass_keeps_every_bit_of_the_samples);
-  CU_ADD_TEST(s, every_failing_allocation_is_survived);
-  CU_basic_set_mode(CU_BRM_NORMAL);
-  CU_basic_run_tests();
-  unsigned failures = CU_get_number_of_failures();
-  CU_cleanup_registry();
-  return failures != 0;
+  static const SuiteTest tests[] = {
+    TEST(canon_has_one_spelling),
+    TEST(fold_evaluates_constants),
+    TEST(algebra_knows_exact_identities_only),
+    TEST(narrow_changes_what_fits),
+    TEST(dce_leaves_what_is_needed),
+    TEST(short_scans_of_constants_are_run),
+    TEST(every_pass_keeps_every_bit_of_random_graphs),
+    TEST(canon_is_idempotent),
+    TEST(every_pass_keeps_every_bit_of_the_samples),
+    TEST(every_failing_allocation_is_survived),
+  };
+  return suite_run("graph passes", tests);
 }

@@ -1,11 +1,11 @@
 /* passes_kernel_test.c: lowering, pipelines and kernel passes: shapes before and after, and the same bits whatever runs in whatever order. */
-#include <CUnit/Basic.h>
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "passes/passes.h"
 #include "tests/support/sample.h"
+#include "tests/support/suite.h"
 #include "tests/support/world.h"
 
 static const int64_t counts[] = {1300, 0, 1, 700, 17};
@@ -302,23 +302,18 @@ static void every_allocation_may_fail(void) {
 }
 
 int main(void) {
-  CU_initialize_registry();
-  CU_pSuite s = CU_add_suite("kernel passes", NULL, NULL);
-#define TEST(f) CU_add_test(s, #f, f)
-  TEST(every_pass_keeps_every_bit);
-  TEST(kernel_passes_commute_with_the_meaning);
-  TEST(adamw_is_one_loop_at_level_2);
-  TEST(level_0_is_one_temporary_a_write);
-  TEST(no_guard_is_left_in_a_loop_after_unswitch);
-  TEST(global_hypers_must_agree);
-  TEST(passes_turn_before_into_after);
-  TEST(pipeline_errors_are_told);
-  TEST(lowering_refuses_what_it_cannot_do);
-  TEST(traces_see_every_pass);
-  TEST(every_allocation_may_fail);
-  CU_basic_set_mode(CU_BRM_NORMAL);
-  CU_basic_run_tests();
-  unsigned failures = CU_get_number_of_failures();
-  CU_cleanup_registry();
-  return failures != 0;
+  static const SuiteTest tests[] = {
+    TEST(every_pass_keeps_every_bit),
+    TEST(kernel_passes_commute_with_the_meaning),
+    TEST(adamw_is_one_loop_at_level_2),
+    TEST(level_0_is_one_temporary_a_write),
+    TEST(no_guard_is_left_in_a_loop_after_unswitch),
+    TEST(global_hypers_must_agree),
+    TEST(passes_turn_before_into_after),
+    TEST(pipeline_errors_are_told),
+    TEST(lowering_refuses_what_it_cannot_do),
+    TEST(traces_see_every_pass),
+    TEST(every_allocation_may_fail),
+  };
+  return suite_run("kernel passes", tests);
 }

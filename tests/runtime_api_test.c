@@ -1,6 +1,5 @@
 /* runtime_api_test.c: optc.h as a host program uses it. */
 #define _GNU_SOURCE
-#include <CUnit/Basic.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -8,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "runtime/optc.h"
+#include "tests/support/suite.h"
 
 static const char adamw[] =
   "rule adamw(lr = 1e-3, beta1 = 0.9 as \"betas[0]\", beta2 = 0.999 as \"betas[1]\", eps = 1e-8, decay = 1e-2 as \"weight_decay\") {\n"
@@ -608,19 +608,11 @@ static void an_object_can_be_loaded_and_gives_the_same_bits(void) {
 }
 
 int main(void) {
-  static const struct { const char *name; CU_TestFunc run; } tests[] = {
-#define TEST(f) {#f, f}
+  static const SuiteTest tests[] = {
     TEST(backends_agree_in_every_bit), TEST(a_thousand_lr_and_a_hundred_lists_are_one_compilation), TEST(thread_count_does_not_change_bits),
     TEST(two_contexts_work_in_two_threads), TEST(one_rule_may_be_called_from_two_threads), TEST(a_rule_tells_what_it_is), TEST(storage_types_have_their_dlpack_types), TEST(a_state_that_does_not_exist_needs_no_memory), TEST(states_are_listed_for_an_item),
     TEST(wrong_calls_are_errors_and_write_nothing), TEST(dense_strides_and_byte_offsets_are_understood), TEST(pointers_that_are_null_and_numbers_out_of_range_are_errors), TEST(wrong_text_gives_diagnostics),
     TEST(every_kind_of_output_is_emitted), TEST(contexts_and_emissions_refuse_null), TEST(the_list_of_entries_is_the_rules_own), TEST(an_object_can_be_loaded_and_gives_the_same_bits),
   };
-  CU_initialize_registry();
-  CU_pSuite suite = CU_add_suite("runtime api", NULL, NULL);
-  for (size_t i = 0; i < sizeof tests/sizeof *tests; i++) CU_add_test(suite, tests[i].name, tests[i].run);
-  CU_basic_set_mode(CU_BRM_VERBOSE);
-  CU_basic_run_tests();
-  unsigned failures = CU_get_number_of_failures() + CU_get_number_of_tests_failed();
-  CU_cleanup_registry();
-  return failures != 0;
+  return suite_run("runtime api", tests);
 }

@@ -1,12 +1,12 @@
 /* runtime_bits_test.c: the bit contract on this machine: every rule that ships gives the same bits from both interpreters and from machine code, whatever
  * the passes, vector width, threads, cuts of the work and floating-point environment of the caller. */
 #define _GNU_SOURCE
-#include <CUnit/Basic.h>
 #include <stdlib.h>
 #include <string.h>
 #include "runtime/optc.h"
 #include "runtime/rule.h"
 #include "tests/support/drill_rules.h"
+#include "tests/support/suite.h"
 #include "tests/support/team.h"
 
 static const int64_t long_list[] = {1, 15, 16, 17, 33, 1000, 65535, 0, 65536, 65537, 200003};
@@ -220,18 +220,10 @@ static void check_compiling(const ShippedRule *r) {
 static void a_rule_compiled_while_flushing_and_rounding_upwards_is_the_same(void) { for_all_rules(check_compiling); }
 
 int main(void) {
-  static const struct { const char *name; CU_TestFunc run; } tests[] = {
-#define TEST(f) {#f, f}
+  static const SuiteTest tests[] = {
     TEST(graph_kernels_and_machine_code_agree_at_every_level), TEST(whatever_the_hyper_parameters_the_data_and_the_arithmetic), TEST(scalar_code_and_every_vector_width_agree),
     TEST(every_number_of_threads_and_order_of_chunks_agree), TEST(parts_of_the_list_and_shards_equal_the_whole),
     TEST(flushing_and_upward_rounding_of_the_caller_change_nothing), TEST(a_rule_compiled_while_flushing_and_rounding_upwards_is_the_same),
   };
-  CU_initialize_registry();
-  CU_pSuite suite = CU_add_suite("bit contract", NULL, NULL);
-  for (size_t i = 0; i < sizeof tests/sizeof *tests; i++) CU_add_test(suite, tests[i].name, tests[i].run);
-  CU_basic_set_mode(CU_BRM_VERBOSE);
-  CU_basic_run_tests();
-  unsigned failures = CU_get_number_of_failures() + CU_get_number_of_tests_failed();
-  CU_cleanup_registry();
-  return failures != 0;
+  return suite_run("bit contract", tests);
 }

@@ -1,6 +1,5 @@
 /* runtime_cache_test.c: compiled rules on disk: found again, never believed when damaged, never in the way. */
 #define _GNU_SOURCE
-#include <CUnit/Basic.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -11,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "runtime/optc.h"
+#include "tests/support/suite.h"
 
 static const char rule_text[] = "rule sgd(lr = 1e-3) {\n  param p\n  grad g\n  p -= lr*g\n}\n";
 static char folder[64];                  /* a new one for each test */
@@ -274,18 +274,10 @@ static void warnings_are_told_again_when_the_code_comes_from_the_cache(void) {
 }
 
 int main(void) {
-  static const struct { const char *name; CU_TestFunc run; } tests[] = {
-#define TEST(f) {#f, f}
+  static const SuiteTest tests[] = {
     TEST(a_second_compilation_comes_from_the_cache), TEST(what_code_depends_on_is_in_the_key), TEST(a_used_file_is_in_the_key), TEST(damaged_entries_are_replaced),
     TEST(an_entry_of_another_rule_is_not_taken), TEST(an_entry_that_others_may_write_is_not_run), TEST(a_folder_that_cannot_be_used_is_no_error),
     TEST(processes_at_the_same_time_do_not_disturb_each_other), TEST(warnings_are_told_again_when_the_code_comes_from_the_cache),
   };
-  CU_initialize_registry();
-  CU_pSuite suite = CU_add_suite("runtime cache", NULL, NULL);
-  for (size_t i = 0; i < sizeof tests/sizeof *tests; i++) CU_add_test(suite, tests[i].name, tests[i].run);
-  CU_basic_set_mode(CU_BRM_VERBOSE);
-  CU_basic_run_tests();
-  unsigned failures = CU_get_number_of_failures() + CU_get_number_of_tests_failed();
-  CU_cleanup_registry();
-  return failures != 0;
+  return suite_run("runtime cache", tests);
 }

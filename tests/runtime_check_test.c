@@ -1,5 +1,4 @@
 /* runtime_check_test.c: `optc check` finds what is right and what is wrong, on every backend; run from the root of the repository. */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -11,6 +10,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "tests/support/suite.h"
 
 extern char **environ;
 
@@ -360,24 +360,23 @@ int main(void) {
   strcat(command, "/optc");
   if (getenv("OPTC")) snprintf(command, sizeof command, "%s", getenv("OPTC"));
   if (access(command, X_OK)) return fprintf(stderr, "%s is not built\n", command), 1;
-  CU_TestInfo right[] = {{"the interpreter of graphs at -O0 agrees with every recorded file", test_interp_O0}, {"at -O2", test_interp_O2},
+  static const SuiteTest right[] = {{"the interpreter of graphs at -O0 agrees with every recorded file", test_interp_O0}, {"at -O2", test_interp_O2},
     {"the interpreter of kernels at -O0 agrees", test_kernels_O0}, {"at -O2", test_kernels_O2}, {"machine code at -O0 agrees", test_jit_O0}, {"at -O1", test_jit_O1},
     {"at -O2", test_jit_O2}, {"objects at -O0 agree", test_aot_O0}, {"at -O2", test_aot_O2}, {"--rule takes another file", test_unaltered_rule},
     {"inf, nan and tensors without axes are compared", test_special_numbers},
     {"the interpreter agrees with data of every format", test_formats_interp}, {"machine code", test_formats_jit}, {"objects", test_formats_aot}, {"arithmetic in f64", test_formats_f64},
-    {"names, lists and shapes of small data", test_small}, CU_TEST_INFO_NULL};
-  CU_TestInfo wrong[] = {{"a rule altered in one constant departs", test_altered_rule}, {"data altered in one number departs, and where is said", test_altered_data},
-    {"calls altered in one number depart", test_altered_calls}, {"gradients are compared with differences", test_gradients}, CU_TEST_INFO_NULL};
-  CU_TestInfo bad[] = {{"malformed data is refused with a reason", test_malformed}, {"bad usage is refused", test_usage}, {"aot without a C compiler says so", test_no_compiler}, CU_TEST_INFO_NULL};
-  CU_SuiteInfo suites[] = {{"what ships is right", NULL, NULL, NULL, NULL, right}, {"what is wrong is found", NULL, NULL, NULL, NULL, wrong},
-    {"what is not data is refused", NULL, NULL, NULL, NULL, bad}, CU_SUITE_INFO_NULL};
-  if (CU_initialize_registry() || CU_register_suites(suites)) return 1;
-  CU_basic_set_mode(CU_BRM_VERBOSE);
-  CU_basic_run_tests();
-  int failures = (int)CU_get_number_of_failures();
-  CU_cleanup_registry();
+    {"names, lists and shapes of small data", test_small}};
+  static const SuiteTest wrong[] = {{"a rule altered in one constant departs", test_altered_rule}, {"data altered in one number departs, and where is said", test_altered_data},
+    {"calls altered in one number depart", test_altered_calls}, {"gradients are compared with differences", test_gradients}};
+  static const SuiteTest bad[] = {{"malformed data is refused with a reason", test_malformed}, {"bad usage is refused", test_usage}, {"aot without a C compiler says so", test_no_compiler}};
+  static const TestSuite suites[] = {
+    SUITE("what ships is right", right, NULL, NULL),
+    SUITE("what is wrong is found", wrong, NULL, NULL),
+    SUITE("what is not data is refused", bad, NULL, NULL),
+  };
+  int failed = suites_run(suites, sizeof suites/sizeof *suites);
   static const char *const made[] = {"said", "altered.opt", "altered.json", "malformed.json", "special.json"};
   for (size_t i = 0; i < sizeof made/sizeof *made; i++) unlink(in_folder(made[i]));
   rmdir(folder);
-  return failures != 0;
+  return failed;
 }

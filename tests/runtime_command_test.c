@@ -1,6 +1,5 @@
 /* runtime_command_test.c: the optc command from outside: exit codes, outputs, bad input. OPTC names the program (default build/optc). */
 #define _GNU_SOURCE
-#include <CUnit/Basic.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -14,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "tests/support/suite.h"
 
 static char optc[PATH_MAX];
 static char folder[] = "/tmp/optc-command-XXXXXX";          /* the working directory of every run */
@@ -485,8 +485,7 @@ static int leave(void) {
 }
 
 int main(void) {
-  static const struct { const char *name; CU_TestFunc run; } tests[] = {
-#define TEST(f) {#f, f}
+  static const SuiteTest tests[] = {
     TEST(object_and_header_are_written), TEST(the_same_input_gives_the_same_bytes), TEST(text_goes_to_standard_output), TEST(several_kinds_take_the_output_name),
     TEST(dependencies_name_every_file_read), TEST(standard_input_is_a_rule_file), TEST(a_rule_can_be_chosen), TEST(passes_can_be_chosen_and_seen), TEST(targets_are_checked),
     TEST(errors_have_places_and_suggestions), TEST(warnings_do_not_fail_unless_asked), TEST(usage_errors_are_told_with_suggestions), TEST(help_covers_every_option),
@@ -496,12 +495,5 @@ int main(void) {
     TEST(run_counts_the_arm_that_runs), TEST(a_refused_call_shows_the_requirement_with_its_numbers), TEST(entries_with_names_of_the_interface_are_refused),
     TEST(values_that_a_type_has_not_and_near_words_are_refused),
   };
-  CU_initialize_registry();
-  CU_pSuite suite = CU_add_suite("optc command", enter, leave);
-  for (size_t i = 0; i < sizeof tests/sizeof *tests; i++) CU_add_test(suite, tests[i].name, tests[i].run);
-  CU_basic_set_mode(CU_BRM_VERBOSE);
-  CU_basic_run_tests();
-  unsigned failures = CU_get_number_of_failures() + CU_get_number_of_tests_failed() + CU_get_number_of_suites_failed();
-  CU_cleanup_registry();
-  return failures != 0;
+  return suite_run_with("optc command", tests, enter, leave);
 }

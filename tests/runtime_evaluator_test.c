@@ -1,5 +1,4 @@
 /* runtime_evaluator_test.c: the graph interpreter gives the evaluator's bits: every rule that compiles, on made-up data, several steps, all entries. */
-#include <CUnit/Basic.h>
 #include <dirent.h>
 #include <math.h>
 #include <stdio.h>
@@ -8,6 +7,7 @@
 #include "runtime/optc.h"
 #include "tests/evaluator/golden.h"
 #include "tests/evaluator/made_up.h"
+#include "tests/support/suite.h"
 
 #define STEPS 4
 
@@ -275,12 +275,6 @@ static void test_the_graph_interpreter_has_the_evaluators_bits(void) {
 }
 
 int main(void) {
-  static CU_TestInfo tests[] = {{"the graph interpreter has the evaluator's bits", test_the_graph_interpreter_has_the_evaluators_bits}, CU_TEST_INFO_NULL};
-  CU_SuiteInfo suites[] = {{.pName = "evaluator", .pTests = tests}, CU_SUITE_INFO_NULL};
-  if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS) return 1;
-  CU_basic_set_mode(CU_BRM_NORMAL);
-  CU_basic_run_tests();
-  unsigned failed = CU_get_number_of_failures();
-  CU_cleanup_registry();
-  return failed != 0;
+  static const SuiteTest tests[] = {{"the graph interpreter has the evaluator's bits", test_the_graph_interpreter_has_the_evaluators_bits}};
+  return suite_run("evaluator", tests);
 }

@@ -1,5 +1,4 @@
 /* runtime_gradient_test.c: entry `backward` of every rule gives the same bits on all backends, and checks the shapes that it is given. */
-#include <CUnit/Basic.h>
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +6,7 @@
 #include "runtime/optc.h"
 #include "tests/evaluator/golden.h"
 #include "tests/evaluator/made_up.h"
+#include "tests/support/suite.h"
 
 typedef struct Tensors { DLTensor *at, **given; size_t *bytes; int n; } Tensors;
 typedef enum Outcome { SAME, OTHER, NO_DATA } Outcome;
@@ -190,12 +190,6 @@ static void test_shapes_are_checked(void) {
 }
 
 int main(void) {
-  static CU_TestInfo tests[] = {{"all backends agree", test_all_backends_agree}, {"shapes are checked", test_shapes_are_checked}, CU_TEST_INFO_NULL};
-  CU_SuiteInfo suites[] = {{.pName = "gradient", .pTests = tests}, CU_SUITE_INFO_NULL};
-  if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS) return 1;
-  CU_basic_set_mode(CU_BRM_NORMAL);
-  CU_basic_run_tests();
-  unsigned failed = CU_get_number_of_failures();
-  CU_cleanup_registry();
-  return failed != 0;
+  static const SuiteTest tests[] = {{"all backends agree", test_all_backends_agree}, {"shapes are checked", test_shapes_are_checked}};
+  return suite_run("gradient", tests);
 }

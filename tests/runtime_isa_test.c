@@ -1,7 +1,6 @@
 /* runtime_isa_test.c: the bit contract between instruction sets: every rule that ships, and every function of the language as a rule of its own, compiled ahead of
  * time for x86-64-v2, v3, v4, for all three with dispatch, and for aarch64, gives the bits of the interpreter; the objects need nothing from outside. */
 #define _GNU_SOURCE
-#include <CUnit/Basic.h>
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include "runtime/rule.h"
 #include "tests/support/drill_rules.h"
 #include "tests/support/object_file.h"
+#include "tests/support/suite.h"
 #include "tests/support/trial.h"
 
 #define COUNT(a) ((int)(sizeof (a)/sizeof *(a)))
@@ -375,24 +375,15 @@ static void aarch64_gives_the_bits_of_the_interpreter(void) {
 }
 
 int main(void) {
-  static const struct { const char *name; CU_TestFunc run; } tests[] = {
-#define TEST(f) {#f, f}
+  static const SuiteTest tests[] = {
     TEST(x86_64_v2_gives_the_bits_of_the_interpreter), TEST(x86_64_v3_gives_the_bits_of_the_interpreter), TEST(x86_64_v4_gives_the_bits_of_the_interpreter),
     TEST(an_object_with_three_variants_runs_the_best_that_the_machine_has), TEST(every_function_has_the_same_bits_in_every_form_and_width),
     TEST(aarch64_gives_the_bits_of_the_interpreter),
   };
-  const char *only = getenv("OPTC_TEST_ONLY");
-  setvbuf(stdout, NULL, _IOLBF, 0);
-  CU_initialize_registry();
-  CU_pSuite suite = CU_add_suite("instruction sets", NULL, NULL);
-  for (size_t i = 0; i < sizeof tests/sizeof *tests; i++) if (!only || strstr(tests[i].name, only)) CU_add_test(suite, tests[i].name, tests[i].run);
-  CU_basic_set_mode(CU_BRM_VERBOSE);
-  CU_basic_run_tests();
-  unsigned failures = CU_get_number_of_failures() + CU_get_number_of_tests_failed();
+  int failed = suite_run("instruction sets", tests);
   for (int i = 0; i < n_subjects; i++) {
     outcome_free(&kept[i].outcome);
     optc_rule_free(kept[i].rule);
   }
-  CU_cleanup_registry();
-  return failures != 0;
+  return failed;
 }

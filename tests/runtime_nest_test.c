@@ -1,6 +1,5 @@
 /* runtime_nest_test.c: every operation of the graph form, in text: the graph interpreter, the kernels of the plain lowering interpreted, and machine
  * code at both levels give the same bits; and they are those of plain C written for this test. */
-#include <CUnit/Basic.h>
 #include <dirent.h>
 #include <math.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 #include "passes/pass.h"
 #include "runtime/interp.h"
 #include "runtime/jit.h"
+#include "tests/support/suite.h"
 
 enum { MOST_OPERANDS = 16, MOST_RANK = 6 };
 
@@ -753,24 +753,19 @@ static void shipped_rules_give_the_same_bits(void) {
 }
 
 int main(void) {
-  CU_initialize_registry();
-  CU_pSuite s = CU_add_suite("loop nests", NULL, NULL);
-#define T(f) CU_add_test(s, #f, f)
-  T(sums_have_the_order_of_the_language);
-  T(softmax_goes_in_merged_blocks);
-  T(weights_of_zero_leave_their_terms_out);
-  T(running_values_orders_and_scatters);
-  T(scans_carry_tensors);
-  T(totals_are_combined_in_order_of_the_list);
-  T(states_have_shapes_of_their_own);
-  T(matrices_are_decomposed);
-  T(strided_tensors_are_copied);
-  T(wrong_shapes_are_told);
-  T(skipped_steps_do_not_count);
-  T(shipped_rules_give_the_same_bits);
-  CU_basic_set_mode(CU_BRM_VERBOSE);
-  CU_basic_run_tests();
-  unsigned failures = CU_get_number_of_failures();
-  CU_cleanup_registry();
-  return failures != 0;
+  static const SuiteTest tests[] = {
+    TEST(sums_have_the_order_of_the_language),
+    TEST(softmax_goes_in_merged_blocks),
+    TEST(weights_of_zero_leave_their_terms_out),
+    TEST(running_values_orders_and_scatters),
+    TEST(scans_carry_tensors),
+    TEST(totals_are_combined_in_order_of_the_list),
+    TEST(states_have_shapes_of_their_own),
+    TEST(matrices_are_decomposed),
+    TEST(strided_tensors_are_copied),
+    TEST(wrong_shapes_are_told),
+    TEST(skipped_steps_do_not_count),
+    TEST(shipped_rules_give_the_same_bits),
+  };
+  return suite_run("loop nests", tests);
 }

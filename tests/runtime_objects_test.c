@@ -1,12 +1,12 @@
 /* runtime_objects_test.c: what is written for other compilers: headers of every rule that ships as C99 and C++11, PTX of every rule for each GPU,
  * and objects called from C. */
 #define _GNU_SOURCE
-#include <CUnit/Basic.h>
 #include <stdlib.h>
 #include <string.h>
 #include "runtime/optc.h"
 #include "tests/support/drill_rules.h"
 #include "tests/support/object_file.h"
+#include "tests/support/suite.h"
 
 static optc_emission *emit(optc_context *cx, const ShippedRule *r, const int *kinds, int n_kinds, const char *gpu) {
   optc_emit_options options = {.size = sizeof options, .kinds = kinds, .n_kinds = n_kinds, .level = 2, .rule = r->name, .gpu = gpu};
@@ -159,16 +159,8 @@ static void a_state_that_is_absent_needs_no_memory_in_an_object(void) {
 }
 
 int main(void) {
-  static const struct { const char *name; CU_TestFunc run; } tests[] = {
-#define TEST(f) {#f, f}
+  static const SuiteTest tests[] = {
     TEST(every_header_is_strict_c99_and_cxx11_alone_and_beside_all_others), TEST(every_rule_becomes_ptx_that_assembles_for_each_gpu), TEST(a_state_that_is_absent_needs_no_memory_in_an_object),
   };
-  CU_initialize_registry();
-  CU_pSuite suite = CU_add_suite("what other compilers read", NULL, NULL);
-  for (size_t i = 0; i < sizeof tests/sizeof *tests; i++) CU_add_test(suite, tests[i].name, tests[i].run);
-  CU_basic_set_mode(CU_BRM_VERBOSE);
-  CU_basic_run_tests();
-  unsigned failures = CU_get_number_of_failures() + CU_get_number_of_tests_failed();
-  CU_cleanup_registry();
-  return failures != 0;
+  return suite_run("what other compilers read", tests);
 }

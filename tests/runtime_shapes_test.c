@@ -1,11 +1,11 @@
 /* runtime_shapes_test.c: rules whose tensors have shapes of their own, called on DLPack tensors: attention, strides, tensors of the call, states. */
-#include <CUnit/Basic.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "runtime/optc.h"
+#include "tests/support/suite.h"
 
 static const char attention[] =
   "rule attention(scale = 1/sqrt(D)) {\n"
@@ -248,20 +248,13 @@ static void tensors_of_the_call_and_states_with_their_own_shape(void) {
 }
 
 int main(void) {
-  static const struct { const char *name; CU_TestFunc run; } tests[] = {
-#define T(name) {#name, name},
-    T(attention_is_what_it_is_defined_to_be) T(strides_and_outputs_left_out_change_no_bit) T(shapes_that_do_not_fit_are_refused_with_their_numbers)
-    T(operands_say_what_they_are) T(tensors_of_the_call_and_states_with_their_own_shape)
-#undef T
+  static const SuiteTest tests[] = {
+    TEST(attention_is_what_it_is_defined_to_be), TEST(strides_and_outputs_left_out_change_no_bit), TEST(shapes_that_do_not_fit_are_refused_with_their_numbers),
+    TEST(operands_say_what_they_are), TEST(tensors_of_the_call_and_states_with_their_own_shape),
   };
   cx = optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = ""});
-  if (!cx || CU_initialize_registry()) return 1;
-  CU_pSuite suite = CU_add_suite("shapes", NULL, NULL);
-  for (size_t i = 0; i < sizeof tests/sizeof *tests; i++) CU_add_test(suite, tests[i].name, tests[i].run);
-  CU_basic_set_mode(CU_BRM_VERBOSE);
-  CU_basic_run_tests();
-  unsigned failures = CU_get_number_of_failures();
-  CU_cleanup_registry();
+  if (!cx) return 1;
+  int failed = suite_run("shapes", tests);
   optc_context_free(cx);
-  return failures != 0;
+  return failed;
 }

@@ -1,13 +1,13 @@
 /* runtime_trial_test.c: the bit contract for rules of any shapes: every rule that ships, all its entries, on made-up data that fits it, gives the same bits
  * from both interpreters and from machine code at every level and number of threads; also with axes and tensors that cross blocks and chunks. */
 #define _GNU_SOURCE
-#include <CUnit/Basic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include "runtime/optc.h"
 #include "runtime/rule.h"
 #include "tests/support/drill_rules.h"
+#include "tests/support/suite.h"
 #include "tests/support/team.h"
 #include "tests/support/trial.h"
 
@@ -207,18 +207,8 @@ static void millions(const ShippedRule *r) {
 static void tensors_of_three_million_elements_agree(void) { for_all_rules(millions); }
 
 int main(void) {
-  static const struct { const char *name; CU_TestFunc run; } tests[] = {
-#define TEST(f) {#f, f}
+  static const SuiteTest tests[] = {
     TEST(interpreters_and_machine_code_agree_on_every_rule), TEST(axes_beyond_a_block_agree), TEST(tensors_beyond_a_chunk_agree), TEST(tensors_of_three_million_elements_agree),
   };
-  setvbuf(stdout, NULL, _IOLBF, 0);
-  const char *only = getenv("OPTC_TEST_ONLY");
-  CU_initialize_registry();
-  CU_pSuite suite = CU_add_suite("rules of any shapes", NULL, NULL);
-  for (size_t i = 0; i < sizeof tests/sizeof *tests; i++) if (!only || strstr(tests[i].name, only)) CU_add_test(suite, tests[i].name, tests[i].run);
-  CU_basic_set_mode(CU_BRM_VERBOSE);
-  CU_basic_run_tests();
-  unsigned failures = CU_get_number_of_failures() + CU_get_number_of_tests_failed();
-  CU_cleanup_registry();
-  return failures != 0;
+  return suite_run("rules of any shapes", tests);
 }

@@ -56,7 +56,8 @@ static Operand operands[] = {
 enum { P, X, H, C, D, L, OF, OD, OL, OB, N_OPERANDS };
 
 /* `many`: sixteen folds of every kind and type in one sweep that only reads. `one`: the common case. `writes`: a fold of what the loop stores, over
- * half of the positions, whose loads have guards too; a loop whose guard never holds. `rows`: a loop in a loop, around which a value is carried. */
+ * half of the positions, whose loads have guards too; a loop whose guard never holds. `rows`: a loop in a loop, around which a value is carried.
+ * `moved`: memory at other places than the index. */
 static const char text[] =
 "program step {\n"
 "  kernel many item {\n    %0 = begin i64\n    %1 = end i64\n    %2 = for %0 to %1 BINDING {\n"
@@ -82,8 +83,12 @@ static const char text[] =
 "  kernel rows item {\n    %0 = begin i64\n    %1 = const i64 0x0  # 0\n    %2 = const i64 0x5  # 5\n    %3 = end i64\n    %4 = for %1 to %2 carry %1 seq {\n"
 "      %5 = add i64 %0, %4\n      %6 = for %5 to %3 BINDING {\n        %7 = load i64 l@5, %6\n        %8 = add i64 %7, %4\n        fold 0 max, %8\n        yield\n      }\n"
 "      %11 = folded i64 0, %6\n      %12 = carried i64 0, %4\n      %13 = xor i64 %12, %11\n      fold 0 sum, %11\n      yield %13\n    }\n"
-"    %16 = carried i64 0, %4\n    store ol@8, %1, %16\n    %18 = folded i64 0, %4\n    %19 = const i64 0x1  # 1\n    store ol@8, %19, %18\n  }\n}\n";
-enum { MANY, ONE, WRITES, ROWS, N_KERNELS };
+"    %16 = carried i64 0, %4\n    store ol@8, %1, %16\n    %18 = folded i64 0, %4\n    %19 = const i64 0x1  # 1\n    store ol@8, %19, %18\n  }\n"
+"  kernel moved item {\n    %0 = begin i64\n    %1 = end i64\n    %2 = const i64 0x0  # 0\n    %3 = sub i64 %1, %0\n    %4 = for %2 to %3 BINDING {\n"
+"      %5 = add i64 %4, %0\n      %6 = load f32 x@1, %5\n      %7 = load bool c@3, %5\n      fold 0 sum, %6, %7\n"
+"      %9 = load bf16 h@2, %4\n      %10 = cast f32 %9\n      fold 1 max, %10\n      yield\n    }\n"
+"    %13 = folded f32 0, %4\n    %14 = folded f32 1, %4\n    %15 = const i64 0x1  # 1\n    store of@6, %2, %13\n    store of@6, %15, %14\n  }\n}\n";
+enum { MANY, ONE, WRITES, ROWS, MOVED, N_KERNELS };
 
 typedef struct Built { Arena *arena; Diag *diag; Module module; Program *program; } Built;
 
@@ -188,6 +193,10 @@ static void reference(World *w, unsigned k, int64_t n, bool absent) {
     for (int64_t i = 0; i < n; i++) if (on[i]) w->p[LOW + i] += x[i];
     w->of[0] = sum_f32(w->p + LOW, NULL, n);
     w->of[1] = -INFINITY;
+  } else if (k == MOVED) {
+    w->of[0] = sum_f32(x, on, n);
+    for (int64_t i = 0; i < n; i++) half[i] = absent ? 0 : f32_from_bf16(w->h[i]);
+    w->of[1] = max_f32(half, NULL, n);
   } else {
     int64_t each[5], all = 0;
     for (int64_t r = 0; r < 5; r++) {
@@ -276,7 +285,7 @@ static void test_scalar_code_has_it(void) {
 }
 
 static void test_vectors_of_every_width_have_it(void) {
-  static const unsigned widths[] = {1, 4, 8, 16, 32};
+  static const unsigned widths[] = {1, 2, 4, 8, 16, 64};
   for (int level = 0; level < 3; level++) {
     if (!machine_has(level)) { printf("\nskipped: %s, this machine lacks it\n", levels[level]); continue; }
     for (unsigned i = 0; i < sizeof widths/sizeof *widths; i++) check_code(widths[i], levels[level], 2);

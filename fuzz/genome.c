@@ -333,8 +333,8 @@ static void make_requirement(Pool *p, Decisions *d) {
   graph_require(p->graph, "fuzz \"it\"", decide(d, 3) ? more : c, n, value, names);
 }
 
-/* false: the oracle, which has one item, cannot run all that may be in it. */
-static bool make_graph(Module *m, Decisions *head, const uint8_t *records, const uint8_t *end) {
+/* false: the oracle, which has one item, cannot run all that may be in it. *wide: lowering may refuse it: a requirement may need elements, an extent may. */
+static bool make_graph(Module *m, bool *wide, Decisions *head, const uint8_t *records, const uint8_t *end) {
   Graph *g = graph_new(m, "step");
   g->advances = true;
   m->graphs = arena_array(m->arena, 1, sizeof *m->graphs);
@@ -358,6 +358,7 @@ static bool make_graph(Module *m, Decisions *head, const uint8_t *records, const
   while (p->record < p->end && p->left) make_operation(p);
   for (unsigned k = 0; k < m->n_operands; k++) make_write(p, head, k, guard);
   for (unsigned n = decide(head, 8); n > 5; n--) make_requirement(p, head);
+  *wide = p->wide;
   return !p->unrunnable;
 }
 
@@ -405,7 +406,7 @@ void genome_case(OracleCase *c, const uint8_t *data, size_t size) {
   unsigned how = byte(&d), early = how & 1 ? 0 : how >> 1 & 3;
   c->texts = how % 5 == 0;
   c->module = declare(c->arena, c->diag, &d);
-  bool runs = make_graph(c->module, &d, records, end);
+  bool runs = make_graph(c->module, &c->may_refuse, &d, records, end);
   c->graph = c->module->graphs[0];
   c->pipeline = make_pipeline(c->arena, records, end, early, runs, how & 64);
   for (unsigned i = 0; i < c->graph->n_nodes; i++) statistics.op[c->graph->nodes[i]->op]++;

@@ -155,15 +155,38 @@ static unsigned traffic(Schedule *s) {
 
 static void copy_rounds(const Schedule *s, unsigned *to, const unsigned *from) { memcpy(to, from, s->graph->n_writes * sizeof *to); }
 
+/* Whether a tensor is read at other positions than the loop's: then its new elements must not be there before the loop ends. */
+static bool is_read_elsewhere(const Schedule *s, unsigned operand) {
+  for (unsigned i = 0; i < s->graph->n_nodes; i++) {
+    const Node *n = s->graph->nodes[i];
+    bool own = n->n_args == (unsigned)(n->aux == 1);
+    if (n->op == OP_READ && n->imm == operand && !own) return true;
+    if (n->op == OP_MAP && n->args[0]->op == OP_READ && n->args[0]->imm == operand) return true;
+  }
+  return false;
+}
+
+/* The writes to one tensor stay in order: several go together, in the last round, and all in its loop or none. */
+static void keep_order(Schedule *s) {
+  const Graph *g = s->graph;
+  for (unsigned k = 0; k < g->n_writes; k++)
+    for (unsigned i = 0; i < g->n_writes; i++) {
+      if (i == k || g->writes[i].operand != g->writes[k].operand) continue;
+      s->write_round[k] = s->n_rounds - 1;
+      s->in_loop[k] &= s->in_loop[i];
+    }
+}
+
 /* From the earliest places on, each write moves to the last round where that saves reads. */
 static void place_writes(Schedule *s) {
   const Graph *g = s->graph;
   unsigned *best = arena_array(s->nest.arena, g->n_writes + 1, sizeof *best);
   for (unsigned k = 0; k < g->n_writes; k++) {
     const Operand *o = target(s, k);
-    s->in_loop[k] = o->scope == SCOPE_TENSOR && o->item_shape && (!g->writes[k].value->space->rank || graph_is_item_space(g->module, g->writes[k].value->space));
+    s->in_loop[k] = o->scope == SCOPE_TENSOR && o->item_shape && !is_read_elsewhere(s, g->writes[k].operand) && (!g->writes[k].value->space->rank || graph_is_item_space(g->module, g->writes[k].value->space));
     s->write_round[k] = s->in_loop[k] ? known_at(s, &g->writes[k]) : s->n_rounds - 1;
   }
+  for (int twice = 0; twice < 2; twice++) keep_order(s);
   settle(s);
   unsigned least = traffic(s);
   copy_rounds(s, best, s->write_round);

@@ -10,22 +10,9 @@
  * A tensor's new value is written in the first round that knows it, so that later rounds read it, where that moves fewer bytes than to compute it
  * again in the last round, and where nothing later needs the old one. Values between rounds are computed again from what lies in memory. */
 #include <string.h>
-#include "ir/graph_analysis.h"
-#include "passes/lower_nest.h"
 #include "passes/passes.h"
+#include "passes/schedule.h"
 
-typedef struct Schedule {
-  Nest nest;
-  const Graph *graph;
-  unsigned *ready;                       /* by node: the first round in which its value can be had */
-  unsigned *round;                       /* by node that is computed whole: in which */
-  bool *whole;                           /* by node: its value at one position needs another value's at many; computed once, kept */
-  bool *fold;                            /* by node: a reduction over the elements of the item, made of partials */
-  unsigned *partial;                     /* by such a node: its temporary */
-  unsigned *write_round;                 /* by write */
-  bool *in_loop;                         /* by write: to a tensor of the item's shape, element by element */
-  unsigned n_rounds;
-} Schedule;
 
 static const Operand *target(const Schedule *s, unsigned write) { return &s->graph->module->operands[s->graph->writes[write].operand]; }
 static unsigned later(unsigned a, unsigned b) { return a > b ? a : b; }

@@ -98,7 +98,7 @@ void emit_fold_keep_lanes(Emitter *, const Fold *, const LLVMValueRef *lanes, un
 void emit_fold_take_lanes(Emitter *, const Fold *, LLVMValueRef *lanes, unsigned width);
 LLVMValueRef emit_fold_join(Emitter *, const Fold *, const LLVMValueRef *lanes, unsigned width);      /* a block's 16 lanes: its value */
 void emit_fold_keep_block(Emitter *, const Fold *, LLVMValueRef index, LLVMValueRef);
-LLVMValueRef emit_fold_blocks(Emitter *, const Fold *, LLVMValueRef count);            /* `count` kept blocks, 1 to 64: the value of their tree */
+LLVMValueRef emit_fold_tree(Emitter *, const Fold *, LLVMValueRef count);            /* `count` kept blocks, 1 to 64: the value of their tree */
 void emit_fold_push(Emitter *, const Fold *, LLVMValueRef, LLVMValueRef index);        /* subtree number `index`: all but the last are of one size */
 void emit_close_folds(Emitter *, const Inst *loop, LLVMValueRef count);                /* of pushed subtrees: what FOLDED reads */
 /* Scalar loops: before the loop, at both ends of an iteration, after the loop. */

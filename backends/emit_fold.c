@@ -185,7 +185,7 @@ static LLVMValueRef finish(Emitter *e, const Fold *f, LLVMValueRef count) {
 }
 
 /* Level by level in place, a few pairs at a time; what is computed beyond the last is not read. */
-LLVMValueRef emit_fold_blocks(Emitter *e, const Fold *f, LLVMValueRef count) {
+LLVMValueRef emit_fold_tree(Emitter *e, const Fold *f, LLVMValueRef count) {
   LLVMValueRef one = number(e, 1), zero = number(e, 0);
   Round r = open_round(e, count, zero);
   test_round(e, &r, LLVMBuildICmp(e->b, LLVMIntSGT, r.state[0], one, ""));

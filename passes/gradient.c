@@ -36,7 +36,15 @@ static void pend(Gradient *G, const Node *to, Share share) {
   G->pending[G->n_pending++] = (Pending){to, s};
 }
 
-void gradient_give(Gradient *G, const Node *to, const Node *share) { pend(G, to, (Share){.value = share}); }
+/* A number that is made of all items gets a share from each of them, which are added. */
+void gradient_give(Gradient *G, const Node *to, const Node *share) {
+  bool each = to->id < G->n_forward && G->over_items[to->id] && G->sweep->depth < 0 && !graph_is_global(G->g, share);
+  if (each) {
+    const Node *wide = graph_cast(G->g, TYPE_F64, share);
+    share = graph_cast(G->g, (Type)share->type, graph_node(G->g, OP_TOTAL, TYPE_F64, graph_scalar_space(G->g), 0, REDUCE_SUM, 1, &wide));
+  }
+  pend(G, to, (Share){.value = share});
+}
 
 void gradient_scatter(Gradient *G, const Node *to, const Node *share, unsigned n, const Node *const *index) {
   const Node **own = arena_array(G->arena, n + 1, sizeof *own);
@@ -510,6 +518,12 @@ bool gradient_build(Module *m, Diag *diag) {
   G->instead = arena_array(G->arena, G->n_forward + 1, sizeof *G->instead);
   G->carried = arena_array(G->arena, G->n_forward + 1, sizeof *G->carried);
   G->output = arena_array(G->arena, G->n_forward + 1, sizeof *G->output);
+  G->over_items = arena_array(G->arena, G->n_forward + 1, sizeof *G->over_items);
+  for (unsigned i = 0; i < G->n_forward; i++) {
+    const Node *n = G->g->nodes[i];
+    G->over_items[i] = n->op == OP_TOTAL;
+    for (unsigned k = 0; k < n->n_args && n->level == LEVEL_GLOBAL; k++) G->over_items[i] |= G->over_items[n->args[k]->id];
+  }
   for (unsigned i = 0; i < from->n_writes; i++) {
     const Node *value = now[from->writes[i].value->id];
     while (value->op == OP_CAST) value = value->args[0];

@@ -43,6 +43,7 @@ typedef struct Gradient {
   Projected **projected;                 /* of contractions, by id */
   bool **carried;                        /* of scans, by id: which of the carried values are active */
   bool *output;                          /* by id: is the value of an output */
+  bool *over_items;                      /* of these, by id: one number of the call, made of a TOTAL */
   const Node **leaf;                     /* by operand: the whole tensor or number that a gradient is asked for, or NULL */
   bool *hyper;                           /* by hyper-parameter: the same */
   Sweep *sweep;

@@ -189,7 +189,55 @@ static void test_shapes_are_checked(void) {
   }
 }
 
+/* Two items: z = x*norm[all](x) + max[all](x), against what the derivative is by hand. n = norm over both: dx = dz*n + x*(sum over both of dz*x)/n,
+ * and the sum of all dz in equal shares where the maximum is. */
+static void test_items_share_what_runs_over_all_of_them(void) {
+  static const char both[] = "rule r() { in x[N]; out z[N]; backward wrt x; z[i] = x[i]*norm[all](x) + max[all](x) }";
+  static const float want_max[4] = {0, .5f, .5f, 0}, x[4] = {1, 2, 2, -4}, dz[4] = {1, -2, .5f, 3};
+  double dot = 0, all = 0;
+  for (int k = 0; k < 4; k++) { dot += dz[k]*x[k]; all += dz[k]; }
+  for (int backend = 0; backend < 3; backend++) {
+    static const int backends[] = {OPTC_BACKEND_GRAPH, OPTC_BACKEND_KERNEL, OPTC_BACKEND_JIT};
+    optc_context *context = context_new();
+    optc_rule *rule = NULL;
+    const optc_compile_options options = {.size = sizeof options, .level = 2, .backend = backends[backend]};
+    CU_ASSERT_EQUAL_FATAL(optc_compile_memory(context, "two.opt", both, strlen(both), &options, &rule), 0);
+    int n = optc_rule_operands(rule);
+    float room[8][4] = {{0}};
+    int64_t two = 2, step = 0;
+    DLTensor t[8];
+    DLTensor *given[2][4] = {{NULL}};
+    optc_item_args items[2] = {{.tensor = given[0]}, {.tensor = given[1]}};
+    CU_ASSERT_EQUAL_FATAL(n, 4);
+    for (int k = 0; k < n; k++) {
+      optc_operand_info o;
+      optc_rule_operand(rule, k, &o);
+      const float *from = !strcmp(o.name, "x") ? x : !strcmp(o.name, "dz") ? dz : NULL;
+      for (int i = 0; i < 2; i++) {
+        t[2*k + i] = (DLTensor){.data = room[2*k + i], .device = {kDLCPU, 0}, .ndim = 1, .dtype = dl_type("f32"), .shape = &two};
+        if (from) memcpy(room[2*k + i], from + 2*i, 2*sizeof *from);
+        given[i][k] = &t[2*k + i];
+      }
+      if (strcmp(o.name, "dx")) continue;
+      for (int j = 0; j < 4; j++) room[2*k + j/2][j%2] = 99;
+    }
+    optc_call_args args = {.size = sizeof args, .items = items, .n_items = 2, .t = &step};
+    CU_ASSERT_EQUAL(optc_rule_call(rule, optc_rule_entry(rule, "backward"), &args), 0);
+    for (int k = 0; k < n; k++) {
+      optc_operand_info o;
+      optc_rule_operand(rule, k, &o);
+      for (int j = 0; j < 4 && !strcmp(o.name, "dx"); j++) {
+        double want = 5*dz[j] + x[j]*dot/5 + all*want_max[j], got = room[2*k + j/2][j%2];
+        if (got < want - 1e-5 || got > want + 1e-5) { printf("\nbackend %d: dx[%d] is %g, not %g\n", backend, j, got, want); CU_FAIL("gradient"); }
+      }
+    }
+    optc_rule_free(rule);
+    optc_context_free(context);
+  }
+}
+
 int main(void) {
-  static const SuiteTest tests[] = {{"all backends agree", test_all_backends_agree}, {"shapes are checked", test_shapes_are_checked}};
+  static const SuiteTest tests[] = {{"all backends agree", test_all_backends_agree}, {"shapes are checked", test_shapes_are_checked},
+    {"items share what runs over all of them", test_items_share_what_runs_over_all_of_them}};
   return suite_run("gradient", tests);
 }

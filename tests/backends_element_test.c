@@ -7,6 +7,7 @@
 #include "backends/backend.h"
 #include "backends/ptx/ptx.h"
 #include "ir/interpret.h"
+#include "tests/support/fixture.h"
 #include "tests/support/object_file.h"
 #include "tests/support/suite.h"
 
@@ -129,12 +130,6 @@ static Program *build_program(Suite *s, const char *entry, unsigned lanes, unsig
   return p;
 }
 
-static void show(const Diag *d, Arena *a) {
-  Text out = {.arena = a};
-  diag_render_text(d, &out, false);
-  if (out.data) printf("\n%s\n", out.data);
-}
-
 /* Compares one kernel's output with element_eval; says where they part. */
 static unsigned long compare(const Suite *s, const Case *c, const void *got, const char *what) {
   unsigned bytes = type_bytes(c->result);
@@ -183,7 +178,7 @@ static void check_cpu(const char *cpu, int level) {
     Target target = {.triple = "x86_64-linux-gnu", .cpus = &cpu, .n_cpus = 1, .level = level};
     Output out;
     bool good = backend_emit(s.arena, s.diag, &s.module, &p, 1, &target, EMIT_OBJECT, &out);
-    if (!good) show(s.diag, s.arena);
+    if (!good) fixture_show(s.diag, s.arena);
     CU_ASSERT_FATAL(good);
     char name[64];
     snprintf(name, sizeof name, "%s-%s-%d", cpu, forms[k].entry, level);
@@ -290,7 +285,7 @@ static void test_every_operation_on_aarch64_gives_the_defined_bits_under_emulati
   Target target = {.triple = "aarch64-linux-gnu", .cpus = &cpu, .n_cpus = 1, .level = 2, .with_driver = true};
   Output out;
   bool good = backend_emit(s.arena, s.diag, &s.module, p, N_FORMS, &target, EMIT_OBJECT, &out);
-  if (!good) show(s.diag, s.arena);
+  if (!good) fixture_show(s.diag, s.arena);
   CU_ASSERT_FATAL(good);
   char *here = realpath(".", NULL);
   FILE *in = fopen(scratch_path("in"), "wb");
@@ -333,7 +328,7 @@ static void test_every_operation_becomes_ptx_that_assembles(void) {
     Target target = {.triple = "nvptx64-nvidia-cuda", .cpus = &gpus[g], .n_cpus = 1, .level = 2};
     Output out;
     bool good = backend_emit(s.arena, s.diag, &s.module, &p, 1, &target, EMIT_PTX, &out);
-    if (!good) show(s.diag, s.arena);
+    if (!good) fixture_show(s.diag, s.arena);
     CU_ASSERT_FATAL(good);
     CU_ASSERT_PTR_NOT_NULL(strstr((const char *)out.data, ".visible .entry elements_all_fma_f32_f32_sm_"));
     CU_ASSERT_PTR_NOT_NULL(strstr((const char *)out.data, "div.rn.f32"));
@@ -375,7 +370,7 @@ static void check_gpu(const char *gpu, int level) {
   bool good = backend_emit(s.arena, s.diag, &s.module, &p, 1, &target, EMIT_PTX, &out);
   Source source = {gpu, (const char *)out.data, out.size};
   const PtxModule *code = good ? ptx_load(s.arena, s.diag, &source, PTX_STRICT) : NULL;
-  if (!code) show(s.diag, s.arena);
+  if (!code) fixture_show(s.diag, s.arena);
   CU_ASSERT_PTR_NOT_NULL_FATAL(code);
   CU_ASSERT_EQUAL_FATAL(ptx_kernels(code), s.n_cases);
   unsigned long wrong = 0, faults = 0;

@@ -9,6 +9,7 @@
 #include "ir/describe.h"
 #include "ir/interpret.h"
 #include "tests/support/failing_allocator.h"
+#include "tests/support/fixture.h"
 #include "tests/support/object_file.h"
 #include "tests/support/suite.h"
 
@@ -61,12 +62,6 @@ static const char init_text[] =
 
 typedef struct Built { Arena *arena; Diag *diag; Module module; Program *programs[3]; } Built;
 
-static void show(const Diag *d, Arena *a) {
-  Text out = {.arena = a};
-  diag_render_text(d, &out, false);
-  if (out.data) printf("\n%s\n", out.data);
-}
-
 static Program *parse(Built *b, const char *text, unsigned lanes, unsigned unroll) {
   Text t = {.arena = b->arena};
   for (const char *c = text; *c; c++) {
@@ -76,7 +71,7 @@ static Program *parse(Built *b, const char *text, unsigned lanes, unsigned unrol
   Source *s = arena_alloc(b->arena, sizeof *s);
   *s = (Source){"rule", t.data, t.length};
   Program *p = program_parse(&b->module, b->arena, b->diag, s);
-  if (!p || !program_verify(p, b->diag)) { show(b->diag, b->arena); return NULL; }
+  if (!p || !program_verify(p, b->diag)) { fixture_show(b->diag, b->arena); return NULL; }
   return p;
 }
 
@@ -91,7 +86,7 @@ static bool build_in(Built *b, Arena *a, unsigned lanes, unsigned unroll) {
 
 static bool emit(Built *b, const Target *target, Emit form, Output *out) {
   bool good = backend_emit(b->arena, b->diag, &b->module, b->programs, 3, target, form, out);
-  if (!good) show(b->diag, b->arena);
+  if (!good) fixture_show(b->diag, b->arena);
   return good;
 }
 
@@ -205,13 +200,11 @@ static bool agrees(const optc_rule_desc *rule, Built *b, int32_t chosen) {
 /* --- tests -------------------------------------------------------------------------------------------------------------------------------- */
 
 static const char *const levels[] = {"x86-64-v2", "x86-64-v3", "x86-64-v4"};
-static bool machine_has(int level) { return level < 2 ? level < 1 || __builtin_cpu_supports("x86-64-v3") : __builtin_cpu_supports("x86-64-v4"); }
-
 static void test_control_flow_guards_and_scalars_agree_with_the_interpreter_at_every_width(void) {
   static const unsigned widths[][2] = {{1, 1}, {4, 1}, {8, 2}, {16, 1}, {16, 2}, {16, 3}, {8, 4}, {64, 1}};
   for (size_t i = 0; i < sizeof widths/sizeof *widths; i++)
     for (int level = 0; level < 3; level++) {
-      if (!machine_has(level)) { if (!i) printf("\nskipped: %s, this machine lacks it\n", levels[level]); continue; }
+      if (!fixture_machine_has(level)) { if (!i) printf("\nskipped: %s, this machine lacks it\n", levels[level]); continue; }
       Built b;
       CU_ASSERT_FATAL(build_in(&b, arena_new(NULL, 0), widths[i][0], widths[i][1]));
       Target target = {.triple = "x86_64-linux-gnu", .cpus = &levels[level], .n_cpus = 1, .level = 2};
@@ -256,7 +249,7 @@ static void test_one_object_holds_three_variants_each_with_the_same_bits(void) {
   Output out = emit_all_variants(&b);
   void *so = object_load(out.data, out.size, "three");
   CU_ASSERT_PTR_NOT_NULL_FATAL(so);
-  for (int level = 0; level < 3; level++) if (machine_has(level)) CU_ASSERT(agrees(dlsym(so, "flow_rule"), &b, level + 1));
+  for (int level = 0; level < 3; level++) if (fixture_machine_has(level)) CU_ASSERT(agrees(dlsym(so, "flow_rule"), &b, level + 1));
   dlclose(so);
   arena_free(b.arena);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include "backends/backend.h"
 #include "ir/interpret.h"
+#include "tests/support/fixture.h"
 #include "tests/support/object_file.h"
 #include "tests/support/suite.h"
 
@@ -92,12 +93,6 @@ enum { MANY, ONE, WRITES, ROWS, MOVED, N_KERNELS };
 
 typedef struct Built { Arena *arena; Diag *diag; Module module; Program *program; } Built;
 
-static void show(const Diag *d, Arena *a) {
-  Text out = {.arena = a};
-  diag_render_text(d, &out, false);
-  if (out.data) printf("\n%s\n", out.data);
-}
-
 /* lanes 0: no vectors. */
 static bool build(Built *b, unsigned lanes) {
   Arena *a = arena_new(NULL, 0);
@@ -113,7 +108,7 @@ static bool build(Built *b, unsigned lanes) {
   Source *s = arena_alloc(a, sizeof *s);
   *s = (Source){"rule", t.data, t.length};
   b->program = program_parse(&b->module, a, b->diag, s);
-  if (!b->program || !program_verify(b->program, b->diag)) { show(b->diag, a); return false; }
+  if (!b->program || !program_verify(b->program, b->diag)) { fixture_show(b->diag, a); return false; }
   Text back = {.arena = a};
   program_print(b->program, &back);
   CU_ASSERT_STRING_EQUAL(back.data, t.data);
@@ -266,7 +261,7 @@ static void check_code(unsigned lanes, const char *cpu, int level) {
   Target target = {.triple = "x86_64-linux-gnu", .cpus = &cpu, .n_cpus = 1, .level = level};
   Output out;
   bool good = backend_emit(b.arena, b.diag, &b.module, &b.program, 1, &target, EMIT_OBJECT, &out);
-  if (!good) show(b.diag, b.arena);
+  if (!good) fixture_show(b.diag, b.arena);
   CU_ASSERT_FATAL(good);
   const char *what = arena_printf(b.arena, "%s-%u-%d", cpu, lanes, level);
   void *so = object_load(out.data, out.size, what);
@@ -277,8 +272,6 @@ static void check_code(unsigned lanes, const char *cpu, int level) {
 }
 
 static const char *const levels[] = {"x86-64-v2", "x86-64-v3", "x86-64-v4"};
-static bool machine_has(int level) { return level < 2 ? level < 1 || __builtin_cpu_supports("x86-64-v3") : __builtin_cpu_supports("x86-64-v4"); }
-
 static void test_scalar_code_has_it(void) {
   check_code(0, "x86-64-v2", 0);
   check_code(0, "x86-64-v2", 2);
@@ -287,7 +280,7 @@ static void test_scalar_code_has_it(void) {
 static void test_vectors_of_every_width_have_it(void) {
   static const unsigned widths[] = {1, 2, 4, 8, 16, 64};
   for (int level = 0; level < 3; level++) {
-    if (!machine_has(level)) { printf("\nskipped: %s, this machine lacks it\n", levels[level]); continue; }
+    if (!fixture_machine_has(level)) { printf("\nskipped: %s, this machine lacks it\n", levels[level]); continue; }
     for (unsigned i = 0; i < sizeof widths/sizeof *widths; i++) check_code(widths[i], levels[level], 2);
   }
   check_code(16, "x86-64-v2", 0);
@@ -302,7 +295,7 @@ static void test_gpus_and_other_processors_get_code(void) {
     Target target = {.triple = others[i].triple, .cpus = &others[i].cpu, .n_cpus = 1, .level = 2};
     Output out;
     bool good = backend_emit(b.arena, b.diag, &b.module, &b.program, 1, &target, others[i].emit, &out);
-    if (!good) show(b.diag, b.arena);
+    if (!good) fixture_show(b.diag, b.arena);
     CU_ASSERT(good);
     arena_free(b.arena);
   }

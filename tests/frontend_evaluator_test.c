@@ -6,13 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include "tests/evaluator/golden.h"
+#include "tests/support/fixture.h"
 #include "tests/support/suite.h"
 
 static Arena *arena;
 
 /* --- recorded data ------------------------------------------------------------------------------------------------------------------------ */
-
-static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
 /* Lists of numbers without tensors, each file in a form of its own: `optc check` reads them. */
 static bool has_its_own_form(const char *file) {
@@ -30,7 +29,7 @@ static unsigned pass_folder(const char *rules, const char *folder, bool f64) {
   for (struct dirent *e; (e = readdir(dir)) && n < 512;)
     if (strstr(e->d_name, ".json") && !has_its_own_form(e->d_name)) names[n++] = strdup(e->d_name);
   closedir(dir);
-  qsort(names, n, sizeof *names, by_name);
+  qsort(names, n, sizeof *names, fixture_by_name);
   for (unsigned i = 0; i < n; i++) {
     char path[1024];
     GoldenReport report;

@@ -9,6 +9,7 @@
 #include "passes/pass.h"
 #include "tests/evaluator/golden.h"
 #include "tests/evaluator/made_up.h"
+#include "tests/support/fixture.h"
 #include "tests/support/suite.h"
 
 typedef enum Outcome { AGREES, DIFFERS, REFUSED, LEFT_OUT } Outcome;
@@ -152,8 +153,6 @@ done:
   return outcome;
 }
 
-static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
-
 static unsigned counts[4];
 
 static void folder(const char *rules, bool f64, bool backward, int64_t length) {
@@ -164,7 +163,7 @@ static void folder(const char *rules, bool f64, bool backward, int64_t length) {
   for (struct dirent *e; (e = readdir(dir)) && n < 512;)
     if (strstr(e->d_name, ".opt")) names[n++] = strdup(e->d_name);
   closedir(dir);
-  qsort(names, n, sizeof *names, by_name);
+  qsort(names, n, sizeof *names, fixture_by_name);
   for (unsigned i = 0; i < n; i++) {
     char path[1024];
     const char *why;

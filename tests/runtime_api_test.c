@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "runtime/optc.h"
+#include "tests/support/fixture.h"
 #include "tests/support/suite.h"
 
 static const char adamw[] =
@@ -22,10 +23,6 @@ static const char adamw[] =
   "}\n";
 enum { LR, BETA1, BETA2, EPS, DECAY, HYPERS, P = 0, G, M, V, OPERANDS };
 static const double usual[HYPERS] = {1e-3, 0.9, 0.999, 1e-8, 1e-2};
-
-static optc_context *context_without_cache(void) {
-  return optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = ""});
-}
 
 static optc_rule *compile(optc_context *cx, const char *text, int backend, int level) {
   optc_compile_options options = {.size = sizeof options, .level = level, .backend = backend};
@@ -86,7 +83,7 @@ static bool list_same(const List *a, const List *b) {
 /* --- tests --------------------------------------------------------------------------------------------------------------------------- */
 static void backends_agree_in_every_bit(void) {
   static const struct { int backend, level; } way[] = {{OPTC_BACKEND_GRAPH, 2}, {OPTC_BACKEND_KERNEL, 0}, {OPTC_BACKEND_KERNEL, 2}, {OPTC_BACKEND_JIT, 0}, {OPTC_BACKEND_JIT, 2}};
-  optc_context *cx = context_without_cache();
+  optc_context *cx = fixture_context();
   List reference;
   for (int i = 0; i < 5; i++) {
     optc_rule *rule = compile(cx, adamw, way[i].backend, way[i].level);
@@ -107,7 +104,7 @@ static void backends_agree_in_every_bit(void) {
 }
 
 static void a_thousand_lr_and_a_hundred_lists_are_one_compilation(void) {
-  optc_context *cx = context_without_cache();
+  optc_context *cx = fixture_context();
   optc_rule *rule = compile(cx, adamw, OPTC_BACKEND_JIT, -1);
   int step = optc_rule_entry(rule, "step");
   for (int list = 0; list < 100; list++) {
@@ -134,7 +131,7 @@ static void a_thousand_lr_and_a_hundred_lists_are_one_compilation(void) {
 }
 
 static void thread_count_does_not_change_bits(void) {
-  optc_context *cx = context_without_cache();
+  optc_context *cx = fixture_context();
   optc_rule *rule = compile(cx, adamw, OPTC_BACKEND_JIT, 2);
   List serial;
   list_make(&serial);
@@ -154,7 +151,7 @@ static void thread_count_does_not_change_bits(void) {
 }
 
 static void *one_thread(void *self) {
-  optc_context *cx = context_without_cache();
+  optc_context *cx = fixture_context();
   optc_rule *rule = compile(cx, adamw, OPTC_BACKEND_JIT, 2);
   optc_context_free(cx);                                    /* the rule outlives its context */
   list_steps(self, rule, 3);
@@ -179,7 +176,7 @@ static void *call_shared(void *self) { list_steps(self, shared_rule, 3); return 
 
 static void one_rule_may_be_called_from_two_threads(void) {
   static const int backends[] = {OPTC_BACKEND_JIT, OPTC_BACKEND_KERNEL};
-  optc_context *cx = context_without_cache();
+  optc_context *cx = fixture_context();
   for (int b = 0; b < 2; b++) {
     optc_rule *rule = compile(cx, adamw, backends[b], 2);
     shared_rule = rule;
@@ -198,7 +195,7 @@ static void one_rule_may_be_called_from_two_threads(void) {
 }
 
 static void a_rule_tells_what_it_is(void) {
-  optc_context *cx = context_without_cache();
+  optc_context *cx = fixture_context();
   static const int backends[] = {OPTC_BACKEND_JIT, OPTC_BACKEND_GRAPH, OPTC_BACKEND_KERNEL};
   for (int b = 0; b < 3; b++) {
     optc_rule *rule = compile(cx, adamw, backends[b], 2);
@@ -247,7 +244,7 @@ static void storage_types_have_their_dlpack_types(void) {
 
 static void a_state_that_does_not_exist_needs_no_memory(void) {
   static const char rule_text[] = "rule sgd(lr = 0.1, momentum = 0.9) {\n  param p\n  grad g\n  if momentum > 0 {\n    state b\n    b = momentum*b + g\n    g = b\n  }\n  p -= lr*g\n}\n";
-  optc_context *cx = context_without_cache();
+  optc_context *cx = fixture_context();
   for (int backend = 0; backend < 3; backend++)
     for (int level = 0; level < 3; level++) {
       optc_rule *rule = compile(cx, rule_text, backend, level);
@@ -279,7 +276,7 @@ static void a_state_that_does_not_exist_needs_no_memory(void) {
 }
 
 static void states_are_listed_for_an_item(void) {
-  optc_context *cx = context_without_cache();
+  optc_context *cx = fixture_context();
   optc_rule *rule = compile(cx, adamw, OPTC_BACKEND_JIT, 2);
   List l;
   list_make(&l);
@@ -329,7 +326,7 @@ static const Wrong wrong[] = {
 
 static void wrong_calls_are_errors_and_write_nothing(void) {
   static const int backends[] = {OPTC_BACKEND_JIT, OPTC_BACKEND_GRAPH, OPTC_BACKEND_KERNEL};
-  optc_context *cx = context_without_cache();
+  optc_context *cx = fixture_context();
   for (int b = 0; b < 3; b++) {
     optc_rule *rule = compile(cx, adamw, backends[b], 2);
     for (size_t i = 0; i < sizeof wrong/sizeof *wrong; i++) {
@@ -363,7 +360,7 @@ static void wrong_calls_are_errors_and_write_nothing(void) {
 }
 
 static void dense_strides_and_byte_offsets_are_understood(void) {
-  optc_context *cx = context_without_cache();
+  optc_context *cx = fixture_context();
   optc_rule *rule = compile(cx, adamw, OPTC_BACKEND_JIT, 2);
   int64_t shape[3] = {2, 1, 3}, strides[3] = {3, 777, 1};
   Item plain, odd;
@@ -389,7 +386,7 @@ static void dense_strides_and_byte_offsets_are_understood(void) {
 }
 
 static void pointers_that_are_null_and_numbers_out_of_range_are_errors(void) {
-  optc_context *cx = optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = ""});
+  optc_context *cx = fixture_context();
   optc_rule *rule;
   static const char text[] = "rule o(lr = 0.5, momentum = 0) {\n  param p\n  grad g\n  out u\n  if momentum > 0 {\n    state b = 0\n    b = momentum*b + g\n    g = b\n  }\n"
                              "  u = lr*g\n  p -= u\n}\n";
@@ -438,7 +435,7 @@ static void pointers_that_are_null_and_numbers_out_of_range_are_errors(void) {
 
 static void wrong_text_gives_diagnostics(void) {
   static const char text[] = "rule r(beta1 = 0.9) {\n  param p\n  grad g\n  p -= beta*g\n}\n";
-  optc_context *cx = context_without_cache();
+  optc_context *cx = fixture_context();
   optc_rule *rule = (optc_rule *)cx;
   CU_ASSERT_EQUAL(optc_compile_memory(cx, "r.opt", text, strlen(text), NULL, &rule), OPTC_E_INPUT);
   CU_ASSERT_PTR_NULL(rule);
@@ -463,7 +460,7 @@ static void wrong_text_gives_diagnostics(void) {
 }
 
 static void contexts_and_emissions_refuse_null(void) {
-  optc_context *cx = context_without_cache();
+  optc_context *cx = fixture_context();
   optc_rule *rule = (optc_rule *)cx;
   optc_emission *e = (optc_emission *)cx;
   static const int kinds[] = {OPTC_EMIT_HEADER};
@@ -514,7 +511,7 @@ static void contexts_and_emissions_refuse_null(void) {
 static void the_list_of_entries_is_the_rules_own(void) {
   static const char text[] = "rule o(lr = 0.5) {\n  param p\n  grad g\n  state m = 3\n  m += g\n  p -= lr*m\n  entry reset { m = 0 }\n}\n";
   static const char *const names[] = {"init", "step", "reset"};
-  optc_context *cx = context_without_cache();
+  optc_context *cx = fixture_context();
   for (int b = OPTC_BACKEND_JIT; b <= OPTC_BACKEND_KERNEL; b++) {
     optc_rule *rule;
     optc_compile_options options = {.size = sizeof options, .level = -1, .backend = b};
@@ -545,7 +542,7 @@ static void every_kind_of_output_is_emitted(void) {
   static const int kinds[] = {OPTC_EMIT_OBJECT, OPTC_EMIT_ASSEMBLY, OPTC_EMIT_LLVM_IR, OPTC_EMIT_BITCODE, OPTC_EMIT_GRAPH, OPTC_EMIT_KERNELS, OPTC_EMIT_HEADER,
                               OPTC_EMIT_PTX, OPTC_EMIT_EXPLAIN, OPTC_EMIT_EXPLAIN_JSON};
   static const char *const has[] = {"ELF", "adamw", "define", "BC", "exp_avg", "program step", "adamw_step", ".visible", "bytes an element", "\"least_read\": 16"};
-  optc_context *cx = context_without_cache();
+  optc_context *cx = fixture_context();
   optc_emit_options options = {.size = sizeof options, .kinds = kinds, .n_kinds = 10, .level = -1};
   optc_emission *e;
   int status = optc_emit_memory(cx, "adamw.opt", adamw, strlen(adamw), &options, &e);
@@ -567,7 +564,7 @@ static void every_kind_of_output_is_emitted(void) {
 }
 
 static void an_object_can_be_loaded_and_gives_the_same_bits(void) {
-  optc_context *cx = context_without_cache();
+  optc_context *cx = fixture_context();
   int kind = OPTC_EMIT_OBJECT;
   optc_emit_options options = {.size = sizeof options, .kinds = &kind, .n_kinds = 1, .level = 2};
   optc_emission *e;

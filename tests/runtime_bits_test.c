@@ -6,6 +6,7 @@
 #include "runtime/optc.h"
 #include "runtime/rule.h"
 #include "tests/support/drill_rules.h"
+#include "tests/support/fixture.h"
 #include "tests/support/suite.h"
 #include "tests/support/team.h"
 
@@ -16,7 +17,7 @@ static const DrillPlan long_plan = {.counts = long_list, .n_items = COUNT(long_l
 static const DrillWay plain = {0};
 
 static optc_rule *compile_in(const ShippedRule *r, int backend, int level, const char *passes, bool f64) {
-  optc_context *cx = optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = ""});
+  optc_context *cx = fixture_context();
   optc_compile_options options = {.size = sizeof options, .level = level, .backend = backend, .passes = passes, .rule = r->name, .verify_each = true,
                                   .compute_f64 = f64};
   optc_rule *rule;

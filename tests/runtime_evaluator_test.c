@@ -7,6 +7,7 @@
 #include "runtime/optc.h"
 #include "tests/evaluator/golden.h"
 #include "tests/evaluator/made_up.h"
+#include "tests/support/fixture.h"
 #include "tests/support/suite.h"
 
 #define STEPS 4
@@ -150,7 +151,7 @@ static bool has_ellipsis(const Shape *s) {
 
 static Outcome one_rule(const char *path, const char *rule, const FileSet *files, int64_t base) {
   Arena *arena = arena_new(NULL, 0);
-  optc_context *context = optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = ""});
+  optc_context *context = fixture_context();
   Pair pair = {.arena = arena, .name = rule, .first_try = !base}, *p = &pair;
   optc_compile_options options = {.size = sizeof options, .level = 0, .rule = rule, .backend = OPTC_BACKEND_GRAPH};
   Outcome outcome = REFUSED;
@@ -233,8 +234,6 @@ done:
 
 static unsigned compared, refused, left_out;
 
-static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
-
 static void folder(const char *rules) {
   char *names[512];
   unsigned n = 0;
@@ -243,7 +242,7 @@ static void folder(const char *rules) {
   for (struct dirent *e; (e = readdir(dir)) && n < 512;)
     if (strstr(e->d_name, ".opt")) names[n++] = strdup(e->d_name);
   closedir(dir);
-  qsort(names, n, sizeof *names, by_name);
+  qsort(names, n, sizeof *names, fixture_by_name);
   for (unsigned i = 0; i < n; i++) {
     char path[1024];
     const char *why;

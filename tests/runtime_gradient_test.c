@@ -6,6 +6,7 @@
 #include "runtime/optc.h"
 #include "tests/evaluator/golden.h"
 #include "tests/evaluator/made_up.h"
+#include "tests/support/fixture.h"
 #include "tests/support/suite.h"
 
 typedef struct Tensors { DLTensor *at, **given; size_t *bytes; int n; } Tensors;
@@ -19,8 +20,6 @@ static DLDataType dl_type(const char *name) {
   for (size_t i = 0; i < sizeof types/sizeof *types; i++) if (!strcmp(name, types[i].name)) return types[i].type;
   return (DLDataType){0, 0, 0};
 }
-
-static optc_context *context_new(void) { return optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = ""}); }
 
 /* Gradients have the declarations of what they belong to. */
 static bool make(Arena *arena, const optc_rule *rule, const Rule *ast, const MadeUp *sizes, Tensors *t) {
@@ -72,7 +71,7 @@ static Outcome one_rule(const char *path, const char *name, const Rule *ast, int
   Tensors t[WAYS];
   Outcome outcome = SAME;
   for (int w = 0; w < WAYS && outcome == SAME; w++) {
-    optc_context *context = context_new();
+    optc_context *context = fixture_context();
     optc_rule *rule = NULL;
     optc_error error = {0};
     const optc_compile_options options = {.size = sizeof options, .level = ways[w].level, .rule = name, .backend = ways[w].backend, .verify_each = w == 2};
@@ -104,8 +103,6 @@ static Outcome one_rule(const char *path, const char *name, const Rule *ast, int
   return outcome;
 }
 
-static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
-
 static unsigned folder(const char *rules) {
   char *names[512];
   unsigned n = 0, same = 0;
@@ -114,7 +111,7 @@ static unsigned folder(const char *rules) {
   for (struct dirent *e; (e = readdir(dir)) && n < 512;)
     if (strstr(e->d_name, ".opt")) names[n++] = strdup(e->d_name);
   closedir(dir);
-  qsort(names, n, sizeof *names, by_name);
+  qsort(names, n, sizeof *names, fixture_by_name);
   for (unsigned i = 0; i < n; i++) {
     char path[1024];
     const char *why;
@@ -154,7 +151,7 @@ static int call_with(const char *change, optc_error *error, float *dx) {
   static float data[6][6];
   DLTensor tensors[6], *given[6];
   int64_t other[2] = {5, 5};
-  optc_context *context = context_new();
+  optc_context *context = fixture_context();
   optc_rule *rule;
   const optc_compile_options options = {.size = sizeof options, .level = 0};
   CU_ASSERT_FATAL(!optc_compile_memory(context, "text", text, strlen(text), &options, &rule));

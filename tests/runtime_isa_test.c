@@ -7,6 +7,7 @@
 #include "runtime/optc.h"
 #include "runtime/rule.h"
 #include "tests/support/drill_rules.h"
+#include "tests/support/fixture.h"
 #include "tests/support/object_file.h"
 #include "tests/support/suite.h"
 #include "tests/support/trial.h"
@@ -118,10 +119,8 @@ static void base_done(int i) {
   kept[i] = (Base){0};
 }
 
-static optc_context *context(void) { return optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = ""}); }
-
 static optc_rule *compile(const Subject *s, int backend, int level, const char *passes) {
-  optc_context *cx = context();
+  optc_context *cx = fixture_context();
   optc_compile_options options = {.size = sizeof options, .level = level, .backend = backend, .passes = passes, .rule = s->name};
   optc_rule *rule;
   if (s->path ? optc_compile_file(cx, s->path, &options, &rule) : optc_compile_memory(cx, s->name, s->text, strlen(s->text), &options, &rule)) {
@@ -135,7 +134,7 @@ static optc_rule *compile(const Subject *s, int backend, int level, const char *
 /* Every subject as an object NAME.o in the folder `set` of the scratch folder; rules with shapes at `level`. */
 static void emit_all(const char *set, const char *target, const char *const *cpus, int n_cpus, int level) {
   static const int kind = OPTC_EMIT_OBJECT;
-  optc_context *cx = context();
+  optc_context *cx = fixture_context();
   CU_ASSERT_EQUAL_FATAL(scratch_run("mkdir -p %s", set), 0);
   for (int i = 0; i < n_subjects; i++) {
     const Subject *s = &subjects[i];
@@ -206,7 +205,7 @@ static void library_agrees(const char *set, int chosen) {
   char file[64];
   snprintf(file, sizeof file, "%s/all.so", set);
   CU_ASSERT_EQUAL_FATAL(scratch_run("cc -shared -nostdlib -Wl,-z,text -o %s %s/*.o", file, set), 0);
-  optc_context *cx = context();
+  optc_context *cx = fixture_context();
   int good = 0;
   for (int i = 0; i < n_subjects; i++) {
     const Subject *s = &subjects[i];

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "runtime/optc.h"
 #include "tests/support/drill_rules.h"
+#include "tests/support/fixture.h"
 #include "tests/support/object_file.h"
 #include "tests/support/suite.h"
 
@@ -17,8 +18,6 @@ static optc_emission *emit(optc_context *cx, const ShippedRule *r, const int *ki
   return NULL;
 }
 
-static optc_context *context(void) { return optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = ""}); }
-
 static void show_log(const char *what) {
   size_t size;
   char *log = scratch_read("log", &size);
@@ -29,7 +28,7 @@ static void show_log(const char *what) {
 /* --- headers --------------------------------------------------------------------------------------------------------------------------------------- */
 static void every_header_is_strict_c99_and_cxx11_alone_and_beside_all_others(void) {
   static const int kinds[] = {OPTC_EMIT_HEADER, OPTC_EMIT_OBJECT};
-  optc_context *cx = context();
+  optc_context *cx = fixture_context();
   int n;
   const ShippedRule *rules = shipped_rules(&n);
   CU_ASSERT_FATAL(n >= 50 && scratch_run("mkdir -p headers objects") == 0);
@@ -75,7 +74,7 @@ static void every_rule_becomes_ptx_that_assembles_for_each_gpu(void) {
   const char *ptxas = getenv("OPTC_PTXAS") ? getenv("OPTC_PTXAS") : "ptxas";
   bool can = command_exists(ptxas);
   if (!can) printf("\nskipped: assembling PTX, there is no ptxas\n");
-  optc_context *cx = context();
+  optc_context *cx = fixture_context();
   int n;
   const ShippedRule *rules = shipped_rules(&n);
   CU_ASSERT(n >= 50);
@@ -137,7 +136,7 @@ static const char absent_program[] =
 static void a_state_that_is_absent_needs_no_memory_in_an_object(void) {
   static const int kinds[] = {OPTC_EMIT_HEADER, OPTC_EMIT_OBJECT};
   static const char *const arm = "aarch64-unknown-linux-gnu";
-  optc_context *cx = context();
+  optc_context *cx = fixture_context();
   bool cross = command_exists("aarch64-linux-gnu-gcc") && command_exists("qemu-aarch64");
   if (!cross) printf("\nskipped: aarch64, no cross compiler or emulator\n");
   CU_ASSERT_FATAL(scratch_write("absent.c", absent_program, strlen(absent_program)));

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "runtime/optc.h"
+#include "tests/support/fixture.h"
 #include "tests/support/suite.h"
 
 static const char attention[] =
@@ -252,7 +253,7 @@ int main(void) {
     TEST(attention_is_what_it_is_defined_to_be), TEST(strides_and_outputs_left_out_change_no_bit), TEST(shapes_that_do_not_fit_are_refused_with_their_numbers),
     TEST(operands_say_what_they_are), TEST(tensors_of_the_call_and_states_with_their_own_shape),
   };
-  cx = optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = ""});
+  cx = fixture_context();
   if (!cx) return 1;
   int failed = suite_run("shapes", tests);
   optc_context_free(cx);

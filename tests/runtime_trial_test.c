@@ -7,6 +7,7 @@
 #include "runtime/optc.h"
 #include "runtime/rule.h"
 #include "tests/support/drill_rules.h"
+#include "tests/support/fixture.h"
 #include "tests/support/suite.h"
 #include "tests/support/team.h"
 #include "tests/support/trial.h"
@@ -21,7 +22,7 @@ static const struct { int backend, level; const char *what; } forms[N_FORMS] = {
 };
 
 static optc_rule *compile(const ShippedRule *r, Form form) {
-  optc_context *cx = optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = ""});
+  optc_context *cx = fixture_context();
   optc_compile_options options = {.size = sizeof options, .level = forms[form].level, .backend = forms[form].backend, .rule = r->name};
   optc_rule *rule;
   if (optc_compile_file(cx, r->path, &options, &rule)) {

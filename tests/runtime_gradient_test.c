@@ -195,7 +195,7 @@ static void test_items_share_what_runs_over_all_of_them(void) {
   for (int k = 0; k < 4; k++) { dot += dz[k]*x[k]; all += dz[k]; }
   for (int backend = 0; backend < 3; backend++) {
     static const int backends[] = {OPTC_BACKEND_GRAPH, OPTC_BACKEND_KERNEL, OPTC_BACKEND_JIT};
-    optc_context *context = context_new();
+    optc_context *context = fixture_context();
     optc_rule *rule = NULL;
     const optc_compile_options options = {.size = sizeof options, .level = 2, .backend = backends[backend]};
     CU_ASSERT_EQUAL_FATAL(optc_compile_memory(context, "two.opt", both, strlen(both), &options, &rule), 0);

@@ -22,6 +22,9 @@ static void go_to(Nest *l, const Terms *t, Inst *q) {
   nest_here(l, t->space, t->free_axes ? nest_op2(l, KOP_ADD, nest_op2(l, KOP_MUL, t->row, t->n), q) : q);
 }
 
+/* What does not change along the bound axes is computed before them. */
+static void settle(Nest *l, const Terms *t) { if (t->free_axes) nest_settle(l, t->space, t->free_axes, t->node->args[0]); }
+
 static Inst *term(Nest *l, const Terms *t, Inst *q) {
   if (t->buffer) return nest_load(l, t->buffer - 1, nest_op2(l, KOP_SUB, q, t->low), NULL);
   go_to(l, t, q);
@@ -126,6 +129,24 @@ Inst *nest_join(Nest *l, unsigned partial, Inst *chunks, ReduceKind kind, Type t
   Inst *x = nest_load(l, partial, tree.leaf, NULL);
   x = type == TYPE_BOOL ? nest_op2(l, KOP_NE, x, nest_real(l, TYPE_F64, 0)) : nest_cast(l, type, x);
   return close_tree(l, &tree, chunks, x);
+}
+
+/* The same as one instruction, where there is one. */
+static bool can_fold(const Node *n, ReduceKind kind, Type type) {
+  switch (kind) {
+    case REDUCE_SUM: case REDUCE_PROD: return n->aux >> 8 == ORDER_LANES && type_kind(type) == KIND_FLOAT;
+    case REDUCE_MAX: case REDUCE_MIN: return type_kind(type) == KIND_FLOAT;
+    case REDUCE_ANY: case REDUCE_EVERY: return true;
+    default: return false;
+  }
+}
+
+static Inst *folded(Nest *l, const Terms *t, ReduceKind kind, Type type) {
+  settle(l, t);
+  Inst *q = nest_open(l, nest_i64(l, 0), t->n, 0, NULL), *x = term(l, t, q);
+  nest_add(l, KOP_E_FOLD, TYPE_BOOL, 0, 1, &x)->aux = (int32_t)kind;
+  nest_close(l, 0, NULL);
+  return nest_add(l, KOP_E_FOLDED, type, 0, 1, &q);
 }
 
 /* --- one position after the other ---------------------------------------------------------------------------------------------------------- */
@@ -243,6 +264,7 @@ static Inst *fold(Nest *l, Terms *t) {
     Softmax s = blocks(l, t, type, true);
     return nest_select(l, s.any, nest_op2(l, KOP_DIV, s.n, s.l), nest_const(l, type, 0));
   }
+  if (l->folds && can_fold(n, kind, type)) return folded(l, t, kind, type);
   switch (kind) {
     case REDUCE_LOGSUMEXP: {
       Softmax s = blocks(l, t, type, false);

@@ -102,16 +102,33 @@ Inst *nest_operand_count(Nest *l, int64_t k) {
 
 /* --- positions ------------------------------------------------------------------------------------------------------------------------------ */
 
+/* The first axes are the launch's positions: their digits. */
+static void open_tile(Nest *l, const Space *s, unsigned axes) {
+  Inst *rest = nest_open(l, nest_add(l, KOP_E_BEGIN, TYPE_I64, 0, 0, NULL), nest_add(l, KOP_E_END, TYPE_I64, 0, 0, NULL), 0, NULL);
+  l->position = rest;
+  for (unsigned a = axes; a-- > 0;) {
+    Inst *e = nest_extent(l, s->extent[a]);
+    l->index[a] = a ? nest_op2(l, KOP_IMOD, rest, e) : rest;
+    if (a) rest = nest_op2(l, KOP_IDIV, rest, e);
+  }
+}
+
 void nest_axes(Nest *l, const Space *s, unsigned axes) {
+  l->outer = 0;
+  if (axes && axes == l->tile) { open_tile(l, s, axes); return; }
   for (unsigned a = 0; a < axes; a++) {
     Inst *high = nest_extent(l, s->extent[a]);
     l->index[a] = nest_open(l, nest_i64(l, 0), high, 0, NULL);
   }
 }
 
-void nest_close_axes(Nest *l, unsigned axes) { while (axes--) nest_close(l, 0, NULL); }
+void nest_close_axes(Nest *l, unsigned axes) {
+  l->outer = 0;
+  for (unsigned loops = axes && axes == l->tile ? 1 : axes; loops > 0; loops--) nest_close(l, 0, NULL);
+}
 
 Inst *nest_flat(Nest *l, const Space *s, unsigned axes) {
+  if (axes && axes == l->tile) return l->position;
   Inst *at = axes ? l->index[0] : nest_i64(l, 0);
   for (unsigned a = 1; a < axes; a++) at = nest_op2(l, KOP_ADD, nest_op2(l, KOP_MUL, at, nest_extent(l, s->extent[a])), l->index[a]);
   return at;
@@ -135,14 +152,20 @@ static Inst *place_of(Nest *l, unsigned n, const Node *const *indices, Inst *con
   return at ? at : zero;
 }
 
-static bool is_own_index(const Nest *l, const Node *x, const Node *extent) { return x->op == OP_INDEX && x->space == l->space && x->space->extent[x->imm] == extent; }
+static bool is_item(const Nest *l, const Space *s) { return graph_is_item_space(l->module, s); }
+
+/* Index k of a place in a space cannot be outside. */
+static bool is_sure(const Nest *l, const Space *s, const Node *x, unsigned k) {
+  if (index_in_axis(x, s->extent[k]) || (is_item(l, s) && index_in_item(l->module, x))) return true;
+  return l->under && extent_condition(s->extent[k]) == l->under && index_is_digit(l->module, x, s->extent[k]);
+}
 
 Inst *nest_place(Nest *l, const Space *s, const Node *const *indices, Inst **inside) {
   Inst *extent[NEST_RANK];
   bool sure[NEST_RANK];
   for (unsigned k = 0; k < s->rank; k++) {
     extent[k] = nest_extent(l, s->extent[k]);
-    sure[k] = is_own_index(l, indices[k], s->extent[k]);
+    sure[k] = is_sure(l, s, indices[k], k);
   }
   return place_of(l, s->rank, indices, extent, sure, inside);
 }
@@ -161,7 +184,12 @@ static Inst *read_value(Nest *l, const Node *n) {
   if (!axes) return read_at(l, n, n->space->rank ? l->flat : nest_i64(l, 0), guard);
   Inst *extent[NEST_RANK];
   bool sure[NEST_RANK] = {false};
-  for (unsigned k = 0; k < axes; k++) extent[k] = nest_operand_extent(l, n->imm, k);
+  const Operand *o = operand_of(l, n->imm);
+  for (unsigned k = 0; k < axes; k++) {
+    extent[k] = nest_operand_extent(l, n->imm, k);
+    sure[k] = o->shape ? index_in_axis(n->args[k], o->shape->extent[k]) : o->item_shape && index_in_item(l->module, n->args[k]);
+  }
+  if (axes == 1 && sure[0] && o->item_shape && l->flat && n->space == l->space && index_is_flat(n->args[0])) return read_at(l, n, l->flat, guard);
   Inst *at = place_of(l, axes, n->args, extent, sure, &inside);
   return read_at(l, n, at, nest_both(l, guard, inside));
 }
@@ -205,10 +233,36 @@ static Inst *node_value(Nest *l, const Node *n) {
 Inst *nest_element(Nest *l, const Node *n) {
   if (!n->space->rank) return l->scalar[n->id];
   Memo *m = &l->memo[n->id];
-  if (m->epoch == l->epoch) return m->inst;
+  if (m->inst && (m->epoch == l->epoch || m->epoch == l->outer)) return m->inst;
   Inst *x = l->source[n->id] ? nest_cast(l, (Type)n->type, nest_load(l, l->source[n->id] - 1, l->flat, NULL)) : l->stored[n->id] ? nest_load(l, nest_buffer(l, n), l->flat, NULL) : node_value(l, n);
   *m = (Memo){l->epoch, x};
   return x;
+}
+
+/* What is the same at all positions of the axes behind the first ones. */
+static bool is_fixed(const Nest *l, const Node *n, unsigned axes, const bool *varies) {
+  bool own = l->source[n->id] || l->stored[n->id] || (n->op == OP_READ && n->n_args == (unsigned)(n->aux == 1));
+  if (own || (n->op == OP_INDEX && n->imm >= axes)) return false;
+  for (unsigned k = 0; k < n->n_args; k++) if (varies[n->args[k]->id]) return false;
+  return true;
+}
+
+void nest_settle(Nest *l, const Space *s, unsigned axes, const Node *root) {
+  bool *varies = arena_array(l->arena, root->id + 1, sizeof *varies), *need = arena_array(l->arena, root->id + 1, sizeof *need);
+  for (unsigned i = 0; i <= root->id; i++) {
+    const Node *n = l->graph->nodes[i];
+    varies[i] = n->space == s && !is_fixed(l, n, axes, varies);
+  }
+  nest_here(l, s, NULL);
+  need[root->id] = true;
+  for (unsigned i = root->id + 1; i-- > 0;) {
+    const Node *n = l->graph->nodes[i];
+    bool own = l->source[i] || l->stored[i];
+    if (need[i] && n->space == s && !varies[i]) nest_element(l, n);
+    if (!need[i] || n->space != s || !varies[i] || own) continue;
+    for (unsigned k = n->op == OP_MAP; k < n->n_args; k++) need[n->args[k]->id] = true;
+  }
+  l->outer = l->epoch;
 }
 
 /* --- nodes in order -------------------------------------------------------------------------------------------------------------------------- */
@@ -222,11 +276,17 @@ void nest_close_need(const Nest *l, bool *need) {
 
 /* The value of every element of a node's space, or the number, into a buffer. */
 static void copy_value(Nest *l, const Node *n, unsigned buffer) {
-  nest_axes(l, n->space, n->space->rank);
-  Inst *at = nest_flat(l, n->space, n->space->rank);
-  nest_here(l, n->space, at);
-  nest_store(l, buffer, at, nest_element(l, n), NULL);
-  nest_close_axes(l, n->space->rank);
+  unsigned rank = n->space->rank, rows = l->tile ? l->tile : rank;
+  nest_axes(l, n->space, rows);
+  if (rows < rank) {                     /* a row at a time */
+    Inst *row = nest_flat(l, n->space, rows), *length = nest_extent(l, n->space->extent[rows]);
+    nest_settle(l, n->space, rows, n);
+    l->index[rows] = nest_open(l, nest_i64(l, 0), length, 0, NULL);
+    nest_here(l, n->space, nest_op2(l, KOP_ADD, nest_op2(l, KOP_MUL, row, length), l->index[rows]));
+  } else nest_here(l, n->space, nest_flat(l, n->space, rank));
+  nest_store(l, buffer, l->flat, nest_element(l, n), NULL);
+  if (rows < rank) nest_close(l, 0, NULL);
+  nest_close_axes(l, rows);
 }
 
 Inst *nest_space_count(Nest *l, const Space *s) {
@@ -335,7 +395,7 @@ void nest_emit_stored(Nest *l, const Node *n) {
       l->stored[n->id] = true;
   }
   l->done[n->id] = true;
-  if (!l->carry[n->id] && l->launch == LAUNCH_ITEM) l->kept[l->call][n->id] = true;
+  if (!l->carry[n->id] && (l->launch == LAUNCH_ITEM || l->launch == LAUNCH_TILE)) l->kept[l->call][n->id] = true;
 }
 
 /* The needed nodes that belong to the body of the scan at `depth` (-1: outside all scans), in order. */

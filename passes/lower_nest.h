@@ -11,6 +11,7 @@ enum { NEST_RANK = 8, NEST_DEPTH = 64 };
 
 typedef struct Memo { unsigned epoch; Inst *inst; } Memo;
 typedef struct Wanted { unsigned buffer; const Space *space; int64_t fixed; int64_t operand; } Wanted;      /* elements of a temporary: of a space, a number, or an operand's (>= 0) */
+typedef struct Tiles { const Space *space; unsigned axes; } Tiles;       /* a launch space: the positions of the first axes */
 typedef struct NestConst { Type type; Bits bits; Inst *inst; } NestConst;
 typedef struct NestFormula { Op op; Type type; const Graph *graph; const Node *argument[2], *result; } NestFormula;
 typedef struct Scratch { unsigned elements; Type type; unsigned buffer; } Scratch;       /* a local buffer */
@@ -35,6 +36,8 @@ typedef struct Nest {
   Wanted *wanted[2]; unsigned n_wanted[2]; size_t wanted_capacity[2];
 
   Scratch *scratch; size_t n_scratch, scratch_capacity;
+  Tiles tiles[OPTC_MAX_SPACES];          /* by launch space: of kernels that nest_begin_tile made; NULL: another's */
+  bool folds;                            /* reductions are written as FOLD where they can be */
 
   /* the kernel being built */
   Launch launch;
@@ -46,12 +49,16 @@ typedef struct Nest {
   NestConst *constants; size_t n_constants, constants_capacity;
   NestFormula *formulas; size_t n_formulas, formulas_capacity;
   const Node *scan[64]; Inst *loop[64];
+  unsigned tile;                         /* so many axes of its nest are the positions of the launch; 0: none */
+  Inst *position;
+  const Node *under;                     /* a condition that holds here, or NULL */
 
   /* the position at which elements are computed */
   const Space *space;
   Inst *index[NEST_RANK], *flat;
   Inst *shard;                           /* what the index lacks: elements before the shard, or NULL */
   Memo *memo; unsigned epoch;
+  unsigned outer;                        /* epoch of what was computed before the innermost loop, and holds in it */
 } Nest;
 
 /* --- lower_build.c: words ------------------------------------------------------------------------------------------------------ */
@@ -87,6 +94,8 @@ Inst *nest_flat(Nest *, const Space *, unsigned axes);                   /* of i
 Inst *nest_extent(Nest *, const Node *extent);                           /* i64, at least 0 */
 Inst *nest_element(Nest *, const Node *);                                /* the value at the position, or the number */
 Inst *nest_place(Nest *, const Space *, const Node *const *indices, Inst **inside);      /* flat position of indices in a space; inside: whether there is one (NULL: always) */
+/* Computes, before the loops over the other axes, what depends on the first axes alone of what `root` is made of. */
+void nest_settle(Nest *, const Space *, unsigned axes, const Node *root);
 unsigned nest_buffer(Nest *, const Node *);                              /* the temporary of a stored node */
 void nest_choose_stored(Nest *);
 bool nest_costs(const Nest *, const Node *);                             /* a number that costs a loop */
@@ -97,9 +106,17 @@ void nest_close_need(const Nest *, bool *need);                          /* all 
 void nest_emit(Nest *, const bool *need, int depth);                     /* the needed nodes of the body of the scan at `depth` (-1: outside), in order */
 void nest_emit_stored(Nest *, const Node *);                             /* computes a stored node into its temporary */
 
+/* --- lower_index.c ---------------------------------------------------------------------------------------------------------------- */
+bool index_is_flat(const Node *);                                        /* the flat position in its own space */
+bool index_in_item(const Module *, const Node *);                        /* 0 <= x < elements of the item */
+bool index_in_axis(const Node *, const Node *extent);                    /* an index of its own space that is always below an extent */
+bool index_is_digit(const Module *, const Node *, const Node *extent);   /* one that the position in an item gives: inside at every position of an item, where the extent is not 0 */
+const Node *extent_condition(const Node *);                              /* where it does not hold, the extent is 0; or NULL */
+
 /* --- lower_program.c -------------------------------------------------------------------------------------------------------------- */
 bool nest_start(Nest *, Unit *);                                         /* a new program; false: refused, reported */
 bool *nest_begin(Nest *, const char *name, Launch);                      /* a new kernel; an array to mark what it needs */
+bool *nest_begin_tile(Nest *, const char *name, const Space *, unsigned axes);         /* over the positions of the first axes of a space */
 bool nest_checks(Nest *);
 bool nest_layout(Nest *);
 void nest_stage(Nest *, unsigned stage);                                 /* the totals of a stage */

@@ -14,11 +14,23 @@ bool *nest_begin(Nest *l, const char *name, Launch launch) {
   l->call = launch == LAUNCH_FINISH || launch == LAUNCH_TOTAL || launch == LAUNCH_CALL_SIZES;
   l->top = l->at = k->body;
   l->depth = 0;
+  l->tile = l->outer = 0;
+  l->under = NULL;
   l->scalar = arena_array(l->arena, l->graph->n_nodes + 1, sizeof *l->scalar);
   l->done = arena_array(l->arena, l->graph->n_nodes + 1, sizeof *l->done);
   l->extent = arena_array(l->arena, l->module->n_operands + 1, sizeof *l->extent);
   l->n_constants = 0;
   return arena_array(l->arena, l->graph->n_nodes + 1, sizeof(bool));
+}
+
+bool *nest_begin_tile(Nest *l, const char *name, const Space *s, unsigned axes) {
+  bool *need = nest_begin(l, name, LAUNCH_TILE);
+  Kernel *k = l->program->kernels[l->program->n_kernels - 1];
+  k->space = l->program->n_spaces++;
+  l->tiles[k->space] = (Tiles){s, axes};
+  l->tile = axes;
+  for (unsigned a = 0; a < s->rank; a++) graph_mark(need, s->extent[a]);
+  return need;
 }
 
 static bool refuse(Nest *l, const Node *n, const char *what) {
@@ -188,18 +200,33 @@ void nest_writes(Nest *l, const char *name, Launch launch) {
 
 static void set_count(Nest *l, unsigned buffer, Inst *n) { nest_add(l, KOP_E_SET_COUNT, TYPE_BOOL, buffer, 1, &n); }
 
+/* Positions of the first axes, and tiles of about as many elements as a chunk has. */
+static void set_space(Nest *l, unsigned space) {
+  const Tiles *t = &l->tiles[space];
+  Inst *one = nest_i64(l, 1), *positions = one, *each = one;
+  for (unsigned a = 0; a < t->space->rank; a++) {
+    Inst **n = a < t->axes ? &positions : &each;
+    *n = nest_op2(l, KOP_MUL, *n, nest_extent(l, t->space->extent[a]));
+  }
+  Inst *grain = nest_op2(l, KOP_IDIV, nest_i64(l, OPTC_CHUNK), nest_select(l, nest_op2(l, KOP_LT, each, one), one, each));
+  nest_add(l, KOP_E_SET_SPACE, TYPE_BOOL, space, 2, (Inst *[]){positions, nest_select(l, nest_op2(l, KOP_LT, grain, one), one, grain)});
+}
+
 static bool lower_sizes(Nest *l, bool call) {
   unsigned states = 0;
   for (unsigned k = 0; k < l->module->n_operands; k++) {
     const Operand *o = operand_of(l, k);
     states += o->shape && !operand_is_shaped(o) && (o->scope == SCOPE_GLOBAL) == call;
   }
-  if (!states && !l->n_wanted[call]) return true;
+  bool tiles = !call && l->program->n_spaces;
+  if (!states && !l->n_wanted[call] && !tiles) return true;
   bool *need = nest_begin(l, call ? "call_sizes" : "sizes", call ? LAUNCH_CALL_SIZES : LAUNCH_SIZES);
   for (unsigned k = 0; k < l->n_wanted[call]; k++) {
     const Space *s = l->wanted[call][k].space;
     for (unsigned a = 0; s && a < s->rank; a++) graph_mark(need, s->extent[a]);
   }
+  for (unsigned k = 0; tiles && k < l->program->n_spaces; k++)
+    for (unsigned a = 0; l->tiles[k].space && a < l->tiles[k].space->rank; a++) graph_mark(need, l->tiles[k].space->extent[a]);
   for (unsigned i = 0; i < l->graph->n_nodes; i++)
     if (need[i] && l->carry[i]) return refuse(l, l->graph->nodes[i], "the room for this value is made before the loop: an extent may not change from trip to trip; give it the largest and mask the rest");
   if (!emit_numbers(l, need, "the room for this value is made before tensors are read: an extent may not depend on their elements; give it the largest and mask the rest")) return false;
@@ -216,6 +243,7 @@ static bool lower_sizes(Nest *l, bool call) {
     const Wanted *w = &l->wanted[call][k];
     set_count(l, w->buffer, w->space ? nest_space_count(l, w->space) : nest_i64(l, w->fixed));
   }
+  for (unsigned k = 0; tiles && k < l->program->n_spaces; k++) if (l->tiles[k].space) set_space(l, k);
   return true;
 }
 

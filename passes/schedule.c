@@ -212,14 +212,17 @@ static void emit_totals(Schedule *s, unsigned round) {
     if (stage_ready(s, stage) == round) nest_stage(&s->nest, stage - 1);
 }
 
+static bool is_left(const Schedule *s, unsigned i, unsigned round) { return s->whole[i] && !s->fold[i] && s->round[i] == round && !s->nest.kept[0][i]; }
+
 /* What this round computes whole, but for reductions over all elements. */
 static void emit_whole(Schedule *s, unsigned round) {
   const Graph *g = s->graph;
   bool any = false, *need;
-  for (unsigned i = 0; i < g->n_nodes; i++) any |= s->whole[i] && !s->fold[i] && s->round[i] == round;
+  schedule_rows(s, round);
+  for (unsigned i = 0; i < g->n_nodes; i++) any |= is_left(s, i, round);
   if (!any) return;
   begin(s, "item", round, LAUNCH_ITEM, &need);
-  for (unsigned i = 0; i < g->n_nodes; i++) need[i] = s->whole[i] && !s->fold[i] && s->round[i] == round;
+  for (unsigned i = 0; i < g->n_nodes; i++) need[i] = is_left(s, i, round);
   nest_close_need(&s->nest, need);
   nest_emit(&s->nest, need, -1);
 }

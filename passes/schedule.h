@@ -16,4 +16,6 @@ typedef struct Schedule {
   unsigned n_rounds;
 } Schedule;
 
+/* schedule_rows.c: what a round computes whole, row by row; marks what is done as kept. */
+void schedule_rows(Schedule *, unsigned round);
 #endif

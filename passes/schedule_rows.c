@@ -1,0 +1,33 @@
+/* schedule_rows.c: values of a tensor that are computed whole, in tiles of rows: each node is one kernel over the positions of its first axes, its free ones where
+ * it reduces. What goes along the axis behind them is one loop, in the order of the language. */
+#include "passes/schedule.h"
+
+/* The axes whose positions do not need each other; 0: it is not computed row by row. */
+static unsigned free_axes(const Node *n) {
+  switch ((int)n->op) {
+    case OP_REDUCE: return n->space->rank;
+    case OP_SOFTMAX: return n->space->rank - (unsigned)n->imm;
+    case OP_CUMULATE: return n->space->rank - 1;
+    case OP_CONTRACT: case OP_ATTEND: case OP_ORDER: case OP_SCATTER: case OP_EIGVEC: case OP_QR: case OP_RESULT: case OP_CARRY: return 0;
+    default: return n->space->rank > 1 ? n->space->rank - 1 : n->space->rank;
+  }
+}
+
+static bool takes(const Schedule *s, unsigned i, unsigned round) {
+  const Node *n = s->graph->nodes[i];
+  return s->whole[i] && !s->fold[i] && s->round[i] == round && n->space->rank && free_axes(n) && s->nest.program->n_spaces < OPTC_MAX_SPACES;
+}
+
+void schedule_rows(Schedule *s, unsigned round) {
+  Nest *l = &s->nest;
+  l->folds = true;
+  for (unsigned i = 0; i < s->graph->n_nodes; i++) {
+    const Node *n = s->graph->nodes[i];
+    if (!takes(s, i, round)) continue;
+    const Space *space = n->op == OP_REDUCE ? n->args[0]->space : n->space;
+    bool *need = nest_begin_tile(l, arena_printf(l->arena, "rows_%u_%u", round, i), space, free_axes(n));
+    need[i] = true;
+    nest_close_need(l, need);
+    nest_emit(l, need, -1);
+  }
+}

@@ -6,12 +6,23 @@
 
 /* --- the end of an entry --------------------------------------------------------------------------------------------------------------- */
 
+/* A state kept as codes is not written where the branch that assigns it is not taken: its codes made anew need not be the same. */
+static Value taken_only(Lower *l, Value v, const Node *entry, const Node **when) {
+  while (v.node->op == OP_SELECT && !v.node->args[0]->space->rank && (v.node->args[1] == entry || v.node->args[2] == entry)) {
+    const Node *c = v.node->args[0], *otherwise = v.node->args[2];
+    *when = bool_and(l, *when, otherwise == entry ? c : graph_op1(l->graph, OP_NOT, c));
+    v.node = otherwise == entry ? v.node->args[1] : otherwise;
+  }
+  return v;
+}
+
 /* What an operand holds at the end, and when it is written; node NULL: it is not. */
 static Value final_value(Lower *l, const Final *f, const Operand *o, const Node **when) {
   Value entry = operand_at_entry(l, f->symbol), v = f->value.node ? f->value : entry;
   bool keeps = o->role != ROLE_OUT;
   *when = f->symbol->guard;
   if (o->optional) *when = bool_and(l, *when, graph_node(l->graph, OP_PRESENT, TYPE_BOOL, graph_scalar_space(l->graph), f->symbol->index, 0, 0, NULL));
+  if (coded_of(l, f->symbol->index)) v = taken_only(l, v, entry.node, when);
   if (v.node == entry.node && keeps && !l->entry->skips) return (Value){0};
   bool same = v.node == entry.node;
   for (const Skip *s = l->entry->skips; s; s = s->earlier) {

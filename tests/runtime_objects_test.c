@@ -69,7 +69,7 @@ static void every_header_is_strict_c99_and_cxx11_alone_and_beside_all_others(voi
 
 /* --- PTX ---------------------------------------------------------------------------------------------------------------------------------------------- */
 static void every_rule_becomes_ptx_that_assembles_for_each_gpu(void) {
-  static const char *const gpus[] = {"sm_70", "sm_80", "sm_90"};
+  static const char *const gpus[] = {"sm_70", "sm_80", "sm_90"}, *const effort[] = {"-O0", "-O0", "-O1"};      /* all of it is assembled at each */
   static const int kinds[] = {OPTC_EMIT_PTX};
   const char *ptxas = getenv("OPTC_PTXAS") ? getenv("OPTC_PTXAS") : "ptxas";
   bool can = command_exists(ptxas);
@@ -97,7 +97,7 @@ static void every_rule_becomes_ptx_that_assembles_for_each_gpu(void) {
       printf("\nskipped: assembling for %s, this ptxas does not know it\n", gpus[g]);
       continue;
     }
-    if (can && scratch_run("for f in %s/*.ptx; do %s -arch=%s -O1 $f -o %s.cubin || { echo $f; exit 1; }; done", gpus[g], ptxas, gpus[g], gpus[g])) {
+    if (can && scratch_run("for f in %s/*.ptx; do %s -arch=%s %s $f -o %s.cubin || { echo $f; exit 1; }; done", gpus[g], ptxas, gpus[g], effort[g], gpus[g])) {
       show_log(gpus[g]);
       CU_FAIL("PTX does not assemble");
     }

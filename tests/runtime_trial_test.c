@@ -1,6 +1,7 @@
 /* runtime_trial_test.c: the bit contract for rules of any shapes: every rule that ships, all its entries, on made-up data that fits it, gives the same bits
  * from both interpreters and from machine code at every level and number of threads; also with axes and tensors that cross blocks and chunks. */
 #define _GNU_SOURCE
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -31,6 +32,16 @@ static optc_rule *compile(const ShippedRule *r, Form form) {
   }
   optc_context_free(cx);
   return rule;
+}
+
+/* One rule and what all tests share of it: its forms, compiled when one is asked for. */
+enum { MOST = 512 };
+typedef struct Subject { const ShippedRule *rule; optc_rule *form[N_FORMS]; bool failed; } Subject;
+static Subject subjects[MOST];
+
+static optc_rule *form_of(Subject *s, Form f) {
+  if (!s->form[f] && !s->failed) s->failed = !(s->form[f] = compile(s->rule, f));
+  return s->form[f];
 }
 
 static double cpu(void) { struct timespec t; clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t); return (double)t.tv_sec + 1e-9*(double)t.tv_nsec; }
@@ -64,38 +75,40 @@ static void every_team(Trial *t, const char *name, optc_rule *rule, const char *
   }
 }
 
-static void for_all_rules(void (*test)(const ShippedRule *)) {
+static void for_all_rules(void (*test)(Subject *)) {
   int n;
   const ShippedRule *rules = shipped_rules(&n);
-  CU_ASSERT(n >= 200);
+  CU_ASSERT_FATAL(n >= 200 && n <= MOST);
   const char *only = getenv("OPTC_TEST_RULE");
   for (int i = 0; i < n; i++) {
     double start = cpu();
-    if (!only || !strcmp(only, rules[i].name)) test(&rules[i]);
+    subjects[i].rule = &rules[i];
+    if (only && strcmp(only, rules[i].name)) continue;
+    test(&subjects[i]);
     if (getenv("OPTC_TEST_TIMES") && cpu() - start > 0.5) printf("\n%s: %.1f s\n", rules[i].name, cpu() - start);
   }
 }
 
 static int left_out;
 
-static void small(const ShippedRule *r) {
+static void small(Subject *s) {
+  const char *name = s->rule->name;
   optc_rule *rule[N_FORMS];
-  for (int f = 0; f < N_FORMS; f++) rule[f] = compile(r, (Form)f);
-  for (uint64_t seed = 0; seed < 4 && rule[CODE_0]; seed++) {
+  for (int f = 0; f < N_FORMS; f++) if (!(rule[f] = form_of(s, (Form)f))) return;
+  for (uint64_t seed = 0; seed < 4; seed++) {
     TrialPlan plan = {.seed = seed, .data = seed < 2 ? TRIAL_MODERATE : seed < 3 ? TRIAL_SPECIAL : TRIAL_ANY_BITS, .steps = 3};
     Trial *t = trial_of(rule[CODE_0], &plan);
     if (!t) {
       if (seed) continue;
-      printf("\n%s: no data was found that it takes\n", r->name);
+      printf("\n%s: no data was found that it takes\n", name);
       left_out++;
       break;
     }
-    for (int f = 0; f < N_FORMS; f++) if (rule[f] && (f != KERNELS || seed == 1)) agrees(t, r->name, rule[f], &plain, forms[f].what);
-    if (seed == 2) every_team(t, r->name, rule[CODE_0], "machine code -O0 with threads");
-    if (rule[CODE_2] && seed < 2) every_team(t, r->name, rule[CODE_2], "machine code -O2 with threads");
+    for (int f = 0; f < N_FORMS; f++) if (f != KERNELS || seed == 1) agrees(t, name, rule[f], &plain, forms[f].what);
+    if (seed == 2) every_team(t, name, rule[CODE_0], "machine code -O0 with threads");
+    if (seed < 2) every_team(t, name, rule[CODE_2], "machine code -O2 with threads");
     trial_free(t);
   }
-  for (int f = 0; f < N_FORMS; f++) optc_rule_free(rule[f]);
 }
 static void interpreters_and_machine_code_agree_on_every_rule(void) {
   left_out = 0;
@@ -103,56 +116,86 @@ static void interpreters_and_machine_code_agree_on_every_rule(void) {
   CU_ASSERT_EQUAL(left_out, 0);
 }
 
-static int interpreted, slow, unrun;
-static double began;                     /* the long axes of all rules take minutes: without OPTC_TEST_ALL the last rules are left out after 45 s, and the output says how many */
+/* --- axes beyond a block ------------------------------------------------------------------------------------------------------------------------------ */
 
-/* Whether what machine code has just done is too much for the interpreter, which takes a hundred times as long (OPTC_TEST_ALL: nothing is). */
-static bool too_slow(double start) { return cpu() - start > 0.005 && !getenv("OPTC_TEST_ALL"); }
+static const int64_t lengths[] = {257, 513, 1023, 1025};
+enum { N_LENGTHS = COUNT(lengths) };
+static int long_axes, shorter;
+static bool thorough(void) { return getenv("OPTC_TEST_ALL") != NULL; }
 
-/* Named sizes in turn beyond a block, the others small: two of a rule, which ones depends on its place in the list (all, and all four lengths, with
- * OPTC_TEST_ALL in the environment); items with one long axis. */
-static void long_axes(const ShippedRule *r) {
-  if (cpu() - began > 45 && !getenv("OPTC_TEST_ALL")) { unrun++; return; }
-  static const int64_t lengths[] = {257, 513, 1023, 1025};
-  static int turn;
-  optc_rule *graph = compile(r, GRAPH), *code = compile(r, CODE_0), *fast = compile(r, CODE_2);
-  int sizes = graph && code && fast ? trial_sizes(code->desc) : -1;
-  int before = slow, runs = getenv("OPTC_TEST_ALL") ? 4*sizes : sizes < 2 ? sizes : 2;
-  int64_t first = turn++;
-  for (int k = 0; k < runs && slow == before; k++) {       /* one is enough where it is slow */
-    TrialPlan plan = {.steps = 1, .long_size = (int)((first + k)%sizes), .length = lengths[(first + k/2 + k/sizes)%4]};
-    Trial *t = trial_of(code, &plan);
-    if (!t) continue;
+/* What can be long in a rule: each of its named sizes, or items: a list of them with several long axes, then one alone. */
+static const struct { int n; TrialShape item[4]; } long_items[] = {       /* -1: the length */
+  {4, {{2, {-1, 3}}, {2, {2, -1}}, {1, {-1}}, {1, {1023}}}}, {1, {{1, {-1}}}}, {1, {{2, {-1, 3}}}}, {1, {{2, {2, -1}}}},
+};
+static TrialPlan long_plan(int sizes, int which, int64_t length) {
+  TrialPlan plan = {.steps = 1, .long_size = which, .length = length};
+  if (sizes) return plan;
+  plan = (TrialPlan){.steps = which ? 1 : 2, .n_items = long_items[which].n};
+  memcpy(plan.item, long_items[which].item, sizeof plan.item);
+  for (int i = 0; i < plan.n_items; i++) for (int a = 0; a < 2; a++) if (plan.item[i].axis[a] < 0) plan.item[i].axis[a] = length;
+  return plan;
+}
+
+/* What the graph interpreter would need: from what it needs for 17 and for 33, growing on as it does between them. */
+static double foreseen(Subject *s, int sizes, int which, int64_t length) {
+  double seconds[2] = {0};
+  for (int k = 0; k < 2; k++) {
+    TrialPlan plan = long_plan(sizes, which, k ? 33 : 17);
+    if (plan.n_items == 4) plan.item[3].axis[0] = 1;
+    Trial *t = trial_of(form_of(s, CODE_2), &plan);
+    if (!t) return HUGE_VAL;
     double start = cpu();
-    agrees(t, r->name, fast, &plain, "long axis, machine code -O2");
-    if (too_slow(start)) slow++;
-    else { agrees(t, r->name, graph, &plain, "long axis, graph interpreter"); interpreted++; }
-    if (k == 0) every_team(t, r->name, fast, "long axis, machine code -O2 with threads");
+    agrees(t, s->rule->name, form_of(s, GRAPH), &plain, "axis beyond a lane, graph interpreter");
+    seconds[k] = cpu() - start;
     trial_free(t);
   }
-  TrialPlan items = {.steps = 2, .n_items = 4, .item = {{2, {257, 3}}, {2, {2, 1025}}, {1, {513}}, {1, {1023}}}};
-  Trial *t = sizes == 0 ? trial_of(code, &items) : NULL;
-  if (t) {
-    double start = cpu();
-    agrees(t, r->name, fast, &plain, "long items, machine code -O2");
-    if (too_slow(start)) slow++;
-    else agrees(t, r->name, graph, &plain, "long items, graph interpreter");
-    every_team(t, r->name, code, "long items, machine code -O0 with threads");
-    every_team(t, r->name, fast, "long items, machine code -O2 with threads");
-  }
+  double factor = seconds[1]/seconds[0], growth = factor > 2 ? log2(factor) : 1;
+  return seconds[1]*pow((double)length/33, growth);
+}
+
+static bool long_axis(Subject *s, int sizes, int which, int64_t length) {
+  TrialPlan plan = long_plan(sizes, which, length);
+  Trial *t = trial_of(form_of(s, CODE_2), &plan);
+  if (!t) return false;
+  agrees(t, s->rule->name, form_of(s, CODE_0), &plain, "long axis, machine code -O0");
+  agrees(t, s->rule->name, form_of(s, GRAPH), &plain, "long axis, graph interpreter");
+  every_team(t, s->rule->name, form_of(s, CODE_2), "long axis, machine code -O2 with threads");
   trial_free(t);
-  if (graph) optc_rule_free(graph);
-  if (code) optc_rule_free(code);
-  if (fast) optc_rule_free(fast);
+  return true;
+}
+
+/* One axis of each rule beyond a block, the others small: which one and how long goes round with the rules, but past those that take the interpreter too long
+ * (work that grows with the square or the cube of an axis). OPTC_TEST_ALL: every axis with every length. */
+static void long_axes_of(Subject *s) {
+  static const double enough = 0.1;
+  static int turn;
+  if (!form_of(s, CODE_0) || !form_of(s, CODE_2) || !form_of(s, GRAPH)) return;
+  int sizes = trial_sizes(form_of(s, CODE_2)->desc), choices = sizes ? sizes : COUNT(long_items), first = sizes ? turn : 0, best = -1;
+  int64_t length = lengths[turn++%N_LENGTHS];
+  double least = HUGE_VAL;
+  for (int k = 0; k < N_LENGTHS*choices && thorough(); k++) long_axes += long_axis(s, sizes, k%choices, lengths[k/choices]);
+  if (thorough()) return;
+  for (int k = 0; k < choices && least > enough; k++) {
+    int which = (first + k)%choices;
+    double seconds = foreseen(s, sizes, which, length);
+    if (seconds >= least) continue;
+    least = seconds;
+    best = which;
+  }
+  if (least > enough && length > lengths[0]) { shorter++; length = lengths[0]; }
+  if (best >= 0 && long_axis(s, sizes, best, length)) long_axes++;
+  else printf("\n%s: no long axis fits\n", s->rule->name);
 }
 static void axes_beyond_a_block_agree(void) {
-  interpreted = slow = unrun = 0;
-  began = cpu();
-  for_all_rules(long_axes);
-  printf("\n%d long axes with the graph interpreter, %d without\n", interpreted, slow);
-  if (unrun) printf("skipped: long axes of %d rules, for time (OPTC_TEST_ALL=1 runs them)\n", unrun);
-  CU_ASSERT(getenv("OPTC_TEST_RULE") || interpreted > 10);
+  int n;
+  shipped_rules(&n);
+  long_axes = shorter = 0;
+  for_all_rules(long_axes_of);
+  printf("\n%d long axes, %d of them no longer than 257 for time\n", long_axes, shorter);
+  CU_ASSERT(getenv("OPTC_TEST_RULE") || long_axes >= n);
 }
+
+/* --- tensors beyond a chunk ------------------------------------------------------------------------------------------------------------------------------ */
 
 /* Tensors beyond a chunk: only for rules whose tensors are all as the item. */
 static bool like_items(const optc_rule_desc *desc) {
@@ -165,51 +208,48 @@ static bool like_items(const optc_rule_desc *desc) {
   return any;
 }
 
-static void beyond_a_chunk(const ShippedRule *r) {
-  optc_rule *code = compile(r, CODE_0), *fast, *graph;
-  if (!code || !like_items(code->desc)) { optc_rule_free(code); return; }
-  fast = compile(r, CODE_2);
-  graph = compile(r, GRAPH);
-  TrialPlan plan = {.steps = 1, .n_items = 2, .item = {{1, {65537}}, {1, {5}}}, .exact = true};
-  Trial *t = trial_of(code, &plan);
-  if (t && fast && graph) {
-    agrees(t, r->name, fast, &plain, "65,537 elements, machine code -O2");
-    agrees(t, r->name, graph, &plain, "65,537 elements, graph interpreter");
-    every_team(t, r->name, code, "65,537 elements, machine code -O0 with threads");
-    every_team(t, r->name, fast, "65,537 elements, machine code -O2 with threads");
-  }
+static void large(Subject *s, int64_t elements, const char *what, bool interpreted) {
+  TrialPlan plan = {.steps = 1, .n_items = 2, .item = {{1, {elements}}, {1, {5}}}, .exact = true};
+  Trial *t = form_of(s, GRAPH) && form_of(s, CODE_0) ? trial_of(form_of(s, CODE_2), &plan) : NULL;
+  if (!t) return;
+  char text[96];
+  snprintf(text, sizeof text, "%s, machine code -O0 with threads", what);
+  every_team(t, s->rule->name, form_of(s, CODE_0), text);
+  snprintf(text, sizeof text, "%s, machine code -O2 with threads", what);
+  every_team(t, s->rule->name, form_of(s, CODE_2), text);
+  snprintf(text, sizeof text, "%s, graph interpreter", what);
+  if (interpreted) agrees(t, s->rule->name, form_of(s, GRAPH), &plain, text);
   trial_free(t);
-  optc_rule_free(code);
-  optc_rule_free(fast);
-  optc_rule_free(graph);
+}
+
+static void beyond_a_chunk(Subject *s) {
+  optc_rule *fast = form_of(s, CODE_2);
+  if (fast && like_items(fast->desc)) large(s, 65537, "65,537 elements", true);
 }
 static void tensors_beyond_a_chunk_agree(void) { for_all_rules(beyond_a_chunk); }
 
-static void millions(const ShippedRule *r) {
-  static const char *const few[] = {"adamw", "lamb", "adafactor", "prodigy", "lars", "adagradnorm", "sophia_g"};
-  bool wanted = false;
-  for (int i = 0; i < COUNT(few); i++) wanted |= !strcmp(few[i], r->name);
-  if (!wanted) return;
-  optc_rule *code = compile(r, CODE_0), *fast = compile(r, CODE_2), *graph = compile(r, GRAPH);
-  TrialPlan plan = {.steps = 1, .n_items = 1, .item = {{1, {3 << 20}}}, .exact = true};
-  Trial *t = code ? trial_of(code, &plan) : NULL;
-  CU_ASSERT_PTR_NOT_NULL(t);
-  if (t && fast && graph) {
-    agrees(t, r->name, fast, &plain, "3 Mi elements, machine code -O2");
-    every_team(t, r->name, code, "3 Mi elements, machine code -O0 with threads");
-    every_team(t, r->name, fast, "3 Mi elements, machine code -O2 with threads");
-    if (!strcmp(r->name, "lamb")) agrees(t, r->name, graph, &plain, "3 Mi elements, graph interpreter");
-  }
-  trial_free(t);
-  optc_rule_free(code);
-  optc_rule_free(fast);
-  optc_rule_free(graph);
+/* 48 chunks: for rules that add over chunks; all with OPTC_TEST_ALL. */
+static int many_chunks;
+static void millions(Subject *s) {
+  optc_rule *fast = form_of(s, CODE_2);
+  if (!fast || !like_items(fast->desc)) return;
+  bool adds = false;
+  for (int64_t e = 0; e < fast->desc->n_entries; e++) adds |= fast->desc->entries[e].n_phases > 1;
+  if (!adds && !thorough()) return;
+  large(s, 3 << 20, "3 Mi elements", many_chunks%8 == 0);
+  many_chunks++;
 }
-static void tensors_of_three_million_elements_agree(void) { for_all_rules(millions); }
+static void tensors_of_three_million_elements_agree(void) {
+  for_all_rules(millions);
+  printf("\n%d rules\n", many_chunks);
+  CU_ASSERT(getenv("OPTC_TEST_RULE") || many_chunks >= 20);
+}
 
 int main(void) {
   static const SuiteTest tests[] = {
     TEST(interpreters_and_machine_code_agree_on_every_rule), TEST(axes_beyond_a_block_agree), TEST(tensors_beyond_a_chunk_agree), TEST(tensors_of_three_million_elements_agree),
   };
-  return suite_run("rules of any shapes", tests);
+  int failed = suite_run("rules of any shapes", tests);
+  for (int i = 0; i < MOST; i++) for (int f = 0; f < N_FORMS; f++) if (subjects[i].form[f]) optc_rule_free(subjects[i].form[f]);
+  return failed;
 }

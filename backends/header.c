@@ -225,7 +225,7 @@ void backend_header(const Module *m, Program *const *programs, unsigned n, Text 
   text_add(out, "/* Which states item number `item` of the call has: out[%s_N_STATES], in order of declaration. */\n#define %s_N_STATES %u\n"
                 "int %s_layout(const %s_call *call, int64_t item, optc_state_info *out);\n", m->name, m->name, states, m->name, m->name);
   text_add(out, "/* Looks for tensors of different items that overlap where one is written; quadratic in their number. */\nint %s_check(const %s_call *call);\n", m->name, m->name);
-  text_add(out, "/* The main entry%s%s in pieces: phase 0 to %s_phases - 1, in order. */\nextern const int %s_phases;\nint %s_phase(int phase, const %s_call *call);\n\n",
+  text_add(out, "/* The main entry%s%s in pieces: phase 0 to %s_phases - 1, in order; another number is OPTC_E_SHAPE. */\nextern const int %s_phases;\nint %s_phase(int phase, const %s_call *call);\n\n",
            main_entry ? ", " : "", main_entry ? main_entry : "", m->name, m->name, m->name, m->name);
   unsigned long long hash = backend_abi_hash(m);
   text_add(out, "/* A header and an object that do not belong together fail to link: this symbol is missing. */\nextern const char %s_abi_%016llx;\n"

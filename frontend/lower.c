@@ -166,16 +166,34 @@ static void start_graph(Lower *l, Graph *graph, const char *name, const StmtList
   *l->scope = (Lexical){.names = scope_new(l, NULL), .body = body};
 }
 
-static Graph *lower_entry(Lower *l, const Stmt *s, const Graph *main, const Names *rule) {
+/* applied: of a rule that ours applies, or NULL. */
+static Graph *lower_entry(Lower *l, const Stmt *s, const Applied *applied, const Graph *main, const Names *rule) {
   Graph *graph = graph_new(l->context->module, s->name.text);
   copy_requirements(l, main, graph, false);
   start_graph(l, graph, s->name.text, &s->body);
   entry_scope(l, rule);
-  sizes_reserve(l, &s->body);
-  lower_block(l, &s->body);
+  if (applied) {
+    apply_entry(l, applied, s);
+  } else {
+    sizes_reserve(l, &s->body);
+    lower_block(l, &s->body);
+  }
   scope_finish(l, l->scope->names, 0);
   write_all(l);
   return graph;
+}
+
+typedef struct Others { const Graph *at[64]; unsigned n; } Others;
+
+static void lower_entries(Lower *l, const StmtList *body, const Applied *applied, const Graph *main, const Names *rule, Others *others) {
+  for (unsigned i = 0; i < body->n; i++) {
+    const Stmt *s = body->at[i];
+    if (s->kind != STMT_ENTRY || !entry_name_good(l, s)) continue;
+    if (others->n == sizeof others->at/sizeof *others->at) { lower_error(l, s->name.where, "more than %zu entries", sizeof others->at/sizeof *others->at); return; }
+    for (unsigned k = 0; k < others->n && applied; k++)
+      if (!strcmp(others->at[k]->name, s->name.text)) { lower_error(l, applied->stmt->name.where, "there are two entries '%s' of applied rules", s->name.text); return; }
+    others->at[others->n++] = lower_entry(l, s, applied, main, rule);
+  }
 }
 
 /* --- the rule ---------------------------------------------------------------------------------------------------------------------------------- */
@@ -260,13 +278,11 @@ Module *frontend_lower(Arena *arena, Diag *diag, const FileSet *files, const Fro
   scope_finish(l, rule, 0);
   write_all(l);
   main->advances = l->context->has_step;
-  const Graph *others[64];
-  unsigned n_others = 0;
-  for (unsigned i = 0; i < l->context->rule->body.n; i++) {
-    const Stmt *s = l->context->rule->body.at[i];
-    if (s->kind != STMT_ENTRY || !entry_name_good(l, s)) continue;
-    if (n_others == sizeof others/sizeof *others) { lower_error(l, s->name.where, "more than %zu entries", sizeof others/sizeof *others); break; }
-    others[n_others++] = lower_entry(l, s, main, rule);
+  Others others = {.n = 0};
+  lower_entries(l, &context.rule->body, NULL, main, rule, &others);
+  for (unsigned i = 0; i < context.n_applied; i++) {
+    const Applied applied = context.applied[i];
+    lower_entries(l, &applied.rule->body, &applied, main, rule, &others);
   }
   scope.names = rule;
   bool by_hand = false;                                 /* `entry backward` replaces what would be made */
@@ -280,6 +296,6 @@ Module *frontend_lower(Arena *arena, Diag *diag, const FileSet *files, const Fro
   add_graph(l, init);
   add_graph(l, layout);
   add_graph(l, main);
-  for (unsigned i = 0; i < n_others; i++) add_graph(l, (Graph *)others[i]);
+  for (unsigned i = 0; i < others.n; i++) add_graph(l, (Graph *)others.at[i]);
   return m;
 }

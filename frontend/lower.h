@@ -87,6 +87,9 @@ typedef struct Insert {                  /* `apply`, while the rule is inserted 
   bool *taken;                           /* a bind each */
 } Insert;
 
+/* A rule with entries that the main body applies: they become ours. */
+typedef struct Applied { const Rule *rule; const Stmt *stmt; const Names *names; } Applied;
+
 /* A size that a shape names: axis `dim` of operand `operand`, or what the expression there must be to fit it. */
 typedef struct SizeDef { const char *name; unsigned operand; const Shape *shape; unsigned dim; bool item; bool solving; Range where; } SizeDef;
 typedef struct Reserved { const Decl *decl; unsigned operand; } Reserved;
@@ -136,6 +139,7 @@ typedef struct Context {
   First *firsts; unsigned n_firsts; size_t firsts_capacity;
   Coded *coded; unsigned n_coded; size_t coded_capacity;
   Stochastic *stochastic; unsigned n_stochastic; size_t stochastic_capacity;
+  Applied *applied; unsigned n_applied; size_t applied_capacity;
   Symbol **symbols; unsigned n_symbols; size_t symbols_capacity;         /* for warnings */
   const char **unknown; unsigned n_unknown; size_t unknown_capacity;     /* names already reported */
   Memo memo;                             /* of move.c */

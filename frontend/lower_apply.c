@@ -204,6 +204,20 @@ static bool given_before(const Stmt *s, unsigned i) {
   return false;
 }
 
+/* Entries of the applied rule become ours where it always runs. */
+static void keep_entries(Lower *l, const Rule *rule, const Stmt *s, const Names *names) {
+  Context *x = l->context;
+  bool any = false;
+  for (unsigned i = 0; i < rule->body.n; i++) any |= rule->body.at[i]->kind == STMT_ENTRY;
+  if (!any) return;
+  if (l->scope->insert || l->entry->name || l->scope->guard) {
+    lower_error(l, s->name.where, "rule '%s' has entries: it is applied in the main body of a rule, not under 'if' or in an entry", rule->name.text);
+    return;
+  }
+  x->applied = arena_grow(l->arena, x->applied, &x->applied_capacity, x->n_applied + 1, sizeof *x->applied);
+  x->applied[x->n_applied++] = (Applied){rule, s, names};
+}
+
 void lower_apply(Lower *l, const Stmt *s) {
   const Rule *rule = file_rule(l, s->name.text);
   if (!rule) {
@@ -249,4 +263,35 @@ void lower_apply(Lower *l, const Stmt *s) {
     else if (!insert.taken[i]) lower_error(l, s->binds.at[i].name.where, "rule '%s' has no hyper-parameter or operand '%s'", rule->name.text, s->binds.at[i].name.text);
   scope_finish(l, inner.names, 0);
   hand_back(l, inner.names, outer->names, s);
+  keep_entries(l, rule, s, inner.names);
+}
+
+/* The applied rule as its entries see it: hyper-parameters, given anew from what our entry sees, params, states that always exist, fns. */
+void apply_entry(Lower *l, const Applied *applied, const Stmt *entry) {
+  const Rule *rule = applied->rule;
+  Lexical *outer = l->scope, inner;
+  Insert insert = {.rule = rule, .stmt = applied->stmt, .outer = outer, .taken = arena_array(l->arena, applied->stmt->binds.n + 1, sizeof(bool))};
+  Call call = {rule->name.text, rule, applied->stmt->name.where, outer->calls};
+  scope_enter(l, &inner);
+  inner.names = scope_new(l, NULL);
+  inner.calls = &call;
+  inner.insert = &insert;
+  const Bind *t = find_bind(&insert, "t");
+  if (t) inner.step = outer_value(l, t->value);
+  for (unsigned i = 0; i < rule->hypers.n; i++) bind_hyper(l, &rule->hypers.at[i]);
+  for (unsigned i = 0; i < rule->body.n; i++) {
+    const Stmt *s = rule->body.at[i];
+    for (unsigned k = 0; s->kind == STMT_DECL && s->role == ROLE_PARAM && k < s->decls.n; k++) apply_declare(l, s, &s->decls.at[k]);
+  }
+  for (unsigned i = 0; i < applied->names->n; i++) {
+    Symbol *s = applied->names->at[i].symbol;
+    if (s->kind == SYMBOL_OPERAND && l->context->module->operands[s->index].role == ROLE_STATE && !s->guard) scope_add(l, s);
+  }
+  names_register_fns(l, &rule->body);
+  inner.insert = NULL;                                  /* what the entry declares is the caller's to give */
+  sizes_reserve(l, &entry->body);
+  lower_block(l, &entry->body);
+  scope_leave(l);
+  scope_finish(l, inner.names, 0);
+  hand_back(l, inner.names, outer->names, applied->stmt);
 }

@@ -264,7 +264,7 @@ static void lower_stmt(Lower *l, const Stmt *s) {
     case STMT_SKIP: lower_skip(l, s); break;
     case STMT_APPLY: lower_apply(l, s); break;
     case STMT_BACKWARD: break;                          /* when the rule ends: lower_backward */
-    case STMT_ENTRY: if (l->scope->insert) lower_error(l, l->scope->insert->stmt->name.where, "applying a rule with an entry is not supported yet"); break;
+    case STMT_ENTRY: break;                             /* after the main body: lower.c */
     case STMT_FN: break;                                /* known since the rule began */
   }
   l->context->depth--;

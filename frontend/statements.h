@@ -15,6 +15,7 @@ bool shape_declare(Lower *, unsigned operand, const Shape *, bool callers, Range
 
 /* lower_apply.c */
 void lower_apply(Lower *, const Stmt *);
+void apply_entry(Lower *, const Applied *, const Stmt *entry);           /* an entry of an applied rule, in one of ours */
 bool apply_declare(Lower *, const Stmt *, const Decl *);                 /* a declaration of the applied rule; false: declare it as usual */
 const char *apply_state_name(Lower *, const char *name, bool collides);
 

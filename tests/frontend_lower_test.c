@@ -369,6 +369,16 @@ static void test_apply_inserts_a_rule(void) {
     "rule timed() { param p; p = t }\nrule late() { param p; in scalar s: int; p = t + s }\nrule r(lr = 1, n: int = 2, b: bool = false) { param p; grad g; state m = 0\n", "step", (FrontendOptions){0});
 }
 
+static void test_entries_of_an_applied_rule_become_ours(void) {
+  static const Row rows[] = {
+    {"apply e(a = lr)", "h = add(mul(f32(lr), h), s)"},
+    {"c = 1; apply e(k = n*2)", "h = add(mul(2f, h), s)"},
+    {"state h = 0; h = g; apply e(a = lr + t)", "e/h = add(mul(f32(add(lr, f64(t))), e/h), s)"},
+  };
+  check_rows(rows, sizeof rows/sizeof *rows, "rule e(a = 2, k: int = 1) { param w; grad gw; state h; fn scaled(x) = a*x\n w -= k*gw*h\n entry tune { in s; h = scaled(h) + s } }\n"
+    "rule r(lr = 1, n: int = 2, b: bool = false) { param p; grad g\n", "tune", (FrontendOptions){0});
+}
+
 static void test_use_brings_fns_and_rules_of_other_files(void) {
   static const char *const files[] = {"b.opt", "fn cube(x) = x^3\nrule base(a = 2) { param p; grad g; p -= a*cube(g) }", NULL};
   Arena *a = arena_new(NULL, 0);
@@ -523,6 +533,10 @@ static void test_headers_that_are_wrong_are_reported_at_their_place(void) {
     {"rule r() { param p[N]; in x[M]; fn f(i) { u = p; `u`[0] = x[i]; return u[0] }\n p[i] = f(i)", "'u' has the shape of a param: where a fn is called at indices it is not assigned element by element"},
     {"fn f(x, i) { u = 0; `scan k < 3 { u += x[i + k] }`; return u }\nrule r() { in x[N]; out y[N]; y[i] = f(x, i)", "where a fn is called at indices, the only loop in it is 'repeat n' with a constant n of 8 at most"},
     {"rule i(a) { param p; p = a }\nrule r() { param p; apply `i`()", "apply i: 'a' needs a value"},
+    {"rule e() { param p; grad g; state h; p -= g*h\n entry tune { in s; h = s } }\nrule r(b: bool) { param p; grad g; if b { apply `e`() }", "rule 'e' has entries: it is applied in the main body of a rule, not under 'if' or in an entry"},
+    {"rule e() { param p; grad g; state h; p -= g*h\n entry tune { in s; h = s } }\nrule n() { param p; grad g; apply `e`() }\nrule r() { param p; grad g; apply n()", "rule 'e' has entries: it is applied in the main body of a rule, not under 'if' or in an entry"},
+    {"rule e() { param p; grad g; state h; p -= g*h\n entry tune { in s; h = s } }\nrule r() { param p; grad g; apply e(); apply `e`()", "there are two entries 'tune' of applied rules"},
+    {"rule e() { param p; grad g; state h; p -= g*h\n entry `tune` { in s; h = s } }\nrule r() { param p; grad g; apply e()\n entry tune { in s; p = s }", "entry 'tune' is declared twice"},
     {"rule i() { param p; in W[K, K]; p = W[0, 0] }\nrule r() { param p; in A[M]; apply i(W = `A`)", "'W' has shape [K, K], this has shape [M]"},
     {"rule i() { param p; in W[]; p = W }\nrule r() { param p; in A[M]; apply i(W = `A`)", "'W' is one number, this has shape [M]"},
     {"rule i() { param p; in global W[8]; p = W[0] }\nrule r() { param p; apply i(W = `1`)", "'W' is a tensor, this is one scalar"},
@@ -679,6 +693,7 @@ int main(void) {
     {"hyper-parameters have types and defaults", test_hyper_parameters_have_types_and_defaults},
     {"in scalar keeps its default", test_in_scalar_keeps_its_default},
     {"apply inserts a rule", test_apply_inserts_a_rule},
+    {"entries of an applied rule become ours", test_entries_of_an_applied_rule_become_ours},
     {"use brings fns and rules of other files", test_use_brings_fns_and_rules_of_other_files},
     {"names that are wrong are reported once, with a suggestion", test_names_that_are_wrong_are_reported_once_with_a_suggestion},
     {"values of the wrong kind are reported at their place", test_values_of_the_wrong_kind_are_reported_at_their_place},

@@ -373,7 +373,7 @@ static void declare(Ctx *c, const Stmt *s, const Decl *d, Frame *f) {
   b->outer = NULL;
   b->kind = BIND_NONE;
   b->default_shape = !d->shape && s->scope == SCOPE_TENSOR;
-  if (f->parent && from_outside(c, b, d, f)) return;
+  if (f->parent && !f->own && from_outside(c, b, d, f)) return;
   b->array = array_name(c, d, s, f);
   EvalSet *set = set_of(c, b->level, f);
   const EvalArray *a = set ? evaluator_find(set, b->array) : NULL;

@@ -108,6 +108,17 @@ static const Stmt *find_entry(const Rule *r, const char *name) {
   return NULL;
 }
 
+/* An entry of a rule that the main body applies; *apply: where. */
+static const Stmt *applied_entry(Ctx *c, const char *name, const Stmt **apply) {
+  for (unsigned i = 0; i < c->rule->body.n; i++) {
+    const Stmt *s = c->rule->body.at[i];
+    const Rule *r = s->kind == STMT_APPLY ? evaluator_rule(c->call->files, s->name.text) : NULL;
+    const Stmt *entry = r ? find_entry(r, name) : NULL;
+    if (entry) { *apply = s; return entry; }
+  }
+  return NULL;
+}
+
 static void try_default(Ctx *c, Frame *f, Binding *b, const Expr *const volatile e) {
   jmp_buf outer;
   memcpy(&outer, &c->fail, sizeof outer);
@@ -127,7 +138,7 @@ static void settle_hypers(Ctx *c) {
   ev_forget(c);
 }
 
-static void run_entry(Ctx *c, const Stmt *entry) {
+static void run_entry(Ctx *c, const Stmt *entry, const Stmt *apply) {
   for (int rounds = 0; rounds < 4; rounds++) {             /* until the types of all names are known */
     open_frames(c);
     for (unsigned k = 0; k < c->n_roots; k++) {
@@ -140,7 +151,13 @@ static void run_entry(Ctx *c, const Stmt *entry) {
       ev_run(c, &c->rule->body, c->roots, c->n_roots);
       c->mode = MODE_RUN;
     }
-    ev_run(c, entry ? &entry->body : &c->rule->body, c->roots, c->n_roots);
+    Frame **frames = apply ? arena_array(c->arena, c->n_roots + 1, sizeof *frames) : c->roots;
+    for (unsigned k = 0; k < c->n_roots && apply; k++) {
+      frames[k] = ev_frame(c, c->roots[k], apply);
+      frames[k]->own = true;
+    }
+    ev_run(c, entry ? &entry->body : &c->rule->body, frames, c->n_roots);
+    for (unsigned k = 0; k < c->n_roots && apply; k++) ev_hand_back(c, frames[k]);
     if (!c->again) return;
   }
 }
@@ -196,7 +213,8 @@ static bool call(EvalCall *call_, Mode mode) {
   ev_forget(c);
   if (setjmp(c->fail)) ok = false;
   else {
-    const Stmt *entry = call_->entry ? find_entry(c->rule, call_->entry) : NULL;
+    const Stmt *entry = call_->entry ? find_entry(c->rule, call_->entry) : NULL, *apply = NULL;
+    if (call_->entry && !entry) entry = applied_entry(c, call_->entry, &apply);
     bool main_body = !call_->entry || !strcmp(call_->entry, "step") || !strcmp(call_->entry, "forward");
     if (mode == MODE_INIT) {
       open_frames(c);
@@ -204,13 +222,13 @@ static bool call(EvalCall *call_, Mode mode) {
       settle_hypers(c);
       ev_run(c, &c->rule->body, c->roots, c->n_roots);
     } else if (entry || main_body) {
-      run_entry(c, entry);
+      run_entry(c, entry, apply);
       ev_write_back(c);
     } else if (!strcmp(call_->entry, "backward") && wrt(c->rule)) {
       Tape tape = {0};
       c->tape = &tape;
       call_->f64 = true;
-      run_entry(c, NULL);
+      run_entry(c, NULL, NULL);
       gradients(c);
     } else ev_fail(c, (Range){0}, "the rule has no entry '%s'", call_->entry);
     call_->skipped = c->skipped;

@@ -49,6 +49,7 @@ struct Frame {
   const void *node;                      /* the call or apply statement */
   unsigned item;
   const Rule *rule;
+  bool own;                              /* of an applied rule: what it declares now is given by the caller */
   const Fn *fn;
   Binding **at; unsigned n; size_t capacity;
   Frame **children; unsigned n_children; size_t children_capacity;

@@ -61,11 +61,9 @@ static void run_items(job *j, int64_t first_group) {
   worker w;
   drive_start(&w, j);
   drive_enter_group(&w, j, first_group);
-  j->prepared_group = first_group;
-  j->prepared = w.uniform;
+  j->model = &w;
   call->parallel->run(call->parallel->self, j->n_tasks, task, j);
-  j->prepared_group = NO_GROUP;
-  j->prepared = 0;
+  j->model = 0;
 }
 
 static void run_strided(job *j, int mode, int64_t first_group) {

@@ -49,8 +49,7 @@ typedef struct job {
   uintptr_t records_at, partials, room;  /* where they begin; 0 while sizes are counted */
   int64_t from, to;                      /* items of the window at hand */
   int64_t depth, repeat[OPTC_MAX_REPEATS], trip[OPTC_MAX_REPEATS];      /* open repeats: their spaces, and trips so far */
-  int64_t prepared_group;                /* the group of the first item: its uniforms are made once for all tasks */
-  const uint64_t *prepared;              /* NULL: none */
+  const worker *model;                   /* has begun and entered the first group: tasks begin as it did (NULL: each by itself) */
 } job;
 
 #define FIELD(base, offset, type) (*(type *)((char *)(base) + (offset)))

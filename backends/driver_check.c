@@ -89,6 +89,7 @@ static int check_tensors(job *j, worker *w, worker *layout_worker, const job *la
       if (!(use & USE_PREDICATE) || !layout->entry) return OPTC_E_NULL;
       if (!looked) {
         for (int64_t n = 0; n < rule->n_operands; n++) exists[n] = 1;
+        if ((looked = drive_start(layout_worker, layout))) return looked;
         drive_find_existing(layout_worker, layout, i, v, exists);
         looked = 1;
       }
@@ -166,7 +167,6 @@ int drive_check_call(job *j, int64_t *first_group) {
   drive_job(&layout, rule, drive_entry(rule, WORD('l', 'a', 'y', 'o')), call, j->variant);
   worker w, layout_worker;
   int code = drive_start(&w, j);
-  if (!code && layout.entry) code = drive_start(&layout_worker, &layout);
   if (!code) code = check_globals(j, &w);
   if (code) return drive_fail_at(j, &w, code, -1);
   *first_group = 0;

@@ -85,8 +85,7 @@ void drive_job(job *j, const optc_rule_desc *rule, const optc_entry_desc *entry,
   j->reads = entry ? entry->reads : 0;
   j->mode = RUN;
   j->units = j->n_tasks = 0;
-  j->prepared_group = NO_GROUP;
-  j->prepared = 0;
+  j->model = 0;
   j->sized = j->call_sized = j->strided = 0;
   j->records = 0;
   j->record_size = (int64_t)sizeof(record) + (entry ? 16*entry->n_spaces + 8*entry->n_temps : 0) + 8*rule->n_operands;
@@ -101,8 +100,37 @@ void drive_job(job *j, const optc_rule_desc *rule, const optc_entry_desc *entry,
   j->planned = entry && (entry->n_temps || entry->n_spaces);
 }
 
+typedef uint64_t __attribute__((may_alias)) word;
+
+static void copy_words(void *to, const void *from, int64_t n) { for (int64_t k = 0; k < n; k++) ((word *)to)[k] = ((const word *)from)[k]; }
+
+static void own_arrays(worker *w) {
+  optc_frame *f = &w->frame;
+  f->data = w->data;
+  f->uniform = w->uniform;
+  f->spaces = w->spaces;
+  f->shapes = w->shapes;
+  f->ranks = w->ranks;
+  f->counts = w->counts;
+  f->extents = w->extents;
+}
+
+/* As the model began: what another core has written arrives line by line, so it is read in one go and not by way of the call. */
+static void start_like(worker *w, const worker *model, const job *j) {
+  int64_t n = j->rule->n_operands, buffers = n + j->entry->n_temps;
+  copy_words(w, model, (int64_t)(__builtin_offsetof(worker, data)/8));
+  copy_words(w->uniform, model->uniform, j->entry->n_uniforms);
+  copy_words(w->data, model->data, buffers);
+  copy_words(w->shapes, model->shapes, n);
+  copy_words(w->ranks, model->ranks, n);
+  copy_words(w->counts, model->counts, buffers);
+  if (j->call_sized) copy_words(w->extents, model->extents, OPTC_MAX_RANK*n);
+  own_arrays(w);
+}
+
 /* A worker at the beginning of the list, with the operands and temporaries of the call. An error code. */
 int drive_start(worker *w, const job *j) {
+  if (j->model) { start_like(w, j->model, j); return 0; }
   const optc_rule_desc *rule = j->rule;
   const optc_entry_desc *entry = j->entry;
   const optc_call *call = j->call;
@@ -110,21 +138,15 @@ int drive_start(worker *w, const job *j) {
   f->hyper = call->groups;
   f->global = call->global;
   f->item = 0;
-  f->data = w->data;
-  f->uniform = w->uniform;
+  own_arrays(w);
   f->t = FIELD(call->global, 0, int64_t) + (entry->advances != 0);
   f->seed = FIELD(call->global, 8, uint64_t);
   f->total = f->first = 0;
-  f->spaces = w->spaces;
   for (int64_t k = 0; k < OPTC_MAX_REPEATS; k++) f->trip[k] = k < j->depth ? j->trip[k] : 0;
   f->index = f->count = f->begin = f->end = f->rank = f->failed = f->n_values = f->position = 0;
   f->shape = 0;
   f->exists = 0;
   f->self = 0;
-  f->shapes = w->shapes;
-  f->ranks = w->ranks;
-  f->counts = w->counts;
-  f->extents = w->extents;
   f->n_items = call->n_items;
   w->group = NO_GROUP;
   w->too_large = 0;
@@ -153,9 +175,7 @@ void drive_enter_group(worker *w, const job *j, int64_t group) {
   if (w->group == group) return;
   w->group = group;
   w->frame.hyper = (const char *)j->call->groups + group*j->rule->hyper_size;
-  if (group == j->prepared_group)
-    for (int64_t k = 0; k < j->entry->n_uniforms; k++) w->uniform[k] = j->prepared[k];
-  else drive_launch_all(w, j, LAUNCH_GROUP);
+  drive_launch_all(w, j, LAUNCH_GROUP);
 }
 
 /* Points the frame at an item. An error code. */

@@ -62,6 +62,7 @@ typedef struct Symbol {
   bool once;                             /* a local value that the text assigns once: it stands for its expression */
   const Shape *shape;                    /* as declared */
   const char *bound;                     /* in an applied rule: the name of the param it stands for, outside */
+  const char *unseen;                    /* in an entry of an applied rule: what the main body gave for it, of names that entries do not see */
 } Symbol;
 
 /* A symbol and what it is worth at this point of the text. Node NULL and not poisoned: as at entry. */

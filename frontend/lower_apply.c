@@ -266,6 +266,32 @@ void lower_apply(Lower *l, const Stmt *s) {
   keep_entries(l, rule, s, inner.names);
 }
 
+/* Whether all names of an expression mean something here. */
+static bool seen(Lower *l, const Expr *e) {
+  if (!e) return true;
+  if (e->kind == EXPR_NAME || e->kind == EXPR_INDEX) {
+    const Binding *b = scope_find(l->scope->names, e->name);
+    if (b ? b->partial : strcmp(e->name, "t") && !file_const(l, e->name)) return false;
+  }
+  bool good = seen(l, e->a) && seen(l, e->b);
+  for (unsigned i = 0; i < e->args.n && good; i++) good = seen(l, e->args.at[i]);
+  for (unsigned i = 0; i < e->n_links && good; i++) good = seen(l, e->links[i].operand);
+  for (unsigned i = 0; i < e->subs.n && good && e->kind == EXPR_INDEX; i++) good = seen(l, e->subs.at[i].expr);
+  return good;
+}
+
+/* A hyper-parameter that is given by names of the main body is an error where the entry uses it. */
+static void bind_hyper_again(Lower *l, Lexical *outer, const HyperDecl *d) {
+  const Bind *given = find_bind(l->scope->insert, d->name.text);
+  Lexical *here = l->scope;
+  l->scope = outer;
+  bool good = !given || seen(l, given->value);
+  l->scope = here;
+  if (good) { bind_hyper(l, d); return; }
+  bind(l, d->name.text, d->name.where, (Value){0}, NULL);
+  scope_find_here(l->scope->names, d->name.text)->symbol->unseen = lower_text(l, given->value->where);
+}
+
 /* The applied rule as its entries see it: hyper-parameters, given anew from what our entry sees, params, states that always exist, fns. */
 void apply_entry(Lower *l, const Applied *applied, const Stmt *entry) {
   const Rule *rule = applied->rule;
@@ -278,7 +304,7 @@ void apply_entry(Lower *l, const Applied *applied, const Stmt *entry) {
   inner.insert = &insert;
   const Bind *t = find_bind(&insert, "t");
   if (t) inner.step = outer_value(l, t->value);
-  for (unsigned i = 0; i < rule->hypers.n; i++) bind_hyper(l, &rule->hypers.at[i]);
+  for (unsigned i = 0; i < rule->hypers.n; i++) bind_hyper_again(l, outer, &rule->hypers.at[i]);
   for (unsigned i = 0; i < rule->body.n; i++) {
     const Stmt *s = rule->body.at[i];
     for (unsigned k = 0; s->kind == STMT_DECL && s->role == ROLE_PARAM && k < s->decls.n; k++) apply_declare(l, s, &s->decls.at[k]);

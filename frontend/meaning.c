@@ -66,6 +66,7 @@ Value binding_current(Lower *l, const Binding *binding) {
 Value binding_value(Lower *l, Binding *binding, Range use) {
   Symbol *symbol = binding->symbol;
   symbol->used = true;
+  if (symbol->unseen) lower_error(l, use, "'%s' was given as '%s', which an entry does not see: it has names of the main body", symbol->name, symbol->unseen);
   if (binding->poison) return (Value){.shape = symbol->shape, .name = symbol->name};
   if (binding->partial) {
     if (lower_error(l, use, "'%s' has no value when the condition at line %u is %s", symbol->name, lower_line(binding->partial_cond),

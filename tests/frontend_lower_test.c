@@ -372,7 +372,7 @@ static void test_apply_inserts_a_rule(void) {
 static void test_entries_of_an_applied_rule_become_ours(void) {
   static const Row rows[] = {
     {"apply e(a = lr)", "h = add(mul(f32(lr), h), s)"},
-    {"c = 1; apply e(k = n*2)", "h = add(mul(2f, h), s)"},
+    {"c = norm(g); apply e(k = int(c))", "h = add(mul(2f, h), s)"},                     /* k is not used there */
     {"state h = 0; h = g; apply e(a = lr + t)", "e/h = add(mul(f32(add(lr, f64(t))), e/h), s)"},
   };
   check_rows(rows, sizeof rows/sizeof *rows, "rule e(a = 2, k: int = 1) { param w; grad gw; state h; fn scaled(x) = a*x\n w -= k*gw*h\n entry tune { in s; h = scaled(h) + s } }\n"
@@ -537,6 +537,7 @@ static void test_headers_that_are_wrong_are_reported_at_their_place(void) {
     {"rule e() { param p; grad g; state h; p -= g*h\n entry tune { in s; h = s } }\nrule n() { param p; grad g; apply `e`() }\nrule r() { param p; grad g; apply n()", "rule 'e' has entries: it is applied in the main body of a rule, not under 'if' or in an entry"},
     {"rule e() { param p; grad g; state h; p -= g*h\n entry tune { in s; h = s } }\nrule r() { param p; grad g; apply e(); apply `e`()", "there are two entries 'tune' of applied rules"},
     {"rule e() { param p; grad g; state h; p -= g*h\n entry `tune` { in s; h = s } }\nrule r() { param p; grad g; apply e()\n entry tune { in s; p = s }", "entry 'tune' is declared twice"},
+    {"rule e(a) { param p; grad g; state h; p -= a*g*h\n entry tune { in s; h = `a`*s } }\nrule r() { param p; grad g; c = norm(g); apply e(a = c/2)", "'a' was given as 'c/2', which an entry does not see: it has names of the main body"},
     {"rule i() { param p; in W[K, K]; p = W[0, 0] }\nrule r() { param p; in A[M]; apply i(W = `A`)", "'W' has shape [K, K], this has shape [M]"},
     {"rule i() { param p; in W[]; p = W }\nrule r() { param p; in A[M]; apply i(W = `A`)", "'W' is one number, this has shape [M]"},
     {"rule i() { param p; in global W[8]; p = W[0] }\nrule r() { param p; apply i(W = `1`)", "'W' is a tensor, this is one scalar"},

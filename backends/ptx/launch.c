@@ -181,13 +181,9 @@ static void run_block(PtxGrid *g, uint32_t number) {
       if (!w->live || w->waiting >= 0) continue;
       ran = true;
       ptx_warp_run(w, g->launch->seed ? 1 + ptx_random(&g->random)%200 : UINT64_MAX);
+      release(g);                        /* at once: who comes later is in the barrier's next round */
     }
-    release(g);
-    if (!ran && !g->stopped && live_warps(g)) {
-      bool waits = true;                 /* a barrier may just have opened */
-      for (uint32_t k = 0; k < g->n_warps; k++) waits = waits && (!g->warps[k].live || g->warps[k].waiting >= 0);
-      if (waits) report_deadlock(g);
-    }
+    if (!ran && !g->stopped) report_deadlock(g);
     if (g->steps >= g->step_limit && !g->stopped) {
       ptx_report_add(g->report, (PtxFinding){.kind = PTX_STEP_LIMIT, .block = {g->block[0], g->block[1], g->block[2]}, .text = "the kernel does not come to its end"});
       g->stopped = true;

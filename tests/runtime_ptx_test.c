@@ -1,0 +1,99 @@
+/* runtime_ptx_test.c: every rule that ships, as PTX executed without a GPU, gives the bits of machine code, and the executor finds nothing wrong with it. */
+#define _GNU_SOURCE
+#include <CUnit/Basic.h>
+#include <stdlib.h>
+#include <string.h>
+#include "runtime/optc.h"
+#include "runtime/rule.h"
+#include "tests/support/drill_rules.h"
+#include "tests/support/trial.h"
+
+#define COUNT(a) ((int)(sizeof (a)/sizeof *(a)))
+static const DrillWay plain = {0};
+static const char *const gpus[] = {"sm_80", "sm_70", "sm_90"};
+static int turn;                         /* the GPUs in turn: each rule is executed for one or two of them */
+
+static optc_rule *compile(const ShippedRule *r, int backend, int level) {
+  optc_context *cx = optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = ""});
+  optc_compile_options options = {.size = sizeof options, .level = level, .backend = backend, .rule = r->name};
+  if (backend == OPTC_BACKEND_PTX) options.cpu = gpus[turn++%COUNT(gpus)];
+  optc_rule *rule;
+  if (optc_compile_file(cx, r->path, &options, &rule)) {
+    printf("\n%s: %s", r->name, optc_context_diagnostics(cx));
+    CU_FAIL("a rule does not compile");
+  }
+  optc_context_free(cx);
+  return rule;
+}
+
+static void say(const char *name, const char *what, const char *difference, const optc_rule *ptx) {
+  if (!difference) { CU_PASS(); return; }
+  printf("\n%s, PTX %s: %s\n%s\n", name, what, difference, ptx->finding);
+  CU_FAIL("PTX gives other bits");
+}
+
+static void for_all_rules(void (*test)(const ShippedRule *, optc_rule *code, optc_rule *ptx[2])) {
+  int n;
+  const ShippedRule *rules = shipped_rules(&n);
+  const char *only = getenv("OPTC_TEST_RULE");
+  for (int i = 0; i < n; i++) {
+    if (only && strcmp(only, rules[i].name)) continue;
+    optc_rule *code = compile(&rules[i], OPTC_BACKEND_JIT, 0), *ptx[2] = {compile(&rules[i], OPTC_BACKEND_PTX, 0), compile(&rules[i], OPTC_BACKEND_PTX, 2)};
+    if (code && ptx[0] && ptx[1]) test(&rules[i], code, ptx);
+    optc_rule_free(code);
+    optc_rule_free(ptx[0]);
+    optc_rule_free(ptx[1]);
+  }
+}
+
+/* Any shapes: small ones, moderate numbers, then infinities, NaN and subnormals among them. */
+static void on_small_data(const ShippedRule *r, optc_rule *code, optc_rule *ptx[2]) {
+  DrillRule form = drill_rule(code);
+  for (uint64_t seed = 1; seed < 3; seed++) {
+    TrialPlan plan = {.seed = seed, .data = seed < 2 ? TRIAL_MODERATE : TRIAL_SPECIAL, .steps = 2};
+    Trial *t = trial_new(&form, &plan);
+    if (!t) continue;
+    trial_keep(t);
+    for (int level = 0; level < 2; level++) {
+      DrillRule executed = drill_rule(ptx[level]);
+      trial_run(t, &executed, &plain);
+      say(r->name, level ? "-O2" : "-O0", trial_difference(t), ptx[level]);
+    }
+    trial_free(t);
+  }
+}
+static void every_rule_on_small_data(void) { for_all_rules(on_small_data); }
+
+/* Element by element: tensors that fill warps and blocks and those that do not, a second chunk, arbitrary bits. */
+static void on_long_data(const ShippedRule *r, optc_rule *code, optc_rule *ptx[2]) {
+  static const int64_t counts[] = {1, 31, 32, 33, 0, 65, 1000, 4097, 65540};
+  if (!drill_elementwise(code->desc)) return;
+  DrillRule form = drill_rule(code);
+  for (int bits = 0; bits < 2; bits++) {
+    DrillPlan plan = {.counts = counts, .n_items = bits ? COUNT(counts) - 1 : COUNT(counts), .n_groups = 2, .steps = 2, .seed = (uint64_t)bits + 1, .any_bits = bits};
+    Drill *d = drill_new(&form, &plan);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(d);
+    drill_run(d, &form, &plain);
+    drill_keep(d);
+    for (int level = bits; level < 2; level++) {             /* -O0 once is enough */
+      DrillRule executed = drill_rule(ptx[level]);
+      drill_run(d, &executed, &plain);
+      say(r->name, level ? "-O2, long" : "-O0, long", drill_difference(d), ptx[level]);
+    }
+    drill_free(d);
+  }
+}
+static void elementwise_rules_over_warps_blocks_and_chunks(void) { for_all_rules(on_long_data); }
+
+int main(void) {
+#define TEST(name) {#name, name}
+  static const struct { const char *name; CU_TestFunc run; } tests[] = {TEST(every_rule_on_small_data), TEST(elementwise_rules_over_warps_blocks_and_chunks)};
+  CU_initialize_registry();
+  CU_pSuite suite = CU_add_suite("rules as PTX", NULL, NULL);
+  for (int i = 0; i < COUNT(tests); i++) CU_add_test(suite, tests[i].name, tests[i].run);
+  CU_basic_set_mode(CU_BRM_VERBOSE);
+  CU_basic_run_tests();
+  unsigned failed = CU_get_number_of_failures();
+  CU_cleanup_registry();
+  return failed != 0;
+}

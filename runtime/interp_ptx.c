@@ -14,6 +14,7 @@ typedef struct PtxCall {
   const PtxModule *code;
   const PtxKernel *kernel;
   Launch launch;
+  bool by_threads;                       /* threads share its work; else one does it all */
   optc_rule *rule;
 } PtxCall;
 
@@ -22,13 +23,31 @@ static void *map(PtxMemory *m, const void *data, int64_t bytes, unsigned access,
   return data && bytes > 0 ? (void *)(uintptr_t)ptx_map(m, (void *)(uintptr_t)data, (size_t)bytes, access, name) : (void *)(uintptr_t)data;
 }
 
-static int64_t buffer_bytes(const PtxCall *c, const optc_frame *f, int64_t k) {
-  const Module *m = c->module;
-  int64_t n = m->n_operands;
-  if (k < n) return f->counts[k]*type_bytes(m->operands[k].storage);
-  int64_t kind = c->entry->temp_kind ? c->entry->temp_kind[k - n] : 0;
+/* Elements of temporaries, and of states with a shape of their own, as the sizes kernels tell them: the driver asks once and keeps only where the buffers lie. */
+static const int64_t *measure(const PtxCall *c, const optc_frame *f, Arena *arena) {
+  int64_t n = c->module->n_operands, n_buffers = n + c->entry->n_temps;
+  int64_t *counts = arena_array(arena, (size_t)n_buffers + 1, sizeof *counts);
+  memcpy(counts, f->counts, (size_t)n_buffers*sizeof *counts);
+  if (!f->item || c->launch == LAUNCH_SIZES) return counts;
+  optc_frame scratch = *f;
+  scratch.counts = counts;
+  scratch.extents = arena_array(arena, (size_t)n*OPTC_MAX_RANK + 1, sizeof *scratch.extents);
+  scratch.spaces = arena_array(arena, (size_t)c->entry->n_spaces + 1, sizeof *scratch.spaces);
+  memcpy(scratch.extents, f->extents, (size_t)n*OPTC_MAX_RANK*sizeof *scratch.extents);
+  for (int64_t k = 0; k < c->entry->n_kernels; k++) {
+    if (c->entry->kernels[k].launch != LAUNCH_SIZES) continue;
+    scratch.self = c->entry->kernels[k].self;
+    c->entry->kernels[k].fn[0](&scratch);
+  }
+  return counts;
+}
+
+static int64_t buffer_bytes(const PtxCall *c, const optc_frame *f, const int64_t *counts, int64_t k) {
+  int64_t n = c->module->n_operands, kind = k < n || !c->entry->temp_kind ? 0 : c->entry->temp_kind[k - n];
+  if (k < n) return counts[k]*type_bytes(c->module->operands[k].storage);
   if (kind & TEMP_LOCAL) return 0;
-  return (kind & TEMP_SIZED ? f->counts[k] : f->count)*c->entry->temp_bytes[k - n];
+  if (kind & TEMP_PARTIAL) return (f->total + OPTC_CHUNK - 1)/OPTC_CHUNK*8;
+  return (kind & (TEMP_SIZED | TEMP_CALL) ? counts[k] : f->count)*c->entry->temp_bytes[k - n];
 }
 
 static const char *buffer_name(const PtxCall *c, Arena *arena, int64_t k) {
@@ -39,7 +58,8 @@ static const char *buffer_name(const PtxCall *c, Arena *arena, int64_t k) {
 static void map_tables(const PtxCall *c, PtxMemory *m, Arena *arena, const optc_frame *f, optc_frame *device) {
   int64_t n = c->module->n_operands, buffers = n + c->entry->n_temps;
   void **data = arena_array(arena, (size_t)buffers + 1, sizeof *data), **shapes = arena_array(arena, (size_t)n + 1, sizeof *shapes);
-  for (int64_t k = 0; k < buffers; k++) data[k] = map(m, f->data[k], buffer_bytes(c, f, k), PTX_READ | PTX_WRITE, buffer_name(c, arena, k));
+  const int64_t *counts = measure(c, f, arena);
+  for (int64_t k = 0; k < buffers; k++) data[k] = map(m, f->data[k], buffer_bytes(c, f, counts, k), PTX_READ | PTX_WRITE, buffer_name(c, arena, k));
   for (int64_t k = 0; k < n; k++) shapes[k] = map(m, f->shapes[k], f->ranks[k]*8, PTX_READ, "a shape");
   device->data = map(m, data, buffers*8, PTX_READ, "the table of tensors");
   device->shapes = map(m, shapes, n*8, PTX_READ, "the table of shapes");
@@ -61,6 +81,7 @@ static void map_frame(const PtxCall *c, PtxMemory *m, Arena *arena, const optc_f
   device->extents = map(m, f->extents, n*OPTC_MAX_RANK*8, PTX_READ | PTX_WRITE, "the extents");
   device->slots = map(m, f->slots, slots*f->n_items*8, PTX_READ | PTX_WRITE, "the slots");
   device->totals = map(m, f->totals, slots*8, PTX_READ | PTX_WRITE, "the totals");
+  device->spaces = map(m, f->spaces, c->entry->n_spaces*(int64_t)sizeof *f->spaces, PTX_READ | PTX_WRITE, "the launch spaces");
   device->self = NULL;
 }
 
@@ -77,10 +98,9 @@ static void execute_in(const PtxCall *c, optc_frame *f, Arena *arena) {
   optc_frame device;
   map_frame(c, memory, arena, f, &device);
   uint64_t param = ptx_map(memory, &device, sizeof device, PTX_READ | PTX_WRITE, "the frame");
-  bool shared = c->launch == LAUNCH_CHUNK && ptx_kernel_info(c->kernel)->by_thread;     /* else one thread does it all */
   int64_t blocks = (f->end - f->begin + THREADS - 1)/THREADS;
-  PtxLaunch launch = {.kernel = c->kernel, .grid = {1, 1, 1}, .block = {1, 1, 1}, .params = &param, .nan_seed = 1, .global_races = shared};
-  if (shared) {
+  PtxLaunch launch = {.kernel = c->kernel, .grid = {1, 1, 1}, .block = {1, 1, 1}, .params = &param, .nan_seed = 1, .global_races = c->by_threads};
+  if (c->by_threads) {
     launch.grid[0] = blocks < 1 ? 1 : blocks > MAX_BLOCKS ? MAX_BLOCKS : (uint32_t)blocks;
     launch.block[0] = THREADS;
   }
@@ -99,6 +119,17 @@ static void execute(optc_frame *frame) {
   if (arena) arena_free(arena);
 }
 
+/* Whether every write of a kernel stands in a loop that threads share: then each element is written by one of them. */
+static bool threads_write(const Block *block) {
+  for (unsigned i = 0; block && i < block->n; i++) {
+    const Inst *inst = block->insts[i];
+    bool of_threads = inst->op == KOP_E_FOR && inst->binding != BIND_SEQ && !loop_folds(inst);
+    if (!of_threads && (!threads_write(inst->body) || !threads_write(inst->otherwise))) return false;
+    if (!inst->body && !inst_is_pure(inst) && inst->op != KOP_E_LOAD && inst->op != KOP_E_YIELD) return false;
+  }
+  return true;
+}
+
 const optc_rule_desc *interp_describe_ptx(optc_rule *rule, const Module *m, Program *const *programs, const PtxModule *code) {
   static const int64_t no_features[1] = {OPTC_ISA_BASE};
   optc_entry_desc *entries = arena_array(m->arena, (size_t)m->n_graphs + 1, sizeof *entries);
@@ -108,7 +139,8 @@ const optc_rule_desc *interp_describe_ptx(optc_rule *rule, const Module *m, Prog
     for (unsigned k = 0; k < programs[i]->n_kernels; k++) {
       if (at == ptx_kernels(code)) return NULL;
       PtxCall *call = arena_alloc(m->arena, sizeof *call);
-      *call = (PtxCall){m, &entries[i], code, ptx_kernel(code, at++), programs[i]->kernels[k]->launch, rule};
+      const Kernel *kernel = programs[i]->kernels[k];
+      *call = (PtxCall){m, &entries[i], code, ptx_kernel(code, at++), kernel->launch, kernel->launch == LAUNCH_CHUNK && threads_write(kernel->body), rule};
       kernels[k].self = call;
       for (int v = 0; v < OPTC_MAX_VARIANTS; v++) kernels[k].fn[v] = execute;
     }

@@ -125,7 +125,7 @@ static bool threads_write(const Block *block) {
     const Inst *inst = block->insts[i];
     bool of_threads = inst->op == KOP_E_FOR && inst->binding != BIND_SEQ && !loop_folds(inst);
     if (!of_threads && (!threads_write(inst->body) || !threads_write(inst->otherwise))) return false;
-    if (!inst->body && !inst_is_pure(inst) && inst->op != KOP_E_LOAD && inst->op != KOP_E_YIELD) return false;
+    if (!inst->body && inst->op >= ELEMENT_COUNT && !kop_has_result((KOp)inst->op) && inst->op != KOP_E_YIELD && inst->op != KOP_E_FOLD) return false;
   }
   return true;
 }

@@ -1,8 +1,8 @@
 /* backends_ptx_faults_test.c: planted faults, each found where it stands: in text that is refused, in memory, between threads, in what NaN and order may not
  * decide. Every kernel runs clean without its fault. */
-#include <CUnit/Basic.h>
 #include <stdlib.h>
 #include "tests/support/ptx_lab.h"
+#include "tests/support/suite.h"
 
 #define COUNT(a) (sizeof (a)/sizeof *(a))
 enum { N = 4096 };
@@ -89,7 +89,7 @@ static const char elementwise[] = PTX_HEAD
   "st.global.v4.f32 [%l8], {%f5, %f6, %f7, %f8};\n"
   "DONE: ret;\n}\n";
 
-static void test_accesses_out_of_bounds_misaligned_and_undefined(void) {
+static void accesses_out_of_bounds_misaligned_and_undefined(void) {
   static const Fault faults[] = {
     {"a store one element too far", "[%l8]", "[%l8+16]", PTX_OUT_OF_BOUNDS, "st.global.v4", 16, 64},
     {"a load in front", "[%l7]", "[%l7+-16]", PTX_OUT_OF_BOUNDS, "ld.global.nc", 16, 64},
@@ -106,12 +106,12 @@ static void test_accesses_out_of_bounds_misaligned_and_undefined(void) {
   check_faults(elementwise, faults, COUNT(faults));
 }
 
-static void test_constant_loads_of_what_the_launch_writes(void) {
+static void constant_loads_of_what_the_launch_writes(void) {
   static const Fault faults[] = {{"a cached load of y", "DONE: ret", "ld.global.nc.f32 %f9, [%l8];\nDONE: ret", PTX_READ_ONLY, "ld.global.nc.f32", 16, 64}};
   check_faults(elementwise, faults, COUNT(faults));
 }
 
-static void test_undefined_global_memory(void) {
+static void undefined_global_memory(void) {
   static Data d;
   static const char *const ways[][2] = {{"ld.global.nc.v4.f32 {%f1, %f2, %f3, %f4}, [%l7]", "ld.global.v4.f32 {%f1, %f2, %f3, %f4}, [%l8]"}, {"[%l7]", "[%l7]"}};
   for (int k = 0; k < 2; k++) {
@@ -147,7 +147,7 @@ static const char sums[] = PTX_HEAD
   "st.global.f32 [%l7], %f3;\n"
   "DONE: ret;\n}\n";
 
-static void test_races_divergence_and_lanes_that_take_no_part(void) {
+static void races_divergence_and_lanes_that_take_no_part(void) {
   static const Fault faults[] = {
     {"a removed barrier", "WAIT: bar.sync 0;", "WAIT:", PTX_SHARED_RACE, NULL, 4, 128},
     {"a barrier that orders no warp", "WAIT: bar.sync 0;", "WAIT: bar.warp.sync -1;", PTX_SHARED_RACE, NULL, 4, 128},
@@ -168,7 +168,7 @@ static void test_races_divergence_and_lanes_that_take_no_part(void) {
   check_faults(sums, faults, COUNT(faults));
 }
 
-static void test_lanes_that_never_meet(void) {
+static void lanes_that_never_meet(void) {
   static Data d;
   PtxLab l;
   char *bad = changed(sums, "WAIT: bar.sync 0;", "WAIT: @%p1 bra OTHER; bar.sync 0; bra NEXT;\nOTHER: bar.sync 1;\nNEXT:");
@@ -204,7 +204,7 @@ static bool same_modulo_nan(const Data *a, const Data *b) {
   return true;
 }
 
-static void test_fma_in_place_of_mul_and_add_changes_bits(void) {
+static void fma_in_place_of_mul_and_add_changes_bits(void) {
   static Data a, b;
   start(&a);
   start(&b);
@@ -221,7 +221,7 @@ static void test_fma_in_place_of_mul_and_add_changes_bits(void) {
   free(fused);
 }
 
-static void test_order_changes_nothing_and_a_seed_repeats_itself(void) {
+static void order_changes_nothing_and_a_seed_repeats_itself(void) {
   static Data a, b;
   start(&a);
   outcome(sums, 0, 0, &a);
@@ -232,7 +232,7 @@ static void test_order_changes_nothing_and_a_seed_repeats_itself(void) {
   }
 }
 
-static void test_random_nans_find_who_looks_inside_one(void) {
+static void random_nans_find_who_looks_inside_one(void) {
   static Data a, b;
   static const struct { const char *from, *to; bool leaks; } ways[] = {
     {"neg.f32 %f5, %f4", "neg.f32 %f5, %f4", false}, {"abs.f32 %f6, %f5", "copysign.f32 %f6, %f5, 0f3F800000", true}, {"abs.f32 %f6, %f5", "mov.b32 %r5, %f5; shr.u32 %r6, %r5, 8; mov.b32 %f6, %r6", true},
@@ -256,7 +256,7 @@ static void test_random_nans_find_who_looks_inside_one(void) {
 }
 
 /* --- refused text ------------------------------------------------------------------------------------------------------------------------------------------ */
-static void test_what_is_not_known_is_refused_with_its_line(void) {
+static void what_is_not_known_is_refused_with_its_line(void) {
   static const struct { const char *from, *to, *says; } ways[] = {
     {"add.rn.f32 %f5", "add.f32 %f5", "no rounding"}, {"add.rn.f32 %f5", "add.rn.ftz.f32 %f5", "flushes"}, {"add.rn.f32 %f5", "add.nr.f32 %f5", "'add.nr.f32' is not known here"},
     {"add.rn.f32 %f5, %f1, %f1", "rcp.approx.ftz.f32 %f5, %f1", "not known"}, {"add.rn.f32 %f5, %f1, %f1", "ex2.approx.f32 %f5, %f1", "not known"}, {"add.rn.f32 %f5, %f1, %f1", "sqrt.approx.f32 %f5, %f1", "not known"},
@@ -290,7 +290,7 @@ static void test_what_is_not_known_is_refused_with_its_line(void) {
   }
 }
 
-static void test_launches_that_no_device_takes(void) {
+static void launches_that_no_device_takes(void) {
   static Data d;
   static const struct { uint32_t grid, block; size_t shared; } ways[] = {{0, 32, 0}, {1, 0, 0}, {1, 1025, 0}, {1, 32, 1 << 20}};
   for (size_t k = 0; k < COUNT(ways); k++) {
@@ -307,18 +307,17 @@ static void test_launches_that_no_device_takes(void) {
 }
 
 int main(void) {
-  static const struct { const char *name; CU_TestFunc run; } tests[] = {
-#define T(name) {#name, test_##name},
-    T(accesses_out_of_bounds_misaligned_and_undefined) T(constant_loads_of_what_the_launch_writes) T(undefined_global_memory) T(races_divergence_and_lanes_that_take_no_part)
-    T(lanes_that_never_meet) T(fma_in_place_of_mul_and_add_changes_bits) T(order_changes_nothing_and_a_seed_repeats_itself) T(random_nans_find_who_looks_inside_one)
-    T(what_is_not_known_is_refused_with_its_line) T(launches_that_no_device_takes)
+  static const SuiteTest tests[] = {
+    TEST(accesses_out_of_bounds_misaligned_and_undefined),
+    TEST(constant_loads_of_what_the_launch_writes),
+    TEST(undefined_global_memory),
+    TEST(races_divergence_and_lanes_that_take_no_part),
+    TEST(lanes_that_never_meet),
+    TEST(fma_in_place_of_mul_and_add_changes_bits),
+    TEST(order_changes_nothing_and_a_seed_repeats_itself),
+    TEST(random_nans_find_who_looks_inside_one),
+    TEST(what_is_not_known_is_refused_with_its_line),
+    TEST(launches_that_no_device_takes),
   };
-  CU_initialize_registry();
-  CU_pSuite suite = CU_add_suite("PTX with planted faults", NULL, NULL);
-  for (size_t i = 0; i < COUNT(tests); i++) CU_add_test(suite, tests[i].name, tests[i].run);
-  CU_basic_set_mode(CU_BRM_VERBOSE);
-  CU_basic_run_tests();
-  unsigned failed = CU_get_number_of_failures();
-  CU_cleanup_registry();
-  return failed != 0;
+  return suite_run("PTX with planted faults", tests);
 }

@@ -1,8 +1,8 @@
 /* backends_ptx_test.c: hand-written PTX gives what the ISA manual says: operations on edge values, control flow, what lanes do together, matrices. */
-#include <CUnit/Basic.h>
 #include <math.h>
 #include <stdlib.h>
 #include "tests/support/ptx_lab.h"
+#include "tests/support/suite.h"
 
 #define NAN32 0x7fffffff
 #define ONE 0x3f800000
@@ -128,9 +128,9 @@ static void check_rows(const Row *table, size_t n, PtxMode mode) {
   }
 }
 
-static void test_operations_on_edge_values(void) { check_rows(rows, COUNT(rows), PTX_STRICT); }
+static void operations_on_edge_values(void) { check_rows(rows, COUNT(rows), PTX_STRICT); }
 
-static void test_relaxed_operations_and_strict_refusal(void) {
+static void relaxed_operations_and_strict_refusal(void) {
   check_rows(relaxed_rows, COUNT(relaxed_rows), PTX_RELAXED);
   for (size_t k = 0; k < COUNT(relaxed_rows); k++) {
     char text[4000];
@@ -186,7 +186,7 @@ static void fill(Arrays *a, uint64_t seed) {
   }
 }
 
-static void test_all_16_bit_floats_widen_and_narrow(void) {
+static void all_16_bit_floats_widen_and_narrow(void) {
   static Arrays a;
   static const char widen[] = "ld.global.u32 %r1, [%x]; cvt.u16.u32 %h1, %r1; cvt.f32.f16 %r2, %h1; st.global.b32 [%y], %r2;";
   static const char narrow[] = "ld.global.b32 %r1, [%x]; cvt.rn.f16.f32 %h1, %r1; cvt.u32.u16 %r2, %h1; st.global.u32 [%y], %r2;";
@@ -222,7 +222,7 @@ static void test_all_16_bit_floats_widen_and_narrow(void) {
 }
 
 /* --- control flow ------------------------------------------------------------------------------------------------------------------------------------- */
-static void test_lanes_part_and_meet_again(void) {
+static void lanes_part_and_meet_again(void) {
   static Arrays a;
   static const char collatz[] =
     "ld.global.u32 %r1, [%x]; and.b32 %r1, %r1, 1023; or.b32 %r1, %r1, 1; mov.u32 %r2, 0;\n"
@@ -245,7 +245,7 @@ static void test_lanes_part_and_meet_again(void) {
   }
 }
 
-static void test_tables_of_branches_predication_and_early_exit(void) {
+static void tables_of_branches_predication_and_early_exit(void) {
   static Arrays a;
   static const char body[] =
     "setp.gt.u32 %p3, %i, 50; @%p3 exit;\n"
@@ -265,7 +265,7 @@ static void test_tables_of_branches_predication_and_early_exit(void) {
   }
 }
 
-static void test_calls_local_memory_and_constants(void) {
+static void calls_local_memory_and_constants(void) {
   static Arrays a;
   static const char before[] =
     ".const .align 4 .b32 table[4] = {10, 20, 30, -40};\n.global .align 4 .b8 bytes[3] = {1, 2, 250};\n"
@@ -285,7 +285,7 @@ static void test_calls_local_memory_and_constants(void) {
   for (int i = 0; i < 128; i++) CU_ASSERT_EQUAL((int)a.y[i], (i < 100 ? 2*i*i : -2) + i + 20 - 6);
 }
 
-static void test_vectors_packs_and_narrow_accesses(void) {
+static void vectors_packs_and_narrow_accesses(void) {
   static Arrays a;
   static const char body[] =
     "mul.wide.u32 %l1, %i, 16; add.s64 %l2, %x0, %l1; add.s64 %l3, %y0, %l1;\n"
@@ -310,7 +310,7 @@ static const char reverse_body[] =
   "bar.sync 0;\n"
   "not.b32 %r5, %r1; add.s32 %r5, %r5, %n; shl.b32 %r5, %r5, 2; add.s32 %r5, %r5, %r2; ld.shared.u32 %r6, [%r5]; st.global.u32 [%y], %r6;";
 
-static void test_barriers_order_shared_memory(void) {
+static void barriers_order_shared_memory(void) {
   static Arrays a;
   for (unsigned seed = 0; seed < 20; seed++) {
     fill(&a, seed);
@@ -323,7 +323,7 @@ static void test_barriers_order_shared_memory(void) {
 }
 
 /* Two producers' warps and two consumers' warps: one arrives and goes on, the other waits. */
-static void test_named_barriers(void) {
+static void named_barriers(void) {
   static Arrays a;
   static const char body[] =
     "mov.u32 %r1, %tid.x; mov.u32 %r2, tile; setp.ge.u32 %p1, %r1, 64; @%p1 bra CONSUMER;\n"
@@ -346,7 +346,7 @@ static uint32_t shuffle_of(const char *mode, int lane, uint32_t b, uint32_t c, c
   return x[*p ? j : lane];
 }
 
-static void test_shuffles_in_all_modes_and_segments(void) {
+static void shuffles_in_all_modes_and_segments(void) {
   static Arrays a;
   static const char *const modes[] = {"up", "down", "bfly", "idx"};
   for (int m = 0; m < 8; m++)
@@ -368,7 +368,7 @@ static void test_shuffles_in_all_modes_and_segments(void) {
 }
 
 /* Half the warp runs ahead to its own shuffle: each half has its own membermask. A reduction of a partial warp. */
-static void test_parts_of_warps(void) {
+static void parts_of_warps(void) {
   static Arrays a;
   static const char halves[] =
     "ld.global.u32 %r1, [%x]; mov.u32 %r2, %laneid; setp.lt.u32 %p1, %r2, 16; @%p1 bra LOW;\n"
@@ -396,7 +396,7 @@ static void test_parts_of_warps(void) {
   }
 }
 
-static void test_atomics(void) {
+static void atomics(void) {
   static Arrays a;
   static const char body[] =
     "atom.global.add.u32 %r1, [%y0], 1; red.global.max.u32 [%y0+4], %i; atom.global.inc.u32 %r2, [%y0+8], 6; atom.global.cas.b32 %r3, [%y0+12], 0, %r1; red.global.xor.b32 [%y0+16], %i;\n"
@@ -418,7 +418,7 @@ static void test_atomics(void) {
 }
 
 /* Blocks sum to slots; the last one to come adds them in order. */
-static void test_the_last_block_adds_what_the_others_left(void) {
+static void the_last_block_adds_what_the_others_left(void) {
   static Arrays a;
   static const char body[] =
     "mov.u32 %r1, %tid.x; mul.wide.u32 %l1, %b, 4; add.s64 %l2, %y0, %l1; ld.global.u32 %r2, [%x]; redux.sync.add.u32 %r2, %r2, -1;\n"
@@ -487,7 +487,7 @@ static void put(const Mma *m, uint32_t *words, int stride, int base, int line, i
   *w = m->pack == 1 ? code : *w | code << 16*(k%2);
 }
 
-static void test_mma_adds_small_integers_exactly_in_every_shape(void) {
+static void mma_adds_small_integers_exactly_in_every_shape(void) {
   static Arrays a;
   for (size_t n = 0; n < COUNT(mmas); n++) {
     const Mma *m = &mmas[n];
@@ -531,7 +531,7 @@ static float mma_row(const float *x, const float *y, float c, PtxTensor tensor) 
   return of_bits32(a.y[0]);
 }
 
-static void test_mma_aligns_and_cuts_as_measured(void) {
+static void mma_aligns_and_cuts_as_measured(void) {
   float x[16] = {0}, y[16] = {0};
   for (int k = 0; k < 16; k++) y[k] = 1;
   x[0] = 0x1p-24f;                                           /* beside 1: kept with 24 bits of fraction, cut with 23 */
@@ -562,7 +562,7 @@ static void test_mma_aligns_and_cuts_as_measured(void) {
   CU_ASSERT(isnan(mma_row(x, y, 1, PTX_AMPERE)));
 }
 
-static void test_ldmatrix_and_asynchronous_copies(void) {
+static void ldmatrix_and_asynchronous_copies(void) {
   static Arrays a;
   static const char before[] = ".shared .align 16 .b8 tile[1024];";
   static const char body[] =                                 /* 32 rows of 8 halves; lane l copies row l and gives its address */
@@ -587,19 +587,23 @@ static void test_ldmatrix_and_asynchronous_copies(void) {
 }
 
 int main(void) {
-  static const struct { const char *name; CU_TestFunc run; } tests[] = {
-#define T(name) {#name, test_##name},
-    T(operations_on_edge_values) T(relaxed_operations_and_strict_refusal) T(all_16_bit_floats_widen_and_narrow)
-    T(lanes_part_and_meet_again) T(tables_of_branches_predication_and_early_exit) T(calls_local_memory_and_constants) T(vectors_packs_and_narrow_accesses)
-    T(barriers_order_shared_memory) T(named_barriers) T(shuffles_in_all_modes_and_segments) T(parts_of_warps) T(atomics) T(the_last_block_adds_what_the_others_left)
-    T(mma_adds_small_integers_exactly_in_every_shape) T(mma_aligns_and_cuts_as_measured) T(ldmatrix_and_asynchronous_copies)
+  static const SuiteTest tests[] = {
+    TEST(operations_on_edge_values),
+    TEST(relaxed_operations_and_strict_refusal),
+    TEST(all_16_bit_floats_widen_and_narrow),
+    TEST(lanes_part_and_meet_again),
+    TEST(tables_of_branches_predication_and_early_exit),
+    TEST(calls_local_memory_and_constants),
+    TEST(vectors_packs_and_narrow_accesses),
+    TEST(barriers_order_shared_memory),
+    TEST(named_barriers),
+    TEST(shuffles_in_all_modes_and_segments),
+    TEST(parts_of_warps),
+    TEST(atomics),
+    TEST(the_last_block_adds_what_the_others_left),
+    TEST(mma_adds_small_integers_exactly_in_every_shape),
+    TEST(mma_aligns_and_cuts_as_measured),
+    TEST(ldmatrix_and_asynchronous_copies),
   };
-  CU_initialize_registry();
-  CU_pSuite suite = CU_add_suite("PTX, executed", NULL, NULL);
-  for (size_t i = 0; i < COUNT(tests); i++) CU_add_test(suite, tests[i].name, tests[i].run);
-  CU_basic_set_mode(CU_BRM_VERBOSE);
-  CU_basic_run_tests();
-  unsigned failed = CU_get_number_of_failures();
-  CU_cleanup_registry();
-  return failed != 0;
+  return suite_run("PTX, executed", tests);
 }

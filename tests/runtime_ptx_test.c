@@ -1,11 +1,12 @@
 /* runtime_ptx_test.c: every rule that ships, as PTX executed without a GPU, gives the bits of machine code, and the executor finds nothing wrong with it. */
 #define _GNU_SOURCE
-#include <CUnit/Basic.h>
 #include <stdlib.h>
 #include <string.h>
 #include "runtime/optc.h"
 #include "runtime/rule.h"
 #include "tests/support/drill_rules.h"
+#include "tests/support/fixture.h"
+#include "tests/support/suite.h"
 #include "tests/support/trial.h"
 
 #define COUNT(a) ((int)(sizeof (a)/sizeof *(a)))
@@ -14,7 +15,7 @@ static const char *const gpus[] = {"sm_80", "sm_70", "sm_90"};
 static int turn;                         /* the GPUs in turn: each rule is executed for one or two of them */
 
 static optc_rule *compile(const ShippedRule *r, int backend, int level) {
-  optc_context *cx = optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = ""});
+  optc_context *cx = fixture_context();
   optc_compile_options options = {.size = sizeof options, .level = level, .backend = backend, .rule = r->name};
   if (backend == OPTC_BACKEND_PTX) options.cpu = gpus[turn++%COUNT(gpus)];
   optc_rule *rule;
@@ -86,14 +87,9 @@ static void on_long_data(const ShippedRule *r, optc_rule *code, optc_rule *ptx[2
 static void elementwise_rules_over_warps_blocks_and_chunks(void) { for_all_rules(on_long_data); }
 
 int main(void) {
-#define TEST(name) {#name, name}
-  static const struct { const char *name; CU_TestFunc run; } tests[] = {TEST(every_rule_on_small_data), TEST(elementwise_rules_over_warps_blocks_and_chunks)};
-  CU_initialize_registry();
-  CU_pSuite suite = CU_add_suite("rules as PTX", NULL, NULL);
-  for (int i = 0; i < COUNT(tests); i++) CU_add_test(suite, tests[i].name, tests[i].run);
-  CU_basic_set_mode(CU_BRM_VERBOSE);
-  CU_basic_run_tests();
-  unsigned failed = CU_get_number_of_failures();
-  CU_cleanup_registry();
-  return failed != 0;
+  static const SuiteTest tests[] = {
+    TEST(every_rule_on_small_data),
+    TEST(elementwise_rules_over_warps_blocks_and_chunks),
+  };
+  return suite_run("rules as PTX", tests);
 }

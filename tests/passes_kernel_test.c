@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "frontend/frontend.h"
+#include "passes/pass.h"
 #include "passes/passes.h"
 #include "tests/support/failing_allocator.h"
 #include "tests/support/sample.h"
@@ -245,6 +247,34 @@ static void lowering_refuses_what_it_cannot_do(void) {
   arena_free(a);
 }
 
+static const Source *no_files(void *self, Arena *a, const char *path, const char **why) { *why = "no files here"; return NULL; }
+
+/* The room of a value is made before tensors are read and before a loop runs. */
+static void extents_of_what_is_kept_are_known_before(void) {
+  static const struct { const char *body, *says; } bad[] = {
+    {"s[i < len[0]] = x[i]; s[0] = 1; y[i] = s[i]", "made before tensors are read: an extent may not depend on their elements"},
+    {"n = 1; scan i { n += 1; s[k < n] = x[k]*2; s[0] = 1; y[i] = sum(s) }", "made before the loop: an extent may not change from trip to trip"},
+    {"y[i] = sum[j < len[0]](x[j])", NULL},                               /* nothing is kept */
+  };
+  for (size_t k = 0; k < sizeof bad / sizeof bad[0]; k++) {
+    Arena *a = arena_new(NULL, 0);
+    Diag *d = diag_new(a, 0);
+    const char *text = arena_printf(a, "rule r() { in x[N], len[N]: i32; out y[N]\n%s }\n", bad[k].body);
+    Source *source = arena_alloc(a, sizeof *source);
+    *source = (Source){"a.opt", text, strlen(text)};
+    const FrontendOptions options = {.read = no_files};
+    const FileSet *files = frontend_load(a, d, source, &options);
+    Module *m = files ? frontend_lower(a, d, files, &options) : NULL;
+    CU_ASSERT_PTR_NOT_NULL_FATAL(m);
+    expand_shapes(m);
+    Unit u = {.module = m, .arena = a, .diag = d, .graph = (Graph *)module_graph(m, "forward")};
+    CU_ASSERT_EQUAL(lower_with(&u, ""), bad[k].says == NULL);
+    const char *said = diag_count(d) ? diag_get(d, 0)->text : "nothing";
+    if (bad[k].says && !strstr(said, bad[k].says)) { printf("\n%s: %s\n", bad[k].body, said); CU_FAIL("another message"); }
+    arena_free(a);
+  }
+}
+
 typedef struct Trace { unsigned printed, timed; bool has_program; } Trace;
 static void note_printed(void *self, const char *entry, const char *pass, const char *text) {
   Trace *t = self;
@@ -289,6 +319,7 @@ int main(void) {
     TEST(passes_turn_before_into_after),
     TEST(pipeline_errors_are_told),
     TEST(lowering_refuses_what_it_cannot_do),
+    TEST(extents_of_what_is_kept_are_known_before),
     TEST(traces_see_every_pass),
     TEST(every_allocation_may_fail),
   };

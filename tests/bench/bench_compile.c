@@ -2,6 +2,7 @@
  *   usage: bench_compile OUT.json OPTC RULE.opt [quick]      the parent
  *          bench_compile --callable RULE.opt CACHE_DIR       a new process: start to a callable function */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,10 +17,14 @@ static double cpu_of(const struct rusage *u) {
   return (double)(u->ru_utime.tv_sec + u->ru_stime.tv_sec) + 1e-6 * (double)(u->ru_utime.tv_usec + u->ru_stime.tv_usec);
 }
 
-/* CPU milliseconds of a whole process. */
+/* CPU milliseconds of a whole process, whose words go nowhere. */
 static double process_ms(char *const argv[]) {
   pid_t pid = fork();
-  if (pid == 0) { execvp(argv[0], argv); _exit(127); }
+  if (pid == 0) {
+    int nowhere = open("/dev/null", O_WRONLY);
+    if (nowhere >= 0 && dup2(nowhere, 1) == 1) execvp(argv[0], argv);
+    _exit(127);
+  }
   int status;
   struct rusage u;
   if (pid < 0 || wait4(pid, &status, 0, &u) != pid || status) { fprintf(stderr, "bench: %s failed (status %d)\n", argv[0], status); exit(1); }
@@ -82,6 +87,20 @@ static void slowest_rules(Report *report) {
   for (int k = 0; k < n && k < SHOWN; k++) report_row(report, all[k].name, all[k].ms, "bar", 30, "ms CPU", 30 / all[k].ms, ROUNDS);
 }
 
+/* Where the time goes: processes that stop after a stage; each holds the stages before it. */
+static void stages(Report *report, const char *optc, const char *rule, int rounds) {
+  static const struct { const char *name, *option; } stage[] = {
+    {"of it: start of the process", "--version"}, {"of it: and graph", "--emit=graph"}, {"of it: and kernels", "--emit=kernels"}, {"of it: and LLVM IR", "--emit=llvm-ir"}};
+  enum { N = sizeof stage / sizeof *stage };
+  double ms[64], whole[64];
+  char *const object[] = {(char *)optc, (char *)rule, "-o", "/dev/null", NULL};
+  for (int k = 0; k < N; k++) {
+    char *const argv[] = {(char *)optc, (char *)stage[k].option, k ? (char *)rule : NULL, "-o", "/dev/null", NULL};
+    for (int r = 0; r < rounds; r++) { ms[r] = process_ms(argv); whole[r] = process_ms(object); }
+    report_row(report, stage[k].name, median(ms, rounds), "to object, process", median(whole, rounds), "ms CPU", median_ratio(whole, ms, rounds), rounds);
+  }
+}
+
 typedef struct Case { const char *name; double bar; char *const *argv; const char *peer; char *const *peer_argv; } Case;
 
 int main(int argc, char **argv) {
@@ -109,6 +128,7 @@ int main(int argc, char **argv) {
     report_row(report, cases[k].name, median(ours, rounds), cases[k].peer, median(theirs, rounds), "ms CPU", median_ratio(theirs, ours, rounds), rounds);
     report_row(report, cases[k].name, median(ours, rounds), "bar", cases[k].bar, "ms CPU", cases[k].bar / median(ours, rounds), rounds);
   }
+  stages(report, optc, rule, rounds);
   inside_ms(rule, "", NULL);
   for (int r = 0; r < rounds; r++) ours[r] = inside_ms(rule, "", NULL);
   report_row(report, ".opt to callable, running process", median(ours, rounds), "bar", 8, "ms CPU", 8 / median(ours, rounds), rounds);

@@ -136,10 +136,7 @@ static int run(job *j, int64_t phase, int64_t first_group) {
   return skip;
 }
 
-int optc_drive(const optc_rule_desc *rule, int64_t entry, const optc_call *call, int32_t *chosen) {
-  if (!call) return OPTC_E_NULL;
-  static const char no_phase[] = "there is no such phase";
-  if (entry < 0) return call->size == sizeof *call ? drive_fail(call, OPTC_E_SHAPE, no_phase, -1) : OPTC_E_SIZE;
+static int drive(const optc_rule_desc *rule, int64_t entry, int64_t phase, const optc_call *call, int32_t *chosen) {
   job j;
   drive_job(&j, rule, &rule->entries[entry], call, drive_variant(rule, chosen));
   if (j.variant < 0) return drive_fail(call, OPTC_E_TARGET, 0, -1);
@@ -152,8 +149,9 @@ int optc_drive(const optc_rule_desc *rule, int64_t entry, const optc_call *call,
   code = drive_check_call(&j, &first_group);
   if (!code) {
     drive_write_records(&j);
-    int skip = run(&j, -1, first_group);
+    int skip = run(&j, phase, first_group);
     int64_t *t = &FIELD(call->global, 0, int64_t);
+    if (phase >= 0 && phase < j.entry->n_phases - 1) skip = 1;            /* the last one ends the step */
     if (j.entry->advances) *t += !skip;
     else if (j.entry == drive_entry(rule, WORD('i', 'n', 'i', 't'))) *t = 0;
     drive_fail(call, OPTC_OK, "", -1);
@@ -162,21 +160,61 @@ int optc_drive(const optc_rule_desc *rule, int64_t entry, const optc_call *call,
   return code;
 }
 
+int optc_drive(const optc_rule_desc *rule, int64_t entry, const optc_call *call, int32_t *chosen) {
+  return call ? drive(rule, entry, -1, call, chosen) : OPTC_E_NULL;
+}
+
+int optc_drive_phase(const optc_rule_desc *rule, int64_t entry, int64_t phase, const optc_call *call, int32_t *chosen) {
+  static const char no_phase[] = "there is no such phase";
+  if (!call) return OPTC_E_NULL;
+  if (call->size != sizeof *call) return OPTC_E_SIZE;
+  if (phase < 0 || phase >= rule->entries[entry].n_phases) return drive_fail(call, OPTC_E_SHAPE, no_phase, -1);
+  return drive(rule, entry, phase, call, chosen);
+}
+
+/* Sizes as a call of the entry counts them. An error code. */
+static int place_all(job *j, worker *w, const optc_rule_desc *rule, const optc_entry_desc *entry, const optc_call *call, int strided) {
+  drive_job(j, rule, entry, call, 0);    /* sizes kernels are the same in every variant */
+  if (strided) j->strided = j->planned = 1;
+  if (!drive_fits(rule, entry)) return OPTC_E_INTERNAL;
+  int code = drive_start(w, j);
+  for (int64_t i = 0; i < call->n_items && !code; i++) {
+    view v;
+    code = drive_look(rule, call, i, &v);
+    if (!code && (v.group < 0 || v.group >= call->n_groups)) code = OPTC_E_GROUP;
+    if (!code) code = drive_enter_item(w, j, i, &v);
+    if (code) break;
+    drive_measure(w, j);
+    for (int64_t k = 0; k < rule->n_operands && !strided; k++) {         /* their copies lie before the partials */
+      const optc_operand_desc *o = &rule->operands[k];
+      const optc_tensor *x = &FIELD(v.item, o->offset, const optc_tensor);
+      if (o->scope == SCOPE_TENSOR && x->data && !drive_is_dense(o->shaped ? w->shapes[k] : v.shape, o->shaped ? w->ranks[k] : v.rank, x->stride)) j->strided = j->planned = 1;
+    }
+    code = drive_place(w, j, &v);
+  }
+  return code;
+}
+
+int64_t optc_drive_partials(const optc_rule_desc *rule, int64_t entry, int64_t phase, const optc_call *call, double **out) {
+  if (!call || !out || drive_check_head(rule, call)) return -1;
+  const optc_entry_desc *e = &rule->entries[entry];
+  job j;
+  worker w;
+  uint64_t saved = drive_float_enter();
+  int code = place_all(&j, &w, rule, e, call, 0);
+  drive_float_leave(saved);
+  if (code) return -1;
+  drive_end(&j, &w);
+  *out = (double *)(j.partials + 8*(uintptr_t)(j.chunks*drive_partials(e, 0, phase)));
+  return j.chunks*drive_partials(e, phase, phase + 1);
+}
+
 /* Bytes that an entry needs behind the first aligned one; 0 where the call is wrong. */
 static size_t entry_workspace(const optc_rule_desc *rule, const optc_entry_desc *entry, const optc_call *call) {
   job j;
-  drive_job(&j, rule, entry, call, 0);    /* sizes kernels are the same in every variant */
-  j.strided = j.planned = 1;
   worker w;
-  view v;
-  if (!drive_fits(rule, entry) || drive_start(&w, &j)) return 0;
-  uintptr_t first = ((uintptr_t)call->workspace + 63) & ~(uintptr_t)63;
-  for (int64_t i = 0; i < call->n_items; i++) {
-    if (drive_look(rule, call, i, &v) || v.group < 0 || v.group >= call->n_groups || drive_enter_item(&w, &j, i, &v)) return 0;
-    drive_measure(&w, &j);
-    if (drive_place(&w, &j, &v)) return 0;
-  }
-  return drive_end(&j, &w) - first;
+  if (place_all(&j, &w, rule, entry, call, 1)) return 0;
+  return drive_end(&j, &w) - (((uintptr_t)call->workspace + 63) & ~(uintptr_t)63);
 }
 
 size_t optc_drive_workspace(const optc_rule_desc *rule, const optc_call *call) {

@@ -22,7 +22,8 @@ typedef struct record { int64_t opens, reserved; optc_space spaces[]; } record;
 typedef struct worker {
   optc_frame frame;
   int64_t group;                         /* whose uniforms these are */
-  uintptr_t at, partials, room;          /* where the next item's buffers lie: kept ones, partials, those of the open window */
+  uintptr_t at, room;                    /* where the next item's buffers lie: kept ones, those of the open window */
+  int64_t chunks;                        /* of whole tensors, so far: a partial each */
   uintptr_t most;                        /* end of the largest window */
   int64_t window, opens;                 /* elements of the open window; the item placed last began it */
   int too_large;                         /* sizes met that no memory has */
@@ -47,6 +48,7 @@ typedef struct job {
   int planned;                           /* items have buffers in the workspace, and so records */
   char *records; int64_t record_size;    /* NULL: not yet written */
   uintptr_t records_at, partials, room;  /* where they begin; 0 while sizes are counted */
+  int64_t chunks;                        /* of all items */
   int64_t from, to;                      /* items of the window at hand */
   int64_t depth, repeat[OPTC_MAX_REPEATS], trip[OPTC_MAX_REPEATS];      /* open repeats: their spaces, and trips so far */
   const worker *model;                   /* has begun and entered the first group: tasks begin as it did (NULL: each by itself) */
@@ -77,6 +79,7 @@ static inline record *drive_record(const job *j, int64_t i) { return (record *)(
 static inline void **drive_buffers(const job *j, record *r) { return (void **)(r->spaces + j->entry->n_spaces); }
 DRIVE_LOCAL void drive_measure(worker *, const job *);                   /* elements of temporaries and launch spaces of the item entered */
 DRIVE_LOCAL int drive_place(worker *, const job *, const view *);        /* room for its buffers; an error code */
+DRIVE_LOCAL int64_t drive_partials(const optc_entry_desc *, int64_t from, int64_t to);
 DRIVE_LOCAL uintptr_t drive_end(job *, const worker *);                  /* of the workspace of all that was placed */
 DRIVE_LOCAL void drive_write_records(job *);
 

@@ -26,10 +26,10 @@ int drive_look(const optc_rule_desc *rule, const optc_call *call, int64_t i, vie
   if (v->rank < 0 || v->rank > MAX_RANK) return OPTC_E_SHAPE;
   if (v->rank && !v->shape) return OPTC_E_NULL;
   int64_t total = drive_product(v->shape, v->rank);
-  if (total < 0 || first < 0 || count < 0 || first > total || count > total - first || first%OPTC_CHUNK) return OPTC_E_SHAPE;
+  if (total < 0 || first < 0 || count < -1 || first > total || count > total - first || first%OPTC_CHUNK) return OPTC_E_SHAPE;
   v->total = total;
   v->first = first;
-  v->count = !count && !first ? total : count;
+  v->count = count < 0 ? 0 : !count && !first ? total : count;         /* -1: nothing of it */
   return 0;
 }
 
@@ -90,6 +90,7 @@ void drive_job(job *j, const optc_rule_desc *rule, const optc_entry_desc *entry,
   j->records = 0;
   j->record_size = (int64_t)sizeof(record) + (entry ? 16*entry->n_spaces + 8*entry->n_temps : 0) + 8*rule->n_operands;
   j->records_at = j->partials = j->room = 0;
+  j->chunks = 0;
   j->from = 0;
   j->to = call ? call->n_items : 0;
   j->depth = 0;
@@ -165,7 +166,7 @@ int drive_start(worker *w, const job *j) {
   if (j->call_sized) drive_launch_all(w, j, LAUNCH_CALL_SIZES);
   for (int64_t k = 0; k < entry->n_temps; k++)
     if (drive_temp_kind(entry, k) & TEMP_CALL) w->data[rule->n_operands + k] = drive_reserve(w, &w->at, w->counts[rule->n_operands + k], entry->temp_bytes[k]);
-  w->partials = j->partials;
+  w->chunks = 0;
   w->room = w->most = j->room;
   w->window = w->opens = 0;
   return w->too_large ? OPTC_E_SHAPE : 0;

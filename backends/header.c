@@ -225,8 +225,12 @@ void backend_header(const Module *m, Program *const *programs, unsigned n, Text 
   text_add(out, "/* Which states item number `item` of the call has: out[%s_N_STATES], in order of declaration. */\n#define %s_N_STATES %u\n"
                 "int %s_layout(const %s_call *call, int64_t item, optc_state_info *out);\n", m->name, m->name, states, m->name, m->name);
   text_add(out, "/* Looks for tensors of different items that overlap where one is written; quadratic in their number. */\nint %s_check(const %s_call *call);\n", m->name, m->name);
-  text_add(out, "/* The main entry%s%s in pieces: phase 0 to %s_phases - 1, in order; another number is OPTC_E_SHAPE. */\nextern const int %s_phases;\nint %s_phase(int phase, const %s_call *call);\n\n",
-           main_entry ? ", " : "", main_entry ? main_entry : "", m->name, m->name, m->name, m->name);
+  text_add(out, "/* The main entry%s%s in pieces, for processes that share tensors (item.first, item.count): phase 0 to %s_phases - 1, in order, with one workspace. After each, the\n"
+                " * processes add up what it left: %s_partials tells how many doubles (the same in all processes) and where in the workspace; -1: the call is wrong. A chunk of\n"
+                " * 65,536 elements belongs to one process; the others leave 0. item.count -1: nothing of this tensor is here. The bits are those of one process. There is\n"
+                " * no other phase: OPTC_E_SHAPE. */\n"
+                "extern const int %s_phases;\nint %s_phase(int phase, const %s_call *call);\nint64_t %s_partials(int phase, const %s_call *call, double **out);\n\n",
+           main_entry ? ", " : "", main_entry ? main_entry : "", m->name, m->name, m->name, m->name, m->name, m->name, m->name);
   unsigned long long hash = backend_abi_hash(m);
   text_add(out, "/* A header and an object that do not belong together fail to link: this symbol is missing. */\nextern const char %s_abi_%016llx;\n"
                 "#if defined(__GNUC__)\nstatic const char *const %s_abi_reference __attribute__((used)) = &%s_abi_%016llx;\n#endif\n", m->name, hash, m->name, m->name, hash);

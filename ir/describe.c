@@ -85,13 +85,22 @@ static int64_t find_phases(const Program *p, optc_kernel_desc *kernels, int64_t 
     segment += p->kernels[k]->launch == LAUNCH_TOTAL;
     kernels[k].phase = phase;
     for (unsigned i = 0; i < p->n_temps; i++) {
-      fresh[i] |= stores[i] && p->temps[i].partial;
+      if (stores[i] && p->temps[i].partial) {
+        fresh[i] = true;
+        kind[i] |= phase << TEMP_PHASE;
+      }
       if ((!loads[i] && !stores[i]) || p->temps[i].local) continue;
       if (seen[i] && seen[i] != segment) kind[i] |= TEMP_KEPT;
       seen[i] = segment;
     }
   }
   return phase + 1;
+}
+
+int64_t describe_phases(const Program *p, Arena *arena) {
+  optc_entry_desc entry;
+  describe_program(p, &entry, arena);
+  return entry.n_phases;
 }
 
 /* Every access to an operand of the item is at the index of a loop that begins with the launch: a shard is as good as the whole. */

@@ -83,7 +83,8 @@ typedef optc_kernel_fn optc_variants[OPTC_MAX_VARIANTS];
 enum { USE_READ = 1, USE_WRITTEN = 2, USE_PREDICATE = 4, USE_SIZES = 8 };             /* PREDICATE: under one only; SIZES: its sizes are used */
 /* Of a temporary: bits of optc_entry_desc.temp_kind. */
 enum { TEMP_SIZED = 1, TEMP_CALL = 2,    /* a sizes kernel tells its elements (else the item's); there is one for the call (else one an item) */
-       TEMP_PARTIAL = 4, TEMP_KEPT = 8, TEMP_LOCAL = 16 };  /* one element a chunk of the whole tensor; outlives the kernels between two totals or phases; on the stack of its kernels */
+       TEMP_PARTIAL = 4, TEMP_KEPT = 8, TEMP_LOCAL = 16,
+       TEMP_PHASE = 8 };                 /* above this bit: of a partial, the phase that leaves it */  /* one element a chunk of the whole tensor; outlives the kernels between two totals or phases; on the stack of its kernels */
 
 enum { OPTC_ISA_BASE = 0, OPTC_ISA_X86_64_V2 = 1, OPTC_ISA_X86_64_V3 = 2, OPTC_ISA_X86_64_V4 = 3 };
 
@@ -101,6 +102,9 @@ typedef struct optc_call {
 /* The driver (backends/driver*.c): validates a call, runs an entry's kernels over groups, items and chunks, advances t.
  * `chosen`: the object's dispatch word (0: not yet chosen), or NULL for variant 0. Entry -1: a phase that does not exist. */
 int optc_drive(const optc_rule_desc *, int64_t entry, const optc_call *, int32_t *chosen);
+int optc_drive_phase(const optc_rule_desc *, int64_t entry, int64_t phase, const optc_call *, int32_t *chosen);
+/* How many partials a phase leaves, and where they lie in the call's workspace; -1: the call is wrong. */
+int64_t optc_drive_partials(const optc_rule_desc *, int64_t entry, int64_t phase, const optc_call *, double **out);
 size_t optc_drive_workspace(const optc_rule_desc *, const optc_call *);
 int optc_drive_layout(const optc_rule_desc *, const optc_call *, int64_t item, optc_state_info *out, int32_t *chosen);
 int optc_drive_check(const optc_rule_desc *, const optc_call *);

@@ -177,6 +177,10 @@ OPTC_API int optc_rule_call(const optc_rule *, int entry, const optc_call_args *
 OPTC_API int optc_rule_layout(const optc_rule *, const optc_call_args *, int64_t item, optc_state_info *out);
 /* The rule's own structs (those of the generated header), for programs that have it: size_of R_call in `call->size`. */
 OPTC_API int optc_rule_call_raw(const optc_rule *, int entry, const void *R_call);
+/* The entry in pieces, for processes that share tensors: see R_phase and R_partials in a generated header. */
+OPTC_API int optc_rule_phases(const optc_rule *, int entry);             /* 0: no such entry */
+OPTC_API int optc_rule_phase_raw(const optc_rule *, int entry, int phase, const void *R_call);
+OPTC_API int64_t optc_rule_partials(const optc_rule *, int entry, int phase, const void *R_call, double **out);
 OPTC_API size_t optc_rule_workspace_size(const optc_rule *, const void *R_call);
 
 /* A team of `threads` OpenMP threads as an optc_parallel (0: all cores). */

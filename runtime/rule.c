@@ -304,9 +304,10 @@ static void copy_back(const optc_rule *r, int64_t entry, const optc_call_args *a
 
 static int32_t *dispatch_word(const optc_rule *r) { return r->desc->n_variants > 1 ? (int32_t *)&r->chosen : NULL; }
 
-static int drive(const optc_rule *r, int64_t entry, const optc_call *call) {
+/* phase -1: all of the entry. */
+static int drive(const optc_rule *r, int64_t entry, int64_t phase, const optc_call *call) {
   unsigned before = atomic_load((atomic_uint *)&r->starved), findings = atomic_load((atomic_uint *)&r->n_findings);
-  int status = optc_drive(r->desc, entry, call, dispatch_word(r));
+  int status = phase < 0 ? optc_drive(r->desc, entry, call, dispatch_word(r)) : optc_drive_phase(r->desc, entry, phase, call, dispatch_word(r));
   if (status == OPTC_OK && atomic_load((atomic_uint *)&r->starved) != before) return fail(call->error, OPTC_E_MEMORY, "the interpreter ran out of memory", -1, 0, 0, 0, 0);
   if (status == OPTC_OK && atomic_load((atomic_uint *)&r->n_findings) != findings) return fail(call->error, OPTC_E_INTERNAL, r->finding, -1, 0, 0, 0, 0);
   return status;
@@ -374,7 +375,7 @@ int optc_rule_call(const optc_rule *r, int given, const optc_call_args *a) {
     raw.call.workspace = raw.workspace;
     if (!raw.workspace) status = fail(a->error, OPTC_E_MEMORY, "out of memory", -1, 0, 0, 0, 0);
   }
-  if (status == OPTC_OK) status = drive(r, entry, &raw.call);
+  if (status == OPTC_OK) status = drive(r, entry, -1, &raw.call);
   if (status == OPTC_OK) copy_back(r, entry, a, &raw);
   free(raw.workspace);
   free(raw.block);
@@ -397,7 +398,25 @@ int optc_rule_call_raw(const optc_rule *r, int entry, const void *R_call) {
   if (!r || !call) return OPTC_E_NULL;
   if (call->size != sizeof *call) return OPTC_E_SIZE;
   int64_t at = entry_at(r, entry);
-  return at < 0 ? fail(call->error, OPTC_E_NULL, "there is no such entry", -1, 1, entry, 0, 0) : drive(r, at, call);
+  return at < 0 ? fail(call->error, OPTC_E_NULL, "there is no such entry", -1, 1, entry, 0, 0) : drive(r, at, -1, call);
+}
+
+int optc_rule_phases(const optc_rule *r, int entry) {
+  int64_t at = r ? entry_at(r, entry) : -1;
+  return at < 0 ? 0 : (int)r->desc->entries[at].n_phases;
+}
+
+int optc_rule_phase_raw(const optc_rule *r, int entry, int phase, const void *R_call) {
+  const optc_call *call = R_call;
+  if (!r || !call) return OPTC_E_NULL;
+  int64_t at = entry_at(r, entry);
+  if (at < 0) return call->size == sizeof *call ? fail(call->error, OPTC_E_NULL, "there is no such entry", -1, 1, entry, 0, 0) : OPTC_E_SIZE;
+  return phase < 0 || phase >= r->desc->entries[at].n_phases ? optc_drive_phase(r->desc, at, phase, call, dispatch_word(r)) : drive(r, at, phase, call);
+}
+
+int64_t optc_rule_partials(const optc_rule *r, int entry, int phase, const void *R_call, double **out) {
+  int64_t at = r ? entry_at(r, entry) : -1;
+  return at < 0 ? -1 : optc_drive_partials(r->desc, at, phase, R_call, out);
 }
 
 size_t optc_rule_workspace_size(const optc_rule *r, const void *R_call) { return r ? optc_drive_workspace(r->desc, R_call) : 0; }

@@ -178,7 +178,7 @@ static void test_wrong_calls_are_refused_and_nothing_is_written(void) {
   REFUSED_WITH(w.items[0].p.stride = transposed, OPTC_E_SHAPE, 0);
   REFUSED_WITH(w.items[0].first = 1, OPTC_E_SHAPE, 0);
   REFUSED_WITH(w.items[0].first = 65536; w.items[0].count = 140000, OPTC_E_SHAPE, 0);
-  REFUSED_WITH(w.items[0].count = -1, OPTC_E_SHAPE, 0);
+  REFUSED_WITH(w.items[0].count = -2, OPTC_E_SHAPE, 0);
   REFUSED_WITH(w.items[0].p.data = w.g[0], OPTC_E_OVERLAP, 0);
   REFUSED_WITH(w.items[0].m.data = w.p[0] + 139999, OPTC_E_OVERLAP, 0);
   REFUSED_WITH(w.groups[1].keep = 0, OPTC_E_HYPER, 1);

@@ -182,6 +182,7 @@ static int place_all(job *j, worker *w, const optc_rule_desc *rule, const optc_e
     view v;
     code = drive_look(rule, call, i, &v);
     if (!code && (v.group < 0 || v.group >= call->n_groups)) code = OPTC_E_GROUP;
+    if (!code && v.count != v.total && !entry->flat) code = OPTC_E_SHARD;
     if (!code) code = drive_enter_item(w, j, i, &v);
     if (code) break;
     drive_measure(w, j);

@@ -23,7 +23,7 @@ static void go_to(Nest *l, const Terms *t, Inst *q) {
 }
 
 /* What does not change along the bound axes is computed before them. */
-static void settle(Nest *l, const Terms *t) { if (t->free_axes) nest_settle(l, t->space, t->free_axes, t->node->args[0]); }
+static void settle(Nest *l, const Terms *t) { if (t->free_axes) nest_settle(l, t->space, ~0u << t->free_axes, t->node->args[0]); }
 
 static Inst *term(Nest *l, const Terms *t, Inst *q) {
   if (t->buffer) return nest_load(l, t->buffer - 1, nest_op2(l, KOP_SUB, q, t->low), NULL);
@@ -44,7 +44,7 @@ static Terms open_terms(Nest *l, const Node *n, const Space *space, unsigned fre
 
 /* --- pairs ----------------------------------------------------------------------------------------------------------------------------- */
 
-static Bits identity(ReduceKind kind, Type t) {
+Bits nest_identity(ReduceKind kind, Type t) {
   bool floating = type_kind(t) == KIND_FLOAT;
   switch (kind) {
     case REDUCE_PROD: return floating ? bits_from_f64(1, t) : 1;
@@ -55,7 +55,7 @@ static Bits identity(ReduceKind kind, Type t) {
   }
 }
 
-static Inst *pair(Nest *l, ReduceKind kind, Inst *a, Inst *b) {
+Inst *nest_pair(Nest *l, ReduceKind kind, Inst *a, Inst *b) {
   switch (kind) {
     case REDUCE_PROD: return nest_op2(l, KOP_MUL, a, b);
     case REDUCE_MAX: return nest_call(l, OP_MAX, a, b);
@@ -71,11 +71,11 @@ static Inst *pair(Nest *l, ReduceKind kind, Inst *a, Inst *b) {
 /* Sum of positions low .. low + n (1,024 at most): 16 interleaved lanes, then (l, l+8), (l, l+4), (l, l+2), (l, l+1). */
 static Inst *block_of_lanes(Nest *l, const Terms *t, ReduceKind kind, Type type, Inst *low, Inst *n) {
   unsigned lanes = nest_scratch(l, type, 16);
-  Inst *first = nest_const(l, type, identity(kind, type)), *lane = nest_open(l, nest_i64(l, 0), nest_i64(l, 16), 0, NULL);
+  Inst *first = nest_const(l, type, nest_identity(kind, type)), *lane = nest_open(l, nest_i64(l, 0), nest_i64(l, 16), 0, NULL);
   Inst *steps = nest_op2(l, KOP_SHR, nest_op2(l, KOP_ADD, nest_op2(l, KOP_SUB, n, lane), nest_i64(l, 15)), nest_i64(l, 4));
   Inst *from = nest_op2(l, KOP_ADD, low, lane), *loop = nest_open(l, nest_i64(l, 0), steps, 1, &first);
   Inst *q = nest_op2(l, KOP_ADD, from, nest_op2(l, KOP_SHL, loop, nest_i64(l, 4)));
-  Inst *sum = pair(l, kind, nest_carried(l, loop, 0), term(l, t, q));
+  Inst *sum = nest_pair(l, kind, nest_carried(l, loop, 0), term(l, t, q));
   nest_close(l, 1, &sum);
   nest_store(l, lanes, lane, nest_carried(l, loop, 0), NULL);
   nest_close(l, 0, NULL);
@@ -83,11 +83,11 @@ static Inst *block_of_lanes(Nest *l, const Terms *t, ReduceKind kind, Type type,
   for (int k = 0; k < 16; k++) x[k] = nest_load(l, lanes, nest_i64(l, k), NULL);
 #ifdef OPTC_FAULT_NEST                                   /* neighbours first: see fuzz/README.md */
   for (int half = 8; half; half /= 2)
-    for (int k = 0; k < half; k++) x[k] = pair(l, kind, x[2*k], x[2*k + 1]);
+    for (int k = 0; k < half; k++) x[k] = nest_pair(l, kind, x[2*k], x[2*k + 1]);
   return x[0];
 #endif
   for (int half = 8; half; half /= 2)
-    for (int k = 0; k < half; k++) x[k] = pair(l, kind, x[k], x[k + half]);
+    for (int k = 0; k < half; k++) x[k] = nest_pair(l, kind, x[k], x[k + half]);
   return x[0];
 }
 
@@ -102,15 +102,15 @@ static Tree open_tree(Nest *l, ReduceKind kind, Type type, Inst *leaves) {
 static Inst *close_tree(Nest *l, const Tree *t, Inst *leaves, Inst *x) {
   Inst *zero = nest_i64(l, 0), *one = nest_i64(l, 1), *next = nest_op2(l, KOP_ADD, t->leaf, one);
   Inst *full = nest_op2(l, KOP_SUB, nest_bits(l, nest_op2(l, KOP_XOR, t->leaf, next)), one);            /* trailing ones */
-  Inst *merge = nest_open(l, zero, full, 1, &x), *joined = pair(l, t->kind, nest_load(l, t->buffer, merge, NULL), nest_carried(l, merge, 0));
+  Inst *merge = nest_open(l, zero, full, 1, &x), *joined = nest_pair(l, t->kind, nest_load(l, t->buffer, merge, NULL), nest_carried(l, merge, 0));
   nest_close(l, 1, &joined);
   nest_store(l, t->buffer, full, nest_carried(l, merge, 0), NULL);
   nest_close(l, 0, NULL);
-  Inst *first[2] = {nest_const(l, t->type, identity(t->kind, t->type)), nest_const(l, TYPE_BOOL, 0)};
+  Inst *first[2] = {nest_const(l, t->type, nest_identity(t->kind, t->type)), nest_const(l, TYPE_BOOL, 0)};
   Inst *rest = nest_open(l, zero, nest_bits(l, leaves), 2, first);
   Inst *set = nest_op2(l, KOP_NE, nest_op2(l, KOP_AND, nest_op2(l, KOP_SHR, leaves, rest), one), zero);
   Inst *waits = nest_load(l, t->buffer, rest, set), *sum = nest_carried(l, rest, 0), *any = nest_carried(l, rest, 1);
-  Inst *last[2] = {nest_select(l, set, nest_select(l, any, pair(l, t->kind, waits, sum), waits), sum), nest_op2(l, KOP_OR, any, set)};
+  Inst *last[2] = {nest_select(l, set, nest_select(l, any, nest_pair(l, t->kind, waits, sum), waits), sum), nest_op2(l, KOP_OR, any, set)};
   nest_close(l, 2, last);
   return nest_carried(l, rest, 0);
 }
@@ -152,8 +152,8 @@ static Inst *folded(Nest *l, const Terms *t, ReduceKind kind, Type type) {
 /* --- one position after the other ---------------------------------------------------------------------------------------------------------- */
 
 static Inst *sequential(Nest *l, const Terms *t, ReduceKind kind, Type type) {
-  Inst *first = nest_const(l, type, identity(kind, type)), *q = nest_open(l, nest_i64(l, 0), t->n, 1, &first);
-  Inst *next = pair(l, kind, nest_carried(l, q, 0), term(l, t, q));
+  Inst *first = nest_const(l, type, nest_identity(kind, type)), *q = nest_open(l, nest_i64(l, 0), t->n, 1, &first);
+  Inst *next = nest_pair(l, kind, nest_carried(l, q, 0), term(l, t, q));
   nest_close(l, 1, &next);
   return nest_carried(l, q, 0);
 }
@@ -277,6 +277,7 @@ static Inst *fold(Nest *l, Terms *t) {
 }
 
 void nest_fold(Nest *l, const Node *n) {
+  if (l->tile && n->op == OP_REDUCE && can_fold(n, (ReduceKind)(n->aux & 255), (Type)n->type) && nest_goes_by_columns(l, n)) { nest_fold_columns(l, n); return; }
   const Space *space = n->args[0]->space;
   for (unsigned k = 0; k < n->n_args; k++) if (n->args[k]->space->rank) space = n->args[k]->space;
   unsigned rank = n->space->rank;
@@ -305,8 +306,8 @@ void nest_cumulate(Nest *l, const Node *n) {
   ReduceKind kind = (ReduceKind)(n->aux & 255);
   Type type = (Type)n->type;
   Terms t = open_terms(l, n, n->space, rank);
-  Inst *first = nest_const(l, type, identity(kind, type)), *q = nest_open(l, nest_i64(l, 0), t.n, 1, &first);
-  Inst *x = term(l, &t, q), *place = l->flat, *next = pair(l, kind, nest_carried(l, q, 0), x);
+  Inst *first = nest_const(l, type, nest_identity(kind, type)), *q = nest_open(l, nest_i64(l, 0), t.n, 1, &first);
+  Inst *x = term(l, &t, q), *place = l->flat, *next = nest_pair(l, kind, nest_carried(l, q, 0), x);
   nest_store(l, nest_buffer(l, n), place, next, NULL);
   nest_close(l, 1, &next);
   nest_close_axes(l, rank);

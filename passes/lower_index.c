@@ -72,6 +72,11 @@ bool index_is_flat(const Node *x) {
   return true;
 }
 
+int index_unit_axis(const Node *x) {
+  unsigned axes[NEST_RANK], n = 0;
+  return row_major(x, axes, &n) ? (int)axes[n - 1] : -1;
+}
+
 static bool is_size(const Module *m, const Node *n) { return n->op == OP_SIZE && m->operands[n->imm].item_shape; }
 static bool is_count(const Module *m, const Node *n) { return is_size(m, n) && n->aux == -1; }
 

@@ -102,15 +102,28 @@ Inst *nest_operand_count(Nest *l, int64_t k) {
 
 /* --- positions ------------------------------------------------------------------------------------------------------------------------------ */
 
-/* The first axes are the launch's positions: their digits. */
-static void open_tile(Nest *l, const Space *s, unsigned axes) {
-  Inst *rest = nest_open(l, nest_add(l, KOP_E_BEGIN, TYPE_I64, 0, 0, NULL), nest_add(l, KOP_E_END, TYPE_I64, 0, 0, NULL), 0, NULL);
-  l->position = rest;
+/* The first indices are the digits of a flat position of them. */
+void nest_digits(Nest *l, const Space *s, unsigned axes, Inst *at) {
   for (unsigned a = axes; a-- > 0;) {
     Inst *e = nest_extent(l, s->extent[a]);
-    l->index[a] = a ? nest_op2(l, KOP_IMOD, rest, e) : rest;
-    if (a) rest = nest_op2(l, KOP_IDIV, rest, e);
+    l->index[a] = a ? nest_op2(l, KOP_IMOD, at, e) : at;
+    if (a) at = nest_op2(l, KOP_IDIV, at, e);
   }
+}
+
+static void open_tile(Nest *l, const Space *s, unsigned axes) {
+  l->position = nest_open(l, nest_add(l, KOP_E_BEGIN, TYPE_I64, 0, 0, NULL), nest_add(l, KOP_E_END, TYPE_I64, 0, 0, NULL), 0, NULL);
+  nest_digits(l, s, axes, l->position);
+}
+
+/* Rows of `length` that begin..end has a part of: a loop over them, and which part of it that is of the row at hand. */
+Inst *nest_open_rows(Nest *l, Inst *length, Inst *begin, Inst *end, Inst **part) {
+  Inst *some = nest_select(l, nest_op2(l, KOP_LT, nest_i64(l, 0), length), length, nest_i64(l, 1));
+  Inst *behind = nest_op2(l, KOP_IDIV, nest_op2(l, KOP_ADD, end, nest_op2(l, KOP_SUB, some, nest_i64(l, 1))), some);
+  Inst *row = nest_open(l, nest_op2(l, KOP_IDIV, begin, some), behind, 0, NULL), *first = nest_op2(l, KOP_MUL, row, length);
+  part[0] = nest_select(l, nest_op2(l, KOP_LT, first, begin), begin, first);
+  part[1] = nest_min(l, end, nest_op2(l, KOP_ADD, first, length));
+  return row;
 }
 
 void nest_axes(Nest *l, const Space *s, unsigned axes) {
@@ -239,10 +252,10 @@ Inst *nest_element(Nest *l, const Node *n) {
   return x;
 }
 
-/* What is the same at all positions of the axes behind the first ones. */
+/* What is the same at all positions of some axes. */
 static bool is_fixed(const Nest *l, const Node *n, unsigned axes, const bool *varies) {
   bool own = l->source[n->id] || l->stored[n->id] || (n->op == OP_READ && n->n_args == (unsigned)(n->aux == 1));
-  if (own || (n->op == OP_INDEX && n->imm >= axes)) return false;
+  if (own || (n->op == OP_INDEX && axes >> n->imm & 1)) return false;
   for (unsigned k = 0; k < n->n_args; k++) if (varies[n->args[k]->id]) return false;
   return true;
 }
@@ -280,7 +293,7 @@ static void copy_value(Nest *l, const Node *n, unsigned buffer) {
   nest_axes(l, n->space, rows);
   if (rows < rank) {                     /* a row at a time */
     Inst *row = nest_flat(l, n->space, rows), *length = nest_extent(l, n->space->extent[rows]);
-    nest_settle(l, n->space, rows, n);
+    nest_settle(l, n->space, 1u << rows, n);
     l->index[rows] = nest_open(l, nest_i64(l, 0), length, 0, NULL);
     nest_here(l, n->space, nest_op2(l, KOP_ADD, nest_op2(l, KOP_MUL, row, length), l->index[rows]));
   } else nest_here(l, n->space, nest_flat(l, n->space, rank));

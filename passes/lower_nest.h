@@ -7,11 +7,11 @@
 #include "ir/graph_analysis.h"
 #include "passes/pass.h"
 
-enum { NEST_RANK = 8, NEST_DEPTH = 64 };
+enum { NEST_RANK = 8, NEST_DEPTH = 64, NEST_STRIP = 256 };              /* STRIP: columns side by side */
 
 typedef struct Memo { unsigned epoch; Inst *inst; } Memo;
 typedef struct Wanted { unsigned buffer; const Space *space; int64_t fixed; int64_t operand; } Wanted;      /* elements of a temporary: of a space, a number, or an operand's (>= 0) */
-typedef struct Tiles { const Space *space; unsigned axes; } Tiles;       /* a launch space: the positions of the first axes */
+typedef struct Tiles { const Space *space; unsigned axes, least; } Tiles;      /* a launch space: the positions of the first axes, at least so many a tile */
 typedef struct NestConst { Type type; Bits bits; Inst *inst; } NestConst;
 typedef struct NestFormula { Op op; Type type; const Graph *graph; const Node *argument[2], *result; } NestFormula;
 typedef struct Scratch { unsigned elements; Type type; unsigned buffer; } Scratch;       /* a local buffer */
@@ -88,13 +88,15 @@ unsigned nest_scratch(Nest *, Type, unsigned elements);                  /* a lo
 
 /* --- lower_nest.c ---------------------------------------------------------------------------------------------------------------- */
 void nest_axes(Nest *, const Space *, unsigned axes);                    /* opens loops over the first axes of the space; sets index */
+void nest_digits(Nest *, const Space *, unsigned axes, Inst *at);        /* indices of the first axes, of their flat position */
+Inst *nest_open_rows(Nest *, Inst *length, Inst *begin, Inst *end, Inst **part);        /* a loop over the rows that a range has a part of */
 void nest_close_axes(Nest *, unsigned axes);
 void nest_here(Nest *, const Space *, Inst *flat);                       /* elements of the space are now computed at index and flat */
 Inst *nest_flat(Nest *, const Space *, unsigned axes);                   /* of index, row-major */
 Inst *nest_extent(Nest *, const Node *extent);                           /* i64, at least 0 */
 Inst *nest_element(Nest *, const Node *);                                /* the value at the position, or the number */
 Inst *nest_place(Nest *, const Space *, const Node *const *indices, Inst **inside);      /* flat position of indices in a space; inside: whether there is one (NULL: always) */
-/* Computes, before the loops over the other axes, what depends on the first axes alone of what `root` is made of. */
+/* Computes, before the loops over some axes (bits), what of `root` does not depend on them. */
 void nest_settle(Nest *, const Space *, unsigned axes, const Node *root);
 unsigned nest_buffer(Nest *, const Node *);                              /* the temporary of a stored node */
 void nest_choose_stored(Nest *);
@@ -108,6 +110,7 @@ void nest_emit_stored(Nest *, const Node *);                             /* comp
 
 /* --- lower_index.c ---------------------------------------------------------------------------------------------------------------- */
 bool index_is_flat(const Node *);                                        /* the flat position in its own space */
+int index_unit_axis(const Node *);                                       /* of a flat position: the axis of its own space along which it moves by one; -1: none is known */
 bool index_in_item(const Module *, const Node *);                        /* 0 <= x < elements of the item */
 bool index_in_axis(const Node *, const Node *extent);                    /* an index of its own space that is always below an extent */
 bool index_is_digit(const Module *, const Node *, const Node *extent);   /* one that the position in an item gives: inside at every position of an item, where the extent is not 0 */
@@ -116,7 +119,7 @@ const Node *extent_condition(const Node *);                              /* wher
 /* --- lower_program.c -------------------------------------------------------------------------------------------------------------- */
 bool nest_start(Nest *, Unit *);                                         /* a new program; false: refused, reported */
 bool *nest_begin(Nest *, const char *name, Launch);                      /* a new kernel; an array to mark what it needs */
-bool *nest_begin_tile(Nest *, const char *name, const Space *, unsigned axes);         /* over the positions of the first axes of a space */
+bool *nest_begin_tile(Nest *, const char *name, Tiles);
 bool nest_checks(Nest *);
 bool nest_layout(Nest *);
 void nest_stage(Nest *, unsigned stage);                                 /* the totals of a stage */
@@ -132,6 +135,10 @@ void lower_nests(Unit *);
 bool lower_is_pointwise(Unit *);                                         /* every loop of the rule is one over the item's elements */
 
 /* --- lower_fold.c: orders of evaluation of the language, section 5 ------------------------------------------------------------------ */
+Bits nest_identity(ReduceKind, Type);
+Inst *nest_pair(Nest *, ReduceKind, Inst *, Inst *);
+bool nest_goes_by_columns(Nest *, const Node *);                         /* of a REDUCE: memory lies along its last free axis */
+void nest_fold_columns(Nest *, const Node *);                            /* lower_columns.c: such a one, in tiles */
 void nest_fold(Nest *, const Node *);                                    /* reduce, contract, attend: into the temporary, or scalar[] */
 Inst *nest_join(Nest *, unsigned partial, Inst *chunks, ReduceKind, Type);         /* the partials of chunks, joined */
 void nest_softmax(Nest *, const Node *);

@@ -23,13 +23,13 @@ bool *nest_begin(Nest *l, const char *name, Launch launch) {
   return arena_array(l->arena, l->graph->n_nodes + 1, sizeof(bool));
 }
 
-bool *nest_begin_tile(Nest *l, const char *name, const Space *s, unsigned axes) {
+bool *nest_begin_tile(Nest *l, const char *name, Tiles tiles) {
   bool *need = nest_begin(l, name, LAUNCH_TILE);
   Kernel *k = l->program->kernels[l->program->n_kernels - 1];
   k->space = l->program->n_spaces++;
-  l->tiles[k->space] = (Tiles){s, axes};
-  l->tile = axes;
-  for (unsigned a = 0; a < s->rank; a++) graph_mark(need, s->extent[a]);
+  l->tiles[k->space] = tiles;
+  l->tile = tiles.axes;
+  for (unsigned a = 0; a < tiles.space->rank; a++) graph_mark(need, tiles.space->extent[a]);
   return need;
 }
 
@@ -208,8 +208,8 @@ static void set_space(Nest *l, unsigned space) {
     Inst **n = a < t->axes ? &positions : &each;
     *n = nest_op2(l, KOP_MUL, *n, nest_extent(l, t->space->extent[a]));
   }
-  Inst *grain = nest_op2(l, KOP_IDIV, nest_i64(l, OPTC_CHUNK), nest_select(l, nest_op2(l, KOP_LT, each, one), one, each));
-  nest_add(l, KOP_E_SET_SPACE, TYPE_BOOL, space, 2, (Inst *[]){positions, nest_select(l, nest_op2(l, KOP_LT, grain, one), one, grain)});
+  Inst *grain = nest_op2(l, KOP_IDIV, nest_i64(l, OPTC_CHUNK), nest_select(l, nest_op2(l, KOP_LT, each, one), one, each)), *least = nest_i64(l, t->least);
+  nest_add(l, KOP_E_SET_SPACE, TYPE_BOOL, space, 2, (Inst *[]){positions, nest_select(l, nest_op2(l, KOP_LT, grain, least), least, grain)});
 }
 
 static bool lower_sizes(Nest *l, bool call) {

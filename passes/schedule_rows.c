@@ -24,8 +24,9 @@ void schedule_rows(Schedule *s, unsigned round) {
   for (unsigned i = 0; i < s->graph->n_nodes; i++) {
     const Node *n = s->graph->nodes[i];
     if (!takes(s, i, round)) continue;
-    const Space *space = n->op == OP_REDUCE ? n->args[0]->space : n->space;
-    bool *need = nest_begin_tile(l, arena_printf(l->arena, "rows_%u_%u", round, i), space, free_axes(n));
+    bool columns = n->op == OP_REDUCE && nest_goes_by_columns(l, n);
+    Tiles tiles = {n->op == OP_REDUCE ? n->args[0]->space : n->space, free_axes(n), columns ? NEST_STRIP : 1};
+    bool *need = nest_begin_tile(l, arena_printf(l->arena, "%s_%u_%u", columns ? "columns" : "rows", round, i), tiles);
     need[i] = true;
     nest_close_need(l, need);
     nest_emit(l, need, -1);

@@ -57,7 +57,7 @@ static void add_rows(const Strip *t, const Node *x, Inst *low, Inst *high) {
   unsigned along = x->space->rank - 2;
   Inst *row = nest_open(l, low, high, 0, NULL), *lane = nest_op2(l, KOP_AND, row, nest_i64(l, LANES - 1)), *flat = NULL;
   l->index[along + 1] = row;
-  nest_settle(l, x->space, 1u << along, x);
+  nest_settle_value(l, x->space, 1u << along, x);
   l->index[along] = nest_open(l, t->low, plus(l, t->low, t->n), 0, NULL);
   nest_here(l, x->space, flat);
   Inst *at = row_of(l, lane, nest_op2(l, KOP_SUB, l->index[along], t->low));

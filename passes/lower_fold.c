@@ -23,7 +23,7 @@ static void go_to(Nest *l, const Terms *t, Inst *q) {
 }
 
 /* What does not change along the bound axes is computed before them. */
-static void settle(Nest *l, const Terms *t) { if (t->free_axes) nest_settle(l, t->space, ~0u << t->free_axes, t->node->args[0]); }
+static void settle(Nest *l, const Terms *t) { if (t->free_axes) nest_settle_value(l, t->space, ~0u << t->free_axes, t->node->args[0]); }
 
 static Inst *term(Nest *l, const Terms *t, Inst *q) {
   if (t->buffer) return nest_load(l, t->buffer - 1, nest_op2(l, KOP_SUB, q, t->low), NULL);

@@ -142,6 +142,18 @@ bool index_in_item(const Module *m, const Node *x) {
 
 bool index_in_axis(const Node *x, const Node *extent) { return x->op == OP_INDEX && x->space->rank && at_most(x->space->extent[x->imm], extent); }
 
+bool extent_divides_item(const Module *m, const Node *e) {
+  const Node *factor[FACTORS], *by[FACTORS];
+  unsigned count = 0, divisors = 0;
+  if (!factors_of(e, factor, &count)) return false;
+  for (unsigned k = 0; k < count; k++) {
+    bool rest = factor[k]->op == OP_IDIV && is_count(m, factor[k]->args[0]) && factors_of(factor[k]->args[1], by, &divisors) && are_axes(m, by, divisors);
+    if (!rest && (!is_size(m, factor[k]) || factor[k]->aux == -2)) return false;
+    divisors = 0;
+  }
+  return true;
+}
+
 /* x in the item's space, divided: the divisors, outermost last; false: it is something else. */
 static bool divided_position(const Module *m, const Node *x, const Node **by, unsigned *n) {
   for (*n = 0; x->op == OP_IDIV && *n + 1 < NEST_RANK && !x->args[1]->space->rank; x = x->args[0]) by[(*n)++] = x->args[1];

@@ -246,6 +246,7 @@ static Inst *node_value(Nest *l, const Node *n) {
 Inst *nest_element(Nest *l, const Node *n) {
   if (!n->space->rank) return l->scalar[n->id];
   Memo *m = &l->memo[n->id];
+  if (l->known[n->id]) return l->known[n->id];
   if (m->inst && (m->epoch == l->epoch || m->epoch == l->outer)) return m->inst;
   Inst *x = l->source[n->id] ? nest_cast(l, (Type)n->type, nest_load(l, l->source[n->id] - 1, l->flat, NULL)) : l->stored[n->id] ? nest_load(l, nest_buffer(l, n), l->flat, NULL) : node_value(l, n);
   *m = (Memo){l->epoch, x};
@@ -255,27 +256,32 @@ Inst *nest_element(Nest *l, const Node *n) {
 /* What is the same at all positions of some axes. */
 static bool is_fixed(const Nest *l, const Node *n, unsigned axes, const bool *varies) {
   bool own = l->source[n->id] || l->stored[n->id] || (n->op == OP_READ && n->n_args == (unsigned)(n->aux == 1));
+  if (l->known[n->id]) return true;
   if (own || (n->op == OP_INDEX && axes >> n->imm & 1)) return false;
   for (unsigned k = 0; k < n->n_args; k++) if (varies[n->args[k]->id]) return false;
   return true;
 }
 
-void nest_settle(Nest *l, const Space *s, unsigned axes, const Node *root) {
-  bool *varies = arena_array(l->arena, root->id + 1, sizeof *varies), *need = arena_array(l->arena, root->id + 1, sizeof *need);
-  for (unsigned i = 0; i <= root->id; i++) {
+void nest_settle(Nest *l, const Space *s, unsigned axes, bool *need) {
+  bool *varies = arena_array(l->arena, l->graph->n_nodes + 1, sizeof *varies);
+  for (unsigned i = 0; i < l->graph->n_nodes; i++) {
     const Node *n = l->graph->nodes[i];
     varies[i] = n->space == s && !is_fixed(l, n, axes, varies);
   }
   nest_here(l, s, NULL);
-  need[root->id] = true;
-  for (unsigned i = root->id + 1; i-- > 0;) {
+  for (unsigned i = l->graph->n_nodes; i-- > 0;) {
     const Node *n = l->graph->nodes[i];
-    bool own = l->source[i] || l->stored[i];
-    if (need[i] && n->space == s && !varies[i]) nest_element(l, n);
-    if (!need[i] || n->space != s || !varies[i] || own) continue;
-    for (unsigned k = n->op == OP_MAP; k < n->n_args; k++) need[n->args[k]->id] = true;
+    if (!need[i] || n->space != s) continue;
+    if (!varies[i]) nest_element(l, n);
+    for (unsigned k = n->op == OP_MAP; varies[i] && k < n->n_args && !l->source[i] && !l->stored[i]; k++) need[n->args[k]->id] = true;
   }
   l->outer = l->epoch;
+}
+
+void nest_settle_value(Nest *l, const Space *s, unsigned axes, const Node *root) {
+  bool *need = arena_array(l->arena, l->graph->n_nodes + 1, sizeof *need);
+  need[root->id] = true;
+  nest_settle(l, s, axes, need);
 }
 
 /* --- nodes in order -------------------------------------------------------------------------------------------------------------------------- */
@@ -293,7 +299,7 @@ static void copy_value(Nest *l, const Node *n, unsigned buffer) {
   nest_axes(l, n->space, rows);
   if (rows < rank) {                     /* a row at a time */
     Inst *row = nest_flat(l, n->space, rows), *length = nest_extent(l, n->space->extent[rows]);
-    nest_settle(l, n->space, 1u << rows, n);
+    nest_settle_value(l, n->space, 1u << rows, n);
     l->index[rows] = nest_open(l, nest_i64(l, 0), length, 0, NULL);
     nest_here(l, n->space, nest_op2(l, KOP_ADD, nest_op2(l, KOP_MUL, row, length), l->index[rows]));
   } else nest_here(l, n->space, nest_flat(l, n->space, rank));

@@ -57,6 +57,7 @@ typedef struct Nest {
   const Space *space;
   Inst *index[NEST_RANK], *flat;
   Inst *shard;                           /* what the index lacks: elements before the shard, or NULL */
+  Inst **known;                          /* by node: its value at the position, told by who opened the loops; or NULL */
   Memo *memo; unsigned epoch;
   unsigned outer;                        /* epoch of what was computed before the innermost loop, and holds in it */
 } Nest;
@@ -96,8 +97,9 @@ Inst *nest_flat(Nest *, const Space *, unsigned axes);                   /* of i
 Inst *nest_extent(Nest *, const Node *extent);                           /* i64, at least 0 */
 Inst *nest_element(Nest *, const Node *);                                /* the value at the position, or the number */
 Inst *nest_place(Nest *, const Space *, const Node *const *indices, Inst **inside);      /* flat position of indices in a space; inside: whether there is one (NULL: always) */
-/* Computes, before the loops over some axes (bits), what of `root` does not depend on them. */
-void nest_settle(Nest *, const Space *, unsigned axes, const Node *root);
+/* Computes, before the loops over some axes (bits), what of the marked nodes does not depend on them. */
+void nest_settle(Nest *, const Space *, unsigned axes, bool *need);
+void nest_settle_value(Nest *, const Space *, unsigned axes, const Node *);
 unsigned nest_buffer(Nest *, const Node *);                              /* the temporary of a stored node */
 void nest_choose_stored(Nest *);
 bool nest_costs(const Nest *, const Node *);                             /* a number that costs a loop */
@@ -114,6 +116,7 @@ int index_unit_axis(const Node *);                                       /* of a
 bool index_in_item(const Module *, const Node *);                        /* 0 <= x < elements of the item */
 bool index_in_axis(const Node *, const Node *extent);                    /* an index of its own space that is always below an extent */
 bool index_is_digit(const Module *, const Node *, const Node *extent);   /* one that the position in an item gives: inside at every position of an item, where the extent is not 0 */
+bool extent_divides_item(const Module *, const Node *);                  /* not 0 where an item has elements and its condition holds */
 const Node *extent_condition(const Node *);                              /* where it does not hold, the extent is 0; or NULL */
 
 /* --- lower_program.c -------------------------------------------------------------------------------------------------------------- */

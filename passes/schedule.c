@@ -14,7 +14,6 @@
 #include "passes/schedule.h"
 
 
-static const Operand *target(const Schedule *s, unsigned write) { return &s->graph->module->operands[s->graph->writes[write].operand]; }
 static unsigned later(unsigned a, unsigned b) { return a > b ? a : b; }
 
 /* --- rounds ----------------------------------------------------------------------------------------------------------------------- */
@@ -77,7 +76,7 @@ static unsigned known_at(const Schedule *s, const Write *w) { return later(s->re
 
 /* What stands in memory after the write is the value itself. */
 static bool leaves_value(const Schedule *s, unsigned write) {
-  const Operand *o = target(s, write);
+  const Operand *o = schedule_target(s, write);
   const Write *w = &s->graph->writes[write];
   return !w->when && w->value->space->rank && o->storage == (Type)w->value->type && !o->flush && !operand_may_be_absent(o);
 }
@@ -98,7 +97,7 @@ static bool *round_needs(Schedule *s, unsigned round) {
     if (s->nest.slot[i] >= 0 && s->ready[i] == round) graph_mark(need, g->nodes[i]->args[0]);
   }
   for (unsigned k = 0; k < g->n_writes; k++) {
-    if (target(s, k)->scope == SCOPE_GLOBAL || s->write_round[k] != round) continue;
+    if (schedule_target(s, k)->scope == SCOPE_GLOBAL || s->write_round[k] != round) continue;
     graph_mark(need, g->writes[k].value);
     graph_mark(need, g->writes[k].when);
   }
@@ -182,7 +181,7 @@ static void place_writes(Schedule *s) {
   const Graph *g = s->graph;
   unsigned *best = arena_array(s->nest.arena, g->n_writes + 1, sizeof *best);
   for (unsigned k = 0; k < g->n_writes; k++) {
-    const Operand *o = target(s, k);
+    const Operand *o = schedule_target(s, k);
     s->in_loop[k] = o->scope == SCOPE_TENSOR && o->item_shape && !is_read_elsewhere(s, g->writes[k].operand) && (!g->writes[k].value->space->rank || graph_is_item_space(g->module, g->writes[k].value->space));
     s->write_round[k] = s->in_loop[k] ? known_at(s, &g->writes[k]) : s->n_rounds - 1;
   }
@@ -202,10 +201,6 @@ static void place_writes(Schedule *s) {
 
 /* --- kernels -------------------------------------------------------------------------------------------------------------------------- */
 
-static void begin(Schedule *s, const char *name, unsigned round, Launch launch, bool **need) {
-  *need = nest_begin(&s->nest, arena_printf(s->nest.arena, "%s_%u", name, round), launch);
-}
-
 /* The totals that this round's numbers need. */
 static void emit_totals(Schedule *s, unsigned round) {
   for (unsigned stage = 1; stage <= s->nest.n_stages; stage++)
@@ -221,60 +216,10 @@ static void emit_whole(Schedule *s, unsigned round) {
   schedule_rows(s, round);
   for (unsigned i = 0; i < g->n_nodes; i++) any |= is_left(s, i, round);
   if (!any) return;
-  begin(s, "item", round, LAUNCH_ITEM, &need);
+  need = schedule_begin(s, "item", round, LAUNCH_ITEM);
   for (unsigned i = 0; i < g->n_nodes; i++) need[i] = is_left(s, i, round);
   nest_close_need(&s->nest, need);
   nest_emit(&s->nest, need, -1);
-}
-
-static Inst *chunk_of(Nest *l) {
-  Inst *first = nest_op2(l, KOP_ADD, nest_add(l, KOP_E_FIRST, TYPE_I64, 0, 0, NULL), nest_add(l, KOP_E_BEGIN, TYPE_I64, 0, 0, NULL));
-  return nest_op2(l, KOP_SHR, first, nest_i64(l, 16));
-}
-
-static Inst *to_partial(Nest *l, Inst *x) { return x->type == TYPE_BOOL ? nest_select(l, x, nest_real(l, TYPE_F64, 1), nest_real(l, TYPE_F64, 0)) : nest_cast(l, TYPE_F64, x); }
-
-/* One loop over the elements: all values first, so that each sees its operands as they were; then folds and stores. */
-static void emit_phase(Schedule *s, unsigned round) {
-  Nest *l = &s->nest;
-  const Graph *g = s->graph;
-  unsigned n_folds = 0, n_writes = 0;
-  for (unsigned i = 0; i < g->n_nodes; i++) n_folds += s->fold[i] && s->round[i] == round;
-  for (unsigned k = 0; k < g->n_writes; k++) n_writes += s->in_loop[k] && s->write_round[k] == round;
-  if (!n_folds && !n_writes) return;
-  bool *need;
-  begin(s, "phase", round, LAUNCH_CHUNK, &need);
-  for (unsigned i = 0; i < g->n_nodes; i++) if (s->fold[i] && s->round[i] == round) graph_mark(need, g->nodes[i]->args[0]);
-  for (unsigned k = 0; k < g->n_writes; k++) if (s->in_loop[k] && s->write_round[k] == round) { graph_mark(need, g->writes[k].value); graph_mark(need, g->writes[k].when); }
-  nest_close_need(l, need);
-  nest_emit(l, need, -1);
-  l->shard = nest_add(l, KOP_E_FIRST, TYPE_I64, 0, 0, NULL);
-  Inst *chunk = n_folds ? chunk_of(l) : NULL, *bounds[2] = {nest_add(l, KOP_E_BEGIN, TYPE_I64, 0, 0, NULL), nest_add(l, KOP_E_END, TYPE_I64, 0, 0, NULL)};
-  Inst *loop = nest_open(l, bounds[0], bounds[1], 0, NULL);
-  const Space *space = NULL;
-  for (unsigned i = 0; i < g->n_nodes && !space; i++) if (need[i] && graph_is_item_space(g->module, g->nodes[i]->space)) space = g->nodes[i]->space;
-  l->index[0] = loop;
-  nest_here(l, space, loop);
-  const Node **folded = arena_array(l->arena, n_folds + 1, sizeof *folded);
-  Inst **value = arena_array(l->arena, n_folds + g->n_writes + 1, sizeof *value);
-  unsigned n = 0;
-  for (unsigned i = 0; i < g->n_nodes; i++) if (s->fold[i] && s->round[i] == round) { folded[n] = g->nodes[i]; value[n++] = nest_element(l, g->nodes[i]->args[0]); }
-  for (unsigned k = 0; k < g->n_writes; k++) if (s->in_loop[k] && s->write_round[k] == round) value[n_folds + k] = nest_to_storage(l, target(s, k), nest_element(l, g->writes[k].value));
-  for (unsigned k = 0; k < n_folds; k++) nest_add(l, KOP_E_FOLD, TYPE_BOOL, k, 1, &value[k])->aux = folded[k]->aux & 255;
-  for (unsigned k = 0; k < g->n_writes; k++) {
-    const Write *w = &g->writes[k];
-    if (!s->in_loop[k] || s->write_round[k] != round) continue;
-    Inst *guard = operand_may_be_absent(target(s, k)) ? nest_add(l, KOP_E_PRESENT, TYPE_BOOL, w->operand, 0, NULL) : NULL;
-    nest_store(l, w->operand, loop, value[n_folds + k], nest_both(l, w->when ? l->scalar[w->when->id] : NULL, guard));
-  }
-  nest_close(l, 0, NULL);
-  l->shard = NULL;
-  for (unsigned k = 0; k < n_folds; k++) {
-    unsigned buffer = program_temp(l->program, arena_printf(l->arena, "partial_%u", l->program->n_temps), TYPE_F64);
-    l->program->temps[l->program->n_temps - 1].partial = true;
-    s->partial[folded[k]->id] = buffer;
-    nest_store(l, buffer, chunk, to_partial(l, nest_add(l, KOP_E_FOLDED, (Type)folded[k]->type, k, 1, &loop)), NULL);
-  }
 }
 
 /* What the chunks left becomes a number, chunk by chunk in the tree of the language. */
@@ -287,7 +232,7 @@ static void emit_join(Schedule *s, unsigned round) {
     const Node *n = g->nodes[i];
     if (!s->fold[i] || s->round[i] != round) continue;
     if (!need) {
-      begin(s, "join", round, LAUNCH_ITEM, &need);
+      need = schedule_begin(s, "join", round, LAUNCH_ITEM);
       graph_mark(need, n->args[0]->space->extent[0]);
       nest_close_need(l, need);
       nest_emit(l, need, -1);
@@ -301,31 +246,31 @@ static void emit_join(Schedule *s, unsigned round) {
 
 /* --- the last round --------------------------------------------------------------------------------------------------------------------- */
 
-static bool is_apart(const Schedule *s, unsigned k) { return !s->in_loop[k] && target(s, k)->scope != SCOPE_GLOBAL; }
+static bool is_apart(const Schedule *s, unsigned k) { return !s->in_loop[k] && schedule_target(s, k)->scope != SCOPE_GLOBAL; }
 
 /* New values of what is not written in a loop over elements: computed before anything of this round is written, copied after all is. */
 static void emit_apart(Schedule *s, unsigned *from, bool copy) {
   Nest *l = &s->nest;
   const Graph *g = s->graph;
   unsigned any = 0;
-  for (unsigned k = 0; k < g->n_writes; k++) any += is_apart(s, k) && (copy || target(s, k)->scope == SCOPE_TENSOR);
+  for (unsigned k = 0; k < g->n_writes; k++) any += is_apart(s, k) && (copy || schedule_target(s, k)->scope == SCOPE_TENSOR);
   if (!any) return;
   bool *need = nest_begin(l, copy ? "write" : "values", LAUNCH_ITEM);
   for (unsigned k = 0; k < g->n_writes; k++) {
     if (!is_apart(s, k) || (copy && from[k])) { if (is_apart(s, k)) graph_mark(need, g->writes[k].when); continue; }
-    if (!copy && target(s, k)->scope != SCOPE_TENSOR) continue;
+    if (!copy && schedule_target(s, k)->scope != SCOPE_TENSOR) continue;
     graph_mark(need, g->writes[k].value);
     graph_mark(need, g->writes[k].when);
   }
   nest_close_need(l, need);
   nest_emit(l, need, -1);
   if (!copy) {
-    for (unsigned k = 0; k < g->n_writes; k++) if (is_apart(s, k) && target(s, k)->scope == SCOPE_TENSOR) from[k] = nest_compute_write(l, &g->writes[k]);
+    for (unsigned k = 0; k < g->n_writes; k++) if (is_apart(s, k) && schedule_target(s, k)->scope == SCOPE_TENSOR) from[k] = nest_compute_write(l, &g->writes[k]);
     return;
   }
   Inst **number = arena_array(l->arena, g->n_writes + 1, sizeof *number);
   for (unsigned k = 0; k < g->n_writes; k++) {
-    const Operand *o = target(s, k);
+    const Operand *o = schedule_target(s, k);
     if (is_apart(s, k) && o->scope == SCOPE_SCALAR) number[k] = nest_cast(l, operand_field_type(o), nest_to_storage(l, o, l->scalar[g->writes[k].value->id]));
   }
   for (unsigned k = 0; k < g->n_writes; k++) {
@@ -343,7 +288,7 @@ static void emit_program(Schedule *s) {
     emit_totals(s, round);
     emit_whole(s, round);
     if (round + 1 == s->n_rounds) emit_apart(s, from, false);
-    emit_phase(s, round);
+    schedule_phase(s, round);
     emit_join(s, round);
   }
   set_sources(s, s->n_rounds);
@@ -367,7 +312,7 @@ void pass_schedule(Unit *unit, const PassArgs *args) {
   find_whole(s);
   find_rounds(s);
   for (unsigned k = 0; k < g->n_writes; k++)
-    if (target(s, k)->scope != SCOPE_GLOBAL) s->n_rounds = later(s->n_rounds, known_at(s, &g->writes[k]) + 1);
+    if (schedule_target(s, k)->scope != SCOPE_GLOBAL) s->n_rounds = later(s->n_rounds, known_at(s, &g->writes[k]) + 1);
   for (unsigned i = 0; i < g->n_nodes; i++) {
     if (l->slot[i] >= 0) s->n_rounds = later(s->n_rounds, s->ready[i] + 1);      /* globals and later calls may want it */
     l->keeps[i] = s->whole[i] && !g->nodes[i]->space->rank;

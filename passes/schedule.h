@@ -16,6 +16,11 @@ typedef struct Schedule {
   unsigned n_rounds;
 } Schedule;
 
+static inline const Operand *schedule_target(const Schedule *s, unsigned write) { return &s->graph->module->operands[s->graph->writes[write].operand]; }
+bool *schedule_begin(Schedule *, const char *name, unsigned round, Launch);           /* a kernel, as nest_begin */
+
+/* schedule_phase.c: the loop over elements of a round, in chunks. */
+void schedule_phase(Schedule *, unsigned round);
 /* schedule_rows.c: what a round computes whole, row by row; marks what is done as kept. */
 void schedule_rows(Schedule *, unsigned round);
 #endif

@@ -121,7 +121,7 @@ static bool says_rank(const Module *m, const Node *c, unsigned n) {
 
 /* Whether the extents make the item's number of elements, if none of them is 0: they are its axes, or some of them and what is left of it when it is divided
  * by these. (An axis that an item has not is 1.) */
-static bool make_item(const Module *m, const Node *const *extent, unsigned n) {
+bool extents_make_item(const Module *m, const Node *const *extent, unsigned n) {
   const Node *factor[FACTORS], *by[FACTORS];
   unsigned count = 0, divisors = 0, rest = FACTORS;
   for (unsigned k = 0; k < n; k++) if (!factors_of(extent[k], factor, &count)) return false;
@@ -129,7 +129,7 @@ static bool make_item(const Module *m, const Node *const *extent, unsigned n) {
   if (rest == FACTORS) return (count == 1 && is_count(m, factor[0])) || (are_axes(m, factor, count) && says_rank(m, extent_condition(extent[0]), count));
   if (!factors_of(factor[rest]->args[1], by, &divisors) || !are_axes(m, by, divisors)) return false;
   factor[rest] = factor[--count];
-  return cancels(factor, count, by, divisors);
+  return count == divisors && cancels(factor, count, by, divisors);
 }
 
 bool index_in_item(const Module *m, const Node *x) {
@@ -137,7 +137,7 @@ bool index_in_item(const Module *m, const Node *x) {
   const Node *extent[NEST_RANK];
   if (!row_major(x, axes, &n)) return false;
   for (unsigned a = 0; a < n; a++) extent[a] = x->space->extent[axes[a]];
-  return make_item(m, extent, n);
+  return extents_make_item(m, extent, n);
 }
 
 bool index_in_axis(const Node *x, const Node *extent) { return x->op == OP_INDEX && x->space->rank && at_most(x->space->extent[x->imm], extent); }
@@ -166,5 +166,5 @@ bool index_is_digit(const Module *m, const Node *x, const Node *extent) {
   if (x->op == OP_IMOD) return alike(x->args[1], extent, DEEP) && divided_position(m, x->args[0], by, &n);
   if (!divided_position(m, x, by, &n) || !n) return false;
   by[n] = extent;
-  return make_item(m, by, n + 1);
+  return extents_make_item(m, by, n + 1);
 }

@@ -116,6 +116,7 @@ int index_unit_axis(const Node *);                                       /* of a
 bool index_in_item(const Module *, const Node *);                        /* 0 <= x < elements of the item */
 bool index_in_axis(const Node *, const Node *extent);                    /* an index of its own space that is always below an extent */
 bool index_is_digit(const Module *, const Node *, const Node *extent);   /* one that the position in an item gives: inside at every position of an item, where the extent is not 0 */
+bool extents_make_item(const Module *, const Node *const *, unsigned n);  /* their product is the number of its elements, if it has any and their condition holds */
 bool extent_divides_item(const Module *, const Node *);                  /* not 0 where an item has elements and its condition holds */
 const Node *extent_condition(const Node *);                              /* where it does not hold, the extent is 0; or NULL */
 

@@ -515,20 +515,30 @@ static void mma_adds_small_integers_exactly_in_every_shape(void) {
   }
 }
 
-/* What measurements show of the adder: row 0, column 0 of a bf16 product. */
-static float mma_row(const float *x, const float *y, float c, PtxTensor tensor) {
-  static Arrays a;
+/* One element of D from the codes of A's row, B's column and C, at some place of the tile. */
+static uint32_t mma_element(const Mma *m, const uint32_t *a, const uint32_t *b, uint32_t c, int row, int column, PtxTensor tensor) {
+  static Arrays words;
   char body[4000];
-  const Mma *m = &mmas[0];
-  memset(&a, 0, sizeof a);
-  for (int k = 0; k < 16; k++) {
-    put(m, a.x, 10, 0, 0, k, true, code_of(m, x[k]));
-    put(m, a.x, 10, 4, 0, k, false, code_of(m, y[k]));
+  int stride = m->n_a + m->n_b + 4, lane = row%8*4 + column/2, r = row/8*2 + column%2;
+  memset(&words, 0, sizeof words);
+  for (int k = 0; k < m->k; k++) {
+    put(m, words.x, stride, 0, row, k, true, a[k]);
+    put(m, words.x, stride, m->n_a, column, k, false, b[k]);
   }
-  a.x[6] = bits32(c);
-  mma_body(body, sizeof body, m->op, 4, 2);
-  CU_ASSERT(run_body("", body, &a, 1, 32, 0, PTX_RELAXED, tensor));
-  return of_bits32(a.y[0]);
+  words.x[lane*stride + m->n_a + m->n_b + r] = c;
+  mma_body(body, sizeof body, m->op, m->n_a, m->n_b);
+  CU_ASSERT(run_body("", body, &words, 1, 32, 0, PTX_RELAXED, tensor));
+  return words.y[lane*4 + r];
+}
+
+/* What measurements show of the adder: a bf16 product's sum. */
+static float mma_row(const float *x, const float *y, float c, PtxTensor tensor) {
+  uint32_t a[16], b[16];
+  for (int k = 0; k < 16; k++) {
+    a[k] = code_of(&mmas[0], x[k]);
+    b[k] = code_of(&mmas[0], y[k]);
+  }
+  return of_bits32(mma_element(&mmas[0], a, b, bits32(c), 0, 0, tensor));
 }
 
 static void mma_aligns_and_cuts_as_measured(void) {
@@ -560,6 +570,31 @@ static void mma_aligns_and_cuts_as_measured(void) {
   CU_ASSERT_EQUAL(mma_row(x, y, 1, PTX_AMPERE), INFINITY);
   x[1] = -INFINITY;
   CU_ASSERT(isnan(mma_row(x, y, 1, PTX_AMPERE)));
+}
+
+/* tests/tools/mma_vectors.py wrote them. */
+static void mma_gives_the_bits_of_a_simulator_that_agrees_with_devices(void) {
+  static const struct { const char *name; PtxTensor tensor; } units[] = {{"Ampere", PTX_AMPERE}, {"Turing", PTX_TURING}, {"Hopper", PTX_HOPPER}};
+  FILE *f = fopen("tests/data/ptx/mma.txt", "r");
+  CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+  char unit[16], format[8];
+  int k, lines = 0;
+  while (fscanf(f, "%15s %7s %d", unit, format, &k) == 3) {
+    uint32_t a[16], b[16], c, want, n = 0, u = 0;
+    for (int i = 0; i < 2*k; i++) CU_ASSERT_EQUAL_FATAL(fscanf(f, "%x", i < k ? &a[i] : &b[i - k]), 1);
+    CU_ASSERT_EQUAL_FATAL(fscanf(f, "%x %x", &c, &want), 2);
+    char shape[64];
+    snprintf(shape, sizeof shape, "m16n8k%d.row.col.f32.%s.", k, format);
+    while (n < COUNT(mmas) && !strstr(mmas[n].op, shape)) n++;
+    while (u < COUNT(units) && strcmp(units[u].name, unit)) u++;
+    CU_ASSERT_FATAL(n < COUNT(mmas) && u < COUNT(units));
+    uint32_t got = mma_element(&mmas[n], a, b, c, lines*5%16, lines*3%8, units[u].tensor);
+    if (got != want) printf("\nline %d, %s %s, k %d: %08x, should be %08x\n", lines + 1, unit, format, k, got, want);
+    CU_ASSERT_EQUAL(got, want);
+    lines++;
+  }
+  fclose(f);
+  CU_ASSERT(lines > 300);
 }
 
 static void ldmatrix_and_asynchronous_copies(void) {
@@ -603,6 +638,7 @@ int main(void) {
     TEST(the_last_block_adds_what_the_others_left),
     TEST(mma_adds_small_integers_exactly_in_every_shape),
     TEST(mma_aligns_and_cuts_as_measured),
+    TEST(mma_gives_the_bits_of_a_simulator_that_agrees_with_devices),
     TEST(ldmatrix_and_asynchronous_copies),
   };
   return suite_run("PTX, executed", tests);

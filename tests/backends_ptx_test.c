@@ -83,7 +83,8 @@ static const Row rows[] = {
   /* 16-bit floats: one rounding */
   {"add.rn.f16", "hhh", {0x3c00, 0x1000}, 0x3c00}, {"fma.rn.f16", "hhhh", {0x3c01, 0x3c01, 0x8001}, 0x3c02}, {"mul.rn.bf16", "hhh", {0x3f81, 0x3f81}, 0x3f82}, {"add.rn.bf16", "hhh", {0x3f80, 0x3b80}, 0x3f80},
   {"add.rn.bf16", "hhh", {0x3f80, 0x3b81}, 0x3f81}, {"fma.rn.bf16", "hhhh", {0x3f80, 0x3b80, 0x3f80}, 0x3f80}, {"add.rn.f16x2", "rrr", {0x3c004000, 0x3c003c00}, 0x40004200},
-  {"fma.rn.bf16x2", "rrrr", {0x40003f80, 0x40003f80, 0x3f803f80}, 0x40a04000}, {"max.NaN.bf16", "hhh", {0x7fc0, 0x3f80}, 0x7fff}, {"neg.f16", "hh", {0x3c00}, 0xbc00},
+  {"fma.rn.bf16x2", "rrrr", {0x40003f80, 0x40003f80, 0x3f803f80}, 0x40a04000}, {"max.NaN.bf16", "hhh", {0x7fc0, 0x3f80}, 0x7fff}, {"neg.f16", "hh", {0x3c00}, 0xbc00}, {"setp.lt.f16", "phh", {0x8000, 1}, 1}, {"setp.neu.bf16", "phh", {0x7fc0, 0x7fc0}, 1},
+  {"cvt.rzi.s32.f16", "rh", {0xc2ff}, (uint32_t)-3}, {"cvt.rn.f16.u64", "hl", {65519}, 0x7bff}, {"cvt.rn.f16.s32", "hr", {65520}, 0x7c00},
 };
 /* What strict kernels may not have. */
 static const Row relaxed_rows[] = {
@@ -146,8 +147,7 @@ static void relaxed_operations_and_strict_refusal(void) {
 /* --- kernels over arrays ---------------------------------------------------------------------------------------------------------------------------- */
 
 /* `body` in a kernel whose threads have their number in %i and the addresses of element i of two arrays of 32-bit words in %x and %y. */
-static const char *kernel_of(PtxLab *l, const char *before, const char *body) {
-  (void)l;
+static const char *kernel_of(const char *before, const char *body) {
   static char text[16000];
   snprintf(text, sizeof text, PTX_HEAD "%s\n.visible .entry k(.param .u64 x, .param .u64 y) {\n.reg .pred %%p<20>; .reg .b16 %%h<20>; .reg .b32 %%r<60>; .reg .b64 %%l<20>; .reg .f64 %%d<9>;\n"
     ".reg .b32 %%i, %%n, %%b; .reg .b64 %%x, %%y, %%x0, %%y0, %%o;\nld.param.u64 %%x0, [x]; ld.param.u64 %%y0, [y];\n"
@@ -161,7 +161,7 @@ typedef struct Arrays { uint32_t x[MOST], y[MOST]; } Arrays;
 
 static bool run_body(const char *before, const char *body, Arrays *a, unsigned blocks, unsigned threads, uint64_t seed, PtxMode mode, PtxTensor tensor) {
   PtxLab l;
-  bool good = lab_open(&l, kernel_of(&l, before, body), mode);
+  bool good = lab_open(&l, kernel_of(before, body), mode);
   uint64_t params[2] = {ptx_map(l.memory, a->x, sizeof a->x, PTX_READ | PTX_WRITE, "x"), ptx_map(l.memory, a->y, sizeof a->y, PTX_READ | PTX_WRITE, "y")};
   if (good) {
     l.launch.grid[0] = blocks;
@@ -322,6 +322,26 @@ static void barriers_order_shared_memory(void) {
   }
 }
 
+/* The launch says how large the extern array is; it stands behind what the text declares. */
+static void dynamic_shared_memory(void) {
+  static Arrays a;
+  static const char before[] = ".extern .shared .align 16 .b8 all[];\n.shared .align 4 .b32 one;";
+  static const char body[] =
+    "mov.u32 %r1, one; st.shared.u32 [%r1], 7; mov.u32 %r2, all; shl.b32 %r3, %i, 2; add.s32 %r3, %r3, %r2; st.shared.u32 [%r3], %i; bar.sync 0;\n"
+    "ld.shared.u32 %r4, [%r1]; ld.shared.u32 %r5, [%r3]; mad.lo.s32 %r4, %r4, 1000, %r5; sub.s32 %r6, %r2, %r1; mad.lo.s32 %r4, %r6, 1000000, %r4; st.global.u32 [%y], %r4;";
+  for (int missing = 0; missing < 2; missing++) {
+    PtxLab l;
+    CU_ASSERT_FATAL(lab_open(&l, kernel_of(before, body), PTX_STRICT));
+    uint64_t params[2] = {0, ptx_map(l.memory, a.y, sizeof a.y, PTX_READ | PTX_WRITE, "y")};
+    l.launch.block[0] = 64;
+    l.launch.shared_bytes = missing ? 252 : 256;
+    CU_ASSERT_EQUAL(lab_run(&l, params), !missing);
+    CU_ASSERT_EQUAL(lab_found(&l, PTX_OUT_OF_BOUNDS) != NULL, missing);
+    for (unsigned i = 0; i < 63; i++) CU_ASSERT_EQUAL(a.y[i], 16007000 + i);
+    lab_close(&l);
+  }
+}
+
 /* Two producers' warps and two consumers' warps: one arrives and goes on, the other waits. */
 static void named_barriers(void) {
   static Arrays a;
@@ -433,7 +453,7 @@ static void the_last_block_adds_what_the_others_left(void) {
       fill(&a, seed);
       snprintf(text, sizeof text, "%s", body);
       if (planted) memset(strstr(text, "membar.gl;"), ' ', 10);
-      CU_ASSERT_FATAL(lab_open(&l, kernel_of(&l, "", text), PTX_STRICT));
+      CU_ASSERT_FATAL(lab_open(&l, kernel_of("", text), PTX_STRICT));
       uint64_t params[2] = {ptx_map(l.memory, a.x, sizeof a.x, PTX_READ, "x"), ptx_map(l.memory, a.y, sizeof a.y, PTX_READ | PTX_WRITE, "y")};
       l.launch.grid[0] = 13;
       l.launch.block[0] = 32;
@@ -631,6 +651,7 @@ int main(void) {
     TEST(calls_local_memory_and_constants),
     TEST(vectors_packs_and_narrow_accesses),
     TEST(barriers_order_shared_memory),
+    TEST(dynamic_shared_memory),
     TEST(named_barriers),
     TEST(shuffles_in_all_modes_and_segments),
     TEST(parts_of_warps),

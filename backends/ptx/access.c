@@ -241,7 +241,7 @@ bool ptx_decode_copy(PtxDecoder *d, PtxInst *i, const PtxStatement *s) {
   if (!ptx_decode_address(d, i, o, &shared) || !ptx_decode_address(d, &from, o->next, &global)) return false;
   if (!(from.mode & PTX_WIDE)) return ptx_refuse_statement(d, "a global address has 64 bits");
   i->b = from.a;
-  i->target = (int32_t)from.imm;
+  a->source = from.imm;
   i->more = a;
   i->c = ptx_fixed(d, bytes, 32);
   return n == 3 || ptx_decode_value(d, o->next->next->next, 'r', false, &i->c);
@@ -254,7 +254,7 @@ void ptx_run_copy(PtxWarp *w, const PtxInst *i, uint32_t on) {
   PTX_EACH(l, on) {
     PtxCopy *c = arena_alloc(w->grid->arena, sizeof *c);
     uint32_t given = (uint32_t)ptx_get(w, i->c, l, 32);
-    *c = (PtxCopy){ptx_address(w, i, l), ptx_get(w, i->b, l, 64) + (uint64_t)(int64_t)i->target, a->bytes, given < a->bytes ? given : a->bytes, w->groups[l], (uint8_t)l, i, w->copies};
+    *c = (PtxCopy){ptx_address(w, i, l), ptx_get(w, i->b, l, 64) + (uint64_t)a->source, a->bytes, given < a->bytes ? given : a->bytes, w->groups[l], (uint8_t)l, i, w->copies};
     w->copies = c;
     PtxReached r;                        /* until it has landed nobody can tell what is there */
     if (ptx_reach(w, i, l, PTX_SHARED, c->shared, c->bytes, PTX_WRITE, &r)) memset(r.defined, 0, c->bytes);

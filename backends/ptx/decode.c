@@ -11,7 +11,7 @@
 enum { BUCKETS = 1024, MAX_DEPTH = 32, MAX_CODE = 1 << 22, MAX_ROWS = 1 << 20 };
 
 /* { } opens a scope; the written-out body of a function is one without a parent. */
-typedef struct Scope { const struct Scope *parent; unsigned depth; } Scope;
+typedef struct Scope { const struct Scope *parent; } Scope;
 
 typedef enum SymbolKind { SYMBOL_REGISTER, SYMBOL_RANGE, SYMBOL_VARIABLE, SYMBOL_LABEL, SYMBOL_TARGETS } SymbolKind;
 typedef struct Symbol {
@@ -133,7 +133,7 @@ static bool refuse_op(PtxDecoder *d, const char *name) {
 
 static bool allowed(PtxDecoder *d, const PtxOp *op, const char *name) {
   static const char *const why[] = {[PTX_UNROUNDED] = "has no rounding, so that an assembler may fuse it with another", [PTX_FLUSHING] = "flushes or clamps",
-    [PTX_UNORDERED] = "adds in no certain order", [PTX_APPROXIMATE] = "does not round as IEEE 754 says"};
+    [PTX_APPROXIMATE] = "does not round as IEEE 754 says"};
   if (op->only == PTX_EVERYWHERE || d->module->mode == PTX_RELAXED) return true;
   return ptx_refuse_statement(d, "'%s' %s: not in a strict kernel", name, why[op->only]);
 }
@@ -284,7 +284,7 @@ PtxRef ptx_fixed(PtxDecoder *d, uint64_t value, unsigned bits) {
   if (2*d->n_fixed >= d->fixed_slots) {                      /* the index of rows by value grows with them */
     d->fixed_slots = d->fixed_slots ? 2*d->fixed_slots : 256;
     d->fixed_index = arena_array(d->arena, d->fixed_slots, sizeof *d->fixed_index);
-    for (size_t k = 2; k < d->n_fixed; k++) {
+    for (size_t k = 3; k < d->n_fixed; k++) {
       size_t slot = hash((const char *)&d->fixed[2*k], 16) & (d->fixed_slots - 1);
       while (d->fixed_index[slot]) slot = (slot + 1) & (d->fixed_slots - 1);
       d->fixed_index[slot] = (uint32_t)k;
@@ -300,14 +300,14 @@ PtxRef ptx_fixed(PtxDecoder *d, uint64_t value, unsigned bits) {
   return PTX_FIXED_ROW | (uint32_t)d->n_fixed++;
 }
 
-const char *const ptx_special_names[PTX_SPECIALS] = {
+static const char *const special_names[PTX_SPECIALS] = {
   "%tid.x", "%tid.y", "%tid.z", "%ntid.x", "%ntid.y", "%ntid.z", "%ctaid.x", "%ctaid.y", "%ctaid.z", "%nctaid.x", "%nctaid.y", "%nctaid.z", "%laneid", "%warpid",
   "%lanemask_eq", "%lanemask_le", "%lanemask_lt", "%lanemask_ge", "%lanemask_gt",
 };
 
 bool ptx_decode_name(PtxDecoder *d, const PtxOperand *o, unsigned bits, PtxRef *row) {
   for (int k = 0; k < PTX_SPECIALS && bits == 32; k++)
-    if (!strcmp(o->name, ptx_special_names[k])) {
+    if (!strcmp(o->name, special_names[k])) {
       if (!d->kernel->special[k]) d->kernel->special[k] = new_row(d);
       *row = d->kernel->special[k];
       return true;
@@ -316,7 +316,7 @@ bool ptx_decode_name(PtxDecoder *d, const PtxOperand *o, unsigned bits, PtxRef *
   if (!s) return ptx_refuse_statement(d, "there is no '%s'", o->name);
   if (bits < 32) return ptx_refuse_statement(d, "the address of '%s' takes 32 bits or more", o->name);
   if (s->row && o->value) return ptx_refuse_statement(d, "'%s + ...' in a value", o->name);
-  *row = s->row ? s->row : ptx_fixed(d, s->address + o->value, bits);
+  *row = s->row ? s->row + (bits == 32) : ptx_fixed(d, s->address + o->value, bits);
   return true;
 }
 
@@ -512,7 +512,6 @@ static void write_out_call(PtxDecoder *d, const PtxStatement *s) {
   const Scope *caller = d->scope, *outer_scope = d->returns_scope;
   const char *outer = d->returns;
   Scope *scope = arena_alloc(d->arena, sizeof *scope);
-  scope->depth = d->depth;
   d->scope = scope;
   bind(d, f->results, results, caller);
   bind(d, f->params, arguments, caller);
@@ -612,9 +611,9 @@ static PtxKernel *decode_kernel(PtxDecoder *d, const PtxFunction *f) {
   d->fixups = NULL;
   d->fixed = NULL;
   d->fixed_index = NULL;
-  d->fixed = arena_grow(d->arena, NULL, &d->fixed_capacity, 4, sizeof *d->fixed);
+  d->fixed = arena_grow(d->arena, NULL, &d->fixed_capacity, 6, sizeof *d->fixed);
   d->fixed[3] = 1;
-  d->n_fixed = 2;                        /* row 0 is zero, row 1 the place of the extern shared array, both not in the index */
+  d->n_fixed = 3;                        /* row 0 is zero, rows 1 and 2 the place of the extern shared array in 64 and 32 bits; none is in the index */
   d->extern_row = PTX_FIXED_ROW | 1;
   d->scope = scope;
   d->statement = &whole;
@@ -627,7 +626,7 @@ static PtxKernel *decode_kernel(PtxDecoder *d, const PtxFunction *f) {
   if (d->failed) return NULL;
   k->code = arena_grow(d->arena, k->code, &d->code_capacity, k->n_code + 2, sizeof *k->code);
   k->code[k->n_code++] = (PtxInst){.run = ptx_run_exit, .name = "}", .line = k->n_code ? k->code[k->n_code - 1].line : line_of(d, f->where)};
-  d->fixed[2] = align_up(d->shared_bytes, 16);
+  d->fixed[2] = d->fixed[4] = align_up(d->shared_bytes, 16);
   fill_fixed(d);
   k->info.name = f->name;
   k->info.shared_bytes = d->shared_bytes;
@@ -635,24 +634,28 @@ static PtxKernel *decode_kernel(PtxDecoder *d, const PtxFunction *f) {
   k->info.instructions = k->n_code - 1;
   k->info.registers = k->n_rows - 1;
   k->info.block_limit = f->block_limit;
-  for (int s = PTX_TID_X; s <= PTX_TID_Z; s++) k->info.by_thread |= k->special[s] || k->special[s + PTX_CTAID_X];
   return k;
 }
 
-static void lay_out_statics(PtxModule *m, const PtxParser *p) {
+static bool lay_out_statics(PtxModule *m, const PtxParser *p) {
   for (const PtxVariable *v = p->variables.first; v; v = v->next) m->n_statics += v->space == PTX_GLOBAL || v->space == PTX_CONST;
   m->statics = arena_array(m->arena, m->n_statics + 1, sizeof *m->statics);
   unsigned k = 0;
   for (const PtxVariable *v = p->variables.first; v; v = v->next) {
     if (v->space != PTX_GLOBAL && v->space != PTX_CONST) continue;
+    if (v->external || !v->count) {
+      diag_error(p->diag, v->where, "'%s' is defined elsewhere", v->name);
+      return false;
+    }
     uint64_t size, align, *end = v->space == PTX_CONST ? &m->const_size : &m->global_size, bytes = types[type_of(v->type)].bytes, n = 0;
     variable_layout(v, &size, &align);
     uint8_t *image = arena_array(m->arena, size + 8, 1);
     for (const PtxOperand *o = v->values; o && n < v->count; o = o->next, n++) memcpy(image + n*bytes, &o->value, bytes);
     uint64_t at = align_up(*end, align > 16 ? align : 16);
-    m->statics[k++] = (PtxStatic){v->name, v->space, at, size, image, v->external};
+    m->statics[k++] = (PtxStatic){v->name, v->space, at, size, image};
     *end = at + size;
   }
+  return true;
 }
 
 bool ptx_decode(PtxModule *m, const PtxParser *p) {
@@ -663,7 +666,7 @@ bool ptx_decode(PtxModule *m, const PtxParser *p) {
   d->diag = p->diag;
   d->line = 1;
   list_spellings(d);
-  lay_out_statics(m, p);
+  if (!lay_out_statics(m, p)) return false;
   unsigned n = 0;
   for (const PtxFunction *f = p->functions; f; f = f->next) n += f->entry;
   m->kernels = arena_array(m->arena, n + 1, sizeof *m->kernels);

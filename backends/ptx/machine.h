@@ -10,7 +10,7 @@
 enum { PTX_LANES = 32, PTX_ROW = 8*PTX_LANES, PTX_MAX_WARPS = 32, PTX_BARRIERS = 16 };
 #define PTX_ALL 0xffffffffu
 
-typedef uint32_t PtxRef;                 /* a row; with PTX_SHARED_ROW: of the immediates */
+typedef uint32_t PtxRef;                 /* a row; with PTX_FIXED_ROW: of the immediates */
 #define PTX_FIXED_ROW 0x80000000u
 enum { PTX_ZERO_ROW = (int)PTX_FIXED_ROW };                                /* immediate 0: what operands that are not there refer to */
 
@@ -20,8 +20,8 @@ struct PtxDecoder;
 typedef void (*PtxRun)(PtxWarp *, const PtxInst *, uint32_t on);
 
 /* A row of the table of opcodes. Operands are checked against the signature, a letter each, the result first ('-': there is none):
- *   p predicate, h 16 bits, r 32 bits, f f32, l 64 bits, d f64: a register, or an immediate of that type;  i a number;  . the decoder's own business.
- * A spelling that ends with a dot stands for all with modifiers behind it: the decoder reads those. */
+ *   p predicate, h 16 bits, r 32 bits, f f32, l 64 bits, d f64: a register, or an immediate of that type.
+ * "-" alone: the decoder looks at the operands itself. A spelling that ends with a dot stands for all with modifiers behind it: the decoder reads those. */
 typedef struct PtxOp {
   const char *names;                     /* every spelling, separated by blanks */
   const char *signature;
@@ -32,7 +32,7 @@ typedef struct PtxOp {
 } PtxOp;
 
 /* Why strict kernels may not have it. */
-typedef enum PtxOnly { PTX_EVERYWHERE, PTX_UNROUNDED, PTX_FLUSHING, PTX_UNORDERED, PTX_APPROXIMATE } PtxOnly;
+typedef enum PtxOnly { PTX_EVERYWHERE, PTX_UNROUNDED, PTX_FLUSHING, PTX_APPROXIMATE } PtxOnly;
 
 /* What lanes do where they meet: PTX_MEET_MASK have a membermask; PTX_MEET_WARP need all of the warp; PTX_MEET_BLOCK then wait for other warps. */
 typedef enum PtxMeet { PTX_MEET_NOT, PTX_MEET_MASK, PTX_MEET_WARP, PTX_MEET_BLOCK } PtxMeet;
@@ -42,11 +42,13 @@ typedef struct PtxAccess {
   uint8_t space, bytes, count, bits[4];
   bool is_signed, is_float;
   bool constant, strong;                 /* .nc; volatile, or ordered: meant to be shared with others */
+  bool transposed;                       /* ldmatrix */
+  int64_t source;                        /* cp.async: offset of the source's address */
   uint8_t op;                            /* of atomics */
   PtxRef value[4];
 } PtxAccess;
 
-typedef struct PtxTargets { const char *const *labels; int32_t *at; uint32_t n; } PtxTargets;
+typedef struct PtxTargets { int32_t *at; uint32_t n; } PtxTargets;
 
 /* A product of matrices: registers of D, A, B, C. */
 typedef struct PtxProduct { uint8_t k, format; uint8_t n_a, n_b; PtxRef d[4], a[4], b[2], c[4]; } PtxProduct;
@@ -71,10 +73,9 @@ typedef enum PtxSpecial {
   PTX_TID_X, PTX_TID_Y, PTX_TID_Z, PTX_NTID_X, PTX_NTID_Y, PTX_NTID_Z, PTX_CTAID_X, PTX_CTAID_Y, PTX_CTAID_Z, PTX_NCTAID_X, PTX_NCTAID_Y, PTX_NCTAID_Z,
   PTX_LANEID, PTX_WARPID, PTX_LANEMASK_EQ, PTX_LANEMASK_LE, PTX_LANEMASK_LT, PTX_LANEMASK_GE, PTX_LANEMASK_GT, PTX_SPECIALS
 } PtxSpecial;
-extern const char *const ptx_special_names[PTX_SPECIALS];
 
 /* Memory that the text declares outside of functions. */
-typedef struct PtxStatic { const char *name; PtxSpace space; uint64_t offset, size; const uint8_t *image; bool external; } PtxStatic;
+typedef struct PtxStatic { const char *name; PtxSpace space; uint64_t offset, size; const uint8_t *image; } PtxStatic;
 
 struct PtxKernel {
   PtxKernelInfo info;

@@ -20,8 +20,6 @@ uint64_t ptx_map(PtxMemory *m, void *data, size_t size, unsigned access, const c
   return address;
 }
 
-void ptx_unmap_all(PtxMemory *m) { m->n = 0; }
-
 /* --- what an address reaches -------------------------------------------------------------------------------------------------------------------- */
 static const PtxPiece *piece_at(const PtxGrid *g, PtxSpace space, uint64_t *address) {
   unsigned top = (unsigned)(*address >> 56);

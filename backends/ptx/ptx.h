@@ -34,7 +34,6 @@ typedef struct PtxKernelInfo {
   size_t shared_bytes, local_bytes;      /* declared in the text; local: a thread */
   unsigned instructions, registers;      /* after calls are inlined */
   unsigned block_limit;                  /* .maxntid or .reqntid, as a product; 0: none */
-  bool by_thread;                        /* reads %tid or %ctaid: more threads than one share its work */
 } PtxKernelInfo;
 const PtxKernelInfo *ptx_kernel_info(const PtxKernel *);
 
@@ -44,7 +43,6 @@ enum { PTX_READ = 1, PTX_WRITE = 2, PTX_UNDEFINED = 4 };                 /* PTX_
  * access beside it is always found and alignment is that of the caller's memory. */
 PtxMemory *ptx_memory_new(Arena *);
 uint64_t ptx_map(PtxMemory *, void *data, size_t size, unsigned access, const char *name);
-void ptx_unmap_all(PtxMemory *);
 
 typedef enum PtxFindingKind {
   PTX_OUT_OF_BOUNDS, PTX_MISALIGNED, PTX_READ_ONLY, PTX_UNDEFINED_VALUE, PTX_SHARED_RACE, PTX_GLOBAL_RACE, PTX_DIVERGENT_BARRIER,

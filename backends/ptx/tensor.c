@@ -144,7 +144,7 @@ bool ptx_decode_ldmatrix(PtxDecoder *d, PtxInst *i, const PtxStatement *s) {
   ptx_modifier(&at, type, sizeof type);
   PtxAccess *a = ptx_decode_alloc(d, sizeof *a);
   a->count = count[0] == 'x' && count[1] && !count[2] ? (uint8_t)(count[1] - '0') : 0;
-  a->constant = transposed;
+  a->transposed = transposed;
   bool known = !strcmp(shape, "m8n8") && (a->count == 1 || a->count == 2 || a->count == 4) && (!strcmp(next, "shared") || !strcmp(next, "shared::cta")) && !strcmp(type, "b16") && !*at;
   const PtxOperand *o = s->operands;
   if (!known) return ptx_refuse_statement(d, "instruction '%s' is not known here", s->name);
@@ -175,8 +175,8 @@ void ptx_run_ldmatrix(PtxWarp *w, const PtxInst *i, uint32_t on) {
     uint32_t undefined = 0;
     PTX_EACH(l, on) {
       unsigned g = l/4, t = 2*(l%4);
-      bool low = a->constant ? good[m][t][g] : good[m][g][t], high = a->constant ? good[m][t + 1][g] : good[m][g][t + 1];
-      uint32_t x = a->constant ? rows[m][t][g] | (uint32_t)rows[m][t + 1][g] << 16 : rows[m][g][t] | (uint32_t)rows[m][g][t + 1] << 16;
+      bool low = a->transposed ? good[m][t][g] : good[m][g][t], high = a->transposed ? good[m][t + 1][g] : good[m][g][t + 1];
+      uint32_t x = a->transposed ? rows[m][t][g] | (uint32_t)rows[m][t + 1][g] << 16 : rows[m][g][t] | (uint32_t)rows[m][g][t + 1] << 16;
       ptx_set(w, a->value[m], l, 32, x);
       if (!low || !high) undefined |= 1u << l;
     }

@@ -136,12 +136,12 @@ void ptx_run_store(PtxWarp *w, const PtxInst *i, uint32_t on) {
   uint8_t bytes[16];
   PtxReached r;
   ptx_use(w, i, i->a, on, "an address");
-  if (a->space <= PTX_GLOBAL)
-    for (unsigned k = 0; k < a->count; k++) ptx_use(w, i, a->value[k], on, "what is stored");
   PTX_EACH(l, on) {
     uint8_t *to = ptx_reach(w, i, l, (PtxSpace)a->space, ptx_address(w, i, l), size, PTX_WRITE, &r);
     if (!to) continue;
+    bool own = r.piece == &w->grid->shared || r.piece == &w->grid->local;     /* undefined bytes may lie there: padding is copied */
     for (unsigned k = 0; k < a->count; k++) {
+      if (!own) ptx_use(w, i, a->value[k], 1u << l, "what is stored");
       uint64_t x = ptx_get(w, a->value[k], l, a->bits[k]);
       memcpy(bytes + k*a->bytes, &x, a->bytes);              /* little-endian, as the device */
       if (r.defined) memset(r.defined + k*a->bytes, !(*ptx_undefined(w, a->value[k]) >> l & 1), a->bytes);

@@ -5,7 +5,8 @@
  * racing, reads of what nobody wrote, divergent barriers, shuffles from lanes that do not take part.
  *
  * Semantics: PTX ISA 8.5, sections named at each operation. Memory is sequentially consistent, blocks run one after the other: weak memory
- * outcomes and blocks that wait for each other are not modelled (the second ends at the step limit).
+ * outcomes and blocks that wait for each other are not modelled (the second ends at the step limit). Whether a value is defined is known of
+ * registers, not of their bits: a wide copy of memory with undefined padding is undefined as a whole.
  *
  * Thread safety: a loaded module is never written to; memory and reports belong to one thread at a time. Everything lives in the arena given. */
 #ifndef OPTC_BACKENDS_PTX_PTX_H

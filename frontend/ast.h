@@ -54,7 +54,7 @@ struct Expr {
 typedef struct Storage {                 /* after ':' */
   const char *type;                      /* f64 f32 bf16 f16 i32 i8 u8 q8 q8u q4 q4u int bool, or NULL */
   const Expr *block;                     /* q8[256] */
-  bool stochastic, flush;
+  bool stochastic, flush, nearest;
   const char *bits_from;                 /* stochastic(r) */
   Range where;
 } Storage;

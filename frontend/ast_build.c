@@ -195,6 +195,12 @@ Storage *build_storage_flush(Parser *p, Token type) {
   return s;
 }
 
+Storage *build_storage_nearest(Parser *p, Token type, Expr *block) {
+  Storage *s = build_storage(p, type, block);
+  s->nearest = true;
+  return s;
+}
+
 Decl *build_decl(Parser *p, Token name, Shape *shape, Storage *storage, bool optional, Expr *value, Token as) {
   Decl *d = arena_alloc(p->arena, sizeof *d);
   d->name = name.text;

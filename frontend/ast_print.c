@@ -153,6 +153,7 @@ static void print_storage(const Storage *s, Text *out) {
   if (s->stochastic) text_add(out, " stochastic");
   if (s->bits_from) text_add(out, "(%s)", s->bits_from);
   if (s->flush) text_add(out, " flush");
+  if (s->nearest) text_add(out, " nearest");
 }
 
 static void print_value(const Expr *value, const char *external, Text *out) {

@@ -14,6 +14,7 @@ static bool storage_type(Lower *l, const Storage *s, Type otherwise, Type *out) 
   if (s->block || !type_parse(s->type, out)) { lower_unsupported(l, s->where, s->type); return false; }
   if (*out == TYPE_F32 && l->context->options->store_f64) *out = TYPE_F64;
   if (s->stochastic && *out != TYPE_BF16 && *out != TYPE_F16) { lower_error(l, s->where, "'stochastic' goes with bf16 and f16"); return false; }
+  if (s->nearest && *out != TYPE_BF16 && *out != TYPE_F16) { lower_error(l, s->where, "'nearest' goes with bf16, f16 and codes"); return false; }
   if (s->flush && strcmp(s->type, "f32")) { lower_error(l, s->where, "'flush' goes with f32"); return false; }
   return true;
 }
@@ -183,12 +184,11 @@ static bool in_other_branch(Lower *l, unsigned operand) {
 }
 
 /* The operand of a declaration: kept free for it, shared with the other branch of an `if`, or new. -1 after an error. */
-static int operand_for(Lower *l, const Stmt *s, const Decl *d, Type type, bool items) {
+static int operand_for(Lower *l, const Stmt *s, const Decl *d, const char *name, const Storage *storage, Type type, bool items) {
   Module *m = l->context->module;
   int reserved = l->scope->insert ? -1 : operand_reserved(l, d);
-  const char *name = d->name, *external = d->external;
+  const char *external = d->external;
   if (l->scope->insert) {
-    name = apply_state_name(l, name, name_taken(m, name));
     external = apply_state_name(l, external ? external : d->name, external_taken(m, external ? external : d->name));
     if (!strcmp(external, name)) external = NULL;
   }
@@ -210,7 +210,7 @@ static int operand_for(Lower *l, const Stmt *s, const Decl *d, Type type, bool i
     reserved = (int)m->n_operands++;
   }
   m->operands[reserved] = (Operand){.name = name, .external = external, .doc = s->doc, .role = s->role, .scope = s->scope, .storage = type,
-    .flush = d->storage.flush, .optional = d->optional, .entry = l->entry->name, .item_shape = items, .shape_text = d->shape ? shape_text(l, d->shape) : NULL, .where = d->where};
+    .flush = storage->flush, .optional = d->optional, .entry = l->entry->name, .item_shape = items, .shape_text = d->shape ? shape_text(l, d->shape) : NULL, .where = d->where};
   for (unsigned a = 0; d->shape && a < d->shape->n; a++) m->operands[reserved].any_rank |= d->shape->at[a].ellipsis || d->shape->at[a].flat;
   return reserved;
 }
@@ -221,14 +221,17 @@ static void declare_one(Lower *l, const Stmt *s, const Decl *d) {
   if (!name_is_free(l, d->name, d->where)) return;
   Type type = TYPE_F32;
   int index = -1;
-  bool codes = storage_is_codes(&d->storage);
+  bool master;
+  const char *name = l->scope->insert ? apply_state_name(l, d->name, name_taken(m, d->name)) : d->name;
+  const Storage *storage = policy_storage(l, s, d, name, &master);
+  bool codes = storage_is_codes(storage);
   int64_t block = 0;
-  if (declaration_good(l, s, d) && (codes ? (block = coded_block(l, s, d)) != 0 : storage_type(l, &d->storage, tensor ? TYPE_F32 : TYPE_F64, &type)))
-    index = operand_for(l, s, d, codes ? TYPE_U8 : type, items && !codes);
+  if (declaration_good(l, s, d) && (codes ? (block = coded_block(l, s, storage)) != 0 : storage_type(l, storage, tensor ? TYPE_F32 : TYPE_F64, &type)))
+    index = operand_for(l, s, d, name, storage, codes ? TYPE_U8 : type, items && !codes);
   for (int alone = 1; alone >= 0 && index >= 0 && l->scope->insert && d->shape && s->role != ROLE_STATE; alone--)
     sizes_define(l, (unsigned)index, d->shape, items, l->scope->body, alone);               /* sizes_reserve has not seen an applied rule */
   if (index >= 0 && d->shape && !shape_declare(l, (unsigned)index, d->shape, s->role != ROLE_STATE, d->where)) index = -1;
-  if (index >= 0 && codes) coded_declare(l, (unsigned)index, d, block, items);
+  if (index >= 0 && codes) coded_declare(l, (unsigned)index, storage, block, items);
   if (index < 0) {
     name_poison(l, d->name, d->where);
     scope_find(l->scope->names, d->name)->symbol->shape = d->shape;
@@ -237,7 +240,8 @@ static void declare_one(Lower *l, const Stmt *s, const Decl *d) {
   Symbol *symbol = symbol_new(l, d->name, SYMBOL_OPERAND, (unsigned)index, d->where);
   symbol->guard = l->scope->guard;
   symbol->shape = d->shape;
-  storage_declare(l, (unsigned)index, &d->storage, symbol);
+  storage_declare(l, (unsigned)index, storage, symbol);
+  if (master) master_declare(l, (unsigned)index, storage);
   Value first = {0};
   if (d->value) {
     Lexical inner;

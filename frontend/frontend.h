@@ -18,6 +18,7 @@ typedef struct FrontendOptions {
   FrontendReader read; void *read_self;
   const char *rule;                      /* which rule of the file; NULL: the last one */
   bool compute_f64;                      /* --compute f64 */
+  const char *store;                     /* policies: operands that are kept otherwise than the text says: "m=bf16,v=q8[256]"; NULL: none */
   bool store_f64;                        /* with it: f32 operands are f64 in memory too, as recorded f64 data need it */
   bool warnings;
 } FrontendOptions;

@@ -109,6 +109,8 @@ storage(r) ::= TYPE(t) LBRACKET expr(e) RBRACKET.  { r = build_storage(p, t, e);
 storage(r) ::= TYPE(t) STOCHASTIC.  { r = build_storage_stochastic(p, t, NULL); }
 storage(r) ::= TYPE(t) STOCHASTIC LPAREN NAME(n) RPAREN.  { r = build_storage_stochastic(p, t, &n); }
 storage(r) ::= TYPE(t) FLUSH.  { r = build_storage_flush(p, t); }
+storage(r) ::= TYPE(t) NEAREST.  { r = build_storage_nearest(p, t, NULL); }
+storage(r) ::= TYPE(t) LBRACKET expr(e) RBRACKET NEAREST.  { r = build_storage_nearest(p, t, e); }
 
 ritems(r) ::= ritem(s).  { r = build_stmts(p, NULL, s); }
 ritems(r) ::= ritems(l) SEP ritem(s).  { r = build_stmts(p, l, s); }

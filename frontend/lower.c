@@ -54,9 +54,13 @@ static void write_all(Lower *l) {
       if (!f->value.node && o->role != ROLE_OUT && !l->entry->skips) continue;
       const Node *when;
       Value v = final_value(l, f, o, &when);
+      if (!v.node) continue;
       const Coded *coded = coded_of(l, i);
-      if (v.node && coded) coded_write(l, coded, value_convert(l, v, TYPE_F32).node, when);
-      else if (v.node) graph_write(l->graph, i, storage_round(l, i, value_convert(l, v, type_arithmetic(o->storage)).node), when);
+      unsigned copy = master_of(l, i);
+      storage_warn(l, i, v.node);
+      if (coded) coded_write(l, coded, value_convert(l, v, TYPE_F32).node, when);
+      else graph_write(l->graph, i, storage_round(l, i, value_convert(l, v, type_arithmetic(o->storage)).node), when);
+      if (copy != i) graph_write(l->graph, copy, value_convert(l, v, type_arithmetic(m->operands[copy].storage)).node, when);
     }
   }
 }
@@ -265,6 +269,7 @@ Module *frontend_lower(Arena *arena, Diag *diag, const FileSet *files, const Fro
   for (unsigned i = 0; i < files->n; i++) sources[i] = files->files[i]->source->name;
   *m = (Module){.arena = arena, .diag = diag, .name = l->context->rule->name.text, .doc = l->context->rule->doc, .sources = sources, .n_sources = files->n};
 
+  policies_read(l, l->context->options->store);
   declare_find_param(l, &l->context->rule->body);
   m->has_step = l->context->has_step;
   Graph *init = graph_new(m, "init"), *layout = graph_new(m, "layout"), *main = graph_new(m, l->context->has_step ? "step" : "forward");
@@ -291,6 +296,7 @@ Module *frontend_lower(Arena *arena, Diag *diag, const FileSet *files, const Fro
     if (l->context->rule->body.at[i]->kind == STMT_BACKWARD) lower_backward(l, l->context->rule->body.at[i]);
   first_values(l, init, layout);
   copy_requirements(l, main, init, true);
+  policies_finish(l);
   if (!l->context->exhausted) names_warn_unused(l);
   if (diag_errors(diag)) return NULL;
   add_graph(l, init);

@@ -8,10 +8,10 @@
  *   lower.h        what lives how long; report.c
  *   nodes.h        nodes and spaces: transfer.c (other graphs, values known while compiling), spaces.c, agree.c (what must hold at entry), move.c (other positions)
  *   values.h       values: shapes.c (which disagree), views.c (the item's tensors with axes), typing.c (conversions, operators, powers), totals.c (over items)
- *   names.h        what a name means: builtins.c, names.c (scopes), indices.c, sizes.c, storage_codes.c (8-bit and 4-bit states), operands.c, tables.c (consts),
+ *   names.h        what a name means: builtins.c, names.c (scopes), indices.c, sizes.c, storage_codes.c (8-bit and 4-bit states), storage_master.c (copies of params), operands.c, tables.c (consts),
  *                  meaning.c (its value), patterns.c (`is`), ranges.c (how far an index runs)
  *   expressions.h  lower_random.c, lower_matrix.c, lower_keep.c (softmax, cumsum, order), lower_reduce.c, lower_element.c, lower_call.c, lower_expr.c
- *   statements.h   lower_indexed.c, storage.c (rounding), declare_shape.c, lower_apply.c, declare.c, lower_scan.c, lower_skip.c, lower_stmt.c, lower_backward.c
+ *   statements.h   lower_indexed.c, policy.c (--store), storage.c (rounding), declare_shape.c, lower_apply.c, declare.c, lower_scan.c, lower_skip.c, lower_stmt.c, lower_backward.c
  *   lower.c        the rule chosen, entries, the graphs of a module
  */
 #ifndef OPTC_FRONTEND_LOWER_H
@@ -29,6 +29,7 @@
 typedef struct Names Names;
 typedef struct Lower Lower;
 typedef struct Lexical Lexical;
+typedef struct Policy Policy;             /* policy.c */
 typedef struct Builtin Builtin;           /* names.h */
 
 /* Factors of a product, as `sum` looks at them. Opaque: a name assigned more than once, which does not stand for its expression. */
@@ -115,6 +116,12 @@ typedef struct Skip { const Node *cond; const Names *names; struct Skip *earlier
 /* A stochastic operand: its random bits come from a tensor, or from a stream. */
 typedef struct Stochastic { unsigned operand; const char *bits_from; int64_t stream; Range where; Names *scope; } Stochastic;
 
+/* A param in a narrow type, and the state that is its copy in f32. */
+typedef struct Master { unsigned operand, copy; } Master;
+
+/* A state narrower than f32 that is rounded to nearest, and the text that says so. */
+typedef struct Narrow { unsigned operand; const Storage *storage; } Narrow;
+
 /* A state kept as codes: the operands of its codes and of its blocks' maxima; shape NULL: the item's. */
 typedef struct Coded { unsigned operand, maxima, map; int64_t block; const Space *shape; } Coded;
 
@@ -138,7 +145,10 @@ typedef struct Context {
   SizeDef *sizes; unsigned n_sizes; size_t sizes_capacity;
   Reserved *reserved; unsigned n_reserved; size_t reserved_capacity;
   First *firsts; unsigned n_firsts; size_t firsts_capacity;
+  Policy *policies; unsigned n_policies; size_t policies_capacity;
   Coded *coded; unsigned n_coded; size_t coded_capacity;
+  Master *masters; unsigned n_masters; size_t masters_capacity;
+  Narrow *narrow; unsigned n_narrow; size_t narrow_capacity;
   Stochastic *stochastic; unsigned n_stochastic; size_t stochastic_capacity;
   Applied *applied; unsigned n_applied; size_t applied_capacity;
   Symbol **symbols; unsigned n_symbols; size_t symbols_capacity;         /* for warnings */

@@ -67,8 +67,13 @@ const Coded *coded_of(const Lower *, unsigned operand);                  /* NULL
 const Space *coded_space(Lower *, const Coded *);
 const Node *coded_read(Lower *, const Coded *, const Node *guard);
 void coded_write(Lower *, const Coded *, const Node *value, const Node *when);       /* both operands */
-int64_t coded_block(Lower *, const Stmt *, const Decl *);
-void coded_declare(Lower *, unsigned operand, const Decl *, int64_t block, bool items);
+int64_t coded_block(Lower *, const Stmt *, const Storage *);              /* the elements of a block; 0 after an error */
+void coded_declare(Lower *, unsigned operand, const Storage *, int64_t block, bool items);
+
+/* storage_master.c */
+unsigned master_of(const Lower *, unsigned operand);                     /* its copy; without one itself */
+unsigned master_read(const Lower *, unsigned operand);                   /* what is read for it */
+void master_declare(Lower *, unsigned operand, const Storage *);
 
 /* operands.c */
 Value operand_at_entry(Lower *, const Symbol *);

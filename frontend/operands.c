@@ -26,7 +26,8 @@ Value hyper_value(Lower *l, unsigned k) {
 
 /* The value of an operand before anything was assigned to it. */
 Value operand_at_entry(Lower *l, const Symbol *symbol) {
-  const Operand *o = &l->context->module->operands[symbol->index];
+  unsigned operand = master_read(l, symbol->index);
+  const Operand *o = &l->context->module->operands[operand];
   Type type = type_arithmetic(o->storage);
   bool tensor = operand_is_tensor(o);
   Value v = {0};
@@ -39,14 +40,14 @@ Value operand_at_entry(Lower *l, const Symbol *symbol) {
   if (tensor && !o->item_shape && !o->shape) return v;                   /* its shape was refused */
   if (o->role == ROLE_OUT) {
     v = value_of(graph_const(l->graph, type, 0));
-    if (tensor) v.space = operand_space_here(l, symbol->index);
+    if (tensor) v.space = operand_space_here(l, operand);
   } else if (!tensor) {
-    v = value_of(graph_node(l->graph, OP_SCALAR, type, graph_scalar_space(l->graph), symbol->index, 0, 0, NULL));
+    v = value_of(graph_node(l->graph, OP_SCALAR, type, graph_scalar_space(l->graph), operand, 0, 0, NULL));
   } else {
     const Node *guard = symbol->guard;
-    if (o->optional) guard = bool_and(l, guard, graph_node(l->graph, OP_PRESENT, TYPE_BOOL, graph_scalar_space(l->graph), symbol->index, 0, 0, NULL));
-    const Space *space = operand_space_here(l, symbol->index);
-    v = value_of(graph_node(l->graph, OP_READ, type, space, symbol->index, guard != NULL, guard != NULL, &guard));
+    if (o->optional) guard = bool_and(l, guard, graph_node(l->graph, OP_PRESENT, TYPE_BOOL, graph_scalar_space(l->graph), operand, 0, 0, NULL));
+    const Space *space = operand_space_here(l, operand);
+    v = value_of(graph_node(l->graph, OP_READ, type, space, operand, guard != NULL, guard != NULL, &guard));
     v.space = space;
   }
   if (tensor && v.space->rank == 0) tensor = false;                       /* [] is one number */

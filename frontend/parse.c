@@ -14,7 +14,7 @@ void Grammar(void *, int, Token, Parser *);
 bool parse_can_end(int kind) {
   switch (kind) {
     case T_NAME: case T_NUMBER: case T_WORD: case T_STRING: case T_TYPE: case T_RPAREN: case T_RBRACKET: case T_RBRACE: case T_PRIME:
-    case T_OPTIONAL: case T_REVERSE: case T_STOCHASTIC: case T_FLUSH: case T_RETURN: case T_BAD: return true;
+    case T_OPTIONAL: case T_REVERSE: case T_STOCHASTIC: case T_FLUSH: case T_NEAREST: case T_RETURN: case T_BAD: return true;
     default: return false;
   }
 }
@@ -133,11 +133,17 @@ void parse_too_deep_at(Parser *p, Token t) {
 
 void parse_too_deep(Parser *p) { parse_too_deep_at(p, p->last); }
 
+/* A word only after a storage type, where no name can stand. */
+static bool is_nearest(const Parser *p, const Token *t) {
+  return t->kind == T_NAME && !t->after_newline && (p->last.kind == T_TYPE || p->last.kind == T_RBRACKET) && !strcmp(t->text, "nearest");
+}
+
 static void parse_tokens(Parser *p) {
   const char *doc = NULL;
   bool pending = false;
   for (Token t; !p->stop;) {
     lexer_next(&p->lexer, &t);
+    if (is_nearest(p, &t)) t.kind = T_NEAREST;
     if (t.doc) doc = t.doc;
     if (t.kind == T_SEMICOLON && !inside_bracket(p)) { pending = true; continue; }
     if (t.kind == T_LBRACE || t.kind == 0) drop_brackets(p, t);

@@ -76,6 +76,7 @@ Dim build_dim_flat(Parser *, Token flat, Token name);
 Storage *build_storage(Parser *, Token type, Expr *block);
 Storage *build_storage_stochastic(Parser *, Token type, const Token *from);
 Storage *build_storage_flush(Parser *, Token type);
+Storage *build_storage_nearest(Parser *, Token type, Expr *block);
 Decl *build_decl(Parser *, Token name, Shape *, Storage *, bool optional, Expr *value, Token as);
 DeclList *build_decls(Parser *, DeclList *, Decl *);
 NameList *build_names(Parser *, NameList *, Token);

@@ -6,8 +6,14 @@
 /* lower_indexed.c */
 Value lower_indexed(Lower *, const Stmt *, Binding *);                   /* what x[i, j] = e makes of x: a whole tensor */
 
+/* policy.c */
+void policies_read(Lower *, const char *text);                           /* NULL: none */
+const Storage *policy_storage(Lower *, const Stmt *, const Decl *, const char *name, bool *master);      /* how a declaration is kept; name: the operand's */
+void policies_finish(Lower *);                                           /* reports names that nothing has */
+
 /* storage.c */
 void storage_declare(Lower *, unsigned operand, const Storage *, const Symbol *);
+void storage_warn(Lower *, unsigned operand, const Node *);              /* a narrow state that is written a value it loses bits of */
 const Node *storage_round(Lower *, unsigned operand, const Node *);      /* as it is written back, before the storage type */
 
 /* declare_shape.c */

@@ -1,7 +1,19 @@
 /* storage.c: how a value is rounded when it is written back: `stochastic` storage as operations on bits (language, sections 2 and 5). */
 #include "frontend/statements.h"
+#include "ir/graph_analysis.h"
+
+/* A state that rounds to nearest without saying so. */
+static void narrow_declare(Lower *l, unsigned operand, const Storage *s) {
+  Context *x = l->context;
+  const Operand *o = &x->module->operands[operand];
+  bool narrow = storage_is_codes(s) || o->storage == TYPE_BF16 || o->storage == TYPE_F16;
+  if (!narrow || o->role != ROLE_STATE || s->stochastic || s->nearest) return;
+  x->narrow = arena_grow(l->arena, x->narrow, &x->narrow_capacity, x->n_narrow + 1, sizeof *x->narrow);
+  x->narrow[x->n_narrow++] = (Narrow){operand, s};
+}
 
 void storage_declare(Lower *l, unsigned operand, const Storage *s, const Symbol *symbol) {
+  narrow_declare(l, operand, s);
   if (!s->stochastic) return;
   unsigned drawn = 0;
   for (unsigned i = 0; i < l->context->n_stochastic; i++) {
@@ -74,4 +86,31 @@ const Node *storage_round(Lower *l, unsigned operand, const Node *x) {
   x = node_spread(l, x, space);
   const Node *rounded = l->context->module->operands[operand].storage == TYPE_BF16 ? to_bf16(l, x, random) : to_f16(l, x, random);
   return graph_select(l->graph, graph_op1(l->graph, OP_FINITE, x), rounded, x);
+}
+
+/* --- a warning ------------------------------------------------------------------------------------------------------------------------- */
+
+/* The rule itself makes it a number of this type, and may keep what is lost: nothing is rounded when it is written. */
+static bool is_rounded(const Node *n, Type type, unsigned operand) {
+  if (n->op == OP_SELECT) return is_rounded(n->args[1], type, operand) && is_rounded(n->args[2], type, operand);
+  return (n->op == OP_CAST && n->args[0]->type == type) || (n->op == OP_READ && n->imm == operand);
+}
+
+static bool reads_operand(Lower *l, const Node *value, unsigned operand) {
+  const bool *need = graph_needs(l->graph, value, l->arena);
+  for (unsigned i = 0; i < l->graph->n_nodes; i++)
+    if (need[i] && l->graph->nodes[i]->op == OP_READ && l->graph->nodes[i]->imm == operand) return true;
+  return false;
+}
+
+/* An average that moves by less than half its last bit stands still: of states that run on from their own last value. */
+void storage_warn(Lower *l, unsigned operand, const Node *value) {
+  if (!l->context->options->warnings) return;
+  for (unsigned i = 0; i < l->context->n_narrow; i++) {
+    const Storage *s = l->context->narrow[i].storage;
+    const Operand *o = &l->context->module->operands[operand];
+    if (l->context->narrow[i].operand != operand || is_rounded(value, o->storage, operand) || !reads_operand(l, value, operand)) continue;
+    const char *help = storage_is_codes(s) ? "" : arena_printf(l->arena, "'%s stochastic' keeps them on average; ", s->type);
+    lower_warning(l, s->where, "state '%s' runs on from its own last value in %s: steps below half its last bit are lost; %swrite '%s nearest' if that is meant", o->name, s->type, help, lower_text(l, s->where));
+  }
 }

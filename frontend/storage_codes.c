@@ -127,23 +127,22 @@ void coded_write(Lower *l, const Coded *c, const Node *value, const Node *when) 
 
 /* --- declaring ----------------------------------------------------------------------------------------------------------------------------- */
 
-/* The elements of a block; 0 after an error. */
-int64_t coded_block(Lower *l, const Stmt *s, const Decl *d) {
-  Bits block = (Bits)map_of(&d->storage)->block;
-  if (s->role != ROLE_STATE || s->scope != SCOPE_TENSOR) { lower_error(l, d->storage.where, "'%s' goes with states that are tensors of an item", d->storage.type); return 0; }
-  if (!d->storage.block) return (int64_t)block;
-  const Node *n = index_limit(l, d->storage.block);
+int64_t coded_block(Lower *l, const Stmt *s, const Storage *storage) {
+  Bits block = (Bits)map_of(storage)->block;
+  if (s->role != ROLE_STATE || s->scope != SCOPE_TENSOR) { lower_error(l, storage->where, "'%s' goes with states that are tensors of an item", storage->type); return 0; }
+  if (!storage->block) return (int64_t)block;
+  const Node *n = index_limit(l, storage->block);
   if (!n) return 0;
   if (node_constant(l->graph, n, &block) && block >= 1 && block <= 1 << 20) return (int64_t)block;
-  lower_error(l, d->storage.block->where, "a block has a constant number of elements");
+  lower_error(l, storage->block->where, "a block has a constant number of elements");
   return 0;
 }
 
 /* Makes a declared operand the codes, and one more of the maxima. */
-void coded_declare(Lower *l, unsigned operand, const Decl *d, int64_t block, bool items) {
+void coded_declare(Lower *l, unsigned operand, const Storage *storage, int64_t block, bool items) {
   Context *x = l->context;
   Module *m = x->module;
-  const struct Map *map = map_of(&d->storage);
+  const struct Map *map = map_of(storage);
   Coded c = {.operand = operand, .map = (unsigned)(map - maps), .block = block, .shape = items ? NULL : m->operands[operand].shape};
   if (!m->shapes) m->shapes = graph_new(m, "shapes");
   Graph *graph = l->graph;

@@ -69,7 +69,7 @@ static bool is_assign(int kind) { return kind == T_ASSIGN || kind == T_ADD_ASSIG
 static bool starts_operand(int kind) { return kind == T_NAME || kind == T_NUMBER || kind == T_WORD || kind == T_TYPE || kind == T_LPAREN || kind == T_STRING; }
 static bool ends_operand(int kind) {
   return kind == T_NAME || kind == T_NUMBER || kind == T_WORD || kind == T_RPAREN || kind == T_RBRACKET || kind == T_PRIME || kind == T_STRING || kind == T_TYPE
-    || kind == T_RBRACE || kind == T_OPTIONAL || kind == T_STOCHASTIC || kind == T_FLUSH;
+    || kind == T_RBRACE || kind == T_OPTIONAL || kind == T_STOCHASTIC || kind == T_FLUSH || kind == T_NEAREST;
 }
 static bool starts_statement(int kind) {
   return is_role(kind) || kind == T_REQUIRE || kind == T_IF || kind == T_REPEAT || kind == T_SCAN || kind == T_SKIP || kind == T_APPLY || kind == T_FN

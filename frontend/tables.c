@@ -9,7 +9,7 @@ static bool const_type(Lower *l, const Const *c, Type *type, Type *storage) {
   *type = *storage = TYPE_F64;
   if (!c->storage.type) return true;
   if (!strcmp(c->storage.type, "int")) { *type = *storage = TYPE_I64; return true; }
-  if (!type_parse(c->storage.type, storage) || c->storage.stochastic || c->storage.flush) { lower_unsupported(l, c->storage.where, lower_text(l, c->storage.where)); return false; }
+  if (!type_parse(c->storage.type, storage) || c->storage.stochastic || c->storage.flush || c->storage.nearest) { lower_unsupported(l, c->storage.where, lower_text(l, c->storage.where)); return false; }
   *type = type_kind(*storage) == KIND_FLOAT ? TYPE_F64 : type_arithmetic(*storage);
   return true;
 }

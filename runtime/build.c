@@ -56,7 +56,7 @@ static const Source *read_file(Arena *arena, const char *path, const char **why)
 static const Source *read_used(void *self, Arena *arena, const char *path, const char **why) { return read_file(arena, path, why); }
 
 int build_load(Compilation *c, Build *b) {
-  b->frontend = (FrontendOptions){.read = read_used, .rule = b->rule, .compute_f64 = b->compute_f64, .store_f64 = b->store_f64, .warnings = true};
+  b->frontend = (FrontendOptions){.read = read_used, .rule = b->rule, .compute_f64 = b->compute_f64, .store_f64 = b->store_f64, .store = b->store, .warnings = true};
   if (b->path) {
     const char *why;
     const Source *source = read_file(c->arena, b->path, &why);

@@ -10,7 +10,7 @@ typedef struct Build {
   /* asked for */
   const char *path;                      /* of a file; NULL: the text below */
   const char *name, *text; size_t length;
-  const char *rule, *passes;
+  const char *rule, *passes, *store;
   int level;                             /* 0, 1, 2 */
   bool compute_f64, store_f64, verify_each;
   const char *print_after;

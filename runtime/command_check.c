@@ -201,9 +201,14 @@ static int backend_named(const char *name) {
 
 static int take_option(CheckOptions *options, const Options *o, int id) {
   int backend;
+  char *end;
   switch (id) {
   case OPTION_CHECK_RULE: options->rule = o->value; break;
   case OPTION_RULES: options->rules = o->value; break;
+  case OPTION_WITHIN:
+    options->within = strtod(o->value, &end);
+    if (end == o->value || *end || !(options->within > 0)) return command_error(COMMAND_USAGE, "--within wants a number above 0, not '%s'", o->value);
+    break;
   case OPTION_GRADIENT: options->gradient = options->wide = true; break;
   case OPTION_CHECK_BACKEND:
     backend = backend_named(o->value);
@@ -226,6 +231,7 @@ int command_check(int argc, char **argv) {
     if (code >= 0) return code;
   }
   options.level = common.level;
+  options.store = common.store;
   options.wide |= common.compute_f64 != 0;
   if (o.first == argc) return command_error(COMMAND_USAGE, "no recorded data is given; see optc check --help");
   if ((options.rules && !*options.rules) || (options.rule && !*options.rule)) return command_error(COMMAND_USAGE, "an empty name is given; see optc check --help");

@@ -5,7 +5,7 @@
 #include "runtime/command.h"
 
 static int explain(const Common *c, const char *input, int kind, Timing *timing, optc_context *cx) {
-  optc_emit_options options = {.size = sizeof options, .kinds = &kind, .n_kinds = 1, .level = c->level, .passes = c->passes, .rule = c->rule,
+  optc_emit_options options = {.size = sizeof options, .kinds = &kind, .n_kinds = 1, .level = c->level, .passes = c->passes, .rule = c->rule, .store = c->store,
     .compute_f64 = c->compute_f64, .verify_each = c->verify_each, .timed = c->time ? timing_add : NULL, .timed_self = timing};
   optc_emission *e;
   int status;

@@ -19,7 +19,7 @@ static CacheKey compile_key(Compilation *c, const Compile *k, const char *featur
   const optc_compile_options *o = &k->options;
   int numbers[] = {OPTC_DESC_VERSION, b->level, o->compute_f64, c->context->color};
   const char *texts[] = {OPTC_BUILD_ID, optc_version(), backend_host_triple(c->arena), backend_host_cpu(c->arena), features,
-                         o->cpu ? o->cpu : "", o->passes ? o->passes : "(default)", o->rule ? o->rule : "(last)"};
+                         o->cpu ? o->cpu : "", o->passes ? o->passes : "(default)", o->rule ? o->rule : "(last)", o->store ? o->store : ""};
   enum { TEXTS = sizeof texts/sizeof *texts };
   CacheField *fields = arena_array(c->arena, 1 + TEXTS + 2*b->files->n, sizeof *fields);
   size_t n = 0;
@@ -153,6 +153,7 @@ static int compile_rule(optc_context *cx, Compile *k, const optc_compile_options
   options_copy(&k->options, sizeof k->options, options, options ? options->size : 0);
   k->build.rule = k->options.rule;
   k->build.passes = k->options.passes;
+  k->build.store = k->options.store;
   k->build.compute_f64 = k->options.compute_f64;
   k->build.store_f64 = k->options.compute_f64 > 1;
   k->build.verify_each = k->options.verify_each;

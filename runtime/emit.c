@@ -118,6 +118,7 @@ static int emission(optc_context *cx, Emission *e, const optc_emit_options *opti
   Build *b = &e->build;
   b->rule = e->options.rule;
   b->passes = e->options.passes;
+  b->store = e->options.store;
   b->compute_f64 = e->options.compute_f64;
   b->store_f64 = e->options.compute_f64 > 1;
   b->verify_each = e->options.verify_each;

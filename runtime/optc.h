@@ -58,6 +58,7 @@ typedef struct optc_compile_options {
   int compute_f64;                       /* 1: arithmetic on tensor data in f64; 2: and tensors declared f32 are f64 in memory */
   int verify_each;                       /* check the intermediate form after every pass */
   optc_timed timed; void *timed_self;    /* NULL: not wanted */
+  const char *store;                     /* storage policies, "m=bf16,v=q8[256]": tensors kept otherwise than the rule says (docs/language.md, Storage policies); NULL: none */
 } optc_compile_options;
 typedef struct optc_rule optc_rule;
 /* 0, or OPTC_E_INPUT, OPTC_E_FILE, OPTC_E_TARGET, OPTC_E_MEMORY: then *rule is NULL and the context has the diagnostics. OPTC_E_NULL: *rule is NULL. */
@@ -93,6 +94,7 @@ typedef struct optc_emit_options {
   const char *print_after;               /* a pass, or "all": its result goes to `printed` */
   void (*printed)(void *self, const char *entry, const char *pass, const char *text); void *printed_self;
   optc_timed timed; void *timed_self;
+  const char *store;                     /* as in optc_compile_options */
 } optc_emit_options;
 typedef struct optc_emission optc_emission;
 /* As optc_compile_*. The result is freed by optc_emission_free, before or after its context. */

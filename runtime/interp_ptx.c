@@ -99,7 +99,8 @@ static void execute_in(const PtxCall *c, optc_frame *f, Arena *arena) {
   map_frame(c, memory, arena, f, &device);
   uint64_t param = ptx_map(memory, &device, sizeof device, PTX_READ | PTX_WRITE, "the frame");
   int64_t blocks = (f->end - f->begin + THREADS - 1)/THREADS;
-  PtxLaunch launch = {.kernel = c->kernel, .grid = {1, 1, 1}, .block = {1, 1, 1}, .params = &param, .nan_seed = 1, .global_races = c->by_threads};
+  /* No bit may depend on either seed. */
+  PtxLaunch launch = {.kernel = c->kernel, .grid = {1, 1, 1}, .block = {1, 1, 1}, .params = &param, .seed = 1, .nan_seed = 1, .global_races = c->by_threads};
   if (c->by_threads) {
     launch.grid[0] = blocks < 1 ? 1 : blocks > MAX_BLOCKS ? MAX_BLOCKS : (uint32_t)blocks;
     launch.block[0] = THREADS;

@@ -8,7 +8,7 @@
 #include "backends/ptx/ops.h"
 #include "ir/suggest.h"
 
-enum { BUCKETS = 1024, MAX_DEPTH = 32, MAX_CODE = 1 << 22, MAX_ROWS = 1 << 20 };
+enum { BUCKETS = 1024, MAX_DEPTH = 32, MAX_CODE = 1 << 22, MAX_ROWS = 1 << 16, MAX_BYTES = 512 << 10 };            /* bytes: of local memory a thread has (CUDA's limit) */
 
 /* { } opens a scope; the written-out body of a function is one without a parent. */
 typedef struct Scope { const struct Scope *parent; } Scope;
@@ -249,7 +249,7 @@ static Symbol *declare_variable(PtxDecoder *d, const PtxVariable *v) {
   s->address = align_up(*end, align);
   s->size = size;
   *end = s->address + size;
-  if (*end > 1 << 28) refuse_at(d, v->where, "'%s' is too large", v->name);
+  if (*end > MAX_BYTES) refuse_at(d, v->where, "'%s' is too large", v->name);
   return s;
 }
 

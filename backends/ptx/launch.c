@@ -39,7 +39,7 @@ static void place_statics(PtxGrid *g) {
   }
 }
 
-static bool place_memory(PtxGrid *g) {
+static void place_memory(PtxGrid *g) {
   const PtxKernelInfo *info = &g->kernel->info;
   Arena *a = g->arena;
   size_t shared = info->shared_bytes;
@@ -54,7 +54,6 @@ static bool place_memory(PtxGrid *g) {
   for (size_t k = 0; k < g->memory->n; k++) g->memory->pieces[k].cells = races ? cells_for(a, &g->memory->pieces[k]) : NULL;
   if (races) g->globals.cells = cells_for(a, &g->globals);
   if (races) g->ordered = arena_array(a, g->n_blocks/8 + 1, 1);
-  return true;
 }
 
 static void place_warps(PtxGrid *g) {

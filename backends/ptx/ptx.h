@@ -1,6 +1,6 @@
 /* ptx.h: executes PTX text without a GPU, to the bit, and finds what a device would leave undefined.
  *
- * A module is loaded from text; every opcode, modifier and directive that the table (ptx_ops.def) does not have is an error with its line. A
+ * A module is loaded from text; every opcode, modifier and directive that the tables (ops.def, control.def) do not have is an error with its line. A
  * launch runs warps of 32 lanes in lock-step over memory that was mapped for it and reports findings: accesses out of bounds, misaligned or
  * racing, reads of what nobody wrote, divergent barriers, shuffles from lanes that do not take part.
  *

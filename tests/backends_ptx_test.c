@@ -19,7 +19,7 @@ static float of_bits32(uint32_t u) { float f; memcpy(&f, &u, 4); return f; }
 
 /* --- one instruction on one thread ---------------------------------------------------------------------------------------------------------------- */
 
-/* types: of the result, then of the operands: h r l registers of 16, 32, 64 bits, p a predicate. Operands that are immediates stand in `op` itself. */
+/* types: of the result, then of the operands: h r l registers of 16, 32, 64 bits, p a predicate. What stands behind them follows '|' in `op`. */
 typedef struct Row { const char *op, *types; uint64_t x[4], want; } Row;
 
 static const Row rows[] = {
@@ -43,7 +43,7 @@ static const Row rows[] = {
   {"shr.s16", "hhr", {0x8000, 3}, 0xf000}, {"shf.l.wrap.b32", "rrrr", {0x80000000, 1, 33}, 3}, {"shf.r.wrap.b32", "rrrr", {2, 1, 1}, 0x80000001}, {"shf.l.clamp.b32", "rrrr", {7, 9, 40}, 7},
   {"shf.r.clamp.b32", "rrrr", {7, 9, 40}, 9}, {"prmt.b32", "rrrr", {0x33221100, 0x77665544, 0x7610}, 0x77661100}, {"prmt.b32", "rrrr", {0x80, 0x7f, 0x8c48}, 0xff007fff},
   {"and.b32", "rrr", {12, 10}, 8}, {"or.b64", "lll", {12, 10}, 14}, {"xor.b16", "hhh", {12, 10}, 6}, {"not.b32", "rr", {0}, 0xffffffff}, {"cnot.b32", "rr", {0}, 1},
-  {"lop3.b32", "rrrrr", {0xf0, 0xcc, 0xaa, 0x96}, 0x96}, {"selp.b32", "rrrp", {1, 2, 0}, 2}, {"selp.f64", "lllp", {1, 2, 1}, 1}, {"selp.s16", "hhhp", {1, 2, 1}, 1},
+  {"lop3.b32|, 0x96", "rrrr", {0xf0, 0xcc, 0xaa}, 0x96}, {"selp.b32", "rrrp", {1, 2, 0}, 2}, {"selp.f64", "lllp", {1, 2, 1}, 1}, {"selp.s16", "hhhp", {1, 2, 1}, 1},
   /* f32: rounding, subnormals, infinities, NaN */
   {"add.rn.f32", "rrr", {ONE, 0x33800000}, ONE}, {"add.rn.f32", "rrr", {0x3f800001, 0x33800000}, 0x3f800002}, {"add.rp.f32", "rrr", {ONE, 1}, 0x3f800001}, {"add.rz.f32", "rrr", {ONE, 0x80000001}, 0x3f7fffff},
   {"sub.rm.f32", "rrr", {ONE, ONE}, 0x80000000}, {"sub.rn.f32", "rrr", {ONE, ONE}, 0}, {"add.rn.f32", "rrr", {0x7f800000, 0xff800000}, NAN32}, {"mul.rn.f32", "rrr", {0, 0x7f800000}, NAN32},
@@ -105,7 +105,8 @@ static void row_text(const Row *r, char *text, size_t size) {
     else n += snprintf(text + n, size - (size_t)n, "ld.global.%s %%%c%u, [%%from+%u];\n", c == 'h' ? "b16" : c == 'r' ? "b32" : "b64", c, k, 8*(k - 1));
   }
   char c = *r->types;
-  n += snprintf(text + n, size - (size_t)n, "%s %%%c0%s;\n", r->op, c, operands);
+  int length = (int)strcspn(r->op, "|");
+  n += snprintf(text + n, size - (size_t)n, "%.*s %%%c0%s%s;\n", length, r->op, c, operands, r->op[length] ? r->op + length + 1 : "");
   const char *widen = c == 'p' ? "selp.b64 %wide, 1, 0, %p0;" : c == 'h' ? "cvt.u64.u16 %wide, %h0;" : c == 'r' ? "cvt.u64.u32 %wide, %r0;" : "mov.b64 %wide, %l0;";
   snprintf(text + n, size - (size_t)n, "%s\nst.global.b64 [%%to], %%wide;\nret;\n}\n", widen);
 }

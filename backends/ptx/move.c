@@ -162,7 +162,9 @@ static void run_lookup(PtxWarp *w, const PtxInst *i, uint32_t on) {
 }
 bool ptx_decode_lookup(PtxDecoder *d, PtxInst *i, const PtxStatement *s) {
   i->run = run_lookup;
-  return decode_five(d, i, s, "rrrrr");
+  if (!decode_five(d, i, s, "rrrrr")) return false;
+  const PtxOperand *table = s->operands->next->next->next->next;
+  return table->kind == PTX_INTEGER || ptx_refuse_statement(d, "the table of '%s' is a number", s->name);
 }
 
 /* --- cvta: between a space and the generic addresses ------------------------------------------------------------------------------------------------ */

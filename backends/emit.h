@@ -82,6 +82,7 @@ LLVMValueRef emit_leaf(Emitter *, const Inst *);
 bool emit_is_leaf(KOp);
 LLVMValueRef emit_address(Emitter *, int64_t buffer, LLVMValueRef index);
 bool emit_is_optional(const Emitter *, int64_t buffer);
+void emit_prefetch(const Emitter *, LLVMValueRef place, bool written);
 LLVMValueRef emit_presence(Emitter *, int64_t buffer, LLVMValueRef guard);          /* and of an optional tensor's presence; NULL: always */
 LLVMValueRef emit_from_memory(const Emitter *, Type, LLVMValueRef, unsigned lanes);
 LLVMValueRef emit_to_memory(const Emitter *, Type, LLVMValueRef, unsigned lanes);

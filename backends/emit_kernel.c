@@ -52,6 +52,13 @@ LLVMValueRef emit_address(Emitter *e, int64_t buffer, LLVMValueRef index) {
 
 bool emit_is_optional(const Emitter *e, int64_t buffer) { return buffer < (int64_t)e->module->n_operands && e->module->operands[buffer].optional; }
 
+void emit_prefetch(const Emitter *e, LLVMValueRef pointer, bool written) {
+  if (e->variant->arch == ARCH_NVPTX) return;
+  LLVMTypeRef type = e->pointer;
+  LLVMValueRef args[4] = {pointer, LLVMConstInt(e->i32, written, 0), LLVMConstInt(e->i32, 3, 0), LLVMConstInt(e->i32, 1, 0)};
+  emit_intrinsic(e, "llvm.prefetch", &type, 1, args, 4);
+}
+
 LLVMValueRef emit_presence(Emitter *e, int64_t buffer, LLVMValueRef guard) {
   if (!emit_is_optional(e, buffer)) return guard;
   LLVMValueRef present = LLVMBuildIsNotNull(e->b, data_pointer(e, buffer), "");
@@ -249,6 +256,7 @@ static void emit_inst(Emitter *e, const Inst *inst) {
   switch ((KOp)inst->op) {
     case KOP_E_LOAD: e->value[inst->id] = scalar_load(e, inst); return;
     case KOP_E_STORE: scalar_store(e, inst); return;
+    case KOP_E_PREFETCH: emit_prefetch(e, emit_address(e, inst->imm, e->value[inst->args[0]->id]), false); return;
     case KOP_E_TILE: emit_tile_contract(e, inst); return;
     case KOP_E_TILE_TRANSPOSE: emit_tile_transpose(e, inst); return;
     case KOP_E_SET_UNIFORM:

@@ -10,7 +10,7 @@
  * before it sees that far by itself. */
 #include "backends/emit.h"
 
-static bool touches_memory(const Inst *inst) { return inst->op == KOP_E_LOAD || inst->op == KOP_E_STORE; }
+static bool touches_memory(const Inst *inst) { return inst->op == KOP_E_LOAD || inst->op == KOP_E_STORE || inst->op == KOP_E_PREFETCH; }
 
 /* Shapes, and everything uniform written in front of the loop. */
 static void hoist(Emitter *e, const Inst *loop) {
@@ -201,6 +201,7 @@ static void vector_body(Emitter *e, const Inst *loop, const Width *w, LLVMValueR
     if (inst->op == KOP_E_LOAD) vector_load(e, inst, w, index);
     else if (inst->op == KOP_E_FOLD) vector_fold(e, inst, w);
     else if (inst->op == KOP_E_STORE) vector_store(e, inst, w, index);
+    else if (inst->op == KOP_E_PREFETCH) for (unsigned c = 0; c < w->copies; c++) emit_prefetch(e, place_of(e, inst, w, index, c), false);
     else
       for (unsigned c = 0; c < w->copies; c++) {
         LLVMValueRef x[3] = {NULL};

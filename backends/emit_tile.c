@@ -34,12 +34,6 @@ static LLVMValueRef load(const Emitter *e, Type type, unsigned lanes, LLVMValueR
 
 static void store(const Emitter *e, Type type, LLVMValueRef x, LLVMValueRef pointer) { LLVMSetAlignment(LLVMBuildStore(e->b, x, pointer), type_bytes(type)); }
 
-static void prefetch(const Emitter *e, LLVMValueRef pointer, bool written) {
-  LLVMTypeRef type = e->pointer;
-  LLVMValueRef args[4] = {pointer, LLVMConstInt(e->i32, written, 0), LLVMConstInt(e->i32, 3, 0), LLVMConstInt(e->i32, 1, 0)};
-  emit_intrinsic(e, "llvm.prefetch", &type, 1, args, 4);
-}
-
 /* --- loops ---------------------------------------------------------------------------------------------------------------------------- */
 
 /* do { .. } while ((i += by) < high) with carried values, which are the current ones while it is open, the last ones afterwards. */
@@ -113,7 +107,7 @@ static void chains(Emitter *e, const Tile *t, LLVMValueRef *acc) {
   Loop groups = open_loop(e, number(e, 0), t->k, KERNEL_TILE_GROUP, n, zero);
   LLVMValueRef from = step(e, t->type, a, times(e, groups.index, number(e, t->rows)));
   Loop positions = open_loop(e, groups.index, least(e, plus(e, groups.index, group), t->k), 1, n, groups.carried);
-  prefetch(e, step(e, t->type, behind, times(e, positions.index, number(e, t->rows))), false);
+  emit_prefetch(e, step(e, t->type, behind, times(e, positions.index, number(e, t->rows))), false);
   LLVMValueRef within = LLVMBuildSub(e->b, positions.index, groups.index, "");
   multiply(e, t, step(e, t->type, from, within), step(e, t->type, b, times(e, positions.index, number(e, t->columns))), positions.carried, next);
   close_loop(e, &positions, next);
@@ -166,8 +160,8 @@ static void part(Emitter *e, const Tile *t, LLVMValueRef scratch) {
   if (e->variant->lanes > 1)
     for (unsigned r = 0; r < t->rows; r++) {
       LLVMValueRef row = step(e, t->type, c, times(e, t->stride, number(e, r)));
-      prefetch(e, row, true);
-      prefetch(e, step(e, t->type, row, number(e, width - 1)), true);
+      emit_prefetch(e, row, true);
+      emit_prefetch(e, step(e, t->type, row, number(e, width - 1)), true);
     }
   chains(e, t, acc);
   LLVMValueRef columns = LLVMBuildSub(e->b, t->n_columns, t->first, "");

@@ -38,6 +38,7 @@ static unsigned launches_of(KOp op) {
     case KOP_E_SIZE: case KOP_E_PRESENT: return OF_ITEM | OF_CALL;
     case KOP_E_BEGIN: case KOP_E_END: case KOP_E_UNIFORM: case KOP_E_TRIP: return IN_DATA;
     case KOP_E_LOAD: case KOP_E_STORE: return IN_DATA | IN_FINISH | IN_TOTAL;
+    case KOP_E_PREFETCH: return IN_DATA;
     case KOP_E_TILE_ROWS: case KOP_E_TILE_COLUMNS: case KOP_E_TILE: case KOP_E_TILE_TRANSPOSE: return IN_DATA;
     case KOP_E_SET_COUNT: return IN_SIZES | IN_CALL_SIZES;
     case KOP_E_SET_EXTENT: return IN_SIZES | IN_CALL_SIZES;
@@ -77,7 +78,7 @@ static void check_for(Verifier *v, const Inst *inst) {
   if (!(launches_of(KOP_E_LOAD) & 1u << v->kernel->launch)) report(v, inst, "a loop bound to %s needs data", binding_names[inst->binding]);
   for (unsigned i = 0; i < body->n; i++) {
     const Inst *in = body->insts[i];
-    bool memory = in->op == KOP_E_LOAD || in->op == KOP_E_STORE;
+    bool memory = in->op == KOP_E_LOAD || in->op == KOP_E_STORE || in->op == KOP_E_PREFETCH;
     if (memory && in->n_args && (inst->binding == BIND_VECTOR ? !place_follows(in->args[0], inst) : in->args[0] != inst))
       report(v, in, "a loop bound to %s may touch only the elements at its index", binding_names[inst->binding]);
     if (in->body || in->op == KOP_E_TILE || in->op == KOP_E_TILE_TRANSPOSE || in->op == KOP_E_SET_SCALAR || in->op == KOP_E_EXISTS || in->op == KOP_E_SET_UNIFORM) report(v, in, "not allowed in a loop bound to %s", binding_names[inst->binding]);
@@ -115,7 +116,7 @@ static void check_buffer(Verifier *v, const Inst *inst) {
   const Module *m = p->module;
   uint64_t k = (uint64_t)inst->imm;
   bool memory = inst->op == KOP_E_LOAD || inst->op == KOP_E_STORE;
-  if (k >= m->n_operands + (memory || inst->op == KOP_E_SET_COUNT ? p->n_temps : 0)) { report(v, inst, "there is no buffer %llu", (unsigned long long)k); return; }
+  if (k >= m->n_operands + (memory || inst->op == KOP_E_PREFETCH || inst->op == KOP_E_SET_COUNT ? p->n_temps : 0)) { report(v, inst, "there is no buffer %llu", (unsigned long long)k); return; }
   const Operand *o = k < m->n_operands ? &m->operands[k] : NULL;
   unsigned launch = 1u << v->kernel->launch;
   if (inst->op == KOP_E_SET_COUNT || inst->op == KOP_E_SET_EXTENT) {
@@ -147,6 +148,7 @@ static void check_buffer(Verifier *v, const Inst *inst) {
     if (set && (o->scope == SCOPE_GLOBAL) != (v->kernel->launch == LAUNCH_FINISH)) report(v, inst, "global scalars are set in finish kernels, item scalars in item kernels");
     if (set && (o->role == ROLE_GRAD || o->role == ROLE_IN)) report(v, inst, "'%s' is only read", o->name);
   }
+  if (inst->op == KOP_E_PREFETCH && arg_type(inst, 0) != TYPE_I64) report(v, inst, "the element index must be i64");
   if (inst->op == KOP_E_SIZE && inst->type != TYPE_I64) report(v, inst, "must be i64");
   if (inst->op == KOP_E_PRESENT && inst->type != TYPE_BOOL) report(v, inst, "must be bool");
   if (inst->op == KOP_E_EXISTS && arg_type(inst, 0) != TYPE_BOOL) report(v, inst, "the argument must be bool");
@@ -213,7 +215,7 @@ static void check_inst(Verifier *v, const Inst *inst) {
     case KOP_E_SKIP: if (arg_type(inst, 0) != TYPE_BOOL) report(v, inst, "the argument must be bool"); return;
     case KOP_E_ITEMS: if (inst->type != TYPE_I64) report(v, inst, "must be i64"); return;
     case KOP_E_SET_COUNT: case KOP_E_SET_EXTENT:
-    case KOP_E_SIZE: case KOP_E_PRESENT: case KOP_E_SCALAR: case KOP_E_SET_SCALAR: case KOP_E_LOAD: case KOP_E_STORE: case KOP_E_EXISTS:
+    case KOP_E_SIZE: case KOP_E_PRESENT: case KOP_E_SCALAR: case KOP_E_SET_SCALAR: case KOP_E_LOAD: case KOP_E_STORE: case KOP_E_PREFETCH: case KOP_E_EXISTS:
       check_buffer(v, inst);
       return;
     case KOP_E_FOR: check_for(v, inst); return;

@@ -13,7 +13,7 @@ bool inst_is_pure(const Inst *inst) {
   }
 }
 
-static bool is_access(const Inst *inst) { return inst->op == KOP_E_LOAD || inst->op == KOP_E_STORE; }
+static bool is_access(const Inst *inst) { return inst->op == KOP_E_LOAD || inst->op == KOP_E_STORE; }       /* a prefetch has no effect and goes anywhere */
 
 /* What an iteration stores no other one touches: all accesses to a buffer that is written are at one place. */
 static bool meets_no_other(const Block *block, const Inst *store) {

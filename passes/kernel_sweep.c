@@ -22,7 +22,7 @@ static bool has_effect(const Sweeper *s, const Inst *inst) {
     case KOP_E_STORE: case KOP_E_TILE: case KOP_E_TILE_TRANSPOSE: return inst->imm < operands || s->loaded[inst->imm - operands];
     case KOP_E_SET_UNIFORM: return s->read[inst->imm];
     case KOP_E_SET_COUNT: return inst->imm < operands || s->loaded[inst->imm - operands];
-    case KOP_E_SET_SCALAR: case KOP_E_REQUIRE: case KOP_E_EXISTS: case KOP_E_SET_EXTENT: case KOP_E_SET_SPACE: case KOP_E_SET_SLOT: case KOP_E_SET_TOTAL: case KOP_E_SKIP: return true;
+    case KOP_E_PREFETCH: case KOP_E_SET_SCALAR: case KOP_E_REQUIRE: case KOP_E_EXISTS: case KOP_E_SET_EXTENT: case KOP_E_SET_SPACE: case KOP_E_SET_SLOT: case KOP_E_SET_TOTAL: case KOP_E_SKIP: return true;
     case KOP_E_FOR: case KOP_E_IF: return block_has_effect(s, inst->body) || block_has_effect(s, inst->otherwise);
     default: return false;
   }
@@ -81,7 +81,7 @@ static void note_reads(Sweeper *s, const Block *block) {
     const Inst *inst = block->insts[i];
     Touch touch[MAX_TOUCHES];
     for (unsigned n = inst_touches(inst, touch), k = 0; k < n; k++)
-      if (!touch[k].written && touch[k].buffer >= operands) s->loaded[touch[k].buffer - operands] = true;
+      if (touch[k].read && !touch[k].written && touch[k].buffer >= operands) s->loaded[touch[k].buffer - operands] = true;
     if (inst->op == KOP_E_UNIFORM) s->read[inst->imm] = true;
     note_reads(s, inst->body);
     note_reads(s, inst->otherwise);

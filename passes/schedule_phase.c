@@ -1,11 +1,11 @@
 /* schedule_phase.c: the loop over the elements of an item in a round: reductions over the whole tensor leave one partial a chunk; new values of tensors are written.
  *
  * Values of a view of the item (rows and columns of its last axes) are found by division of the position. Where they are needed, and the view exists, a chunk goes
- * row by row: what is the same in a row is computed before it, and what is left has places that move with the loop. A reduction has blocks of 1,024 elements,
- * wherever rows end: the elements of a block are staged in a local buffer, and folded there. */
+ * row by row: what is the same in a row is computed before it, and what is left has places that move with the loop. A reduction has blocks,
+ * wherever rows end: the elements of some are staged in a local buffer, and folded there. */
 #include "passes/schedule.h"
 
-enum { MAX_VIEWS = 4, BLOCK = 1024, BLOCKS = OPTC_CHUNK/BLOCK };
+enum { MAX_VIEWS = 4, BLOCK_BITS = 12, BLOCK = 1 << BLOCK_BITS, BLOCKS = OPTC_CHUNK/BLOCK };       /* 4 of the language's: they are folded side by side */
 
 typedef struct Phase {
   Schedule *schedule;
@@ -136,7 +136,7 @@ static void emit_rows(const Phase *p, const Node *length, Inst *begin, Inst *end
 static void emit_blocks(const Phase *p, const Node *length) {
   Nest *l = p->nest;
   Inst *zero = nest_i64(l, 0), *size = nest_i64(l, BLOCK), *count = nest_op2(l, KOP_SUB, p->end, p->begin);
-  Inst *blocks = nest_op2(l, KOP_SHR, nest_op2(l, KOP_ADD, count, nest_i64(l, BLOCK - 1)), nest_i64(l, 10));
+  Inst *blocks = nest_op2(l, KOP_SHR, nest_op2(l, KOP_ADD, count, nest_i64(l, BLOCK - 1)), nest_i64(l, BLOCK_BITS));
   Inst *block = nest_open(l, zero, blocks, 0, NULL), *begin = nest_op2(l, KOP_ADD, p->begin, nest_op2(l, KOP_MUL, block, size));
   Inst *end = nest_min(l, p->end, nest_op2(l, KOP_ADD, begin, size));
   emit_rows(p, length, begin, end, nest_op2(l, KOP_ADD, begin, p->first));

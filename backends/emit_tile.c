@@ -8,7 +8,7 @@
 #include "backends/emit.h"
 #include <string.h>
 
-enum { ROWS = KERNEL_TILE_ROWS, VECTORS = 4 };
+enum { ACCUMULATORS = 32 };
 
 typedef struct Tile {
   Type type;
@@ -82,7 +82,7 @@ static void close_under(Emitter *e, const Under *r) {
 
 /* acc[row][vector] of one position: `a` is at row 0 of it in panel A, `b` at the part's first column in panel B. */
 static void multiply(Emitter *e, const Tile *t, LLVMValueRef a, LLVMValueRef b, const LLVMValueRef *acc, LLVMValueRef *next) {
-  LLVMValueRef row[VECTORS];
+  LLVMValueRef row[ACCUMULATORS];
   for (unsigned v = 0; v < t->vectors; v++) row[v] = load(e, t->type, t->lanes, step(e, t->type, b, number(e, v*t->lanes)));
   for (unsigned r = 0; r < t->rows; r++) {
     LLVMValueRef x = emit_splat(e, load(e, t->type, 1, step(e, t->type, a, number(e, r*KERNEL_TILE_GROUP))), t->lanes);
@@ -98,7 +98,7 @@ static void multiply(Emitter *e, const Tile *t, LLVMValueRef a, LLVMValueRef b, 
 /* All positions: groups of panel A, and the positions of a group. */
 static void chains(Emitter *e, const Tile *t, LLVMValueRef *acc) {
   unsigned n = t->rows*t->vectors;
-  LLVMValueRef zero[ROWS*VECTORS], next[ROWS*VECTORS], group = number(e, KERNEL_TILE_GROUP);
+  LLVMValueRef zero[ACCUMULATORS], next[ACCUMULATORS], group = number(e, KERNEL_TILE_GROUP);
   for (unsigned i = 0; i < n; i++) zero[i] = emit_const(e, t->type, 0, t->lanes);
   LLVMValueRef a = emit_address(e, t->a, t->a_at), b = emit_address(e, t->b, plus(e, t->b_at, t->first));
   LLVMValueRef whole = LLVMBuildAnd(e->b, plus(e, t->k, number(e, KERNEL_TILE_GROUP - 1)), LLVMConstInt(e->i64, ~UINT64_C(0) - (KERNEL_TILE_GROUP - 1), 0), "");
@@ -155,7 +155,7 @@ static void edge(Emitter *e, const Tile *t, const LLVMValueRef *acc, LLVMValueRe
 }
 
 static void part(Emitter *e, const Tile *t, LLVMValueRef scratch) {
-  LLVMValueRef acc[ROWS*VECTORS], c = emit_address(e, t->c, plus(e, t->c_at, t->first));
+  LLVMValueRef acc[ACCUMULATORS], c = emit_address(e, t->c, plus(e, t->c_at, t->first));
   unsigned width = t->vectors*t->lanes;
   if (e->variant->lanes > 1)
     for (unsigned r = 0; r < t->rows; r++) {

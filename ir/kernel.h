@@ -34,8 +34,9 @@ struct Inst {
 };
 
 /* Panels of TILE. A: tile_rows rows in groups of KERNEL_TILE_GROUP positions: element (r, p) at ((p/16)*rows + r)*16 + p%16, so that what lies along positions in memory packs
- * in whole lines. B: element (p, c) at p*columns + c. Rows and columns past the matrix are computed and dropped; positions past k in a last group are not read. */
-enum { KERNEL_TILE_GROUP = 16, KERNEL_TILE_ROWS = 16, KERNEL_TILE_COLUMNS = 64, KERNEL_MAX_LOCAL = 8192 };
+ * in whole lines. B: element (p, c) at p*columns + c. Rows and columns past the matrix are computed and dropped; positions past k in a last group are not read.
+ * The rows and columns of every machine divide KERNEL_TILE_ROWS and KERNEL_TILE_COLUMNS: room for whole panels is known without the machine. */
+enum { KERNEL_TILE_GROUP = 16, KERNEL_TILE_ROWS = 48, KERNEL_TILE_COLUMNS = 64, KERNEL_MAX_LOCAL = 8192 };
 
 /* A temporary, in the workspace: one element for each element of the item, or as many as a sizes kernel says; `call`: one for the call, not one an item.
  * A local one lives on the stack while a kernel runs: every launch has its own. */

@@ -3,7 +3,7 @@
 #include "ir/graph_reduce.h"
 #include "ir/interpret.h"
 
-enum { INTERPRET_ROWS = 3, INTERPRET_COLUMNS = 5 };                           /* of tiles: like no machine, so that nobody counts on one */
+enum { INTERPRET_ROWS = 3, INTERPRET_COLUMNS = 8 };                           /* of tiles: like no machine, so that nobody counts on one */
 enum { STRIP = 512 };                    /* iterations of a pointwise loop that are run an instruction at a time */
 
 typedef struct Runner {

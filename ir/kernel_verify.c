@@ -169,7 +169,7 @@ static void check_tile(Verifier *v, const Inst *inst) {
     if (o && touch[i].written && (o->role == ROLE_GRAD || o->role == ROLE_IN || o->scope == SCOPE_GLOBAL)) report(v, inst, "'%s' is only read", o->name);
     if (o && (o->optional || o->role == ROLE_OUT) && i) report(v, inst, "'%s' may be absent", o->name);
     if ((type != TYPE_F32 && type != TYPE_F64) || type != program_buffer_type(p, touch[0].buffer)) report(v, inst, "all buffers must be f32, or f64");
-    if (i && k == touch[0].buffer) report(v, inst, "'%s' is read and written", program_buffer_name(p, k));
+    if (i && k == touch[0].buffer && inst->op == KOP_E_TILE) report(v, inst, "'%s' is read and written", program_buffer_name(p, k));
   }
   for (unsigned a = 0; a < inst->n_args; a++)
     if (arg_type(inst, a) != (inst->op == KOP_E_TILE && a == 7 ? TYPE_BOOL : TYPE_I64)) report(v, inst, "argument %u must be %s", a, a == 7 ? "bool" : "i64");

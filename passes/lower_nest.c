@@ -147,6 +147,25 @@ Inst *nest_flat(Nest *l, const Space *s, unsigned axes) {
   return at;
 }
 
+Inst *nest_axes_count(Nest *l, const Space *s, unsigned axes) {
+  Inst *n = NULL;
+  for (unsigned a = 0; a < s->rank; a++) {
+    if (!(axes >> a & 1)) continue;
+    Inst *e = nest_extent(l, s->extent[a]);
+    n = n ? nest_op2(l, KOP_MUL, n, e) : e;
+  }
+  return n ? n : nest_i64(l, 1);
+}
+
+void nest_set_axes(Nest *l, const Space *s, unsigned axes, Inst *flat) {
+  for (unsigned a = s->rank; a-- > 0;) {
+    if (!(axes >> a & 1)) continue;
+    axes &= ~(1u << a);
+    l->index[a] = axes ? nest_op2(l, KOP_IMOD, flat, nest_extent(l, s->extent[a])) : flat;
+    if (axes) flat = nest_op2(l, KOP_IDIV, flat, nest_extent(l, s->extent[a]));
+  }
+}
+
 void nest_here(Nest *l, const Space *s, Inst *flat) {
   l->space = s;
   l->flat = flat;

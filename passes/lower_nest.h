@@ -10,8 +10,13 @@
 enum { NEST_RANK = 8, NEST_DEPTH = 64, NEST_STRIP = 256 };              /* STRIP: columns side by side */
 
 typedef struct Memo { unsigned epoch; Inst *inst; } Memo;
-typedef struct Wanted { unsigned buffer; const Space *space; int64_t fixed; int64_t operand; } Wanted;      /* elements of a temporary: of a space, a number, or an operand's (>= 0) */
-typedef struct Tiles { const Space *space; unsigned axes, least; } Tiles;      /* a launch space: the positions of the first axes, at least so many a tile */
+/* A number made of extents: for each group of axes of a space, how many units of so many their product fills. */
+enum { ROOM_GROUPS = 3 };
+typedef struct Room { const Space *space; unsigned axes[ROOM_GROUPS]; int64_t unit[ROOM_GROUPS]; } Room;       /* unit 0: no such group */
+typedef struct Wanted { unsigned buffer; const Space *space; int64_t fixed; int64_t operand; Room room; } Wanted;      /* elements of a temporary: of a space, a number, an operand's (>= 0),
+                                                                                                                   or of all units of a room */
+/* A launch space: the positions of the first axes, at least so many a tile; or the units of a room, one a tile. */
+typedef struct Tiles { const Space *space; unsigned axes, least; Room room; } Tiles;
 typedef struct NestConst { Type type; Bits bits; Inst *inst; } NestConst;
 typedef struct NestFormula { Op op; Type type; const Graph *graph; const Node *argument[2], *result; } NestFormula;
 typedef struct Scratch { unsigned elements; Type type; unsigned buffer; } Scratch;       /* a local buffer */
@@ -85,6 +90,8 @@ void nest_close(Nest *, unsigned n, Inst *const *next);
 void nest_if(Nest *, Inst *condition);
 void nest_end_if(Nest *);
 unsigned nest_temp(Nest *, const char *name, Type, Wanted size);         /* a temporary of the launches being built */
+void nest_set_axes(Nest *, const Space *, unsigned axes, Inst *flat);     /* index of these axes: the digits of a position */
+Inst *nest_axes_count(Nest *, const Space *, unsigned axes);            /* product of their extents */
 unsigned nest_scratch(Nest *, Type, unsigned elements);                  /* a local buffer that nests share one after the other */
 
 /* --- lower_nest.c ---------------------------------------------------------------------------------------------------------------- */
@@ -124,6 +131,7 @@ const Node *extent_condition(const Node *);                              /* wher
 bool nest_start(Nest *, Unit *);                                         /* a new program; false: refused, reported */
 bool *nest_begin(Nest *, const char *name, Launch);                      /* a new kernel; an array to mark what it needs */
 bool *nest_begin_tile(Nest *, const char *name, Tiles);
+bool *nest_begin_room(Nest *, const char *name, Room);      /* kernels of equal rooms share a launch space */
 bool nest_checks(Nest *);
 bool nest_layout(Nest *);
 void nest_stage(Nest *, unsigned stage);                                 /* the totals of a stage */
@@ -134,6 +142,9 @@ void nest_set_number(Nest *, const Write *, Inst *);
 void nest_writes(Nest *, const char *name, Launch);                      /* all writes of items, or of the call */
 void nest_finish(Nest *);                                                /* kernels of the call and of sizes; the program is the unit's */
 void lower_nests(Unit *);
+
+/* --- lower_product.c ----------------------------------------------------------------------------------------------------------------- */
+bool nest_product(Nest *, const Node *);                                 /* kernels of a contraction that is a product of matrices; false: it is none */
 
 /* --- lower.c ---------------------------------------------------------------------------------------------------------------------------- */
 bool lower_is_pointwise(Unit *);                                         /* every loop of the rule is one over the item's elements */

@@ -4,6 +4,7 @@
  *   stage_s, total_s    what totals of stage s need from an item, one slot each; what the slots make
  *   item                everything else of an item: values first, then the writes, so that every value sees its operands as they were at entry
  *   finish              the same for operands of the call */
+#include <string.h>
 #include "passes/lower_nest.h"
 
 static const Operand *operand_of(const Nest *l, int64_t k) { return &l->module->operands[k]; }
@@ -30,6 +31,19 @@ bool *nest_begin_tile(Nest *l, const char *name, Tiles tiles) {
   l->tiles[k->space] = tiles;
   l->tile = tiles.axes;
   for (unsigned a = 0; a < tiles.space->rank; a++) graph_mark(need, tiles.space->extent[a]);
+  return need;
+}
+
+static bool same_room(const Room *a, const Room *b) {
+  return a->space == b->space && !memcmp(a->axes, b->axes, sizeof a->axes) && !memcmp(a->unit, b->unit, sizeof a->unit);
+}
+
+bool *nest_begin_room(Nest *l, const char *name, Room room) {
+  bool *need = nest_begin(l, name, LAUNCH_TILE);
+  unsigned k = 0, n = l->program->n_spaces;
+  while (k < n && !same_room(&l->tiles[k].room, &room)) k++;
+  l->program->kernels[l->program->n_kernels - 1]->space = k;
+  if (k == n) l->tiles[l->program->n_spaces++] = (Tiles){.room = room};
   return need;
 }
 
@@ -200,10 +214,33 @@ void nest_writes(Nest *l, const char *name, Launch launch) {
 
 static void set_count(Nest *l, unsigned buffer, Inst *n) { nest_add(l, KOP_E_SET_COUNT, TYPE_BOOL, buffer, 1, &n); }
 
+static void mark_extents(const Space *s, bool *need) { for (unsigned a = 0; s && a < s->rank; a++) graph_mark(need, s->extent[a]); }
+
+/* The units of a room, or the elements of all of them. */
+static Inst *room_count(Nest *l, const Room *room, bool elements) {
+  Inst *n = nest_i64(l, 1);
+  for (unsigned g = 0; g < ROOM_GROUPS && room->unit[g]; g++) {
+    Inst *x = nest_axes_count(l, room->space, room->axes[g]), *unit = nest_i64(l, room->unit[g]);
+    if (room->unit[g] > 1) x = nest_op2(l, KOP_IDIV, nest_op2(l, KOP_ADD, x, nest_i64(l, room->unit[g] - 1)), unit);
+    if (room->unit[g] > 1 && elements) x = nest_op2(l, KOP_MUL, x, unit);
+    n = nest_op2(l, KOP_MUL, n, x);
+  }
+  return n;
+}
+
+static Inst *elements_of(Nest *l, const Wanted *w) {
+  if (w->room.space) return room_count(l, &w->room, true);
+  return w->space ? nest_space_count(l, w->space) : nest_i64(l, w->fixed);
+}
+
 /* Positions of the first axes, and tiles of about as many elements as a chunk has. */
 static void set_space(Nest *l, unsigned space) {
   const Tiles *t = &l->tiles[space];
   Inst *one = nest_i64(l, 1), *positions = one, *each = one;
+  if (t->room.space) {
+    nest_add(l, KOP_E_SET_SPACE, TYPE_BOOL, space, 2, (Inst *[]){room_count(l, &t->room, false), one});
+    return;
+  }
   for (unsigned a = 0; a < t->space->rank; a++) {
     Inst **n = a < t->axes ? &positions : &each;
     *n = nest_op2(l, KOP_MUL, *n, nest_extent(l, t->space->extent[a]));
@@ -222,11 +259,13 @@ static bool lower_sizes(Nest *l, bool call) {
   if (!states && !l->n_wanted[call] && !tiles) return true;
   bool *need = nest_begin(l, call ? "call_sizes" : "sizes", call ? LAUNCH_CALL_SIZES : LAUNCH_SIZES);
   for (unsigned k = 0; k < l->n_wanted[call]; k++) {
-    const Space *s = l->wanted[call][k].space;
-    for (unsigned a = 0; s && a < s->rank; a++) graph_mark(need, s->extent[a]);
+    mark_extents(l->wanted[call][k].space, need);
+    mark_extents(l->wanted[call][k].room.space, need);
   }
-  for (unsigned k = 0; tiles && k < l->program->n_spaces; k++)
-    for (unsigned a = 0; l->tiles[k].space && a < l->tiles[k].space->rank; a++) graph_mark(need, l->tiles[k].space->extent[a]);
+  for (unsigned k = 0; tiles && k < l->program->n_spaces; k++) {
+    mark_extents(l->tiles[k].space, need);
+    mark_extents(l->tiles[k].room.space, need);
+  }
   for (unsigned i = 0; i < l->graph->n_nodes; i++)
     if (need[i] && l->carry[i]) return refuse(l, l->graph->nodes[i], "the room for this value is made before the loop: an extent may not change from trip to trip; give it the largest and mask the rest");
   if (!emit_numbers(l, need, "the room for this value is made before tensors are read: an extent may not depend on their elements; give it the largest and mask the rest")) return false;
@@ -241,9 +280,9 @@ static bool lower_sizes(Nest *l, bool call) {
   }
   for (unsigned k = 0; k < l->n_wanted[call]; k++) {
     const Wanted *w = &l->wanted[call][k];
-    set_count(l, w->buffer, w->space ? nest_space_count(l, w->space) : nest_i64(l, w->fixed));
+    set_count(l, w->buffer, elements_of(l, w));
   }
-  for (unsigned k = 0; tiles && k < l->program->n_spaces; k++) if (l->tiles[k].space) set_space(l, k);
+  for (unsigned k = 0; tiles && k < l->program->n_spaces; k++) if (l->tiles[k].space || l->tiles[k].room.space) set_space(l, k);
   return true;
 }
 

@@ -214,6 +214,7 @@ static void emit_whole(Schedule *s, unsigned round) {
   const Graph *g = s->graph;
   bool any = false, *need;
   schedule_rows(s, round);
+  for (unsigned i = 0; i < g->n_nodes; i++) if (is_left(s, i, round)) nest_product(&s->nest, g->nodes[i]);
   for (unsigned i = 0; i < g->n_nodes; i++) any |= is_left(s, i, round);
   if (!any) return;
   need = schedule_begin(s, "item", round, LAUNCH_ITEM);

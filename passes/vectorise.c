@@ -12,13 +12,20 @@ static bool is_innermost(const Inst *loop) {
 /* Work on memory: what only counts is left to scalars. */
 static bool is_worth_it(const Inst *loop) { return block_has(loop->body, KOP_E_STORE) || (loop_folds(loop) && block_has(loop->body, KOP_E_LOAD)); }
 
+/* Where the number of iterations is known, no more side by side than it fills. */
+static unsigned copies_for(const Inst *loop, unsigned lanes, unsigned unroll) {
+  if (loop->args[0]->op != KOP_E_CONST || loop->args[1]->op != KOP_E_CONST) return unroll;
+  int64_t full = (loop->args[1]->imm - loop->args[0]->imm)/lanes;
+  return full < 1 ? 1 : full < unroll ? (unsigned)full : unroll;
+}
+
 static void bind(const Block *block, unsigned lanes, unsigned unroll) {
   for (unsigned i = 0; block && i < block->n; i++) {
     Inst *inst = block->insts[i];
     if (inst->op == KOP_E_FOR && inst->binding != BIND_THREAD && loop_is_data_parallel(inst) && is_innermost(inst) && is_worth_it(inst)) {
       inst->binding = BIND_VECTOR;
       inst->lanes = (uint16_t)lanes;
-      inst->unroll = (uint16_t)unroll;
+      inst->unroll = (uint16_t)copies_for(inst, lanes, unroll);
       continue;
     }
     bind(inst->body, lanes, unroll);

@@ -21,6 +21,8 @@ typedef struct NestConst { Type type; Bits bits; Inst *inst; } NestConst;
 typedef struct NestFormula { Op op; Type type; const Graph *graph; const Node *argument[2], *result; } NestFormula;
 typedef struct Scratch { unsigned elements; Type type; unsigned buffer; } Scratch;       /* a local buffer */
 
+typedef struct ProductAxes { uint16_t all, along, step; } ProductAxes;   /* sets of axes: what a value depends on, what its elements in memory lie along; of an index: that it steps with */
+
 typedef struct Nest {
   Unit *unit;
   const Graph *graph;
@@ -39,6 +41,7 @@ typedef struct Nest {
   unsigned *next[2];                     /* by node of a scan: 1 + the first of the buffers of the values that it carries: now, next, now, next, .. */
   bool *kept[2];                         /* by node: an earlier kernel has left the value in its temporary */
   Wanted *wanted[2]; unsigned n_wanted[2]; size_t wanted_capacity[2];
+  ProductAxes *product_axes;             /* by node; NULL: not yet asked */
 
   Scratch *scratch; size_t n_scratch, scratch_capacity;
   Tiles tiles[OPTC_MAX_SPACES];          /* by launch space: of kernels that nest_begin_tile made; NULL: another's */

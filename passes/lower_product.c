@@ -31,49 +31,46 @@ typedef struct Product {
 
 /* --- which they are --------------------------------------------------------------------------------------------------------------------- */
 
-static bool moves(const Node *n) { return op_is_element((Op)n->op) || n->op == OP_MAP || (n->op == OP_READ && n->n_args > (unsigned)(n->aux == 1)); }
-
-/* Axes that a value depends on. */
-static unsigned axes_of(const Node *n) {
-  if (!n->space->rank) return 0;
-  if (n->op == OP_INDEX) return 1u << n->imm;
-  if (!moves(n)) return (1u << n->space->rank) - 1;
-  unsigned mask = 0;
-  for (unsigned k = n->op == OP_MAP; k < n->n_args; k++) mask |= axes_of(n->args[k]);
-  return mask;
-}
+static bool is_computed(const Node *n) { return op_is_element((Op)n->op) || n->op == OP_MAP || (n->op == OP_READ && n->n_args > (unsigned)(n->aux == 1)); }
 
 /* The axis with which an index grows by one, as a set; none if there is not one. */
-static unsigned step_axis(const Node *index) {
-  if (index->op == OP_INDEX) return 1u << index->imm;
-  if (index->op == OP_CAST) return step_axis(index->args[0]);
-  if (index->op != OP_ADD && index->op != OP_SUB) return 0;
-  for (unsigned k = 0; k < 2; k++) {
-    unsigned axis = step_axis(index->args[k]);
-    if (axis && !(axis & axes_of(index->args[1 - k])) && (k == 0 || index->op == OP_ADD)) return axis;
-  }
-  return 0;
+static unsigned step_of(const Nest *l, const Node *n) {
+  const ProductAxes *of = l->product_axes;
+  if (n->op == OP_INDEX) return 1u << n->imm;
+  if (n->op == OP_CAST) return of[n->args[0]->id].step;
+  if (n->op != OP_ADD && n->op != OP_SUB) return 0;
+  const Node *a = n->args[0], *b = n->args[1];
+  if (of[a->id].step && !(of[a->id].step & of[b->id].all)) return of[a->id].step;
+  return n->op == OP_ADD && !(of[b->id].step & of[a->id].all) ? of[b->id].step : 0;
 }
 
-/* How many elements in memory a value has that lie along one of the axes. */
-static unsigned count_along(const Node *n, unsigned axes) {
-  if (!n->space->rank || !moves(n)) return 0;
-  unsigned count = 0, guard = n->op == OP_READ && n->aux == 1;
-  if (op_is_element((Op)n->op)) for (unsigned k = 0; k < n->n_args; k++) count += count_along(n->args[k], axes);
-  else if (n->n_args > guard + (n->op == OP_MAP)) count = (step_axis(n->args[n->n_args - 1 - guard]) & axes) != 0;
-  return count;
+static void find_axes(Nest *l) {
+  l->product_axes = arena_array(l->arena, l->graph->n_nodes + 1, sizeof *l->product_axes);
+  for (unsigned i = 0; i < l->graph->n_nodes; i++) {
+    const Node *n = l->graph->nodes[i];
+    ProductAxes *to = &l->product_axes[i];
+    if (!n->space->rank) continue;
+    unsigned first = n->op == OP_MAP, guard = n->op == OP_READ && n->aux == 1;
+    if (!is_computed(n)) to->all = n->op == OP_INDEX ? 1u << n->imm : (1u << n->space->rank) - 1;
+    else for (unsigned k = first; k < n->n_args; k++) to->all |= l->product_axes[n->args[k]->id].all;
+    if (op_is_element((Op)n->op)) for (unsigned k = 0; k < n->n_args; k++) to->along |= l->product_axes[n->args[k]->id].along;
+    else if (is_computed(n) && n->n_args > guard + first) to->along = l->product_axes[n->args[n->n_args - 1 - guard]->id].step;
+    if (n->type == TYPE_I64 || n->type == TYPE_I32) to->step = step_of(l, n);
+  }
 }
 
 static bool is_run(unsigned axes) { return axes && !((axes >> __builtin_ctz(axes)) & ((axes >> __builtin_ctz(axes)) + 1)); }
 
-static bool find_product(const Node *n, Product *p) {
+static bool find_product(Nest *l, const Node *n, Product *p) {
   *p = (Product){.node = n, .type = (Type)n->type};
+  if (!l->product_axes) find_axes(l);
+  const ProductAxes *of = l->product_axes;
   unsigned rank = n->space->rank, all = (1u << rank) - 1, last = n->n_args - 1, axes[2] = {0};
   if (n->op != OP_CONTRACT || n->n_args < 2 || n->n_args > NEST_RANK || n->aux || rank < 2) return false;
   if ((n->type != TYPE_F32 && n->type != TYPE_F64)) return false;
   for (unsigned k = 0; k < n->n_args; k++) {
     if (n->args[k]->space->rank) p->space = n->args[k]->space;
-    axes[k == last] |= axes_of(n->args[k]);
+    axes[k == last] |= of[n->args[k]->id].all;
   }
   if (!p->space || p->space->rank > NEST_RANK) return false;
   bool swapped = axes[0] >> (rank - 1) & 1;                               /* the last axis belongs to the columns: factors commute */
@@ -87,9 +84,9 @@ static bool find_product(const Node *n, Product *p) {
   p->positions = ((1u << p->space->rank) - 1) & ~all;
   for (int side = ROWS; side <= COLUMNS; side++) {
     Side *s = &p->side[side];
-    unsigned own = 0, common = 0;
-    for (unsigned k = 0; k < s->n; k++) { own += count_along(s->factor[k], s->axes); common += count_along(s->factor[k], p->positions); }
-    s->along = common > own || (common == own && side == ROWS);
+    unsigned along = 0;
+    for (unsigned k = 0; k < s->n; k++) along |= of[s->factor[k]->id].along;
+    s->along = along & p->positions && (side == ROWS || !(along & s->axes));
   }
   return is_run(p->side[ROWS].axes) && is_run(p->side[COLUMNS].axes) && p->side[COLUMNS].axes >> (rank - 1) & 1;
 }
@@ -110,7 +107,6 @@ typedef struct Frame { Inst *extent[2], *tile[2], *padded[2], *k, *k_whole, *blo
 
 static Frame open_frame(Nest *l, const Product *p, bool *need) {
   Frame f;
-  for (unsigned a = 0; a < p->space->rank; a++) graph_mark(need, p->space->extent[a]);
   nest_close_need(l, need);
   nest_emit(l, need, -1);
   f.tile[ROWS] = nest_add(l, KOP_E_TILE_ROWS, TYPE_I64, 0, 0, NULL);
@@ -284,7 +280,7 @@ static void mirror(Nest *l, const Product *p) {
 
 bool nest_product(Nest *l, const Node *n) {
   Product p;
-  if (!find_product(n, &p)) return false;
+  if (l->program->n_spaces + 4 > OPTC_MAX_SPACES || !find_product(l, n, &p)) return false;
   pack(l, &p, ROWS);
   pack(l, &p, COLUMNS);
   bool symmetric = false;

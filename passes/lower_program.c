@@ -24,28 +24,32 @@ bool *nest_begin(Nest *l, const char *name, Launch launch) {
   return arena_array(l->arena, l->graph->n_nodes + 1, sizeof(bool));
 }
 
-bool *nest_begin_tile(Nest *l, const char *name, Tiles tiles) {
-  bool *need = nest_begin(l, name, LAUNCH_TILE);
-  Kernel *k = l->program->kernels[l->program->n_kernels - 1];
-  k->space = l->program->n_spaces++;
-  l->tiles[k->space] = tiles;
-  l->tile = tiles.axes;
-  for (unsigned a = 0; a < tiles.space->rank; a++) graph_mark(need, tiles.space->extent[a]);
-  return need;
-}
-
 static bool same_room(const Room *a, const Room *b) {
   return a->space == b->space && !memcmp(a->axes, b->axes, sizeof a->axes) && !memcmp(a->unit, b->unit, sizeof a->unit);
 }
 
-bool *nest_begin_room(Nest *l, const char *name, Room room) {
-  bool *need = nest_begin(l, name, LAUNCH_TILE);
+/* Equal launch spaces are one. */
+static unsigned launch_space(Nest *l, const Tiles *t) {
   unsigned k = 0, n = l->program->n_spaces;
-  while (k < n && !same_room(&l->tiles[k].room, &room)) k++;
-  l->program->kernels[l->program->n_kernels - 1]->space = k;
-  if (k == n) l->tiles[l->program->n_spaces++] = (Tiles){.room = room};
+  while (k < n && !(l->tiles[k].space == t->space && l->tiles[k].axes == t->axes && l->tiles[k].least == t->least && same_room(&l->tiles[k].room, &t->room))) k++;
+  if (k == n) l->tiles[l->program->n_spaces++] = *t;
+  return k;
+}
+
+static bool *begin_tiles(Nest *l, const char *name, const Tiles *tiles, const Space *space) {
+  bool *need = nest_begin(l, name, LAUNCH_TILE);
+  l->program->kernels[l->program->n_kernels - 1]->space = launch_space(l, tiles);
+  for (unsigned a = 0; a < space->rank; a++) graph_mark(need, space->extent[a]);
   return need;
 }
+
+bool *nest_begin_tile(Nest *l, const char *name, Tiles tiles) {
+  bool *need = begin_tiles(l, name, &tiles, tiles.space);
+  l->tile = tiles.axes;
+  return need;
+}
+
+bool *nest_begin_room(Nest *l, const char *name, Room room) { return begin_tiles(l, name, &(Tiles){.room = room}, room.space); }
 
 static bool refuse(Nest *l, const Node *n, const char *what) {
   diag_error(l->unit->diag, n->where, "%s", what);

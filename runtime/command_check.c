@@ -209,6 +209,10 @@ static int take_option(CheckOptions *options, const Options *o, int id) {
     options->within = strtod(o->value, &end);
     if (end == o->value || *end || !(options->within > 0)) return command_error(COMMAND_USAGE, "--within wants a number above 0, not '%s'", o->value);
     break;
+  case OPTION_CHECK_GPU:
+    options->gpu = o->value;
+    options->backend = CHECK_PTX;
+    break;
   case OPTION_GRADIENT: options->gradient = options->wide = true; break;
   case OPTION_CHECK_BACKEND:
     backend = backend_named(o->value);

@@ -16,6 +16,7 @@ typedef struct CheckOptions {
   bool wide;                             /* arithmetic and tensors in f64, compared with what was recorded in f64 */
   const char *store;                     /* storage policies, or NULL */
   double within;                         /* > 0: the bar of every number, of the largest magnitude of its tensor */
+  const char *gpu;                       /* of CHECK_PTX; NULL: the default */
   bool gradient;                         /* the entry backward against central differences, on random data or that of the file */
 } CheckOptions;
 

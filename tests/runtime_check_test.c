@@ -330,6 +330,12 @@ static void test_gradients(void) {
   expect((const char *[]){"--gradient", "--rule", path, in_folder("small.json"), NULL}, 3, "dx");
 }
 
+static void test_ptx_executed(void) {
+  expect((const char *[]){"--backend=ptx", "tests/golden/optim/adamw.json", "tests/golden/attention/sdpa_gqa.json", NULL}, 0, "ok ");
+  expect((const char *[]){"--gpu=sm_90", "-O0", "tests/golden/optim/lion.json", NULL}, 0, "ok ");
+  expect((const char *[]){"--gpu=sm_12", "tests/golden/optim/lion.json", NULL}, 1, "sm_12");
+}
+
 static void test_usage(void) {
   expect((const char *[]){NULL}, 2, "no recorded data");
   expect((const char *[]){"--backend=gpu", "x.json", NULL}, 2, "--backend: unknown value 'gpu'");
@@ -367,7 +373,8 @@ int main(void) {
     {"the interpreter agrees with data of every format", test_formats_interp}, {"machine code", test_formats_jit}, {"objects", test_formats_aot}, {"arithmetic in f64", test_formats_f64},
     {"names, lists and shapes of small data", test_small}};
   static const SuiteTest wrong[] = {{"a rule altered in one constant departs", test_altered_rule}, {"data altered in one number departs, and where is said", test_altered_data},
-    {"calls altered in one number depart", test_altered_calls}, {"gradients are compared with differences", test_gradients}};
+    {"calls altered in one number depart", test_altered_calls}, {"gradients are compared with differences", test_gradients},
+    {"PTX is executed", test_ptx_executed}};
   static const SuiteTest bad[] = {{"malformed data is refused with a reason", test_malformed}, {"bad usage is refused", test_usage}, {"aot without a C compiler says so", test_no_compiler}};
   static const TestSuite suites[] = {
     SUITE("what ships is right", right, NULL, NULL),

@@ -266,7 +266,8 @@ static void what_is_not_known_is_refused_with_its_line(void) {
     {"DONE: ret", "DONE: DONE: ret", "declared twice"}, {"setp.gt.s64 %p1", "setp.gt.s64 %l9", "64 bits where 1"}, {"[x]", "[z]", "there is no 'z'"}, {"@%p1", "@%r1", "not a predicate"},
     {"@%p1 bra DONE", "call (x), f, (y)", "no function 'f'"}, {"{%f1, %f2, %f3, %f4}", "{%f1, %f2}", "2 registers for 4"}, {"DONE: ret", "tanh.approx.f32 %f5, %f1; DONE: ret", "not known"},
     {"DONE: ret", "red.global.add.f32 [%l8], %f1; DONE: ret", "no certain order"}, {"DONE: ret", "bar.red.popc.u32 %r1, 0, %p1; DONE: ret", "not known"}, {".reg .b32 %r<8>", ".reg .b32 %r<8>, %r<9>", "declared twice"},
-    {".reg .b32 %r<8>", ".reg .b128 %r<8>", "unexpected '.b128'"}, {".visible", ".hidden", "unexpected '.hidden'"}, {".address_size 64", ".address_size 32", "addresses of 32 bits"},
+    {".reg .b32 %r<8>", ".reg .b128 %r<8>", "unexpected '.b128'"}, {".visible", ".hidden", "unexpected '.hidden'"}, {".visible", ".const .b8 t[2] = {1, 2, 3}; .visible", "fewer elements than values"},
+    {".visible", ".global .u64 t = other; .visible", ""}, {".visible", ".global .u64 t[1] = {other}; .visible", "no number"}, {".visible", ".extern .global .u32 t; .visible", "defined elsewhere"}, {".address_size 64", ".address_size 32", "addresses of 32 bits"},
     {"mov.u32 %r1, %tid.x", "mov.u32 %r1, %clock", "there is no '%clock'"}, {"DONE: ret;\n}", "DONE: ret;", "ends too early"}, {"mad.lo.s32 %r4, %r2, %r3, %r1", "mad.lo.s32 %r4, %r2, %r3, 4294967296", "does not fit"},
     {"DONE: ret", "st.global.f32 [%l8], 0d3FF0000000000000; DONE: ret", "an f64 stands"}, {"DONE: ret", "mma.sync.aligned.m8n8k4.row.col.f32.f16.f16.f32 {%f1}, {%r1}, {%r1}, {%f1}; DONE: ret", "strict"},
   };

@@ -286,6 +286,32 @@ static void calls_local_memory_and_constants(void) {
   for (int i = 0; i < 128; i++) CU_ASSERT_EQUAL((int)a.y[i], (i < 100 ? 2*i*i : -2) + i + 20 - 6);
 }
 
+static void directives_that_compilers_print(void) {
+  static const char text[] =
+    ".version 8.5\n.target sm_90, texmode_independent\n.address_size 64\n.extern .func (.param .b32 func_retval0) vprintf(.param .b64 a, .param .b64 b);\n.extern .shared .align 16 .b8 smem[];\n"
+    ".visible .global .align 4 .u32 counter = 5;\n.global .align 8 .f64 half[2] = {0d3FE0000000000000, 0d4008000000000000};\n.const .align 4 .b8 grid[2][3];\n.const .align 4 .b8 row[6] = {1, 2, 3, 0xff, 0b11, 017};\n"
+    ".weak .func helper(.param .b32 a) { ret; }\n"
+    ".visible .entry k(.param .u64 .ptr .global .align 16 x, .param .u64 .ptr .align 1 y, .param .align 8 .b8 pack[24])\n.maxntid 128, 1, 1\n.minnctapersm 2\n.maxnreg 64\n{\n"
+    ".reg .pred %p<2>; .reg .b32 %r<9>, %one; .reg .b64 %rd<9>; .reg .f64 %fd<3>;\n/* a block * comment **/\n.pragma \"nounroll\";\n"
+    "ld.param.u64 %rd1, [y]; ld.param.u32 %r1, [pack+20]; mov.b64 %rd2, pack; cvta.param.u64 %rd3, %rd2; ld.u32 %r2, [%rd3+4]; ld.param.u8 %r8, [%rd2+1];\n"
+    "ld.global.u32 %r3, [counter]; ld.const.u8 %r4, [row+3]; ld.global.f64 %fd1, [half+8]; cvt.rzi.s32.f64 %r5, %fd1; ld.const.u8 %one, [grid+1];\n"
+    "{ // callseq 0, 0\n.param .b32 param0; st.param.b32 [param0+0], %r1; call.uni \nhelper, \n(\nparam0\n);\n} // callseq 0\n"
+    "add.s32 %r1, %r1, %r2; add.s32 %r1, %r1, %r3; add.s32 %r1, %r1, %r4; add.s32 %r1, %r1, %r5; add.s32 %r1, %r1, %r8; add.s32 %r1, %r1, %one;\n"
+    "st.global.u32 [%rd1], %r1;\nexit;\n}\n";
+  PtxLab l;
+  uint32_t y = 0;
+  CU_ASSERT_FATAL(lab_open(&l, text, PTX_STRICT));
+  const PtxKernelInfo *info = ptx_kernel_info(l.launch.kernel);
+  CU_ASSERT(info->n_params == 3 && info->param_bytes == 40 && info->param_offset[2] == 16 && info->param_size[2] == 24 && info->block_limit == 128);
+  struct { uint64_t x, y; uint8_t pack[24]; } params = {.pack = {[1] = 77, [4] = 1, [20] = 100}};
+  params.y = ptx_map(l.memory, &y, 4, PTX_READ | PTX_WRITE, "y");
+  CU_ASSERT(lab_run(&l, &params));
+  CU_ASSERT_EQUAL(y, 100 + 1 + 5 + 255 + 3 + 77);
+  l.launch.block[0] = 129;
+  CU_ASSERT_FALSE(lab_run(&l, &params));
+  lab_close(&l);
+}
+
 static void vectors_packs_and_narrow_accesses(void) {
   static Arrays a;
   static const char body[] =
@@ -650,6 +676,7 @@ int main(void) {
     TEST(lanes_part_and_meet_again),
     TEST(tables_of_branches_predication_and_early_exit),
     TEST(calls_local_memory_and_constants),
+    TEST(directives_that_compilers_print),
     TEST(vectors_packs_and_narrow_accesses),
     TEST(barriers_order_shared_memory),
     TEST(dynamic_shared_memory),

@@ -650,7 +650,13 @@ static bool lay_out_statics(PtxModule *m, const PtxParser *p) {
     uint64_t size, align, *end = v->space == PTX_CONST ? &m->const_size : &m->global_size, bytes = types[type_of(v->type)].bytes, n = 0;
     variable_layout(v, &size, &align);
     uint8_t *image = arena_array(m->arena, size + 8, 1);
-    for (const PtxOperand *o = v->values; o && n < v->count; o = o->next, n++) memcpy(image + n*bytes, &o->value, bytes);
+    for (const PtxOperand *o = v->values; o; o = o->next, n++) {
+      if (n == v->count || o->kind < PTX_INTEGER || o->kind > PTX_F64) {
+        diag_error(p->diag, v->where, n == v->count ? "'%s' has fewer elements than values" : "a value of '%s' is no number", v->name);
+        return false;
+      }
+      memcpy(image + n*bytes, &o->value, bytes);
+    }
     uint64_t at = align_up(*end, align > 16 ? align : 16);
     m->statics[k++] = (PtxStatic){v->name, v->space, at, size, image};
     *end = at + size;

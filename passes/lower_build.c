@@ -81,6 +81,15 @@ void nest_store(Nest *l, unsigned buffer, Inst *index, Inst *value, Inst *guard)
   nest_add(l, KOP_E_STORE, TYPE_BOOL, buffer, guard ? 3 : 2, (Inst *[]){index, value, guard});
 }
 
+void nest_fetch(Nest *l, size_t from, const Inst *loop, Inst *ahead) {
+  for (size_t k = from, n = l->at->n; k < n; k++) {
+    const Inst *load = l->at->insts[k];
+    if (load->op != KOP_E_LOAD || load->imm >= l->module->n_operands || !place_follows(load->args[0], loop)) continue;
+    Inst *at = nest_op2(l, KOP_ADD, load->args[0], ahead);
+    nest_add(l, KOP_E_PREFETCH, TYPE_BOOL, load->imm, 1, &at);
+  }
+}
+
 static void enter(Nest *l, Inst *inst) {
   l->open[l->depth].inst = inst;
   l->open[l->depth++].outer = l->at;

@@ -4,7 +4,7 @@
  * where row i of a block of 1,024 goes to lane i mod 16; a block's lanes become one row, rows of blocks wait in tree[level][WIDTH], as in lower_fold.c. */
 #include "passes/lower_nest.h"
 
-enum { WIDTH = NEST_STRIP, LANES = 16, LEVELS = 24, AHEAD = 8 };       /* AHEAD: rows */
+enum { WIDTH = NEST_STRIP, LANES = 16, LEVELS = 24, AHEAD = 16 };       /* AHEAD: rows */
 
 /* Which of its own axes an access follows element by element; -1: none. */
 static int unit_axis(const Nest *l, const Node *n) {
@@ -51,18 +51,6 @@ static void fill(const Strip *t, unsigned buffer, Inst *n) {
   nest_close(l, 0, NULL);
 }
 
-/* Rows lie apart, in pieces too short for a machine to see where the next one is: what the strip's loop loads is fetched some rows before. */
-static void fetch_ahead(const Strip *t, const Node *x, size_t from) {
-  Nest *l = t->nest;
-  unsigned along = x->space->rank - 2;
-  for (size_t k = from, n = l->at->n; k < n; k++) {
-    const Inst *load = l->at->insts[k];
-    if (load->op != KOP_E_LOAD || !place_follows(load->args[0], l->index[along])) continue;
-    Inst *ahead = nest_op2(l, KOP_MUL, nest_extent(l, x->space->extent[along]), nest_i64(l, AHEAD)), *at = plus(l, load->args[0], ahead);
-    nest_add(l, KOP_E_PREFETCH, TYPE_BOOL, load->imm, 1, &at);
-  }
-}
-
 /* Rows low..high of one block into the lanes. */
 static void add_rows(const Strip *t, const Node *x, Inst *low, Inst *high) {
   Nest *l = t->nest;
@@ -75,7 +63,8 @@ static void add_rows(const Strip *t, const Node *x, Inst *low, Inst *high) {
   Inst *at = row_of(l, lane, nest_op2(l, KOP_SUB, l->index[along], t->low));
   size_t first = l->at->n;
   Inst *value = nest_element(l, x);
-  fetch_ahead(t, x, first);
+  /* rows lie apart, in pieces too short for a machine to see where the next one is */
+  nest_fetch(l, first, l->index[along], nest_op2(l, KOP_MUL, nest_extent(l, x->space->extent[along]), nest_i64(l, AHEAD)));
   nest_store(l, t->lane, at, nest_pair(l, t->kind, nest_load(l, t->lane, at, NULL), value), NULL);
   nest_close(l, 0, NULL);
   l->outer = 0;

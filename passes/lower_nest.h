@@ -87,6 +87,7 @@ Inst *nest_call(Nest *, Op, Inst *a, Inst *b);                           /* a fu
 Inst *nest_formula(Nest *, const Formula *, Inst *);
 Inst *nest_load(Nest *, unsigned buffer, Inst *index, Inst *guard);      /* guard NULL: always */
 void nest_store(Nest *, unsigned buffer, Inst *index, Inst *value, Inst *guard);
+void nest_fetch(Nest *, size_t from, const Inst *loop, Inst *ahead);     /* what the block at hand loads of tensors, from its instruction `from` on, is fetched so many elements before */
 Inst *nest_open(Nest *, Inst *low, Inst *high, unsigned n, Inst *const *first);      /* a loop: what follows is its body */
 Inst *nest_carried(Nest *, Inst *loop, unsigned which);
 void nest_close(Nest *, unsigned n, Inst *const *next);

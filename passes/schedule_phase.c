@@ -123,7 +123,9 @@ static void emit_rows(const Phase *p, const Node *length, Inst *begin, Inst *end
   know(p, length, OP_IMOD, nest_op2(l, KOP_SUB, at, first));
   l->index[0] = at;
   nest_here(l, p->space, flat);
+  size_t from = l->at->n;
   emit_element(p, flat, low ? nest_op2(l, KOP_SUB, at, low) : NULL);
+  if (low) nest_fetch(l, from, at, nest_i64(l, BLOCK));                  /* while a block is folded nothing is read */
   nest_close(l, 0, NULL);
   know(p, length, OP_IMOD, NULL);
   know(p, length, OP_IDIV, NULL);

@@ -131,6 +131,8 @@ Inst *nest_join(Nest *l, unsigned partial, Inst *chunks, ReduceKind kind, Type t
   return close_tree(l, &tree, chunks, x);
 }
 
+enum { FETCH = 2048 };                   /* elements that a row is fetched ahead: it is one stream, and those wait */
+
 /* The same as one instruction, where there is one. */
 static bool can_fold(const Node *n, ReduceKind kind, Type type) {
   switch (kind) {
@@ -143,7 +145,10 @@ static bool can_fold(const Node *n, ReduceKind kind, Type type) {
 
 static Inst *folded(Nest *l, const Terms *t, ReduceKind kind, Type type) {
   settle(l, t);
-  Inst *q = nest_open(l, nest_i64(l, 0), t->n, 0, NULL), *x = term(l, t, q);
+  Inst *q = nest_open(l, nest_i64(l, 0), t->n, 0, NULL);
+  size_t from = l->at->n;
+  Inst *x = term(l, t, q);
+  nest_fetch(l, from, q, nest_i64(l, FETCH));
   nest_add(l, KOP_E_FOLD, TYPE_BOOL, 0, 1, &x)->aux = (int32_t)kind;
   nest_close(l, 0, NULL);
   return nest_add(l, KOP_E_FOLDED, type, 0, 1, &q);

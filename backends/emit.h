@@ -70,6 +70,10 @@ LLVMValueRef emit_splat(const Emitter *, LLVMValueRef, unsigned lanes);
 LLVMValueRef emit_intrinsic(const Emitter *, const char *name, LLVMTypeRef *types, unsigned n_types, LLVMValueRef *args, unsigned n_args);
 LLVMValueRef emit_element(const Emitter *, Element, Type result, Type operand, const LLVMValueRef *args, unsigned lanes);
 
+/* emit_codes.c: the same for the operations on codes. */
+LLVMValueRef emit_decode(const Emitter *, Element, LLVMValueRef code, unsigned lanes);
+LLVMValueRef emit_encode(const Emitter *, Element, LLVMValueRef x, unsigned lanes);
+
 /* emit_kernel.c: one kernel in one variant; NULL after an error. */
 LLVMValueRef emit_kernel(Emitter *, const Program *, const Kernel *, const Machine *, const char *name);
 

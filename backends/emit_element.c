@@ -195,6 +195,8 @@ LLVMValueRef emit_element(const Emitter *e, Element op, Type result, Type operan
     case ELEMENT_SELECT: return SEL(x[0], x[1], x[2]);
     case ELEMENT_CAST: return cast(e, x[0], operand, result, lanes);
     case ELEMENT_BITCAST: return LLVMBuildBitCast(b, x[0], emit_type(e, result, lanes), "");
+    case ELEMENT_DECODE_Q8: case ELEMENT_DECODE_Q8U: case ELEMENT_DECODE_Q4: case ELEMENT_DECODE_Q4U: return emit_decode(e, op, x[0], lanes);
+    case ELEMENT_ENCODE_Q8: case ELEMENT_ENCODE_Q8U: case ELEMENT_ENCODE_Q4: case ELEMENT_ENCODE_Q4U: return emit_encode(e, op, x[0], lanes);
     default: return NULL;
   }
 }

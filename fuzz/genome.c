@@ -139,6 +139,8 @@ static void make_element(Pool *p, Decisions *d, unsigned which) {
   }
   if (s->rule == RULE_CAST) result = decide_type(d, F | I | B);
   if (s->rule == RULE_BITS) result = other_width(t);
+  if (s->rule == RULE_ENCODE) result = TYPE_I32;
+  if (s->rule == RULE_DECODE) { a[0] = graph_cast(p->graph, TYPE_I32, a[0]); result = TYPE_F32; }
   if (s->rule == RULE_POWI && decide(d, 4)) a[1] = graph_i64(p->graph, (int64_t)decide(d, 12) - 2);
   if (s->op == OP_CAST && a[0]->type == result) return;
   add(p, graph_element(p->graph, s->op, result, s->arity, a));

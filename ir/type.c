@@ -1,5 +1,5 @@
 /* type.c: element types, their conversions, and the one evaluation of the element operations, generated from element.def. */
-#include "ir/type.h"
+#include "ir/codes.h"
 #include <math.h>
 #include <string.h>
 
@@ -150,6 +150,8 @@ bool element_types_ok(Element e, Type result, const Type *x) {
     case RULE_SELECT: return x[0] == TYPE_BOOL && x[1] == result && x[2] == result && allowed(types, result);
     case RULE_CAST: return (unsigned)x[0] < TYPE_COUNT;
     case RULE_BITS: return x[0] != result && allowed(types, x[0]) && allowed(types, result) && type_bits(x[0]) == type_bits(result);
+    case RULE_DECODE: return x[0] == TYPE_I32 && result == TYPE_F32;
+    case RULE_ENCODE: return x[0] == TYPE_F32 && result == TYPE_I32;
     default: return false;
   }
 }
@@ -176,6 +178,8 @@ typedef struct Lanes { size_t n; Bits *out; const Bits *x[3]; size_t step[3]; } 
 #define PACK_SELECT(value) 0
 #define PACK_CAST(value) 0
 #define PACK_BITS(value) 0
+#define PACK_DECODE(value) 0
+#define PACK_ENCODE(value) 0
 #define LOOP(load, value) \
   for (size_t i = 0; i < l->n; i++) { load; l->out[i] = (value); } return;
 
@@ -268,6 +272,12 @@ void element_run(Element e, Type result, Type operand, size_t n, Bits *out, cons
       return;
     case RULE_BITS:
       for (size_t i = 0; i < n; i++) out[i] = bits_normal(x[0][i * step[0]], result);
+      return;
+    case RULE_DECODE:
+      for (size_t i = 0; i < n; i++) out[i] = of_f32(code_entry(code_map_of(e), (unsigned)x[0][i * step[0]]));
+      return;
+    case RULE_ENCODE:
+      for (size_t i = 0; i < n; i++) out[i] = code_nearest(code_map_of(e), f32_of(x[0][i * step[0]]));
       return;
     default: break;
   }

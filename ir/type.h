@@ -26,7 +26,7 @@ typedef enum Element {
 #undef ELEMENT
   ELEMENT_COUNT
 } Element;
-typedef enum ElementRule { RULE_SAME, RULE_COMPARE, RULE_SELECT, RULE_CAST, RULE_BITS, RULE_POWI } ElementRule;
+typedef enum ElementRule { RULE_SAME, RULE_COMPARE, RULE_SELECT, RULE_CAST, RULE_BITS, RULE_DECODE, RULE_ENCODE, RULE_POWI } ElementRule;
 
 /* A value is carried as its bits in the low part of a u64 (bool: 0 or 1; f32: its 32 bits; i32: sign-extended or not, only the low 32 count). */
 typedef uint64_t Bits;

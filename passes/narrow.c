@@ -3,6 +3,7 @@
  * Twice as many fit a vector, and 32-bit integers convert to floats in one instruction everywhere. Only operations whose operands
  * are 32-bit for nothing are changed: constants, widened i32, bool and small storage integers, results of this pass. Exact: every value keeps
  * its number. Works best after `fold`. */
+#include "ir/codes.h"
 #include "passes/passes.h"
 
 typedef struct Interval { bool known; int64_t low, high; } Interval;
@@ -64,6 +65,7 @@ static Interval range_of(Narrow *p, const Graph *g, const Node *n) {
   if (n->op == OP_PHILOX) return between(0, UINT32_MAX);
   if (n->op == OP_CAST) return type_kind((Type)x[0]->type) == KIND_FLOAT ? everything : range(p, g, x[0]);
   if (!op_is_element((Op)n->op) || n->op == OP_BITCAST) return everything;
+  if (element_rule((Element)n->op) == RULE_ENCODE) return between(0, code_maps[code_map_of((Element)n->op)].codes - 1);
   Interval a = range(p, g, x[n->op == OP_SELECT ? 1 : 0]), b = n->n_args > 1 ? range(p, g, x[n->n_args - 1]) : a;
   bool shift = b.low == b.high && b.low >= 0 && b.low < 64;
   switch ((int)n->op) {

@@ -6,6 +6,7 @@
 #include <string.h>
 #include "backends/backend.h"
 #include "backends/ptx/ptx.h"
+#include "ir/codes.h"
 #include "ir/interpret.h"
 #include "tests/support/fixture.h"
 #include "tests/support/object_file.h"
@@ -44,6 +45,21 @@ static uint64_t next_random(uint64_t *s) {
   return x ^ x >> 31;
 }
 
+/* The numbers around every edge between codes, on both sides of 0, in order; false past the last. */
+static bool near_edge(int64_t k, uint64_t *x) {
+  enum { AROUND = 5 };
+  for (unsigned map = 0; map < CODE_MAPS; map++) {
+    int64_t n = 2*AROUND*(int64_t)(code_maps[map].codes - 1);
+    if (k >= n) { k -= n; continue; }
+    float edge = code_edge((CodeMap)map, (unsigned)(k/(2*AROUND)));
+    uint32_t bits;
+    memcpy(&bits, &edge, sizeof bits);
+    *x = ((bits + (uint32_t)(k % AROUND - AROUND/2)) ^ (k/AROUND % 2 ? 0x80000000 : 0)) & 0xffffffff;
+    return true;
+  }
+  return false;
+}
+
 static uint64_t sample(Type t, uint64_t *seed, int64_t i, unsigned slot) {
   const uint64_t *special = t == TYPE_F32 ? f32_special : t == TYPE_F64 ? f64_special : int_special;
   size_t n = t == TYPE_F32 ? sizeof f32_special/8 : t == TYPE_F64 ? sizeof f64_special/8 : sizeof int_special/8;
@@ -51,6 +67,7 @@ static uint64_t sample(Type t, uint64_t *seed, int64_t i, unsigned slot) {
   if (t == TYPE_BF16 || t == TYPE_F16) return slot ? r : (uint64_t)i;                /* all codes, in order */
   if (t == TYPE_BOOL) return r & 1;
   if (i < (int64_t)(n*n)) return slot == 0 ? special[(size_t)i/n] : slot == 1 ? special[(size_t)i%n] : special[r%n];      /* all pairs */
+  if (t == TYPE_F32 && !slot && near_edge(i - (int64_t)(n*n), &r)) return r;
   if (r & 1) return next_random(seed);
   return type_kind(t) == KIND_FLOAT ? bits_from_f64(ldexp((double)(int64_t)next_random(seed), (int)(r >> 8)%40 - 70), t) : next_random(seed) >> (r >> 8)%64;
 }
@@ -87,7 +104,7 @@ static void open_suite(Suite *s, int64_t n) {
         if (rule == RULE_SAME && t == from) add_case(s, op, to, to, (Type[]){to, to, to});
         if (rule == RULE_COMPARE && t == TYPE_BOOL) add_case(s, op, to, x, (Type[]){x, x, x});
         if (rule == RULE_SELECT && t == from) add_case(s, op, to, to, (Type[]){TYPE_BOOL, to, to});
-        if (rule == RULE_CAST || rule == RULE_BITS) add_case(s, op, to, x, (Type[]){x, x, x});
+        if (rule == RULE_CAST || rule == RULE_BITS || rule == RULE_DECODE || rule == RULE_ENCODE) add_case(s, op, to, x, (Type[]){x, x, x});
       }
 }
 

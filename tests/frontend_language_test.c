@@ -138,7 +138,7 @@ static void test_items(void) {
     {"if p is [..., I, J] { state R[..., I]; R[..., i] = mean[j](g[..., i, j]); p -= g } else { p += g }", "reduce 1"},
     {"p -= lr*norm(g)*normal(1)", "reduce 1, philox 2"},
     {"fn f(h, x) = h(x); p -= f(norm, g)*f(normal, 1)", "reduce 1, philox 2"},           /* a function of the language, as an argument */
-    {"state m: q8[64] = p, n: q4u; m = m + g; n += abs(g); p -= m/n", "reduce 4, map 8"},
+    {"state m: q8[64] = p, n: q4u; m = m + g; n += abs(g); p -= m/n", "reduce 2, map 6"},
     {"state m: bf16 stochastic, n: f16 stochastic; m = m + g; n = m; p -= m", "philox 2"},
     {"if rank(p) > 1 { state a[2] = 1; a[i] *= 2; p += sum(a) } else { state a[3] = 1; a[i] *= 3; p -= sum(a) }", "reduce 2"},
     {"in x[K] optional; param b[K] optional; p -= g; b[k] -= x[k]", ""},

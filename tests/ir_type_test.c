@@ -1,7 +1,7 @@
 /* ir_type_test.c: element operations mean what element.def and the language reference say; types convert without losing bits. */
 #include <math.h>
 #include <string.h>
-#include "ir/type.h"
+#include "ir/codes.h"
 #include "tests/support/suite.h"
 
 static Bits f(float x) { uint32_t u; memcpy(&u, &x, 4); return u; }
@@ -196,6 +196,34 @@ static void runs_of_positions_equal_single_ones(void) {
   CU_ASSERT(seen > 60);
 }
 
+/* --- codes ---------------------------------------------------------------------------------------------------------------------- */
+
+/* As the language says it: how many neighbours have their middle below y. */
+static unsigned edges_below(CodeMap map, float y) {
+  unsigned n = 0;
+  for (unsigned k = 0; k + 1 < code_maps[map].codes; k++) n += (code_entry(map, k) + code_entry(map, k + 1))/2 < y;
+  return n;
+}
+
+static void a_code_is_the_number_of_edges_below(void) {
+  for (unsigned m = 0; m < CODE_MAPS; m++) {
+    CodeMap map = (CodeMap)m;
+    unsigned codes = code_maps[m].codes;
+    for (unsigned k = 0; k + 1 < codes; k++) {
+      float edge = code_edge(map, k), near[] = {edge, nextafterf(edge, 2), nextafterf(edge, -2), -edge, code_entry(map, k)};
+      CU_ASSERT(code_entry(map, k) < code_entry(map, k + 1));
+      for (unsigned i = 0; i < 5; i++) CU_ASSERT_EQUAL(code_nearest(map, near[i]), edges_below(map, near[i]));
+      CU_ASSERT_EQUAL(code_nearest(map, code_entry(map, k)), k);
+    }
+    static const float far[] = {0, -0.0f, 1, -1, 1.5f, -1.5f, INFINITY, -INFINITY, NAN, 1e-40f, -1e-40f};
+    for (unsigned i = 0; i < sizeof far/sizeof *far; i++) CU_ASSERT_EQUAL(code_nearest(map, far[i]), edges_below(map, far[i]));
+    CU_ASSERT_EQUAL(code_entry(map, codes - 1), 1);
+    CU_ASSERT_EQUAL(code_entry(map, codes + 3), code_entry(map, 3));
+    CU_ASSERT_EQUAL(code_map_of(code_decode_element(map)), map);
+    CU_ASSERT_EQUAL(code_map_of(code_encode_element(map)), map);
+  }
+}
+
 int main(void) {
   static const SuiteTest tests[] = {
     {"types have names that read back", types_have_names_that_read_back},
@@ -210,6 +238,7 @@ int main(void) {
     {"NaN is one value", nan_is_one_value},
     {"type rules hold", type_rules_hold},
     {"runs of positions equal single ones", runs_of_positions_equal_single_ones},
+    {"a code is the number of edges below", a_code_is_the_number_of_edges_below},
   };
   return suite_run("types", tests);
 }

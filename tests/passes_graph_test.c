@@ -199,6 +199,8 @@ static const Node *some_element(Graph *g, const Pool *p, uint64_t *s) {
       case RULE_COMPARE: result = TYPE_BOOL; break;
       case RULE_SELECT: types[0] = TYPE_BOOL; break;
       case RULE_CAST: case RULE_BITS: types[0] = some_type(s); break;
+      case RULE_DECODE: types[0] = TYPE_I32; break;
+      case RULE_ENCODE: types[0] = TYPE_F32; break;
       default: break;
     }
     if (!element_types_ok(e, result, types)) continue;

@@ -1,0 +1,110 @@
+/* emit_codes.c: reading and making codes of the maps of ir/codes.h, on scalars or vectors.
+ *
+ * An entry is looked up. A code is found from the bits of the number's magnitude, which order as the magnitudes do: they are cut to a bucket so short that it
+ * holds one edge between codes at most; a table has how many edges lie below the bucket, and that many is the number of the edge to compare with.
+ * Half of a signed map mirrors the other, but that an edge belongs to the code nearer 0 on one side and to the other on the other: 1 is added to the bits of what is negative.
+ * Tables are looked up lane by lane: machines' own gathers are not faster (AMD Zen, Intel since the microcode of 2023), or do not exist. */
+#include "backends/emit.h"
+#include <string.h>
+#include "ir/codes.h"
+
+typedef struct Buckets { unsigned edges, shift; uint32_t low, high; uint32_t edge[CODE_MOST]; } Buckets;      /* edges above 0; bits of the first and of the last bucket */
+
+static uint32_t bits_of(float x) { uint32_t u; memcpy(&u, &x, sizeof u); return u; }
+static unsigned zero_code(const CodeMapInfo *m) { return m->is_signed ? m->codes/2 - 1 : 0; }
+
+/* The longest buckets that have no two edges. */
+static Buckets buckets_of(CodeMap map) {
+  const CodeMapInfo *m = &code_maps[map];
+  Buckets b = {.edges = m->codes - 1 - zero_code(m), .shift = 23};
+  for (unsigned k = 0; k < b.edges; k++) b.edge[k] = bits_of(code_edge(map, zero_code(m) + k));
+  for (unsigned k = 1; k < b.edges; k++) while (b.edge[k] >> b.shift == b.edge[k - 1] >> b.shift) b.shift--;
+  b.low = b.edge[0] >> b.shift;
+  b.high = b.edge[b.edges - 1] >> b.shift;
+  return b;
+}
+
+/* A constant array of the module, made once. PTX: in constant memory. */
+static LLVMValueRef table(const Emitter *e, CodeMap map, const char *what, LLVMTypeRef type, LLVMValueRef *values, unsigned n) {
+  char name[64] = "optc_";
+  strcat(strcat(strcat(name, code_maps[map].name), "_"), what);
+  LLVMValueRef g = LLVMGetNamedGlobal(e->llvm, name);
+  if (g) return g;
+  g = LLVMAddGlobalInAddressSpace(e->llvm, LLVMArrayType2(type, n), name, e->machine->arch == ARCH_NVPTX ? 4 : 0);
+  LLVMSetInitializer(g, LLVMConstArray2(type, values, n));
+  LLVMSetGlobalConstant(g, 1);
+  LLVMSetLinkage(g, e->machine->arch == ARCH_NVPTX ? LLVMInternalLinkage : LLVMPrivateLinkage);
+  LLVMSetUnnamedAddress(g, LLVMGlobalUnnamedAddr);
+  LLVMSetAlignment(g, CACHE_LINE);
+  return g;
+}
+
+static LLVMValueRef look_up(const Emitter *e, LLVMValueRef table, LLVMTypeRef type, LLVMValueRef index, unsigned lanes) {
+  LLVMTypeRef array = LLVMGlobalGetValueType(table);
+  LLVMValueRef all = lanes > 1 ? LLVMGetPoison(LLVMVectorType(type, lanes)) : NULL;
+  for (unsigned k = 0; k < lanes; k++) {
+    LLVMValueRef lane = LLVMConstInt(e->i32, k, 0), at = lanes > 1 ? LLVMBuildExtractElement(e->b, index, lane, "") : index;
+    LLVMValueRef place[2] = {LLVMConstInt(e->i64, 0, 0), LLVMBuildZExt(e->b, at, e->i64, "")};
+    LLVMValueRef x = LLVMBuildLoad2(e->b, type, LLVMBuildInBoundsGEP2(e->b, array, table, place, 2, ""), "");
+    all = lanes > 1 ? LLVMBuildInsertElement(e->b, all, x, lane, "") : x;
+  }
+  return all;
+}
+
+LLVMValueRef emit_decode(const Emitter *e, Element op, LLVMValueRef code, unsigned lanes) {
+  CodeMap map = code_map_of(op);
+  LLVMValueRef entry[CODE_MOST];
+  for (unsigned k = 0; k < code_maps[map].codes; k++) entry[k] = emit_const(e, TYPE_F32, bits_of(code_entry(map, k)), 1);
+  LLVMValueRef low = LLVMBuildAnd(e->b, code, emit_const(e, TYPE_I32, code_maps[map].codes - 1, lanes), "");
+  return look_up(e, table(e, map, "entries", e->f32, entry, code_maps[map].codes), e->f32, low, lanes);
+}
+
+static LLVMValueRef base_table(const Emitter *e, CodeMap map, const Buckets *b) {
+  unsigned n = b->high - b->low + 1, below = 0;
+  LLVMValueRef *base = arena_array(e->arena, n, sizeof *base);
+  for (unsigned k = 0; k < n; k++) {
+    base[k] = LLVMConstInt(e->i8, below, 0);
+    while (below + 1 < b->edges && b->edge[below] >> b->shift <= b->low + k) below++;
+  }
+  return table(e, map, "buckets", e->i8, base, n);
+}
+
+static LLVMValueRef edge_table(const Emitter *e, CodeMap map, const Buckets *b) {
+  LLVMValueRef edge[CODE_MOST];
+  for (unsigned k = 0; k < b->edges; k++) edge[k] = LLVMConstInt(e->i32, b->edge[k], 0);
+  return table(e, map, "edges", e->i32, edge, b->edges);
+}
+
+#define K(bits) emit_const(e, TYPE_I32, bits, lanes)
+#define SMALLER(x, y) LLVMBuildICmp(b, LLVMIntSLT, x, y, "")
+#define PICK(c, x, y) LLVMBuildSelect(b, c, x, y, "")
+
+/* How many of the edges above 0 are below a magnitude's bits. */
+static LLVMValueRef edges_below(const Emitter *e, CodeMap map, LLVMValueRef bits, unsigned lanes) {
+  LLVMBuilderRef b = e->b;
+  Buckets of = buckets_of(map);
+  LLVMValueRef bucket = LLVMBuildAShr(b, bits, K(of.shift), "");
+  bucket = PICK(SMALLER(bucket, K(of.low)), K(of.low), bucket);
+  bucket = PICK(SMALLER(bucket, K(of.high)), bucket, K(of.high));
+  LLVMValueRef base = look_up(e, base_table(e, map, &of), e->i8, LLVMBuildSub(b, bucket, K(of.low), ""), lanes);
+  base = LLVMBuildZExt(b, base, emit_type(e, TYPE_I32, lanes), "");
+  LLVMValueRef edge = look_up(e, edge_table(e, map, &of), e->i32, base, lanes);
+  return LLVMBuildSub(b, base, LLVMBuildSExt(b, SMALLER(edge, bits), emit_type(e, TYPE_I32, lanes), ""), "");
+}
+
+LLVMValueRef emit_encode(const Emitter *e, Element op, LLVMValueRef x, unsigned lanes) {
+  LLVMBuilderRef b = e->b;
+  CodeMap map = code_map_of(op);
+  const CodeMapInfo *m = &code_maps[map];
+  LLVMValueRef bits = LLVMBuildBitCast(b, x, emit_type(e, TYPE_I32, lanes), ""), none = K(0);
+  if (!m->is_signed) {
+    LLVMValueRef above = LLVMBuildFCmp(b, LLVMRealOGT, x, emit_const(e, TYPE_F32, 0, lanes), "");
+    return edges_below(e, map, PICK(above, bits, none), lanes);
+  }
+  LLVMValueRef sign = LLVMBuildAShr(b, bits, K(31), "");                                /* -1 or 0 */
+  LLVMValueRef size = LLVMBuildSub(b, LLVMBuildAnd(b, bits, K(0x7fffffff), ""), sign, "");
+  LLVMValueRef n = edges_below(e, map, size, lanes);
+  LLVMValueRef code = LLVMBuildAdd(b, LLVMBuildSub(b, LLVMBuildXor(b, n, sign, ""), sign, ""), K(zero_code(m)), "");
+  code = PICK(SMALLER(code, none), none, code);
+  return PICK(LLVMBuildFCmp(b, LLVMRealUNO, x, x, ""), none, code);
+}

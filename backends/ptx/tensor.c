@@ -64,7 +64,7 @@ static uint32_t add_group(const Term *terms, int n, uint32_t accumulator, PtxTen
   int scale = most - units[unit].fraction;
   for (int k = 0; k <= n; k++) {
     int shift = all[k].scale - scale;
-    int64_t m = all[k].significand < 0 ? -all[k].significand : all[k].significand, cut = shift >= 0 ? m << shift : shift > -63 ? m >> -shift : 0;
+    int64_t m = all[k].significand < 0 ? -all[k].significand : all[k].significand, cut = !m || shift < -62 ? 0 : shift < 0 ? m >> -shift : m << shift;
     sum += all[k].significand < 0 ? -cut : cut;
   }
   return cut_f32(sum, scale);

@@ -43,7 +43,7 @@ int drive_place(worker *w, const job *j, const view *v) {
 int64_t drive_partials(const optc_entry_desc *entry, int64_t from, int64_t to) {
   int64_t n = 0;
   for (int64_t k = 0; k < entry->n_temps; k++) {
-    int64_t kind = drive_temp_kind(entry, k), phase = kind >> TEMP_PHASE;
+    int64_t kind = drive_temp_kind(entry, k), phase = kind >> TEMP_PHASE_SHIFT;
     n += kind & TEMP_PARTIAL && phase >= from && phase < to;
   }
   return n;

@@ -22,7 +22,7 @@ typedef struct Fold {
   LLVMValueRef position;                 /* scalar code, whose lanes are on the stack: index - low; else NULL */
 } Fold;
 typedef struct Folds { unsigned n; Fold *fold; } Folds;
-enum { FOLD_LANES = 16, FOLD_BLOCK_BITS = 10, FOLD_BLOCK = 1 << FOLD_BLOCK_BITS, FOLD_CHUNK_BITS = 16, FOLD_CHUNK_BLOCKS = 1 << (FOLD_CHUNK_BITS - FOLD_BLOCK_BITS) };
+enum { FOLD_LANES = LANES_COUNT, FOLD_BLOCK_BITS = LANES_BLOCK_BITS, FOLD_BLOCK = LANES_BLOCK, FOLD_CHUNK_BITS = OPTC_CHUNK_BITS, FOLD_CHUNK_BLOCKS = 1 << (FOLD_CHUNK_BITS - FOLD_BLOCK_BITS) };
 
 typedef struct Emitter {
   Arena *arena;

@@ -87,7 +87,7 @@ static int64_t find_phases(const Program *p, optc_kernel_desc *kernels, int64_t 
     for (unsigned i = 0; i < p->n_temps; i++) {
       if (stores[i] && p->temps[i].partial) {
         fresh[i] = true;
-        kind[i] |= phase << TEMP_PHASE;
+        kind[i] |= phase << TEMP_PHASE_SHIFT;
       }
       if ((!loads[i] && !stores[i]) || p->temps[i].local) continue;
       if (seen[i] && seen[i] != segment) kind[i] |= TEMP_KEPT;

@@ -5,7 +5,8 @@
 #define OPTC_IR_FRAME_H
 #include "ir/optc_abi.h"
 
-#define OPTC_CHUNK 65536                 /* elements; part of the language */
+#define OPTC_CHUNK_BITS 16
+#define OPTC_CHUNK (1 << OPTC_CHUNK_BITS)   /* elements; part of the language */
 #define OPTC_MAX_VARIANTS 4              /* instruction sets in one object */
 #define OPTC_MAX_UNIFORMS 512            /* slots: every worker keeps its own on its stack */
 #define OPTC_MAX_OPERANDS 128
@@ -82,13 +83,16 @@ typedef optc_kernel_fn optc_variants[OPTC_MAX_VARIANTS];
 /* What an entry does with an operand: bits of optc_entry_desc.reads. */
 enum { USE_READ = 1, USE_WRITTEN = 2, USE_PREDICATE = 4, USE_SIZES = 8 };             /* PREDICATE: under one only; SIZES: its sizes are used */
 /* Of a temporary: bits of optc_entry_desc.temp_kind. */
-enum { TEMP_SIZED = 1, TEMP_CALL = 2,    /* a sizes kernel tells its elements (else the item's); there is one for the call (else one an item) */
-       TEMP_PARTIAL = 4, TEMP_KEPT = 8, TEMP_LOCAL = 16,
-       TEMP_PHASE = 8 };                 /* above this bit: of a partial, the phase that leaves it */  /* one element a chunk of the whole tensor; outlives the kernels between two totals or phases; on the stack of its kernels */
+enum { TEMP_SIZED = 1,                   /* a sizes kernel tells its elements (else the item's) */
+       TEMP_CALL = 2,                    /* one for the call (else one an item) */
+       TEMP_PARTIAL = 4,                 /* one element a chunk of the whole tensor */
+       TEMP_KEPT = 8,                    /* outlives the kernels between two totals or phases */
+       TEMP_LOCAL = 16 };                /* on the stack of its kernels */
+enum { TEMP_PHASE_SHIFT = 8 };           /* the bits from here up, of a partial: the phase that leaves it */
 
 enum { OPTC_ISA_BASE = 0, OPTC_ISA_X86_64_V2 = 1, OPTC_ISA_X86_64_V3 = 2, OPTC_ISA_X86_64_V4 = 3 };
 
-/* The call struct of every rule, with the rule's own types left out (design, section 7). */
+/* The call struct of every rule, with the rule's own types left out (backends/header.c writes the typed one). */
 typedef struct optc_call {
   size_t size;
   const void *groups; int64_t n_groups;

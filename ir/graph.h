@@ -23,6 +23,9 @@ typedef enum Op {
 typedef enum Level { LEVEL_CONST, LEVEL_GLOBAL, LEVEL_ITEM, LEVEL_ELEMENT } Level;
 typedef enum ReduceKind { REDUCE_SUM, REDUCE_PROD, REDUCE_MAX, REDUCE_MIN, REDUCE_ANY, REDUCE_EVERY, REDUCE_ARGMAX, REDUCE_ARGMIN, REDUCE_LOGSUMEXP } ReduceKind;
 typedef enum ReduceOrder { ORDER_LANES, ORDER_SEQ, ORDER_BLOCKS } ReduceOrder;
+/* Positions of a block in the orders of the language (reference, section 5). */
+enum { LANES_BITS = 4, LANES_COUNT = 1 << LANES_BITS, LANES_BLOCK_BITS = 10, LANES_BLOCK = 1 << LANES_BLOCK_BITS,
+       CONTRACT_BLOCK_BITS = 9, CONTRACT_BLOCK = 1 << CONTRACT_BLOCK_BITS, SOFTMAX_BLOCK_BITS = 8, SOFTMAX_BLOCK = 1 << SOFTMAX_BLOCK_BITS };
 
 struct Space { unsigned rank; const Node *extent[]; };                   /* interned; extents are i64 nodes of rank 0 */
 

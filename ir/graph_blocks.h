@@ -3,8 +3,6 @@
 #define OPTC_IR_GRAPH_BLOCKS_H
 #include "ir/graph.h"
 
-enum { SOFTMAX_BLOCK = 256 };
-
 /* A formula with room for one block of values. */
 typedef struct FormulaRun { const Formula *formula; Bits **value; bool *live; } FormulaRun;
 FormulaRun formula_run_new(Arena *, const Formula *, size_t most);

@@ -3,8 +3,6 @@
 
 const char *const reduce_names[] = {"sum", "prod", "max", "min", "any", "every", "argmax", "argmin", "logsumexp", NULL};
 
-enum { LANES = 16, BLOCK = 1024, CONTRACT_BLOCK = 512 };
-
 static Bits pair(Element e, Type t, Bits a, Bits b) { return element_eval(e, t, t, (const Bits[3]){a, b}); }
 static bool compare(Element e, Type t, Bits a, Bits b) { return element_eval(e, TYPE_BOOL, t, (const Bits[3]){a, b}) & 1; }
 static bool is_nan(Type t, Bits x) { return type_kind(t) == KIND_FLOAT && compare(ELEMENT_NE, t, x, x); }
@@ -39,14 +37,14 @@ Bits reduce_pair(ReduceKind kind, Type t, Bits a, Bits b) {
 
 /* The 16 lanes: (l, l+8), (l, l+4), (l, l+2), (l, l+1). */
 static Bits fold_lanes(Reducer *r) {
-  for (unsigned half = LANES / 2; half; half /= 2)
+  for (unsigned half = LANES_COUNT / 2; half; half /= 2)
     for (unsigned l = 0; l < half; l++) r->lane[l] = reduce_pair(r->kind, r->type, r->lane[l], r->lane[l + half]);
   return r->lane[0];
 }
 
 static void clear_lanes(Reducer *r) {
   Bits identity = reduce_identity(r->kind, r->type);
-  for (unsigned l = 0; l < LANES; l++) r->lane[l] = identity;
+  for (unsigned l = 0; l < LANES_COUNT; l++) r->lane[l] = identity;
   r->in_block = 0;
 }
 
@@ -78,12 +76,12 @@ static void feed_arg(Reducer *r, const Bits *x, size_t step, size_t n) {
 static void feed_lanes(Reducer *r, const Bits *x, size_t step, size_t n) {
   Element e = r->kind == REDUCE_SUM ? ELEMENT_ADD : ELEMENT_MUL;
   while (n) {
-    size_t lane = r->in_block % LANES, take = LANES - lane < n ? LANES - lane : n;
+    size_t lane = r->in_block % LANES_COUNT, take = LANES_COUNT - lane < n ? LANES_COUNT - lane : n;
     element_run(e, r->type, r->type, take, r->lane + lane, (const Bits *const[]){r->lane + lane, x}, (const size_t[]){1, step});
     x += take * step;
     n -= take;
     r->in_block += (unsigned)take;
-    if (r->in_block == BLOCK) close_block(r);
+    if (r->in_block == LANES_BLOCK) close_block(r);
   }
 }
 

@@ -8,8 +8,8 @@ typedef struct Reducer {
   ReduceKind kind;
   ReduceOrder order;
   Bits acc;                              /* seq, max, min, any, every, argmax, argmin */
-  Bits lane[16];
-  unsigned in_block;                     /* positions of the current block of 1,024 */
+  Bits lane[LANES_COUNT];
+  unsigned in_block;                     /* positions of the current block */
   unsigned n_stack; uint64_t blocks;     /* complete blocks: the tree's pending subtrees, one for each bit set */
   Bits stack[64];
   int64_t seen, best;

@@ -76,7 +76,7 @@ const Graph *module_graph(const Module *, const char *entry);           /* NULL 
 bool interface_has_name(const char *);
 bool entry_is_made(const char *);
 
-/* Where each thing lies in the call structs of the C interface (design, section 7): one computation for header, kernels, driver and host.
+/* Where each thing lies in the call structs of the C interface: one computation for header, kernels, driver and host.
  * Offsets in bytes; hyper k is at 8*k of R_hyper; tensors take 16 bytes (optc_tensor), those whose shape
  * the caller chooses 32 (optc_shaped), scalars 8. */
 typedef struct Layout {

@@ -26,6 +26,10 @@ Inst *nest_cast(Nest *l, Type type, Inst *a) { return a->type == type ? a : nest
 Inst *nest_both(Nest *l, Inst *a, Inst *b) { return !a || a == b ? b : !b ? a : nest_op2(l, KOP_AND, a, b); }
 Inst *nest_min(Nest *l, Inst *a, Inst *b) { return nest_select(l, nest_op2(l, KOP_LT, a, b), a, b); }
 
+Inst *nest_blocks(Nest *l, Inst *n, unsigned bits) {
+  return nest_op2(l, KOP_SHR, nest_op2(l, KOP_ADD, n, nest_i64(l, (INT64_C(1) << bits) - 1)), nest_i64(l, bits));
+}
+
 /* The exponent of n as f64; numbers that an extent can be are exact. */
 Inst *nest_bits(Nest *l, Inst *n) {
   Inst *real = nest_cast(l, TYPE_F64, n), *bits = nest_add(l, KOP_BITCAST, TYPE_I64, 0, 1, &real);

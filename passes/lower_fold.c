@@ -70,11 +70,11 @@ Inst *nest_pair(Nest *l, ReduceKind kind, Inst *a, Inst *b) {
 
 /* Sum of positions low .. low + n (1,024 at most): 16 interleaved lanes, then (l, l+8), (l, l+4), (l, l+2), (l, l+1). */
 static Inst *block_of_lanes(Nest *l, const Terms *t, ReduceKind kind, Type type, Inst *low, Inst *n) {
-  unsigned lanes = nest_scratch(l, type, 16);
-  Inst *first = nest_const(l, type, nest_identity(kind, type)), *lane = nest_open(l, nest_i64(l, 0), nest_i64(l, 16), 0, NULL);
-  Inst *steps = nest_op2(l, KOP_SHR, nest_op2(l, KOP_ADD, nest_op2(l, KOP_SUB, n, lane), nest_i64(l, 15)), nest_i64(l, 4));
+  unsigned lanes = nest_scratch(l, type, LANES_COUNT);
+  Inst *first = nest_const(l, type, nest_identity(kind, type)), *lane = nest_open(l, nest_i64(l, 0), nest_i64(l, LANES_COUNT), 0, NULL);
+  Inst *steps = nest_blocks(l, nest_op2(l, KOP_SUB, n, lane), LANES_BITS);
   Inst *from = nest_op2(l, KOP_ADD, low, lane), *loop = nest_open(l, nest_i64(l, 0), steps, 1, &first);
-  Inst *q = nest_op2(l, KOP_ADD, from, nest_op2(l, KOP_SHL, loop, nest_i64(l, 4)));
+  Inst *q = nest_op2(l, KOP_ADD, from, nest_op2(l, KOP_SHL, loop, nest_i64(l, LANES_BITS)));
   Inst *sum = nest_pair(l, kind, nest_carried(l, loop, 0), term(l, t, q));
   nest_close(l, 1, &sum);
   nest_store(l, lanes, lane, nest_carried(l, loop, 0), NULL);
@@ -117,10 +117,10 @@ static Inst *close_tree(Nest *l, const Tree *t, Inst *leaves, Inst *x) {
 
 /* Blocks of 1,024, then the tree. */
 static Inst *lanes(Nest *l, const Terms *t, ReduceKind kind, Type type) {
-  Inst *blocks = nest_op2(l, KOP_SHR, nest_op2(l, KOP_ADD, t->n, nest_i64(l, 1023)), nest_i64(l, 10));
+  Inst *blocks = nest_blocks(l, t->n, LANES_BLOCK_BITS);
   Tree tree = open_tree(l, kind, type, blocks);
-  Inst *low = nest_op2(l, KOP_SHL, tree.leaf, nest_i64(l, 10));
-  Inst *x = block_of_lanes(l, t, kind, type, low, nest_min(l, nest_op2(l, KOP_SUB, t->n, low), nest_i64(l, 1024)));
+  Inst *low = nest_op2(l, KOP_SHL, tree.leaf, nest_i64(l, LANES_BLOCK_BITS));
+  Inst *x = block_of_lanes(l, t, kind, type, low, nest_min(l, nest_op2(l, KOP_SUB, t->n, low), nest_i64(l, LANES_BLOCK)));
   return close_tree(l, &tree, blocks, x);
 }
 
@@ -181,9 +181,9 @@ static Inst *arg_extreme(Nest *l, const Terms *t, ReduceKind kind, Type type) {
 /* Chains in blocks of 512, blocks added in increasing order, +0 at the end. A weight of 0 leaves its term out. */
 static Inst *contraction(Nest *l, const Terms *t, Type type) {
   const Node *n = t->node;
-  Inst *zero = nest_const(l, type, 0), *blocks = nest_op2(l, KOP_SHR, nest_op2(l, KOP_ADD, t->n, nest_i64(l, 511)), nest_i64(l, 9));
-  Inst *block = nest_open(l, nest_i64(l, 0), blocks, 1, &zero), *low = nest_op2(l, KOP_SHL, block, nest_i64(l, 9));
-  Inst *q = nest_open(l, low, nest_min(l, t->n, nest_op2(l, KOP_ADD, low, nest_i64(l, 512))), 1, &zero);
+  Inst *zero = nest_const(l, type, 0), *blocks = nest_blocks(l, t->n, CONTRACT_BLOCK_BITS);
+  Inst *block = nest_open(l, nest_i64(l, 0), blocks, 1, &zero), *low = nest_op2(l, KOP_SHL, block, nest_i64(l, CONTRACT_BLOCK_BITS));
+  Inst *q = nest_open(l, low, nest_min(l, t->n, nest_op2(l, KOP_ADD, low, nest_i64(l, CONTRACT_BLOCK))), 1, &zero);
   go_to(l, t, q);
   Inst *acc = nest_carried(l, q, 0), *product = NULL, *last = NULL, *left_out = NULL;
   for (unsigned k = 0; k < n->n_args; k++) {
@@ -221,12 +221,12 @@ static Inst *merged(Nest *l, Inst *counts, Inst *a, Inst *old, Inst *b, Inst *no
 /* Blocks of 256: scores, then exponentials stand in a temporary; the chain of e*v1*..*vn; merged into what came before. */
 static Softmax blocks(Nest *l, Terms *t, Type type, bool weighs) {
   const Node *node = t->node;
-  unsigned buffer = nest_scratch(l, type, 256), carried = weighs ? 4 : 3;
+  unsigned buffer = nest_scratch(l, type, SOFTMAX_BLOCK), carried = weighs ? 4 : 3;
   Inst *lowest = nest_real(l, type, -__builtin_inf()), *zero = nest_const(l, type, 0), *zero64 = nest_i64(l, 0);
   Inst *first[4] = {lowest, zero, nest_const(l, TYPE_BOOL, 0), zero};
-  Inst *count = nest_op2(l, KOP_SHR, nest_op2(l, KOP_ADD, t->n, nest_i64(l, 255)), nest_i64(l, 8));
-  Inst *block = nest_open(l, zero64, count, carried, first), *low = nest_op2(l, KOP_SHL, block, nest_i64(l, 8));
-  Inst *end = nest_min(l, t->n, nest_op2(l, KOP_ADD, low, nest_i64(l, 256)));
+  Inst *count = nest_blocks(l, t->n, SOFTMAX_BLOCK_BITS);
+  Inst *block = nest_open(l, zero64, count, carried, first), *low = nest_op2(l, KOP_SHL, block, nest_i64(l, SOFTMAX_BLOCK_BITS));
+  Inst *end = nest_min(l, t->n, nest_op2(l, KOP_ADD, low, nest_i64(l, SOFTMAX_BLOCK)));
 
   Inst *q = nest_open(l, low, end, 1, &lowest), *s = term(l, t, q);
   nest_store(l, buffer, nest_op2(l, KOP_SUB, q, low), s, NULL);

@@ -21,7 +21,6 @@ const char *backend_host_cpu(Arena *);
 const char *backend_host_triple(Arena *);
 void backend_print_targets(Text *);
 void backend_start_host(void);           /* makes this machine known to LLVM, for whoever links its code without generating any */
-const char *backend_version(void);                     /* LLVM's */
 
 typedef struct Output { const uint8_t *data; size_t size; } Output;      /* in the arena */
 

@@ -66,8 +66,6 @@ static void need_host(void) {
 const char *backend_host_cpu(Arena *a) { need_host(); return arena_strndup(a, this_host.cpu, strlen(this_host.cpu)); }
 const char *backend_host_triple(Arena *a) { need_host(); return arena_strndup(a, this_host.triple, strlen(this_host.triple)); }
 
-const char *backend_version(void) { return LLVM_VERSION_STRING; }
-
 static bool find_arch(const char *triple, Arch *arch) {
   for (unsigned i = 0; i < N_TRIPLES; i++)
     if (!strcmp(triples[i].name, triple)) { *arch = triples[i].arch; return true; }

@@ -23,7 +23,6 @@
 #define LOWER_MAX_AXES 8                 /* of a space */
 #define LOWER_MAX_CALLS 64               /* fn within fn, apply within apply */
 #define LOWER_MAX_DEPTH 2000             /* of the walk, calls included */
-#define LOWER_MAX_ERRORS 100             /* then the rest of the text is left alone */
 #define LOWER_MAX_STEPS 500000           /* expressions evaluated: fns that call each other twice grow as 2^n */
 
 typedef struct Names Names;

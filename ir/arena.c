@@ -67,7 +67,6 @@ void arena_free(Arena *a) {
 }
 
 jmp_buf *arena_guard(Arena *a) { return &a->guard; }
-size_t arena_used(const Arena *a) { return a->used; }
 
 void *arena_raw(Arena *a, size_t size) {
   if (size > SIZE_MAX / 4) longjmp(a->guard, 1);

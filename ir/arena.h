@@ -34,7 +34,6 @@ void *arena_grow(Arena *, void *old, size_t *capacity, size_t need, size_t size)
 char *arena_strndup(Arena *, const char *text, size_t length);
 char *arena_printf(Arena *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 char *arena_vprintf(Arena *, const char *format, va_list);
-size_t arena_used(const Arena *);
 
 /* Text that grows at its end. */
 typedef struct Text { Arena *arena; char *data; size_t length, capacity; } Text;

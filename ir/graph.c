@@ -223,9 +223,6 @@ const Node *graph_op1(Graph *g, Op op, const Node *a) {
 const Node *graph_op2(Graph *g, Op op, const Node *a, const Node *b) {
   return graph_element(g, op, gives_bool(op) ? TYPE_BOOL : (Type)a->type, 2, (const Node *const[]){a, b});
 }
-const Node *graph_op3(Graph *g, Op op, const Node *a, const Node *b, const Node *c) {
-  return graph_element(g, op, (Type)a->type, 3, (const Node *const[]){a, b, c});
-}
 const Node *graph_select(Graph *g, const Node *c, const Node *a, const Node *b) {
   return graph_element(g, OP_SELECT, (Type)a->type, 3, (const Node *const[]){c, a, b});
 }

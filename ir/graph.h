@@ -91,7 +91,6 @@ const Node *graph_bool(Graph *, bool);
 const Node *graph_element(Graph *, Op, Type result, unsigned n_args, const Node *const *args);    /* space: the widest of the arguments */
 const Node *graph_op1(Graph *, Op, const Node *);                        /* SAME rule */
 const Node *graph_op2(Graph *, Op, const Node *, const Node *);          /* SAME and COMPARE rules */
-const Node *graph_op3(Graph *, Op, const Node *, const Node *, const Node *);                 /* SAME rule */
 const Node *graph_select(Graph *, const Node *c, const Node *a, const Node *b);
 const Node *graph_cast(Graph *, Type, const Node *);                     /* the node itself when it has the type */
 void graph_write(Graph *, unsigned operand, const Node *value, const Node *when);

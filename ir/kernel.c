@@ -203,10 +203,3 @@ Inst *inst_clone(Arena *arena, Block *into, const Inst *old, Inst **map) {
   if (old->otherwise) inst->otherwise = block_clone(arena, old->otherwise, map);
   return inst;
 }
-
-Kernel *kernel_clone(Program *to, const Kernel *k) {
-  Kernel *copy = arena_alloc(to->arena, sizeof *copy);
-  *copy = *k;
-  copy->body = block_clone(to->arena, k->body, arena_array(to->arena, k->n_insts + 1, sizeof(Inst *)));
-  return copy;
-}

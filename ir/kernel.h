@@ -94,7 +94,6 @@ void inst_take_binding(Inst *, const Inst *from);
 Inst *loop_fold(const Inst *loop, unsigned which);                       /* that FOLD of its body, or NULL */
 bool loop_folds(const Inst *loop);                                       /* whether it has any */
 void kernel_number(Kernel *);                                            /* ids dense in order of print */
-Kernel *kernel_clone(Program *to, const Kernel *);                       /* in to's arena, not appended; numbered kernels only */
 
 void program_print(const Program *, Text *);
 Program *program_parse(const Module *, Arena *, Diag *, const Source *);

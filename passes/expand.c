@@ -182,7 +182,8 @@ static Value philox(Graph *g, const Node *const *args, unsigned word) {
   return c[word & 3];
 }
 
-const Formula *expand_formula(Module *m, Op op, Type type) {
+/* A function of one number by itself, in the module's arena. */
+static const Formula *formula_of(Module *m, Op op, Type type) {
   Graph *g = graph_new(m, op_name(op));
   Formula *f = arena_alloc(m->arena, sizeof *f);
   f->graph = g;
@@ -196,8 +197,8 @@ static void add_formulas(Graph *g) {
     const Node *n = g->nodes[i];
     bool wide = n->type == TYPE_F64, logarithm = n->op == OP_REDUCE && (n->aux & 255) == REDUCE_LOGSUMEXP;
     if (n->op != OP_ATTEND && n->op != OP_SOFTMAX && !logarithm) continue;
-    if (!g->exponential[wide]) g->exponential[wide] = expand_formula(g->module, wide ? OP_EXP : OP_SEXP, (Type)n->type);
-    if (logarithm && !g->logarithm[wide]) g->logarithm[wide] = expand_formula(g->module, OP_LOG, (Type)n->type);
+    if (!g->exponential[wide]) g->exponential[wide] = formula_of(g->module, wide ? OP_EXP : OP_SEXP, (Type)n->type);
+    if (logarithm && !g->logarithm[wide]) g->logarithm[wide] = formula_of(g->module, OP_LOG, (Type)n->type);
   }
 }
 

@@ -56,8 +56,6 @@ bool pipeline_run(Unit *, const Pipeline *, const PassTrace *);
 const Node *expand_function(Graph *, Op, Type, unsigned n_args, const Node *const *args);
 /* A graph without function nodes. */
 Graph *expand_graph(const Graph *);
-/* A function of one number by itself, in the module's arena. */
-const Formula *expand_formula(Module *, Op, Type);
 /* The same expansion of the extents of operands, in place. */
 void expand_shapes(Module *);
 /* Adds entry `backward` to a module whose rule declares it (language reference, section 6), before the passes. false after an error. */

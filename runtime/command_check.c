@@ -193,10 +193,11 @@ static const char *default_rules(char *buffer, size_t size) {
 }
 
 static int backend_named(const char *name) {
-  static const char *const names[] = {[CHECK_INTERP] = "interp", [CHECK_KERNELS] = "kernels", [CHECK_JIT] = "jit", [CHECK_AOT] = "aot", [CHECK_PTX] = "ptx"};
-  for (int i = 0; i < 5; i++)
-    if (!strcmp(name, names[i])) return i;
-  return !strcmp(name, "graph") ? CHECK_INTERP : !strcmp(name, "kernel") ? CHECK_KERNELS : -1;      /* as optc run calls them */
+  static const struct { const char *name; CheckBackend backend; } names[] = {
+    {"jit", CHECK_JIT}, {"aot", CHECK_AOT}, {"graph", CHECK_GRAPH}, {"kernel", CHECK_KERNEL}, {"ptx", CHECK_PTX}, {"interp", CHECK_GRAPH}, {"kernels", CHECK_KERNEL}};
+  for (size_t i = 0; i < sizeof names/sizeof *names; i++)
+    if (!strcmp(name, names[i].name)) return (int)names[i].backend;
+  return -1;
 }
 
 static int take_option(CheckOptions *options, const Options *o, int id) {

@@ -6,7 +6,7 @@
 #include "runtime/command_shape.h"
 #include "runtime/optc.h"
 
-typedef enum CheckBackend { CHECK_INTERP, CHECK_KERNELS, CHECK_JIT, CHECK_AOT, CHECK_PTX } CheckBackend;
+typedef enum CheckBackend { CHECK_GRAPH, CHECK_KERNEL, CHECK_JIT, CHECK_AOT, CHECK_PTX } CheckBackend;
 
 typedef struct CheckOptions {
   CheckBackend backend;
@@ -140,9 +140,6 @@ double *check_scalar(CheckRun *, int item, int operand);
 void check_shape(CheckRun *, int item, int operand, int rank, const int64_t *extent);      /* and memory for it, 0 where it is new */
 int64_t check_elements(const DLTensor *);
 int check_tensor_of(CheckRun *, int item, int operand);                   /* which of `tensors` an operand of an item is; -1: none */
-void check_sizes(CheckRun *, int item);                                   /* sets Check.sizes */
-bool check_fill(CheckRun *, int item, int operand, json_t *value, const char *what, int step);
-json_t *check_at(CheckRun *, json_t *list, int operand, int step, int item);             /* what a list says of a step and an item */
 
 /* command_check_compare.c: results */
 typedef struct Want { const char *key, *tensor; int step; bool scaled, wide; } Want;     /* scaled: the bar goes with the largest magnitude; wide: recorded in f64 */

@@ -143,40 +143,9 @@ static bool count_items(CheckRun *r) {
   return true;
 }
 
-bool check_memory(CheckRun *r) {
-  Check *c = r->c;
-  if (c->format == CHECK_HOST) r->n_items = 1;                /* without tensors: states of the call are told with an item */
-  else if (!count_items(r)) return false;
-  for (int k = 0; k < c->n_operands; k++) {
-    const optc_operand_info *o = &c->operands[k];
-    DLDataType type;
-    if (c->format == CHECK_HOST && o->scope != CALL) return check_bad(c, 1, "'%s' of the rule belongs to a tensor, and the data has none", o->name);
-    if (o->tensor && !check_element_type(o->type, &type)) return check_bad(c, 1, "'%s' of the rule is stored as %s, which check cannot fill", o->name, o->type);
-  }
-  if (c->format == CHECK_STEPS && r->param < 0) return check_bad(c, 1, "the rule has no param");
-  size_t n = (size_t)c->n_operands + 1, rows = (size_t)r->n_items + 1;
-  r->items = check_alloc(c, rows, sizeof *r->items);
-  r->tensors = check_alloc(c, rows*n, sizeof *r->tensors);
-  r->room = check_alloc(c, rows*n, sizeof *r->room);
-  r->bound = check_alloc(c, rows*n, sizeof *r->bound);
-  r->scalars = check_alloc(c, rows*n, sizeof *r->scalars);
-  c->globals = r->globals = check_alloc(c, n, sizeof *r->globals);
-  r->states = check_alloc(c, n, sizeof *r->states);
-  for (int i = 0; i < r->n_items; i++) {
-    r->items[i] = (optc_item_args){.tensor = &r->bound[place_of(r, i, 0)], .scalar = check_scalar(r, i, 0)};
-    for (int k = 0; k < c->n_operands && c->format == CHECK_STEPS; k++) {
-      const optc_operand_info *o = &c->operands[k];
-      int at = check_tensor_of(r, i, o->role == PARAM ? k : r->param);
-      if (!o->tensor || o->scope == CALL || (o->role != PARAM && !o->item_shape) || at < 0) continue;
-      check_shape(r, i, k, c->items[at].rank, c->items[at].shape);
-      if (o->role == PARAM && !check_fill(r, i, k, json_object_get(c->items[at].json, "init"), check_init, at)) return false;
-    }
-  }
-  return true;
-}
-
 /* --- shapes ----------------------------------------------------------------------------------------------------------------- */
-void check_sizes(CheckRun *r, int item) {
+/* Sets Check.sizes. */
+static void learn_sizes(CheckRun *r, int item) {
   Check *c = r->c;
   c->sizes.n = 0;
   for (int k = 0; k < c->n_operands; k++) {
@@ -211,7 +180,7 @@ static int shape_of_data(CheckRun *r, int item, int operand, json_t *value, json
   if (o->rank == 0) return 0;
   int rank = nested_shape(data, extent);
   if (rank > 1 && (o->rank < 0 || rank == o->rank)) return rank;
-  check_sizes(r, item);
+  learn_sizes(r, item);
   int64_t count = check_count(data);
   int solved = o->shape ? shape_of_count(&c->sizes, o->shape, count, extent) : -1;
   if (solved >= 0) return solved;
@@ -219,7 +188,7 @@ static int shape_of_data(CheckRun *r, int item, int operand, json_t *value, json
   return 1;
 }
 
-bool check_fill(CheckRun *r, int item, int operand, json_t *value, const char *what, int step) {
+static bool fill_tensor(CheckRun *r, int item, int operand, json_t *value, const char *what, int step) {
   Check *c = r->c;
   const optc_operand_info *o = &c->operands[operand];
   DLTensor *t = check_tensor(r, item, operand);
@@ -235,6 +204,38 @@ bool check_fill(CheckRun *r, int item, int operand, json_t *value, const char *w
   if (!check_numbers(c, data, n, from, what, c->format == CHECK_CALL ? -1 : step, by_item ? item : -1)) return false;
   bool real = o->type[0] == 'f' || !strcmp(o->type, "bf16");           /* recorded as f32: its shortest decimal, also where f64 is asked for */
   for (int64_t e = 0; e < n; e++) check_store(o->type, t->data, e, real ? (double)(float)from[e] : from[e]);
+  return true;
+}
+
+bool check_memory(CheckRun *r) {
+  Check *c = r->c;
+  if (c->format == CHECK_HOST) r->n_items = 1;                /* without tensors: states of the call are told with an item */
+  else if (!count_items(r)) return false;
+  for (int k = 0; k < c->n_operands; k++) {
+    const optc_operand_info *o = &c->operands[k];
+    DLDataType type;
+    if (c->format == CHECK_HOST && o->scope != CALL) return check_bad(c, 1, "'%s' of the rule belongs to a tensor, and the data has none", o->name);
+    if (o->tensor && !check_element_type(o->type, &type)) return check_bad(c, 1, "'%s' of the rule is stored as %s, which check cannot fill", o->name, o->type);
+  }
+  if (c->format == CHECK_STEPS && r->param < 0) return check_bad(c, 1, "the rule has no param");
+  size_t n = (size_t)c->n_operands + 1, rows = (size_t)r->n_items + 1;
+  r->items = check_alloc(c, rows, sizeof *r->items);
+  r->tensors = check_alloc(c, rows*n, sizeof *r->tensors);
+  r->room = check_alloc(c, rows*n, sizeof *r->room);
+  r->bound = check_alloc(c, rows*n, sizeof *r->bound);
+  r->scalars = check_alloc(c, rows*n, sizeof *r->scalars);
+  c->globals = r->globals = check_alloc(c, n, sizeof *r->globals);
+  r->states = check_alloc(c, n, sizeof *r->states);
+  for (int i = 0; i < r->n_items; i++) {
+    r->items[i] = (optc_item_args){.tensor = &r->bound[place_of(r, i, 0)], .scalar = check_scalar(r, i, 0)};
+    for (int k = 0; k < c->n_operands && c->format == CHECK_STEPS; k++) {
+      const optc_operand_info *o = &c->operands[k];
+      int at = check_tensor_of(r, i, o->role == PARAM ? k : r->param);
+      if (!o->tensor || o->scope == CALL || (o->role != PARAM && !o->item_shape) || at < 0) continue;
+      check_shape(r, i, k, c->items[at].rank, c->items[at].shape);
+      if (o->role == PARAM && !fill_tensor(r, i, k, json_object_get(c->items[at].json, "init"), check_init, at)) return false;
+    }
+  }
   return true;
 }
 
@@ -262,7 +263,7 @@ static json_t *recorded(CheckRun *r, int operand, bool *constant) {
 }
 
 /* Lists nest by step and item, where they do; lists of one tensor, or of one a step, leave that level out. */
-json_t *check_at(CheckRun *r, json_t *list, int operand, int step, int item) {
+static json_t *at_step(CheckRun *r, json_t *list, int operand, int step, int item) {
   Check *c = r->c;
   const optc_operand_info *o = &c->operands[operand];
   int depth = check_depth(list);
@@ -307,11 +308,11 @@ static Bound bind_tensor(CheckRun *r, int k, int step, int item) {
     bool fewer = o->item_shape && o->optional && by_step && json_array_size(now) && json_array_size(now) < (size_t)r->n_items && !r->several;
     if (by_step && !fewer && !json_is_null(now) && o->scope != CALL && json_array_size(now) != (size_t)(of_grads(o, r) ? c->n_items : r->n_items))
       return check_bad(c, 1, "%s[%d] has %zu tensors, 'tensors' has %d", name, step, json_array_size(now), c->n_items), BAD;
-    value = fewer ? of_its_size(r, now, item) : check_at(r, list, k, step, item);
+    value = fewer ? of_its_size(r, now, item) : at_step(r, list, k, step, item);
   } else if (c->format == CHECK_STEPS && list && o->scope != CALL && check_depth(list) == 2 && json_array_size(list) == (size_t)r->n_items)
     value = json_array_get(list, (size_t)item);
   if (!value || json_is_null(value)) return o->optional ? READY : LEFT_OUT;
-  if (!check_fill(r, item, k, value, name, step)) return BAD;
+  if (!fill_tensor(r, item, k, value, name, step)) return BAD;
   r->bound[place_of(r, item, k)] = check_tensor(r, item, k);
   return READY;
 }
@@ -359,11 +360,11 @@ static bool shape_output(CheckRun *r, int item, int k, int entry) {
     rank = (int)json_array_size(shape);
     for (int a = 0; a < rank; a++) extent[a] = json_integer_value(json_array_get(shape, (size_t)a));
   }
-  check_sizes(r, item < r->n_items ? item : 0);
+  learn_sizes(r, item < r->n_items ? item : 0);
   if (rank < 0 && o->shape) rank = shape_evaluate(&c->sizes, o->shape, extent, unknown);
   if (rank < 0) {                                            /* one size only the numbers tell */
     json_t *list = want ? want : check_path(c, c->data, o->external);
-    if (c->format == CHECK_STEPS && list) list = check_at(r, list, k, 0, item);
+    if (c->format == CHECK_STEPS && list) list = at_step(r, list, k, 0, item);
     if (list && o->shape) rank = shape_of_count(&c->sizes, o->shape, check_count(list), extent);
     if (rank < 0 && list && o->rank == 1) { extent[0] = check_count(list); rank = 1; }
   }
@@ -445,7 +446,7 @@ bool check_master(CheckRun *r) {
   Check *c = r->c;
   for (int k = 0; k < c->n_operands; k++)
     for (int i = 0; i < r->n_items && c->operands[k].role == STATE && c->operands[k].tensor && !strcmp(c->operands[k].external, "master") && !r->several; i++)
-      if (check_tensor(r, i, k)->data && !check_fill(r, i, k, json_object_get(c->items[i].json, "init"), check_init, i)) return false;
+      if (check_tensor(r, i, k)->data && !fill_tensor(r, i, k, json_object_get(c->items[i].json, "init"), check_init, i)) return false;
   return true;
 }
 
@@ -459,7 +460,7 @@ bool check_restart(CheckRun *r, int step) {
     if (!list || !o->tensor || o->scope == CALL) continue;
     for (int i = 0; i < r->n_items; i++) {
       json_t *value = json_array_get(json_array_get(list, (size_t)step), (size_t)check_tensor_of(r, i, k));
-      if (json_is_array(value) && check_tensor(r, i, k)->data && !check_fill(r, i, k, value, o->external, step)) return false;
+      if (json_is_array(value) && check_tensor(r, i, k)->data && !fill_tensor(r, i, k, value, o->external, step)) return false;
     }
   }
   return true;

@@ -115,7 +115,7 @@ static bool look_at_rule(Check *c) {
 
 /* rule: which of the file; NULL: the last. */
 static int compile(Check *c, const char *rule, optc_emission **emission) {
-  static const int backends[] = {[CHECK_INTERP] = OPTC_BACKEND_GRAPH, [CHECK_KERNELS] = OPTC_BACKEND_KERNEL, [CHECK_JIT] = OPTC_BACKEND_JIT, [CHECK_PTX] = OPTC_BACKEND_PTX};
+  static const int backends[] = {[CHECK_GRAPH] = OPTC_BACKEND_GRAPH, [CHECK_KERNEL] = OPTC_BACKEND_KERNEL, [CHECK_JIT] = OPTC_BACKEND_JIT, [CHECK_PTX] = OPTC_BACKEND_PTX};
   static const int kinds[] = {OPTC_EMIT_OBJECT};
   if (c->options->backend == CHECK_AOT) {
     optc_emit_options options = {.size = sizeof options, .kinds = kinds, .n_kinds = 1, .level = c->options->level, .rule = rule, .compute_f64 = c->options->wide ? 2 : 0,

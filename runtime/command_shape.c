@@ -5,17 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-void shape_set(ShapeNames *names, const char *name, int64_t value) {
-  int64_t old;
-  if (names->n == SHAPE_MAX || shape_get(names, name, &old)) return;
-  snprintf(names->at[names->n].name, sizeof names->at[0].name, "%s", name);
-  names->at[names->n++].value = value;
-}
-
-bool shape_get(const ShapeNames *names, const char *name, int64_t *value) {
+static bool value_of(const ShapeNames *names, const char *name, int64_t *value) {
   for (int i = 0; i < names->n; i++)
     if (!strcmp(names->at[i].name, name)) return *value = names->at[i].value, true;
   return false;
+}
+
+void shape_set(ShapeNames *names, const char *name, int64_t value) {
+  int64_t old;
+  if (names->n == SHAPE_MAX || value_of(names, name, &old)) return;
+  snprintf(names->at[names->n].name, sizeof names->at[0].name, "%s", name);
+  names->at[names->n++].value = value;
 }
 
 /* --- one dimension: sum = product {(+ | -) product}, product = unary {(* | / | // | %) unary} ------------------------------------------------ */
@@ -66,7 +66,7 @@ static int64_t read_unary(Reader *r) {
   if (!n) r->wrong = true;
   else if (peek(r) == '(' && (!strcmp(name, "max") || !strcmp(name, "min"))) return read_call(r, !strcmp(name, "max"));
   else if (peek(r) == '(') r->wrong = true;
-  else if (!shape_get(r->names, name, &value) && !*r->unknown) snprintf(r->unknown, sizeof r->unknown, "%s", name);
+  else if (!value_of(r->names, name, &value) && !*r->unknown) snprintf(r->unknown, sizeof r->unknown, "%s", name);
   return value;
 }
 

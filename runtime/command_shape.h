@@ -8,7 +8,6 @@ enum { SHAPE_MAX = 64 };                 /* axes of a tensor; names */
 typedef struct ShapeNames { struct { char name[48]; int64_t value; } at[SHAPE_MAX]; int n; } ShapeNames;
 
 void shape_set(ShapeNames *, const char *name, int64_t value);           /* a name that is there already keeps its value */
-bool shape_get(const ShapeNames *, const char *name, int64_t *value);
 /* Learns the names that stand alone, then those that one dimension determines (`S + 1`, `2*H`). */
 void shape_learn(ShapeNames *, const char *text, int rank, const int64_t *extent);
 /* The extents that a text says; `...` is no axis. How many; -1: a name is not known (its place in *unknown), or the text cannot be read here. */

@@ -69,7 +69,6 @@ void report_rounds(Report *r, const char *name, const Contender *c, int n, int r
                median_ratio(seconds + k * rounds, seconds, rounds), rounds);
   }
 }
-void report_note(Report *r, const char *text) { printf("  (%s)\n", text); }
 int report_close(Report *r) {
   size_t length = strlen(r->path) + 8;
   char *part = malloc(length);

@@ -19,7 +19,6 @@ typedef struct Report Report;
 Report *report_open(const char *path);   /* rows that the file has already stay */
 void report_row(Report *, const char *name, double ours, const char *peer, double peer_value, const char *unit, double ratio, int runs);
 void report_rounds(Report *, const char *name, const Contender *, int n, int rounds, const double *seconds, double amount, const char *unit);
-void report_note(Report *, const char *text);
 int report_close(Report *);              /* writes the file under a temporary name and renames it; 0 if good */
 
 void *bench_memory(size_t bytes);        /* huge pages where the machine gives them; zeroed; exits when there is no memory */

@@ -10,6 +10,7 @@
 #include "ir/interpret.h"
 #include "tests/support/fixture.h"
 #include "tests/support/object_file.h"
+#include "tests/support/random.h"
 #include "tests/support/suite.h"
 
 /* Operands: a_T, b_T, c_T read and r_T written, for every type T. */
@@ -36,14 +37,6 @@ static const uint64_t f64_special[] = {
   0xfff0000000000000, 0x7ff8000000000000, 0x7ff0000000000001, 0xfff8000000000003, 0x405fc00000000000, 0x4060000000000000, 0xc060200000000000, 0x406fe00000000000, 0x4340000000000001};
 static const uint64_t int_special[] = {0, 1, 2, 3, 5, 7, 31, 32, 33, 63, 64, 127, 128, 255, 256, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff, 0x100000000, 0x7fffffffffffffff, 0x8000000000000000,
   0xffffffffffffffff, 0xfffffffffffffffe, 0xfffffffffffffffd, 0xffffffffffffff80, 0xffffffff80000000, 0x1000001, 0x20000000000001, 0x123456789abcdef};
-
-static uint64_t next_random(uint64_t *s) {
-  *s += UINT64_C(0x9e3779b97f4a7c15);
-  uint64_t x = *s;
-  x = (x ^ x >> 30)*UINT64_C(0xbf58476d1ce4e5b9);
-  x = (x ^ x >> 27)*UINT64_C(0x94d049bb133111eb);
-  return x ^ x >> 31;
-}
 
 /* The numbers around every edge between codes, on both sides of 0, in order; false past the last. */
 static bool near_edge(int64_t k, uint64_t *x) {

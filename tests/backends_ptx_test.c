@@ -2,18 +2,13 @@
 #include <math.h>
 #include <stdlib.h>
 #include "tests/support/ptx_lab.h"
+#include "tests/support/random.h"
 #include "tests/support/suite.h"
 
 #define NAN32 0x7fffffff
 #define ONE 0x3f800000
 #define TWO64 UINT64_C(0x4000000000000000)
 
-static uint64_t next_random(uint64_t *s) {
-  uint64_t x = *s += UINT64_C(0x9e3779b97f4a7c15);
-  x = (x ^ x >> 30)*UINT64_C(0xbf58476d1ce4e5b9);
-  x = (x ^ x >> 27)*UINT64_C(0x94d049bb133111eb);
-  return x ^ x >> 31;
-}
 static uint32_t bits32(float f) { uint32_t u; memcpy(&u, &f, 4); return u; }
 static float of_bits32(uint32_t u) { float f; memcpy(&f, &u, 4); return f; }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "frontend/frontend.h"
 #include "tests/support/failing_allocator.h"
+#include "tests/support/fixture.h"
 #include "tests/support/suite.h"
 
 /* --- lowering a text --------------------------------------------------------------------------------------------------------- */
@@ -19,14 +20,7 @@ static const Source *read_file(void *self, Arena *a, const char *path, const cha
     *s = (Source){path, texts[1], strlen(texts[1])};
     return s;
   }
-  FILE *f = fopen(path, "rb");
-  if (!f) { *why = "there is no such file"; return NULL; }
-  static char buffer[1 << 16];
-  size_t n = fread(buffer, 1, sizeof buffer, f);
-  fclose(f);
-  Source *s = arena_alloc(a, sizeof *s);
-  *s = (Source){path, arena_strndup(a, buffer, n), n};
-  return s;
+  return fixture_read(NULL, a, path, why);
 }
 
 static Lowered lower_with(Arena *a, const char *text, FrontendOptions options) {

@@ -6,6 +6,8 @@
 #include <string.h>
 #include "frontend/frontend.h"
 #include "tests/support/failing_allocator.h"
+#include "tests/support/fixture.h"
+#include "tests/support/random.h"
 #include "tests/support/same_tree.h"
 #include "tests/support/suite.h"
 
@@ -34,15 +36,6 @@ static void show(Arena *a, const Diag *d, const char *text) {
   printf("\n%s\n%s\n", text, out.data ? out.data : "no message");
 }
 
-static char *read_file(Arena *a, const char *path, size_t *length) {
-  FILE *f = fopen(path, "rb");
-  if (!f) return NULL;
-  char *text = arena_alloc(a, 1 << 16);
-  *length = fread(text, 1, (1 << 16) - 1, f);
-  fclose(f);
-  return text;
-}
-
 /* Parsing what was printed gives the same tree and the same text. */
 static bool prints_back(Arena *a, const File *f) {
   Diag *d = diag_new(a, 0);
@@ -63,9 +56,8 @@ static void test_every_exemplar_parses_and_prints_back_to_the_same_tree(void) {
     if (!strstr(e->d_name, ".opt")) continue;
     Arena *a = arena_new(NULL, 0);
     Diag *d = diag_new(a, 0);
-    size_t n = 0;
-    char *text = read_file(a, arena_printf(a, "%s/%s", DATA, e->d_name), &n);
-    const File *f = frontend_parse(a, d, source_new(a, e->d_name, text, n));
+    const char *why;
+    const File *f = frontend_parse(a, d, fixture_read(NULL, a, arena_printf(a, "%s/%s", DATA, e->d_name), &why));
     if (diag_count(d)) show(a, d, "");
     CU_ASSERT_EQUAL(diag_count(d), 0);
     CU_ASSERT_EQUAL(f->n_rules, 1);
@@ -380,13 +372,6 @@ static void test_what_nests_too_deep_is_one_error_and_what_fits_parses(void) {
 
 /* --- any bytes -------------------------------------------------------------------------------------------------------------------- */
 
-static uint64_t next_random(uint64_t *state) {                            /* splitmix64 */
-  uint64_t z = *state += 0x9e3779b97f4a7c15u;
-  z = (z ^ z >> 30)*0xbf58476d1ce4e5b9u;
-  z = (z ^ z >> 27)*0x94d049bb133111ebu;
-  return z ^ z >> 31;
-}
-
 /* Whatever it was: no crash, and what has no error prints back. */
 static void survive(const char *text, size_t length) {
   Arena *a = arena_new(NULL, 0);
@@ -432,9 +417,12 @@ static void test_random_words_of_the_language_are_survived(void) {
 
 static void test_damaged_exemplars_are_survived(void) {
   Arena *a = arena_new(NULL, 0);
-  size_t n = 0;
-  char *whole = read_file(a, DATA "/every_form.opt", &n), *text = arena_alloc(a, 2*n);
-  CU_ASSERT_PTR_NOT_NULL_FATAL(whole);
+  const char *why;
+  const Source *source = fixture_read(NULL, a, DATA "/every_form.opt", &why);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(source);
+  const char *whole = source->text;
+  size_t n = source->length;
+  char *text = arena_alloc(a, 2*n);
   uint64_t state = 13;
   for (int round = 0; round < 5000; round++) {
     size_t at = next_random(&state) % n, length = next_random(&state) % 12, to = next_random(&state) % n;
@@ -463,9 +451,10 @@ static void parse_and_print(Arena *a, void *self) {
 
 static void test_no_memory_at_any_allocation_neither_crashes_nor_leaks(void) {
   Arena *a = arena_new(NULL, 0);
-  size_t n = 0;
-  char *whole = read_file(a, DATA "/every_form.opt", &n);
-  CU_ASSERT_PTR_NOT_NULL_FATAL(whole);
+  const char *why;
+  const Source *source = fixture_read(NULL, a, DATA "/every_form.opt", &why);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(source);
+  const char *whole = source->text;
   char *many = nested(a, "", arena_printf(a, "%s\n", whole), 40, "", "x = = 1\n", "");
   Source s = {"t.opt", many, strlen(many)};
   CU_ASSERT(failing_allocator_try_all(parse_and_print, &s, 2000) > 20);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include "ir/interpret.h"
 #include "tests/support/failing_allocator.h"
+#include "tests/support/fixture.h"
 #include "tests/support/sample.h"
 #include "tests/support/suite.h"
 
@@ -40,16 +41,11 @@ static const char *print(const Module *m) {
 }
 
 static const char *const files[] = {"adamw", "reductions", "scans", "gathers"};
-static char *read_file(const char *name) {
-  char path[256];
-  snprintf(path, sizeof path, "tests/data/graph/%s.graph", name);
-  FILE *f = fopen(path, "rb");
-  CU_ASSERT_PTR_NOT_NULL_FATAL(f);
-  char *text = arena_alloc(arena, 1 << 16);
-  size_t n = fread(text, 1, (1 << 16) - 1, f);
-  text[n] = 0;
-  fclose(f);
-  return text;
+static const char *read_file(const char *name) {
+  const char *why;
+  const Source *source = fixture_read(NULL, arena, arena_printf(arena, "tests/data/graph/%s.graph", name), &why);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(source);
+  return source->text;
 }
 
 /* --- building ----------------------------------------------------------------------------------------------------------------- */
@@ -669,7 +665,7 @@ static void all_of_it(Arena *a, void *text) {
 
 static void a_failed_allocation_ends_at_the_guard(void) {
   GUARD();
-  CU_ASSERT(failing_allocator_try_all(all_of_it, read_file("scans"), 500) > 3);
+  CU_ASSERT(failing_allocator_try_all(all_of_it, (void *)(uintptr_t)read_file("scans"), 500) > 3);
 }
 
 int main(void) {

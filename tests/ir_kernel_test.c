@@ -5,6 +5,7 @@
 #include <string.h>
 #include "ir/interpret.h"
 #include "tests/support/failing_allocator.h"
+#include "tests/support/fixture.h"
 #include "tests/support/sample.h"
 #include "tests/support/suite.h"
 
@@ -21,13 +22,10 @@ static Program *parse(Module *m, Arena *a, Diag *d, const char *text) {
   return program_parse(m, a, d, s);
 }
 
-static char *read_file(Arena *a, const char *path) {
-  FILE *f = fopen(path, "rb");
-  char *text = arena_alloc(a, 1 << 20);
-  size_t n = f ? fread(text, 1, (1 << 20) - 1, f) : 0;
-  text[n] = 0;
-  if (f) fclose(f);
-  return text;
+static const char *read_file(Arena *a, const char *path) {
+  const char *why;
+  const Source *source = fixture_read(NULL, a, path, &why);
+  return source ? source->text : "";
 }
 
 static void texts_print_back_to_themselves(void) {
@@ -38,7 +36,7 @@ static void texts_print_back_to_themselves(void) {
     Arena *a = arena_new(NULL, 0);
     Diag *d = diag_new(a, 0);
     Module *m = module_named(a, d, found.gl_pathv[k]);
-    char *text = read_file(a, found.gl_pathv[k]);
+    const char *text = read_file(a, found.gl_pathv[k]);
     Program *p = parse(m, a, d, text);
     CU_ASSERT_PTR_NOT_NULL(p);
     if (p) {
@@ -276,7 +274,7 @@ static void whole_way(Arena *a, void *text) {
 
 static void every_allocation_may_fail(void) {
   Arena *a = arena_new(NULL, 0);
-  CU_ASSERT(failing_allocator_try_all(whole_way, read_file(a, "tests/data/kernel/adamw_fused.kernel"), 10000) > 1);
+  CU_ASSERT(failing_allocator_try_all(whole_way, (void *)(uintptr_t)read_file(a, "tests/data/kernel/adamw_fused.kernel"), 10000) > 1);
   arena_free(a);
 }
 

@@ -61,7 +61,7 @@ static Outcome forward(const FileSet *files, const char *rule, const MadeUp *siz
   Outcome outcome = REFUSED;
   uint64_t seed = 5;
   const Rule *ast = evaluator_rule(files, rule);
-  Module *m = w->module = frontend_lower(arena, diag, files, &(FrontendOptions){.rule = rule, .compute_f64 = f64, .read = golden_read});
+  Module *m = w->module = frontend_lower(arena, diag, files, &(FrontendOptions){.rule = rule, .compute_f64 = f64, .read = fixture_read});
   if (m && !gradient_build(m, diag)) { arena_free(arena); return REFUSED; }
   const Graph *g = m ? module_graph(m, backward ? "backward" : "forward") : NULL;
   if (!g) { arena_free(arena); return m && backward ? LEFT_OUT : REFUSED; }
@@ -169,8 +169,8 @@ static void folder(const char *rules, bool f64, bool backward, int64_t length) {
     const char *why;
     Arena *arena = arena_new(NULL, 0);
     snprintf(path, sizeof path, "%s/%s", rules, names[i]);
-    const Source *source = golden_read(NULL, arena, path, &why);
-    const FileSet *files = source ? frontend_load(arena, diag_new(arena, 1), source, &(FrontendOptions){.read = golden_read}) : NULL;
+    const Source *source = fixture_read(NULL, arena, path, &why);
+    const FileSet *files = source ? frontend_load(arena, diag_new(arena, 1), source, &(FrontendOptions){.read = fixture_read}) : NULL;
     for (unsigned k = 0; files && k < files->files[0]->n_rules; k++) {
       const Rule *rule = files->files[0]->rules[k];
       bool has_param = false;

@@ -6,17 +6,13 @@
 #include "passes/passes.h"
 #include "tests/support/failing_allocator.h"
 #include "tests/support/function_graph.h"
+#include "tests/support/random.h"
 #include "tests/support/suite.h"
 
 #ifndef HARD_INPUTS
 #define HARD_INPUTS "tests/data/hard_inputs"
 #endif
 
-static uint64_t next_random(uint64_t *s) {
-  *s += UINT64_C(0x9e3779b97f4a7c15);
-  uint64_t z = (*s ^ *s >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-  return z ^ z >> 31;
-}
 static float f32_of(uint32_t u) { float f; memcpy(&f, &u, 4); return f; }
 static uint32_t bits_of(float f) { uint32_t u; memcpy(&u, &f, 4); return u; }
 static double f64_of(uint64_t u) { double f; memcpy(&f, &u, 8); return f; }

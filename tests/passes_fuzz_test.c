@@ -2,25 +2,19 @@
 #include <glob.h>
 #include <stdio.h>
 #include "fuzz/oracle.c"
+#include "tests/support/fixture.h"
 #include "tests/support/suite.h"
-
-static char *read_file(Arena *a, const char *path, size_t *size) {
-  FILE *f = fopen(path, "rb");
-  char *text = arena_alloc(a, 65536);
-  *size = f ? fread(text, 1, 65535, f) : 0;
-  if (f) fclose(f);
-  return text;
-}
 
 static void replay(const char *path) {
   Arena *a = arena_new(NULL, 0);
   if (!a || setjmp(*arena_guard(a))) { CU_FAIL("memory"); arena_free(a); return; }
-  Source source = {.name = path};
-  source.text = read_file(a, path, &source.length);
+  const char *why;
+  const Source *source = fixture_read(NULL, a, path, &why);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(source);
   OracleCase c = {.arena = a, .diag = diag_new(a, 0), .texts = true};
   OracleFinding f = {0};
   Text printed = {.arena = a};
-  bool good = oracle_read(&c, &source) && oracle_check(&c, &f);
+  bool good = oracle_read(&c, source) && oracle_check(&c, &f);
   if (!good) {
     diag_render_text(c.diag, &printed, false);
     printf("\n%s: %s: %s\n%s", path, f.what ? f.what : "not readable", f.detail ? f.detail : "", printed.data ? printed.data : "");

@@ -7,6 +7,7 @@
 #include "ir/graph_analysis.h"
 #include "ir/interpret.h"
 #include "passes/pass.h"
+#include "tests/support/fixture.h"
 #include "tests/support/suite.h"
 
 enum { MOST = 4096 };
@@ -33,8 +34,6 @@ static void show(World *w, const char *text) {
   diag_render_text(w->diag, &out, false);
   printf("\n%s\n%s", text, out.data ? out.data : "");
 }
-
-static const Source *no_files(void *self, Arena *arena, const char *path, const char **why) { *why = "no files here"; return NULL; }
 
 /* Sizes are letters. */
 static int64_t size_of(const char *name) {
@@ -72,7 +71,7 @@ static bool compile(World *w, const char *text, bool f64) {
   *w = (World){.arena = arena_new(NULL, 0), .seed = 3};
   w->diag = diag_new(w->arena, 0);
   const Source source = {"gradient", text, strlen(text)}, *s = memcpy(arena_alloc(w->arena, sizeof source), &source, sizeof source);
-  const FrontendOptions options = {.read = no_files, .compute_f64 = f64, .store_f64 = f64};
+  const FrontendOptions options = {.read = fixture_no_files, .compute_f64 = f64, .store_f64 = f64};
   const FileSet *files = frontend_load(w->arena, w->diag, s, &options);
   Module *m = w->module = files ? frontend_lower(w->arena, w->diag, files, &options) : NULL;
   if (!m || !gradient_build(m, w->diag) || !module_graph(m, "backward") || !module_verify(m, w->diag)) return false;

@@ -6,6 +6,7 @@
 #include "passes/passes.h"
 #include "tests/support/failing_allocator.h"
 #include "tests/support/function_graph.h"
+#include "tests/support/random.h"
 #include "tests/support/sample.h"
 #include "tests/support/suite.h"
 #include "tests/support/world.h"
@@ -155,12 +156,6 @@ static void short_scans_of_constants_are_run(void) {
 }
 
 /* --- the same bits -------------------------------------------------------------------------------------------------------------------------- */
-
-static uint64_t next_random(uint64_t *s) {
-  *s += UINT64_C(0x9e3779b97f4a7c15);
-  uint64_t z = (*s ^ *s >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-  return (z ^ z >> 27) >> 3;
-}
 
 static const double reals[] = {
   0.0, -0.0, 1, -1, 2, 0.5, -0.25, 3, INFINITY, -INFINITY, NAN, 0x1p-149, -0x1p-126, 0x1.fffffep127, 0x1p-1074, 0x1p-1022, 0x1.fffffffffffffp1023,

@@ -7,6 +7,7 @@
 #include "passes/pass.h"
 #include "passes/passes.h"
 #include "tests/support/failing_allocator.h"
+#include "tests/support/fixture.h"
 #include "tests/support/sample.h"
 #include "tests/support/suite.h"
 #include "tests/support/world.h"
@@ -179,11 +180,10 @@ static void passes_turn_before_into_after(void) {
   CU_ASSERT_EQUAL_FATAL(glob("tests/data/passes/*.kernels", 0, NULL, &found), 0);
   for (size_t k = 0; k < found.gl_pathc; k++) {
     Arena *a = arena_new(NULL, 0);
-    FILE *f = fopen(found.gl_pathv[k], "rb");
-    char *text = arena_alloc(a, 1 << 16);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(f);
-    text[fread(text, 1, (1 << 16) - 1, f)] = 0;
-    fclose(f);
+    const char *why;
+    const Source *file = fixture_read(NULL, a, found.gl_pathv[k], &why);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    char *text = arena_strndup(a, file->text, file->length);
     char *before = strstr(text, "====\n"), *after = before ? strstr(before + 5, "====\n") : NULL;
     CU_ASSERT_PTR_NOT_NULL_FATAL(after);
     *before = *after = 0;
@@ -247,8 +247,6 @@ static void lowering_refuses_what_it_cannot_do(void) {
   arena_free(a);
 }
 
-static const Source *no_files(void *self, Arena *a, const char *path, const char **why) { *why = "no files here"; return NULL; }
-
 /* The room of a value is made before tensors are read and before a loop runs. */
 static void extents_of_what_is_kept_are_known_before(void) {
   static const struct { const char *body, *says; } bad[] = {
@@ -262,7 +260,7 @@ static void extents_of_what_is_kept_are_known_before(void) {
     const char *text = arena_printf(a, "rule r() { in x[N], len[N]: i32; out y[N]\n%s }\n", bad[k].body);
     Source *source = arena_alloc(a, sizeof *source);
     *source = (Source){"a.opt", text, strlen(text)};
-    const FrontendOptions options = {.read = no_files};
+    const FrontendOptions options = {.read = fixture_no_files};
     const FileSet *files = frontend_load(a, d, source, &options);
     Module *m = files ? frontend_lower(a, d, files, &options) : NULL;
     CU_ASSERT_PTR_NOT_NULL_FATAL(m);

@@ -117,8 +117,8 @@ static unsigned folder(const char *rules) {
     const char *why;
     Arena *arena = arena_new(NULL, 0);
     snprintf(path, sizeof path, "%s/%s", rules, names[i]);
-    const Source *source = golden_read(NULL, arena, path, &why);
-    const FileSet *files = source ? frontend_load(arena, diag_new(arena, 1), source, &(FrontendOptions){.read = golden_read}) : NULL;
+    const Source *source = fixture_read(NULL, arena, path, &why);
+    const FileSet *files = source ? frontend_load(arena, diag_new(arena, 1), source, &(FrontendOptions){.read = fixture_read}) : NULL;
     for (unsigned k = 0; files && k < files->files[0]->n_rules; k++) {
       const Rule *rule = files->files[0]->rules[k];
       bool backward = false;

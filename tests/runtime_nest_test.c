@@ -11,6 +11,8 @@
 #include "passes/pass.h"
 #include "runtime/interp.h"
 #include "runtime/jit.h"
+#include "tests/support/fixture.h"
+#include "tests/support/random.h"
 #include "tests/support/suite.h"
 
 enum { MOST_OPERANDS = 16, MOST_RANK = 6 };
@@ -99,18 +101,13 @@ typedef struct Data {
 
 static bool matrices;
 static uint64_t seed = 1;
-static uint64_t next_random(void) {
-  seed += UINT64_C(0x9e3779b97f4a7c15);
-  uint64_t z = (seed ^ seed >> 30)*UINT64_C(0xbf58476d1ce4e5b9);
-  return (z ^ z >> 27)*UINT64_C(0x94d049bb133111eb) >> 11;
-}
 
 /* Moderate numbers; `special`: also infinities, NaN, zeros, subnormals. Integers from -1 to 40. */
 static void fill(Tensor *t, Type type, bool special) {
   for (int64_t i = 0; i < t->count; i++) {
-    double x = ((double)(int64_t)(next_random()%2000001) - 1000000)/300000;
-    if (special && next_random()%23 == 0) x = (const double[]){INFINITY, -INFINITY, NAN, 0, -0.0, 1e-41}[next_random()%6];
-    Bits b = type_kind(type) == KIND_FLOAT ? bits_from_f64(x, type) : type == TYPE_BOOL ? next_random() & 1 : bits_normal(next_random()%42 - 1, type);
+    double x = ((double)(int64_t)(next_random(&seed)%2000001) - 1000000)/300000;
+    if (special && next_random(&seed)%23 == 0) x = (const double[]){INFINITY, -INFINITY, NAN, 0, -0.0, 1e-41}[next_random(&seed)%6];
+    Bits b = type_kind(type) == KIND_FLOAT ? bits_from_f64(x, type) : type == TYPE_BOOL ? next_random(&seed) & 1 : bits_normal(next_random(&seed)%42 - 1, type);
     memcpy(t->data + i*type_bytes(type), &b, type_bytes(type));
   }
 }
@@ -653,18 +650,6 @@ static void skipped_steps_do_not_count(void) {
 
 /* --- the rules that ship ------------------------------------------------------------------------------------------------------------------------- */
 
-static const Source *read_source(void *self, Arena *arena, const char *path, const char **why) {
-  FILE *file = fopen(path, "r");
-  *why = "no such file";
-  if (!file) return NULL;
-  char *text = arena_alloc(arena, 1 << 16);
-  size_t n = fread(text, 1, (1 << 16) - 1, file);
-  fclose(file);
-  Source *s = arena_alloc(arena, sizeof *s);
-  *s = (Source){arena_strndup(arena, path, strlen(path)), text, n};
-  return s;
-}
-
 static int64_t number_of(const Data *d, const Node *n, const Tensor *known, unsigned n_known, unsigned self, unsigned axis) {
   Bits x[3] = {0};
   const Tensor *t = n->op == OP_SIZE ? &known[n->imm] : NULL;
@@ -704,7 +689,7 @@ static unsigned called;
 static void rule_gives_one_result(const char *path, const Source *source, const char *name) {
   Forms f = {.arena = arena_new(NULL, 0)};
   Diag *diag = diag_new(f.arena, 0);
-  const FrontendOptions options = {.read = read_source, .rule = name};
+  const FrontendOptions options = {.read = fixture_read, .rule = name};
   const FileSet *files = frontend_load(f.arena, diag, source, &options);
   f.module = files ? frontend_lower(f.arena, diag, files, &options) : NULL;
   if (!f.module || diag_errors(diag) || !module_verify(f.module, diag)) {  /* what is wrong in front of the passes is for other tests */
@@ -740,7 +725,7 @@ static void shipped_rules_give_the_same_bits(void) {
     if (n < 5 || strcmp(entry->d_name + n - 4, ".opt")) continue;
     Arena *arena = arena_new(NULL, 0);
     const char *why, *path = arena_printf(arena, "rules/%s", entry->d_name);
-    const Source *source = read_source(NULL, arena, path, &why);
+    const Source *source = fixture_read(NULL, arena, path, &why);
     for (const char *at = source->text; (at = strstr(at, "\nrule ")); at++) {
       char name[100];
       if (sscanf(at + 6, "%99[a-z_A-Z0-9]", name) == 1) rule_gives_one_result(path, source, name);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include "tests/accuracy/precise.h"
 #include "tests/accuracy/route.h"
+#include "tests/support/random.h"
 
 enum { BITS_OF_REFERENCE = 160 };
 
@@ -19,12 +20,6 @@ static const struct Function64 { Op op; Precise precise; double low, high; } fun
   {OP_COSH, mpfr_cosh, -715, 715},   {OP_POW, NULL, 0, 0},
 };
 
-static uint64_t next_random(uint64_t *s) {
-  *s += UINT64_C(0x9e3779b97f4a7c15);
-  uint64_t z = (*s ^ *s >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-  z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-  return z ^ z >> 31;
-}
 static double any_double(uint64_t *s) { uint64_t u = next_random(s); double x; memcpy(&x, &u, 8); return x; }
 static double unit(uint64_t *s) { return (double)(next_random(s) >> 11) * 0x1p-53; }
 

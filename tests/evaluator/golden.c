@@ -1,5 +1,4 @@
 /* golden.c: recorded data run on a rule: names as rules/README.md says, tolerances as tests/golden/README.md says. */
-#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -7,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "golden.h"
+#include "tests/support/fixture.h"
 
 /* --- bars ---------------------------------------------------------------------------------------------------------------------------------- */
 
@@ -34,18 +34,6 @@ static const Bar *bar_of(const Bar *bars, const char *rule) {
 }
 
 /* --- reading ---------------------------------------------------------------------------------------------------------------------------------- */
-
-const Source *golden_read(void *self, Arena *a, const char *path, const char **why) {
-  FILE *file = fopen(path, "rb");
-  Text text = {.arena = a};
-  char buffer[4096];
-  if (!file) { *why = strerror(errno); return NULL; }
-  for (size_t n; (n = fread(buffer, 1, sizeof buffer, file));) text_append(&text, buffer, n);
-  fclose(file);
-  Source *s = arena_alloc(a, sizeof *s);
-  *s = (Source){path, text.data ? text.data : "", text.length};
-  return s;
-}
 
 static double number(const json_t *j, bool as_f32) {
   double v = json_is_string(j) ? (!strcmp(json_string_value(j), "nan") ? NAN : !strcmp(json_string_value(j), "inf") ? INFINITY : -INFINITY)
@@ -536,10 +524,10 @@ static void find_rule(Golden *g, const char *folder, char *file, size_t size, ch
 
 static bool load(Golden *g, const char *path) {
   const char *why = NULL;
-  const Source *source = golden_read(NULL, g->arena, path, &why);
+  const Source *source = fixture_read(NULL, g->arena, path, &why);
   if (!source) return fail(g, "cannot read %s: %s", path, why);
   Diag *diag = diag_new(g->arena, 3);
-  g->call.files = frontend_load(g->arena, diag, source, &(FrontendOptions){.read = golden_read});
+  g->call.files = frontend_load(g->arena, diag, source, &(FrontendOptions){.read = fixture_read});
   if (g->call.files) return true;
   Text text = {.arena = g->arena};
   diag_render_text(diag, &text, false);

@@ -11,9 +11,6 @@ typedef struct GoldenRow {               /* one quantity: the largest of |got - 
 
 typedef struct GoldenReport { GoldenRow *rows; unsigned n; size_t capacity; unsigned untested; char message[768]; char note[512]; } GoldenReport;
 
-/* Text of a file, read whole; NULL and *why. A FrontendReader. */
-const Source *golden_read(void *self, Arena *, const char *path, const char **why);
-
 /* `rule`: an .opt file, or a folder with an `index` (the data's name finds the rule). False: the rule does not parse or run, or the
  * data cannot be read (message). Numbers that differ are in the rows: ratio > 1. */
 bool golden_run(Arena *, const char *rule, const char *data, bool f64, GoldenReport *);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "ir/module.h"
+#include "tests/support/random.h"
 
 enum { GUARD = 64, SHIFT = 64, MAX_CALLS = 4096, FILL = 0xa5 };
 
@@ -26,13 +27,6 @@ struct Drill {
 };
 
 /* --- made-up numbers -------------------------------------------------------------------------------------------------------------- */
-static uint64_t next_random(uint64_t *s) {
-  *s += UINT64_C(0x9e3779b97f4a7c15);
-  uint64_t z = (*s ^ *s >> 30)*UINT64_C(0xbf58476d1ce4e5b9);
-  z = (z ^ z >> 27)*UINT64_C(0x94d049bb133111eb);
-  return z ^ z >> 31;
-}
-
 static const uint32_t special[] = {
   0x00000000, 0x80000000, 0x00000001, 0x80000001, 0x007fffff, 0x807fffff, 0x00800000, 0x00800001, 0x7f7fffff, 0xff7fffff, 0x7f800000, 0xff800000,
   0x7fc00000, 0xffc12345, 0x3f800000, 0xbf800000, 0x3f7fffff, 0x3f800001, 0x1e3ce508, 0x5e3ce508, 0x00012345, 0x33800000, 0x4b800000, 0x4f000000,
@@ -441,7 +435,6 @@ bool drill_elementwise(const optc_rule_desc *desc) {
   }
   return any;
 }
-uint64_t drill_random(uint64_t *s) { return next_random(s); }
 void drill_make_up(char *at, int64_t type, uint64_t *s, bool any_bits, bool positive) { make_up(at, (Type)type, s, any_bits, positive); }
 uint64_t drill_number(int64_t type, uint64_t *s) { return made_up_number(type, s); }
 bool drill_is_nan(uint64_t bits, int64_t type) { return is_nan(bits, (Type)type); }

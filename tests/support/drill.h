@@ -50,7 +50,6 @@ bool drill_read(Drill *, FILE *);        /* takes the place of the last run's ou
 bool drill_elementwise(const optc_rule_desc *);
 
 /* What trials share: numbers, the caller's floating-point environment. */
-uint64_t drill_random(uint64_t *s);
 void drill_make_up(char *at, int64_t type, uint64_t *s, bool any_bits, bool positive);
 uint64_t drill_number(int64_t type, uint64_t *s);          /* as a field of a struct */
 bool drill_is_nan(uint64_t bits, int64_t type);

@@ -1,6 +1,7 @@
 /* fixture.h: small things that several suites need. Inline, because suites of lower rooms lack what the upper ones link. */
 #ifndef OPTC_TESTS_FIXTURE_H
 #define OPTC_TESTS_FIXTURE_H
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +12,22 @@ static inline void fixture_show(const Diag *d, Arena *a) {
   diag_render_text(d, &out, false);
   if (out.data) printf("\n%s\n", out.data);
 }
+
+/* A file as a source in the arena, with a zero byte behind it; NULL and *why. A FrontendReader. */
+static inline const Source *fixture_read(void *self, Arena *a, const char *path, const char **why) {
+  Text text = {.arena = a};
+  char piece[4096];
+  FILE *f = fopen(path, "rb");
+  if (!f) { *why = strerror(errno); return NULL; }
+  for (size_t n; (n = fread(piece, 1, sizeof piece, f)) > 0;) text_append(&text, piece, n);
+  fclose(f);
+  Source *s = arena_alloc(a, sizeof *s);
+  *s = (Source){arena_strndup(a, path, strlen(path)), text.data ? text.data : "", text.length};
+  return s;
+}
+
+/* A FrontendReader of texts that use no other. */
+static inline const Source *fixture_no_files(void *self, Arena *a, const char *path, const char **why) { *why = "no files here"; return NULL; }
 
 /* For qsort, on char *. */
 static inline int fixture_by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }

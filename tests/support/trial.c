@@ -1,9 +1,11 @@
 /* trial.c: see trial.h. */
 #include "tests/support/trial.h"
+#include "tests/support/trial.h"
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include "ir/module.h"
+#include "tests/support/random.h"
 
 enum { GUARD = 64, FILL = 0xa5, ATTEMPTS = 60, REPAIRS = 40, MAX_NAMES = 64, MAX_HYPERS = 64, MAX_CALLS = 64, MAX_COUNT = 1 << 26 };
 
@@ -35,7 +37,7 @@ typedef struct Reader { const Trial *t; const char *at; } Reader;
 
 static uint64_t hash(const char *name, size_t n, uint64_t s) {
   for (size_t i = 0; i < n; i++) s = s*1099511628211u + (unsigned char)name[i];
-  return drill_random(&s);
+  return next_random(&s);
 }
 
 static size_t word(const char *at) {
@@ -170,14 +172,14 @@ static bool make(Trial *t, int64_t i, int64_t k, const TrialShape *shape, uint64
   bool index = o->type >= TYPE_I8 && o->type < TYPE_BF16;
   for (int64_t e = 0; e < c->count; e++) {
     char *at = c->first + GUARD + e*o->bytes;
-    if (index && (t->plan.data == TRIAL_MODERATE || drill_random(s)%8)) {        /* mostly positions within a small axis */
-      int64_t v = (int64_t)(drill_random(s)%5);
+    if (index && (t->plan.data == TRIAL_MODERATE || next_random(s)%8)) {        /* mostly positions within a small axis */
+      int64_t v = (int64_t)(next_random(s)%5);
       memcpy(at, &v, (size_t)o->bytes);
       continue;
     }
     drill_make_up(at, o->type, s, t->plan.data == TRIAL_ANY_BITS, false);
     if (t->plan.data != TRIAL_MODERATE || o->type < TYPE_BF16) continue;
-    int64_t r = (int64_t)(drill_random(s)%4097) - 2048;    /* a multiple of a power of two has the same value in every type */
+    int64_t r = (int64_t)(next_random(s)%4097) - 2048;    /* a multiple of a power of two has the same value in every type */
     if (t->plan.seed & 1) r = r < 0 ? -r : r;              /* masses, variances, decays: what a logarithm or a root wants */
     float f = (float)r/1024;
     double d = f;
@@ -290,7 +292,7 @@ static void choose_hypers(Trial *t, uint64_t *s) {
   static const int64_t small[] = {2, 1, 4, 2, 3, 8, 1, 4};
   for (int64_t k = 0; k < t->desc->n_hypers; k++) {
     const optc_hyper_desc *h = &t->desc->hypers[k];
-    uint64_t r = drill_random(s), value = h->value;
+    uint64_t r = next_random(s), value = h->value;
     double x;
     memcpy(&x, &value, 8);
     bool other = !h->has_default || (t->attempt > 2 || t->plan.seed ? r%3 == 0 : false);

@@ -1,12 +1,7 @@
 /* world.c: made-up calls for tests of the two forms. */
 #include "tests/support/world.h"
 #include <string.h>
-
-static uint64_t next_random(uint64_t *s) {
-  *s += UINT64_C(0x9e3779b97f4a7c15);
-  uint64_t z = (*s ^ *s >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-  return (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb) >> 11;
-}
+#include "tests/support/random.h"
 
 static double random_number(uint64_t *s) {
   uint64_t r = next_random(s);

@@ -142,7 +142,8 @@ static const char *where_launched(Launch launch) {
   static const char *const text[LAUNCH_COUNT] = {
     [LAUNCH_CHECK] = "before anything is written", [LAUNCH_GROUP] = "once a parameter group", [LAUNCH_ITEM] = "once a tensor",
     [LAUNCH_CHUNK] = "chunks of 65,536 elements, in parallel", [LAUNCH_FINISH] = "once a call, at its end",
-    [LAUNCH_SIZES] = "once a tensor, for its sizes", [LAUNCH_CALL_SIZES] = "once a call, for its sizes", [LAUNCH_TOTAL] = "once a call, between tensors"};
+    [LAUNCH_SIZES] = "once a tensor, for its sizes", [LAUNCH_CALL_SIZES] = "once a call, for its sizes", [LAUNCH_TOTAL] = "once a call, between tensors",
+    [LAUNCH_TILE] = "tiles of a tensor's positions, in parallel", [LAUNCH_REPEAT] = "what follows, again and again", [LAUNCH_END] = "end of what is repeated"};
   return text[launch];
 }
 

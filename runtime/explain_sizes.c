@@ -99,7 +99,9 @@ static const Inst *count_of(const Program *p, unsigned buffer) {
 
 static void count_text(const Program *p, unsigned temp, Text *out) {
   const Inst *count = count_of(p, p->module->n_operands + temp);
-  if (count) value_text(p->module, count, 1, out);
+  if (p->temps[temp].local) text_add(out, "%u", p->temps[temp].local);
+  else if (p->temps[temp].partial) text_add(out, "chunks");
+  else if (count) value_text(p->module, count, 1, out);
   else text_add(out, "elements");
 }
 
@@ -109,7 +111,7 @@ void explain_temps(const Program *p, Text *out) {
   for (unsigned i = 0; i < p->n_temps; i++) {
     text_add(out, "    %-20s %s[", p->temps[i].name, type_name(p->temps[i].type));
     count_text(p, i, out);
-    text_add(out, "]%s\n", p->temps[i].call ? ", once for the call" : "");
+    text_add(out, "]%s\n", p->temps[i].call ? ", once for the call" : p->temps[i].local ? ", on the stack" : "");
   }
   text_add(out, "  workspace:");
   const char *before = " ";
@@ -117,10 +119,14 @@ void explain_temps(const Program *p, Text *out) {
     text_add(out, "%s8*%u*(items + 1)", before, p->n_slots);
     before = " + ";
   }
+  bool items = false;
   for (unsigned i = 0; i < p->n_temps; i++) {
+    if (p->temps[i].local) continue;
+    items = true;
     text_add(out, "%s%u*", before, type_bytes(p->temps[i].type));
     count_text(p, i, out);
     before = " + ";
   }
-  text_add(out, " bytes%s, each term rounded up to 64\n", p->n_temps ? " an item" : "");
+  if (!p->n_slots && !items) text_add(out, " none\n");
+  else text_add(out, " bytes%s, each term rounded up to 64\n", items ? " an item" : "");
 }

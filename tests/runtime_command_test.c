@@ -28,6 +28,7 @@ static const char many[] = "rule many() {\n  param p\n  grad g\n  state a, b, c,
 static const char table[] = "rule r(lr = 1e-3) {\n  param p\n  grad g\n  p -= lr*g\n  entry table { p -= lr }\n}\n";
 static const char integer[] = "rule a() {\n  param p\n  grad g\n  p -= g\n}\nrule i(warmup: int = 2, nesterov: bool = false) {\n  param p\n  grad g\n"
                               "  p -= where(nesterov, 1, 0.1)*warmup*g\n}\n";
+static const char table_rows[] = "rule rows() {\n  in x[N, M]\n  out y[N, M]\n  y[i, j] = softmax[j](x[i, j])\n}\n";
 static const char no_default[] = "rule n(lr) {\n  param p\n  grad g\n  require lr > 0\n  p -= lr*g\n}\n";
 
 typedef struct Run { int code; char out[1 << 16], err[1 << 16]; size_t out_size, err_size; } Run;
@@ -87,16 +88,20 @@ static int run_with(const How *how, const char *line) {
 }
 static int run(const char *line) { return run_with(&(How){0}, line); }
 
-/* The working directory holds nothing but these sources and `others` more files; those are removed. */
 static const char arms[] = "rule arms(lr = 0.1, mu = 0.9) {\n  param p\n  grad g\n  if mu > 0 {\n    state b\n    b = mu*b + g\n    g = b\n  }\n  p -= lr*g\n}\n";
 static const char perhaps[] = "rule perhaps(lr = 0.1, mu = 0.9) {\n  param p\n  grad g\n  grad h\n  require 0 <= mu < 1 and rank(p) > mu - 7\n  if mu > 0.5 {\n    state b\n    b = mu*b + h\n    p -= b\n  }\n  p -= lr*g\n}\n";
-static const char *const sources[] = {"perhaps.opt", "sgd.opt", "two.opt", "warned.opt", "wrong.opt", "used.opt", "part.opt", "no_default.opt", "many.opt", "table.opt", "int.opt", "arms.opt"};
+/* The working directory holds nothing but these sources and `others` more files; those are removed. */
+static const struct { const char *name, *text; } sources[] = {
+  {"sgd.opt", sgd}, {"two.opt", two}, {"warned.opt", warned}, {"wrong.opt", wrong}, {"used.opt", used}, {"part.opt", part},
+  {"no_default.opt", no_default}, {"many.opt", many}, {"table.opt", table}, {"int.opt", integer}, {"arms.opt", arms}, {"perhaps.opt", perhaps},
+  {"rows.opt", table_rows},
+};
 static int others(void) {
   int n = 0;
   DIR *d = opendir(".");
   for (struct dirent *e; d && (e = readdir(d));) {
     bool known = e->d_name[0] == '.' && (!e->d_name[1] || e->d_name[1] == '.');
-    for (size_t i = 0; i < sizeof sources/sizeof *sources; i++) known |= !strcmp(e->d_name, sources[i]);
+    for (size_t i = 0; i < sizeof sources/sizeof *sources; i++) known |= !strcmp(e->d_name, sources[i].name);
     if (known) continue;
     n++;
     unlink(e->d_name);
@@ -424,6 +429,14 @@ static void explain_counts_every_loop(void) {
   PRINTS("loop 20:");
 }
 
+static void explain_tells_where_kernels_run_and_temporaries_lie(void) {
+  EXPECT(0, "explain rows.opt");
+  PRINTS("tiles of a tensor's positions, in parallel");
+  PRINTS(", on the stack\n");
+  PRINTS("  workspace: 4*N*M bytes an item, each term rounded up to 64\n");
+  CU_ASSERT_PTR_NULL(strstr(result.out, "(null)"));
+}
+
 static void values_that_a_type_has_not_and_near_words_are_refused(void) {
   EXPECT(2, "run int.opt -n 10 --steps 1 --set warmup=1.5");
   SAYS("'warmup' is an integer, not 1.5");
@@ -468,13 +481,11 @@ static void entries_with_names_of_the_interface_are_refused(void) {
 }
 
 static int enter(void) {
-  static const struct { const char *name, *text; } files[] = {{"sgd.opt", sgd}, {"two.opt", two}, {"warned.opt", warned}, {"wrong.opt", wrong}, {"used.opt", used},
-                                                              {"part.opt", part}, {"no_default.opt", no_default}, {"many.opt", many}, {"table.opt", table}, {"int.opt", integer}, {"arms.opt", arms}, {"perhaps.opt", perhaps}};
   const char *given = getenv("OPTC");
   if (!realpath(given ? given : "build/optc", optc) || !mkdtemp(folder) || chdir(folder)) return 1;
   setenv("OPTC_CACHE_DIR", "", 1);
-  for (size_t i = 0; i < sizeof files/sizeof *files; i++)
-    if (!put(files[i].name, files[i].text, strlen(files[i].text))) return 1;
+  for (size_t i = 0; i < sizeof sources/sizeof *sources; i++)
+    if (!put(sources[i].name, sources[i].text, strlen(sources[i].text))) return 1;
   return 0;
 }
 
@@ -491,7 +502,7 @@ int main(void) {
     TEST(errors_have_places_and_suggestions), TEST(warnings_do_not_fail_unless_asked), TEST(usage_errors_are_told_with_suggestions), TEST(help_covers_every_option),
     TEST(missing_and_strange_files_are_errors), TEST(random_bytes_are_an_error), TEST(outputs_that_cannot_be_written_are_errors),
     TEST(a_limit_on_file_sizes_leaves_nothing_partial), TEST(a_failed_compilation_keeps_the_old_output), TEST(links_are_followed_and_modes_are_usual),
-    TEST(run_measures), TEST(explain_counts_bytes), TEST(explain_counts_every_loop), TEST(explain_counts_one_arm_of_a_condition),
+    TEST(run_measures), TEST(explain_counts_bytes), TEST(explain_counts_every_loop), TEST(explain_counts_one_arm_of_a_condition), TEST(explain_tells_where_kernels_run_and_temporaries_lie),
     TEST(run_counts_the_arm_that_runs), TEST(a_refused_call_shows_the_requirement_with_its_numbers), TEST(entries_with_names_of_the_interface_are_refused),
     TEST(values_that_a_type_has_not_and_near_words_are_refused),
   };

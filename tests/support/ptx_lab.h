@@ -36,12 +36,13 @@ static inline bool lab_run(PtxLab *l, const void *params) {
   return ptx_launch(l->module, l->memory, &l->launch, &l->report);
 }
 
-/* Whether a kind of finding is there, at a line (0: any). */
-static inline const PtxFinding *lab_found(const PtxLab *l, PtxFindingKind kind) {
+/* A finding of that kind at a line (0: any), or NULL. */
+static inline const PtxFinding *lab_found_at(const PtxLab *l, PtxFindingKind kind, unsigned line) {
   for (unsigned k = 0; k < l->report.n; k++)
-    if (l->report.findings[k].kind == kind) return &l->report.findings[k];
+    if (l->report.findings[k].kind == kind && (!line || l->report.findings[k].line == line)) return &l->report.findings[k];
   return NULL;
 }
+static inline const PtxFinding *lab_found(const PtxLab *l, PtxFindingKind kind) { return lab_found_at(l, kind, 0); }
 
 static inline void lab_show(PtxLab *l) {
   Text text = {.arena = l->arena};

@@ -36,7 +36,7 @@ bool nest_costs(const Nest *l, const Node *n) {
 
 unsigned nest_buffer(Nest *l, const Node *n) {
   unsigned *temp = &l->temp[l->call][n->id];
-  if (!*temp) *temp = 1 + nest_temp(l, op_name((Op)n->op), (Type)n->type, (Wanted){.space = n->space, .fixed = 1, .operand = -1});
+  if (!*temp) *temp = 1 + nest_temp(l, op_name((Op)n->op), (Type)n->type, (Wanted){.space = n->space, .fixed = 1, .operand = -1, .when = l->room && n->space->rank ? l->room[n->id] : NULL});
   return *temp - 1;
 }
 
@@ -202,6 +202,25 @@ Inst *nest_place(Nest *l, const Space *s, const Node *const *indices, Inst **ins
   return place_of(l, s->rank, indices, extent, sure, inside);
 }
 
+/* --- demand --------------------------------------------------------------------------------------------------------------------------------------- */
+
+/* A condition made of numbers alone, at the top of the kernel. */
+static Inst *number_at_top(Nest *l, const Node *n) {
+  Inst **known = &l->scalar[n->id];
+  if (*known) return *known;
+  for (unsigned k = 0; k < n->n_args; k++) number_at_top(l, n->args[k]);
+  Block *at = l->at;
+  l->at = l->top;
+  *known = node_value(l, n);
+  l->at = at;
+  return *known;
+}
+
+Inst *nest_work(Nest *l, const Node *n) {
+  const Node *when = l->work && !l->carry[n->id] ? l->work[n->id] : NULL;
+  return !when || when == l->under ? NULL : number_at_top(l, when);
+}
+
 /* --- values at a position ---------------------------------------------------------------------------------------------------------------------- */
 
 static Inst *read_at(Nest *l, const Node *read, Inst *at, Inst *guard) {
@@ -231,7 +250,7 @@ static Inst *map_value(Nest *l, const Node *n) {
   const Node *x = n->args[0];
   if (!x->space->rank) return nest_element(l, x);
   Inst *inside, *at = nest_place(l, x->space, n->args + 1, &inside);
-  if (l->stored[x->id]) return nest_load(l, nest_buffer(l, x), at, inside);
+  if (l->stored[x->id]) return nest_load(l, nest_buffer(l, x), at, nest_both(l, inside, nest_work(l, x)));
   if (x->op == OP_READ) return read_at(l, x, at, nest_both(l, x->aux == 1 ? nest_element(l, x->args[0]) : NULL, inside));
   Inst *index = nest_element(l, n->args[1 + x->imm]);                      /* x is an index itself */
   return inside ? nest_select(l, inside, index, nest_i64(l, 0)) : index;
@@ -267,7 +286,7 @@ Inst *nest_element(Nest *l, const Node *n) {
   Memo *m = &l->memo[n->id];
   if (l->known[n->id]) return l->known[n->id];
   if (m->inst && (m->epoch == l->epoch || m->epoch == l->outer)) return m->inst;
-  Inst *x = l->source[n->id] ? nest_cast(l, (Type)n->type, nest_load(l, l->source[n->id] - 1, l->flat, NULL)) : l->stored[n->id] ? nest_load(l, nest_buffer(l, n), l->flat, NULL) : node_value(l, n);
+  Inst *x = l->source[n->id] ? nest_cast(l, (Type)n->type, nest_load(l, l->source[n->id] - 1, l->flat, NULL)) : l->stored[n->id] ? nest_load(l, nest_buffer(l, n), l->flat, nest_work(l, n)) : node_value(l, n);
   *m = (Memo){l->epoch, x};
   return x;
 }
@@ -442,6 +461,11 @@ void nest_emit(Nest *l, const bool *need, int depth) {
     const Node *n = l->graph->nodes[i];
     if (!need[i] || carries_depth(l->carry[i]) != depth) continue;
     if (!n->space->rank) { if (!l->scalar[i]) emit_number(l, n); }
-    else if (l->stored[i] && !l->done[i] && !l->kept[l->call][i]) nest_emit_stored(l, n);
+    else if (l->stored[i] && !l->done[i] && !l->kept[l->call][i]) {
+      Inst *when = nest_work(l, n);
+      if (when) nest_if(l, when);
+      nest_emit_stored(l, n);
+      if (when) nest_end_if(l);
+    }
   }
 }

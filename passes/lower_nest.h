@@ -13,10 +13,10 @@ typedef struct Memo { unsigned epoch; Inst *inst; } Memo;
 /* A number made of extents: for each group of axes of a space, how many units of so many their product fills. */
 enum { ROOM_GROUPS = 3 };
 typedef struct Room { const Space *space; unsigned axes[ROOM_GROUPS]; int64_t unit[ROOM_GROUPS]; } Room;       /* unit 0: no such group */
-typedef struct Wanted { unsigned buffer; const Space *space; int64_t fixed; int64_t operand; Room room; } Wanted;      /* elements of a temporary: of a space, a number, an operand's (>= 0),
-                                                                                                                   or of all units of a room */
-/* A launch space: the positions of the first axes, at least so many a tile; or the units of a room, one a tile. */
-typedef struct Tiles { const Space *space; unsigned axes, least; Room room; } Tiles;
+typedef struct Wanted { unsigned buffer; const Space *space; int64_t fixed; int64_t operand; Room room; const Node *when; } Wanted;      /* elements of a temporary: of a space, a number, an operand's (>= 0),
+                                                                                                                   or of all units of a room; when: else none */
+/* A launch space: the positions of the first axes, at least so many a tile; or the units of a room, one a tile. when: else none. */
+typedef struct Tiles { const Space *space; unsigned axes, least; Room room; const Node *when; } Tiles;
 typedef struct NestConst { Type type; Bits bits; Inst *inst; } NestConst;
 typedef struct NestFormula { Op op; Type type; const Graph *graph; const Node *argument[2], *result; } NestFormula;
 typedef struct Scratch { unsigned elements; Type type; unsigned buffer; } Scratch;       /* a local buffer */
@@ -32,6 +32,7 @@ typedef struct Nest {
   const uint64_t *carry;                 /* by node: bit d: depends on what the scan at depth d carries */
   bool *stored;                          /* by node: has elements that are kept in a temporary */
   bool *keeps;                           /* by node of rank 0: its number is kept in a temporary for later kernels */
+  const Node *const *work, *const *room; /* by node: where its value is needed at all, and where it has a temporary; NULL: always. See schedule_demand.c */
   unsigned *source;                      /* by node: 1 + operand whose elements are the node's by now */
   unsigned *stage; int *slot; unsigned n_stages, n_slots;
 
@@ -112,6 +113,7 @@ Inst *nest_place(Nest *, const Space *, const Node *const *indices, Inst **insid
 /* Computes, before the loops over some axes (bits), what of the marked nodes does not depend on them. */
 void nest_settle(Nest *, const Space *, unsigned axes, bool *need);
 void nest_settle_value(Nest *, const Space *, unsigned axes, const Node *);
+Inst *nest_work(Nest *, const Node *);                                   /* the condition under which a node's temporary holds its value; NULL: sure here */
 unsigned nest_buffer(Nest *, const Node *);                              /* the temporary of a stored node */
 void nest_choose_stored(Nest *);
 bool nest_costs(const Nest *, const Node *);                             /* a number that costs a loop */
@@ -136,7 +138,7 @@ const Node *extent_condition(const Node *);                              /* wher
 bool nest_start(Nest *, Unit *);                                         /* a new program; false: refused, reported */
 bool *nest_begin(Nest *, const char *name, Launch);                      /* a new kernel; an array to mark what it needs */
 bool *nest_begin_tile(Nest *, const char *name, Tiles);
-bool *nest_begin_room(Nest *, const char *name, Room);      /* kernels of equal rooms share a launch space */
+bool *nest_begin_room(Nest *, const char *name, Room, const Node *when);      /* kernels of equal rooms share a launch space */
 bool nest_checks(Nest *);
 bool nest_layout(Nest *);
 void nest_stage(Nest *, unsigned stage);                                 /* the totals of a stage */

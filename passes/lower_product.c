@@ -214,10 +214,10 @@ static void pack(Nest *l, Product *p, int side) {
   Side *s = &p->side[side];
   Room room = {.space = p->space, .axes = {p->around, s->along ? s->axes : p->positions}, .unit = {1, s->along ? panel_unit[side] : GROUP}};
   Room panels = {.space = p->space, .axes = {p->around, s->axes, p->positions}, .unit = {1, panel_unit[side], GROUP}};
-  bool *need = nest_begin_room(l, arena_printf(l->arena, "%s_%u", name[side], p->node->id), room);
+  bool *need = nest_begin_room(l, arena_printf(l->arena, "%s_%u", name[side], p->node->id), room, l->work ? l->work[p->node->id] : NULL);
   for (unsigned k = 0; k < s->n; k++) graph_mark(need, s->factor[k]);
   Frame f = open_frame(l, p, need);
-  s->panels = nest_temp(l, name[side], p->type, (Wanted){.room = panels, .operand = -1});
+  s->panels = nest_temp(l, name[side], p->type, (Wanted){.room = panels, .operand = -1, .when = l->room ? l->room[p->node->id] : NULL});
   unsigned square = s->along == (side == COLUMNS) ? nest_scratch(l, p->type, KERNEL_TILE_COLUMNS*GROUP) : 0;
   (s->along ? pack_along : pack_across)(l, p, &f, side, square);
 }
@@ -239,7 +239,7 @@ static Inst *row_stride(Nest *l, const Product *p) {
 static void multiply(Nest *l, const Product *p, bool symmetric) {
   unsigned c = nest_buffer(l, p->node);
   Room room = {.space = p->space, .axes = {p->around, p->side[ROWS].axes, p->side[COLUMNS].axes}, .unit = {1, cache_unit[ROWS], cache_unit[COLUMNS]}};
-  bool *need = nest_begin_room(l, arena_printf(l->arena, "product_%u", p->node->id), room);
+  bool *need = nest_begin_room(l, arena_printf(l->arena, "product_%u", p->node->id), room, l->work ? l->work[p->node->id] : NULL);
   Frame f = open_frame(l, p, need);
   Inst *stride = row_stride(l, p), *digit[2], *counts[2], *low[2], *high[2], *one = nest_i64(l, 1), *zero = nest_i64(l, 0);
   for (int s = ROWS; s <= COLUMNS; s++) counts[s] = units(l, f.extent[s], nest_i64(l, cache_unit[s]));
@@ -266,7 +266,7 @@ static void multiply(Nest *l, const Product *p, bool symmetric) {
 static void mirror(Nest *l, const Product *p) {
   unsigned c = nest_buffer(l, p->node);
   Room room = {.space = p->space, .axes = {p->around, p->side[ROWS].axes}, .unit = {1, MIRROR}};
-  bool *need = nest_begin_room(l, arena_printf(l->arena, "mirror_%u", p->node->id), room);
+  bool *need = nest_begin_room(l, arena_printf(l->arena, "mirror_%u", p->node->id), room, l->work ? l->work[p->node->id] : NULL);
   Frame f = open_frame(l, p, need);
   Inst *stride = row_stride(l, p), *digit[1], *unit = nest_i64(l, MIRROR), *zero = nest_i64(l, 0), *one = nest_i64(l, 1);
   open_positions(l, p, 1, (Inst *[]){units(l, f.extent[ROWS], unit)}, digit);

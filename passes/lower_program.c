@@ -31,7 +31,7 @@ static bool same_room(const Room *a, const Room *b) {
 /* Equal launch spaces are one. */
 static unsigned launch_space(Nest *l, const Tiles *t) {
   unsigned k = 0, n = l->program->n_spaces;
-  while (k < n && !(l->tiles[k].space == t->space && l->tiles[k].axes == t->axes && l->tiles[k].least == t->least && same_room(&l->tiles[k].room, &t->room))) k++;
+  while (k < n && !(l->tiles[k].space == t->space && l->tiles[k].axes == t->axes && l->tiles[k].least == t->least && l->tiles[k].when == t->when && same_room(&l->tiles[k].room, &t->room))) k++;
   if (k == n) l->tiles[l->program->n_spaces++] = *t;
   return k;
 }
@@ -39,6 +39,7 @@ static unsigned launch_space(Nest *l, const Tiles *t) {
 static bool *begin_tiles(Nest *l, const char *name, const Tiles *tiles, const Space *space) {
   bool *need = nest_begin(l, name, LAUNCH_TILE);
   l->program->kernels[l->program->n_kernels - 1]->space = launch_space(l, tiles);
+  l->under = tiles->when;
   for (unsigned a = 0; a < space->rank; a++) graph_mark(need, space->extent[a]);
   return need;
 }
@@ -49,7 +50,7 @@ bool *nest_begin_tile(Nest *l, const char *name, Tiles tiles) {
   return need;
 }
 
-bool *nest_begin_room(Nest *l, const char *name, Room room) { return begin_tiles(l, name, &(Tiles){.room = room}, room.space); }
+bool *nest_begin_room(Nest *l, const char *name, Room room, const Node *when) { return begin_tiles(l, name, &(Tiles){.room = room, .when = when}, room.space); }
 
 static bool refuse(Nest *l, const Node *n, const char *what) {
   diag_error(l->unit->diag, n->where, "%s", what);
@@ -216,6 +217,7 @@ void nest_writes(Nest *l, const char *name, Launch launch) {
 
 /* --- sizes ------------------------------------------------------------------------------------------------------------------------------------- */
 
+static Inst *where(Nest *l, const Node *when, Inst *n) { return when ? nest_select(l, l->scalar[when->id], n, nest_i64(l, 0)) : n; }
 static void set_count(Nest *l, unsigned buffer, Inst *n) { nest_add(l, KOP_E_SET_COUNT, TYPE_BOOL, buffer, 1, &n); }
 
 static void mark_extents(const Space *s, bool *need) { for (unsigned a = 0; s && a < s->rank; a++) graph_mark(need, s->extent[a]); }
@@ -242,7 +244,7 @@ static void set_space(Nest *l, unsigned space) {
   const Tiles *t = &l->tiles[space];
   Inst *one = nest_i64(l, 1), *positions = one, *each = one;
   if (t->room.space) {
-    nest_add(l, KOP_E_SET_SPACE, TYPE_BOOL, space, 2, (Inst *[]){room_count(l, &t->room, false), one});
+    nest_add(l, KOP_E_SET_SPACE, TYPE_BOOL, space, 2, (Inst *[]){where(l, t->when, room_count(l, &t->room, false)), one});
     return;
   }
   for (unsigned a = 0; a < t->space->rank; a++) {
@@ -250,7 +252,7 @@ static void set_space(Nest *l, unsigned space) {
     *n = nest_op2(l, KOP_MUL, *n, nest_extent(l, t->space->extent[a]));
   }
   Inst *grain = nest_op2(l, KOP_IDIV, nest_i64(l, OPTC_CHUNK), nest_select(l, nest_op2(l, KOP_LT, each, one), one, each)), *least = nest_i64(l, t->least);
-  nest_add(l, KOP_E_SET_SPACE, TYPE_BOOL, space, 2, (Inst *[]){positions, nest_select(l, nest_op2(l, KOP_LT, grain, least), least, grain)});
+  nest_add(l, KOP_E_SET_SPACE, TYPE_BOOL, space, 2, (Inst *[]){where(l, t->when, positions), nest_select(l, nest_op2(l, KOP_LT, grain, least), least, grain)});
 }
 
 static bool lower_sizes(Nest *l, bool call) {
@@ -265,10 +267,12 @@ static bool lower_sizes(Nest *l, bool call) {
   for (unsigned k = 0; k < l->n_wanted[call]; k++) {
     mark_extents(l->wanted[call][k].space, need);
     mark_extents(l->wanted[call][k].room.space, need);
+    graph_mark(need, l->wanted[call][k].when);
   }
   for (unsigned k = 0; tiles && k < l->program->n_spaces; k++) {
     mark_extents(l->tiles[k].space, need);
     mark_extents(l->tiles[k].room.space, need);
+    graph_mark(need, l->tiles[k].when);
   }
   for (unsigned i = 0; i < l->graph->n_nodes; i++)
     if (need[i] && l->carry[i]) return refuse(l, l->graph->nodes[i], "the room for this value is made before the loop: an extent may not change from trip to trip; give it the largest and mask the rest");
@@ -284,7 +288,7 @@ static bool lower_sizes(Nest *l, bool call) {
   }
   for (unsigned k = 0; k < l->n_wanted[call]; k++) {
     const Wanted *w = &l->wanted[call][k];
-    set_count(l, w->buffer, elements_of(l, w));
+    set_count(l, w->buffer, where(l, w->when, elements_of(l, w)));
   }
   for (unsigned k = 0; tiles && k < l->program->n_spaces; k++) if (l->tiles[k].space || l->tiles[k].room.space) set_space(l, k);
   return true;

@@ -302,7 +302,11 @@ void pass_schedule(Unit *unit, const PassArgs *args) {
   if (lower_is_pointwise(unit)) return;
   Schedule schedule = {.graph = g}, *s = &schedule;
   Nest *l = &s->nest;
+  const Node **work, **room;
+  schedule_demands(unit->graph, unit->arena, &work, &room);
   if (!nest_start(l, unit) || !nest_checks(l) || !nest_layout(l)) return;
+  l->work = work;
+  l->room = room;
   s->ready = arena_array(l->arena, g->n_nodes + 1, sizeof *s->ready);
   s->round = arena_array(l->arena, g->n_nodes + 1, sizeof *s->round);
   s->whole = arena_array(l->arena, g->n_nodes + 1, sizeof *s->whole);

@@ -19,6 +19,8 @@ typedef struct Schedule {
 static inline const Operand *schedule_target(const Schedule *s, unsigned write) { return &s->graph->module->operands[s->graph->writes[write].operand]; }
 bool *schedule_begin(Schedule *, const char *name, unsigned round, Launch);           /* a kernel, as nest_begin */
 
+/* schedule_demand.c: conditions, added to the graph, by id: where work needs a value, and where its temporary needs room. NULL: always. */
+void schedule_demands(Graph *, Arena *, const Node ***work, const Node ***room);
 /* schedule_phase.c: the loop over elements of a round, in chunks. */
 void schedule_phase(Schedule *, unsigned round);
 /* schedule_rows.c: what a round computes whole, row by row; marks what is done as kept. */

@@ -25,7 +25,7 @@ void schedule_rows(Schedule *s, unsigned round) {
     const Node *n = s->graph->nodes[i];
     if (!takes(s, i, round)) continue;
     bool columns = n->op == OP_REDUCE && nest_goes_by_columns(l, n);
-    Tiles tiles = {.space = n->op == OP_REDUCE ? n->args[0]->space : n->space, .axes = free_axes(n), .least = columns ? NEST_STRIP : 1};
+    Tiles tiles = {.space = n->op == OP_REDUCE ? n->args[0]->space : n->space, .axes = free_axes(n), .least = columns ? NEST_STRIP : 1, .when = l->work ? l->work[i] : NULL};
     bool *need = nest_begin_tile(l, arena_printf(l->arena, "%s_%u_%u", columns ? "columns" : "rows", round, i), tiles);
     need[i] = true;
     nest_close_need(l, need);

@@ -2,6 +2,7 @@
  * decide. Every kernel runs clean without its fault. */
 #include <stdlib.h>
 #include "tests/support/ptx_lab.h"
+#include "tests/support/random.h"
 #include "tests/support/suite.h"
 
 #define COUNT(a) (sizeof (a)/sizeof *(a))
@@ -48,7 +49,7 @@ static bool launch(PtxLab *l, Data *d, const char *text, unsigned blocks, unsign
 static void start(Data *d) {
   uint64_t s = 1;
   for (int i = 0; i < N; i++) {
-    d->x[i] = 0x3f800000 + (uint32_t)((s = s*6364136223846793005u + 1442695040888963407u) >> 41);
+    d->x[i] = 0x3f800000 + (uint32_t)(next_random(&s) >> 41);
     d->y[i] = 0;
   }
 }

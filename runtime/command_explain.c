@@ -2,49 +2,83 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "runtime/command.h"
+#include "runtime/command_measure.h"
 
-static int explain(const Common *c, const char *input, int kind, Timing *timing, optc_context *cx) {
-  optc_emit_options options = {.size = sizeof options, .kinds = &kind, .n_kinds = 1, .level = c->level, .passes = c->passes, .rule = c->rule, .store = c->store,
-    .compute_f64 = c->compute_f64, .verify_each = c->verify_each, .timed = c->time ? timing_add : NULL, .timed_self = timing};
+typedef struct Asked { Common common; const char *input, *svg; bool json, measure; double bandwidth, peak; Timing timing; } Asked;
+
+/* What predictions need: as given, measured where that was asked for and for the roofline of a picture. */
+static void find_machine(const Asked *a, optc_emit_options *o) {
+  int threads = (int)sysconf(_SC_NPROCESSORS_ONLN);
+  o->bandwidth = a->bandwidth;
+  o->peak = a->peak;
+  o->bandwidth_measured = !a->bandwidth && (a->measure || a->svg);
+  o->peak_measured = !a->peak && (a->measure || a->svg);
+  if (o->bandwidth_measured) o->bandwidth = measure_bandwidth(threads);
+  if (o->peak_measured) o->peak = measure_peak(threads);
+}
+
+static int explain(Asked *a, optc_context *cx) {
+  const Common *c = &a->common;
+  int kinds[] = {a->json ? OPTC_EMIT_EXPLAIN_JSON : OPTC_EMIT_EXPLAIN, OPTC_EMIT_EXPLAIN_SVG};
+  optc_emit_options options = {.size = sizeof options, .kinds = kinds, .n_kinds = a->svg ? 2 : 1, .level = c->level, .passes = c->passes, .rule = c->rule, .store = c->store,
+    .compute_f64 = c->compute_f64, .verify_each = c->verify_each, .timed = c->time ? timing_add : NULL, .timed_self = &a->timing};
   optc_emission *e;
   int status;
-  if (!strcmp(input, "-")) {
+  find_machine(a, &options);
+  if (!strcmp(a->input, "-")) {
     size_t length;
     char *text = command_stdin(&length);
     if (!text) return COMMAND_INPUT;
     status = optc_emit_memory(cx, "<stdin>", text, length, &options, &e);
     free(text);
-  } else status = optc_emit_file(cx, input, &options, &e);
+  } else status = optc_emit_file(cx, a->input, &options, &e);
   int code = command_report(cx, status, c->json);
   if (!code) {
-    OutFile out = {.path = "-"};
-    out.data = optc_emission_data(e, 0, &out.size);
-    if (!outfile_write(&out, 1)) code = COMMAND_INPUT;
+    OutFile out[] = {{.path = "-"}, {.path = a->svg}};
+    for (int k = 0; k < options.n_kinds; k++) out[k].data = optc_emission_data(e, k, &out[k].size);
+    if (!outfile_write(out, options.n_kinds)) code = COMMAND_INPUT;
   }
   optc_emission_free(e);
   return code;
 }
 
+static int take_rate(const char *option, const char *text, double *rate) {
+  char *end;
+  *rate = strtod(text, &end);
+  return end != text && !*end && *rate > 0 && *rate < 1e9 ? -1 : command_error(COMMAND_USAGE, "%s wants a positive number, not '%s'", option, text);
+}
+
+static int take_option(Asked *a, int id, const char *value) {
+  switch (id) {
+  case OPTION_FORMAT:
+    if (strcmp(value, "text") && strcmp(value, "json")) return command_error(COMMAND_USAGE, "--format: unknown value '%s'", value);
+    a->json = !strcmp(value, "json");
+    break;
+  case OPTION_SVG: a->svg = value; break;
+  case OPTION_MEASURE: a->measure = true; break;
+  case OPTION_BANDWIDTH: return take_rate("--bandwidth", value, &a->bandwidth);
+  case OPTION_PEAK: return take_rate("--peak", value, &a->peak);
+  }
+  return -1;
+}
+
 int command_explain(int argc, char **argv) {
-  Common c;
+  Asked a = {0};
   Options o = {.argc = argc, .argv = argv, .command = COMMAND_E};
-  Timing timing = {0};
-  int id, code, kind = OPTC_EMIT_EXPLAIN;
-  common_default(&c);
+  int id, code;
+  common_default(&a.common);
   while ((id = options_next(&o)) != -1) {
-    if (common_option(&c, &o, id, &code)) {
-      if (code >= 0) return code;
-    } else if (id == OPTION_FORMAT) {
-      if (strcmp(o.value, "text") && strcmp(o.value, "json")) return command_error(COMMAND_USAGE, "--format: unknown value '%s'", o.value);
-      kind = strcmp(o.value, "json") ? OPTC_EMIT_EXPLAIN : OPTC_EMIT_EXPLAIN_JSON;
-    }
+    if (!common_option(&a.common, &o, id, &code)) code = take_option(&a, id, o.value);
+    if (code >= 0) return code;
   }
   if (o.first + 1 != argc) return command_error(COMMAND_USAGE, "optc explain wants one rule file; see optc explain --help");
-  optc_context *cx = optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = "", .color = c.color});
+  a.input = argv[o.first];
+  optc_context *cx = optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = "", .color = a.common.color});
   if (!cx) return command_error(COMMAND_INPUT, "out of memory");
-  code = explain(&c, argv[o.first], kind, &timing, cx);
+  code = explain(&a, cx);
   optc_context_free(cx);
-  if (c.time) timing_print(&timing);
+  if (a.common.time) timing_print(&a.timing);
   return code;
 }

@@ -35,6 +35,8 @@ static void print_graphs(const Build *b, Text *text) {
 static int emit_one(Compilation *c, Emission *e, int kind, const Target *cpu, const Target *gpu, Output *out) {
   Build *b = &e->build;
   Text text = {.arena = c->arena};
+  const optc_emit_options *o = &e->options;
+  Machine machine = {.bandwidth = o->bandwidth, .peak = o->peak, .bandwidth_measured = o->bandwidth_measured, .peak_measured = o->peak_measured};
   for (size_t i = 0; i < sizeof machine_kinds/sizeof *machine_kinds; i++)
     if (machine_kinds[i].kind == kind) {
       Emit emit = machine_kinds[i].emit;
@@ -51,8 +53,9 @@ static int emit_one(Compilation *c, Emission *e, int kind, const Target *cpu, co
     for (unsigned i = 0; i < b->module->n_graphs; i++) program_print(b->programs[i], &text);
     break;
   case OPTC_EMIT_HEADER: backend_header(b->module, b->programs, b->module->n_graphs, &text); break;
-  case OPTC_EMIT_EXPLAIN: explain_text(b->module, b->programs, b->module->n_graphs, &text); break;
-  case OPTC_EMIT_EXPLAIN_JSON: explain_json(b->module, b->programs, b->module->n_graphs, &text); break;
+  case OPTC_EMIT_EXPLAIN: explain_text(b->module, b->programs, b->module->n_graphs, &machine, &text); break;
+  case OPTC_EMIT_EXPLAIN_JSON: explain_json(b->module, b->programs, b->module->n_graphs, &machine, &text); break;
+  case OPTC_EMIT_EXPLAIN_SVG: explain_svg(b->module, b->programs, b->module->n_graphs, &machine, &text); break;
   default: diag_error(c->diag, nowhere, "there is no output of kind %d", kind); return OPTC_E_INPUT;
   }
   *out = text_output(&text);

@@ -1,277 +1,245 @@
-/* explain.c: kernels, bytes and operations an element against the least possible, what was hoisted, and why loops stayed apart.
- *
- * A value of the kernel form is a scalar and a loop over elements takes one step an element, whatever its width; so what stands in the
- * body of such a loop is what an element costs. Bytes count each buffer once a loop (a second access in the same step is in a register or in
- * the first-level cache), and again in every further loop over the item. The least possible is every operand once. */
+/* explain.c: phases, kernels, sweeps, bytes and operations against the least possible, what was hoisted, and why sweeps stayed apart: as text. */
 #include "runtime/explain.h"
+#include <stdio.h>
 #include <string.h>
-#include "ir/describe.h"
+#include "ir/graph_reduce.h"
 
-enum { BUFFERS = OPTC_MAX_BUFFERS };
-
-/* The arms of conditions that a loop stands in, innermost first. */
-typedef struct Arm { const struct Arm *outer; const Inst *branch; bool otherwise; } Arm;
-typedef struct Bytes { unsigned read, written; } Bytes;
-
-typedef struct LoopFacts {
-  const Arm *arm;
-  const Kernel *kernel;
-  const Inst *loop;
-  Binding binding;
-  unsigned lanes, unroll;
-  unsigned ops[ELEMENT_COUNT], n_ops;
-  unsigned char use[BUFFERS];            /* bit 0 read, bit 1 written */
-} LoopFacts;
-
-typedef struct Facts {
-  const Module *module;
-  const Program *program;
-  LoopFacts *loop; unsigned n_loops; size_t loops_capacity;
-  unsigned scalar_ops;                   /* outside loops over elements: once a group, item or call */
-  unsigned hoisted;                      /* values an element needs that are computed once a group */
-  unsigned read, written, least_read, least_written;                       /* bytes an element */
-} Facts;
-
-static bool is_element(const Inst *inst) { return inst->op < ELEMENT_COUNT; }
-
-static void count_body(const Block *block, LoopFacts *loop) {
-  for (unsigned i = 0; block && i < block->n; i++) {
-    const Inst *inst = block->insts[i];
-    if (is_element(inst)) { loop->ops[inst->op]++; loop->n_ops++; }
-    Touch touch[MAX_TOUCHES];
-    for (unsigned n = inst_touches(inst, touch), k = 0; k < n; k++)
-      if (touch[k].buffer < BUFFERS) loop->use[touch[k].buffer] |= (touch[k].read ? 1 : 0) | (touch[k].written ? 2 : 0);
-    count_body(inst->body, loop);
-    count_body(inst->otherwise, loop);
-  }
-}
-
-static bool touches_memory(const Block *block) {
-  for (unsigned i = 0; block && i < block->n; i++) {
-    const Inst *inst = block->insts[i];
-    Touch touch[MAX_TOUCHES];
-    if (inst_touches(inst, touch) || touches_memory(inst->body) || touches_memory(inst->otherwise)) return true;
-  }
-  return false;
-}
-
-static Bytes bytes_of(const Program *p, const LoopFacts *loop) {
-  Bytes bytes = {0};
-  for (unsigned b = 0; b < p->module->n_operands + p->n_temps && b < BUFFERS; b++) {
-    unsigned size = type_bytes(program_buffer_type(p, b));
-    if (loop->use[b] & 1) bytes.read += size;
-    if (loop->use[b] & 2) bytes.written += size;
-  }
-  return bytes;
-}
-
-static Bytes greater(Bytes x, Bytes y) { return x.read + x.written >= y.read + y.written ? x : y; }
-
-/* Loops over elements are the outermost ones that load or store; other loops (powers, for one) are scalar work. Returns the bytes an element
- * that they move: of the two arms of a condition one runs, and the dearer one counts. */
-static Bytes find_loops(Arena *arena, const Kernel *kernel, const Block *block, const Arm *arm, Facts *facts) {
-  Bytes sum = {0};
-  for (unsigned i = 0; block && i < block->n; i++) {
-    const Inst *inst = block->insts[i];
-    Bytes bytes = {0};
-    if (is_element(inst)) facts->scalar_ops++;
-    if (inst->op == KOP_E_SET_UNIFORM) facts->hoisted++;
-    if (inst->op == KOP_E_FOR && touches_memory(inst->body)) {
-      facts->loop = arena_grow(arena, facts->loop, &facts->loops_capacity, facts->n_loops + 1, sizeof *facts->loop);
-      LoopFacts *loop = &facts->loop[facts->n_loops++];
-      *loop = (LoopFacts){.arm = arm, .kernel = kernel, .loop = inst, .binding = inst->binding, .lanes = inst->lanes ? inst->lanes : 1, .unroll = inst->unroll ? inst->unroll : 1};
-      count_body(inst->body, loop);
-      bytes = bytes_of(facts->program, loop);
-    } else if (inst->op == KOP_E_IF) {
-      Arm *arms = arena_array(arena, 2, sizeof *arms);
-      arms[0] = (Arm){arm, inst, false};
-      arms[1] = (Arm){arm, inst, true};
-      Bytes body = find_loops(arena, kernel, inst->body, &arms[0], facts);
-      bytes = greater(body, find_loops(arena, kernel, inst->otherwise, &arms[1], facts));
-    } else {
-      bytes = find_loops(arena, kernel, inst->body, arm, facts);
-    }
-    sum.read += bytes.read;
-    sum.written += bytes.written;
-  }
-  return sum;
-}
-
-/* Whether only one of two loops runs in a call: they stand in different arms of one condition. */
-static bool alternatives(const LoopFacts *x, const LoopFacts *y) {
-  for (const Arm *a = x->arm; a; a = a->outer)
-    for (const Arm *b = y->arm; b; b = b->outer)
-      if (a->branch == b->branch && a->otherwise != b->otherwise) return true;
-  return false;
-}
-
-static void gather(Arena *arena, Facts *facts, const Module *m, const Program *p) {
-  *facts = (Facts){.module = m, .program = p};
-  for (unsigned i = 0; i < p->n_kernels; i++) {
-    Bytes bytes = find_loops(arena, p->kernels[i], p->kernels[i]->body, NULL, facts);
-    facts->read += bytes.read;
-    facts->written += bytes.written;
-  }
-  const int64_t *use = describe_uses(p, arena);
-  for (unsigned k = 0; k < m->n_operands; k++) {
-    if (m->operands[k].scope != SCOPE_TENSOR) continue;
-    unsigned bytes = type_bytes(m->operands[k].storage);
-    if (use[k] & USE_READ) facts->least_read += bytes;
-    if (use[k] & USE_WRITTEN) facts->least_written += bytes;
-  }
-}
-
-static const char *buffer_name(const Facts *f, unsigned buffer) {
-  return buffer < f->module->n_operands ? f->module->operands[buffer].name : f->program->temps[buffer - f->module->n_operands].name;
-}
-
-/* A buffer that an earlier loop writes and this one touches: the reason why it stands after it. NULL: none. */
-static const char *separated_by(const Facts *f, unsigned loop, unsigned *earlier) {
-  for (unsigned l = loop; l-- > 0;) {
-    if (alternatives(&f->loop[l], &f->loop[loop])) continue;
-    for (unsigned b = 0; b < BUFFERS && b < f->module->n_operands + f->program->n_temps; b++)
-      if ((f->loop[l].use[b] & 2 && f->loop[loop].use[b]) || (f->loop[l].use[b] && f->loop[loop].use[b] & 2)) {
-        *earlier = l;
-        return buffer_name(f, b);
-      }
-  }
-  return NULL;
-}
-
-static const char *where_launched(Launch launch) {
+const char *explain_launch(Launch launch) {
   static const char *const text[LAUNCH_COUNT] = {
     [LAUNCH_CHECK] = "before anything is written", [LAUNCH_GROUP] = "once a parameter group", [LAUNCH_ITEM] = "once a tensor",
     [LAUNCH_CHUNK] = "chunks of 65,536 elements, in parallel", [LAUNCH_FINISH] = "once a call, at its end",
     [LAUNCH_SIZES] = "once a tensor, for its sizes", [LAUNCH_CALL_SIZES] = "once a call, for its sizes", [LAUNCH_TOTAL] = "once a call, between tensors",
-    [LAUNCH_TILE] = "tiles of a tensor's positions, in parallel", [LAUNCH_REPEAT] = "what follows, again and again", [LAUNCH_END] = "end of what is repeated"};
+    [LAUNCH_TILE] = "tiles, in parallel", [LAUNCH_REPEAT] = "repeat", [LAUNCH_END] = "end"};
   return text[launch];
 }
 
-static void ops_text(const LoopFacts *loop, Text *out) {
-  text_add(out, "%u operation%s", loop->n_ops, loop->n_ops == 1 ? "" : "s");
+void explain_number(double x, Text *out) {
+  char digits[64];
+  snprintf(digits, sizeof digits, "%.2f", x);
+  char *end = digits + strlen(digits);
+  while (end[-1] == '0') *--end = 0;
+  if (end[-1] == '.') end[-1] = 0;
+  text_add(out, "%s", digits);
+}
+
+void explain_bytes(double x, Text *out) {
+  static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  unsigned k = 0;
+  for (; x >= 1024 && k < 4; k++) x /= 1024;
+  explain_number(x, out);
+  text_add(out, " %s", unit[k]);
+}
+
+/* Bytes an element, or in all where there is no element to tell them for. */
+static void amount(const Facts *f, double bytes, Text *out) {
+  if (f->per > 1) explain_number(bytes/f->per, out);
+  else explain_bytes(bytes, out);
+}
+
+static void ops_text(const Sweep *s, Text *out) {
+  text_add(out, "%u operation%s", s->n_ops, s->n_ops == 1 ? "" : "s");
   const char *before = " (";
   for (unsigned e = 0; e < ELEMENT_COUNT; e++)
-    if (loop->ops[e]) {
-      text_add(out, "%s%u %s", before, loop->ops[e], element_name((Element)e));
+    if (s->ops[e]) {
+      text_add(out, "%s%u %s", before, s->ops[e], element_name((Element)e));
       before = ", ";
     }
   text_add(out, ")");
 }
 
-static void buffers_text(const Facts *f, const LoopFacts *loop, int bit, const char *word, Text *out) {
+static bool buffers_text(const Facts *f, const Sweep *s, int bit, const char *word, Text *out) {
   const char *before = word;
-  for (unsigned b = 0; b < BUFFERS && b < f->module->n_operands + f->program->n_temps; b++)
-    if (loop->use[b] & bit) {
-      text_add(out, "%s %s", before, buffer_name(f, b));
+  for (unsigned b = 0; b < f->n_buffers; b++)
+    if (s->use[b] & bit && !(b >= f->module->n_operands && f->program->temps[b - f->module->n_operands].local)) {
+      text_add(out, "%s %s", before, facts_buffer(f, b));
       before = ",";
     }
+  return before != word;
 }
 
-static bool reads_any(const LoopFacts *loop) {
-  for (unsigned b = 0; b < BUFFERS; b++)
-    if (loop->use[b] & 1) return true;
-  return false;
-}
-
-/* Loops over other things than the elements of the item: bytes an element would say nothing. */
-static bool has_nests(const Facts *f) {
-  for (unsigned i = 0; i < f->program->n_temps; i++) if (f->program->temps[i].sized) return true;
-  for (unsigned k = 0; k < f->module->n_operands; k++)
-    for (unsigned l = 0; l < f->n_loops && operand_is_tensor(&f->module->operands[k]) && !f->module->operands[k].item_shape && k < BUFFERS; l++)
-      if (f->loop[l].use[k]) return true;
-  return false;
-}
-
-static void entry_text(const Facts *f, Text *out) {
-  const Program *p = f->program;
-  text_add(out, "%s, entry %s\n", f->module->name, p->entry);
-  for (unsigned i = 0; i < p->n_kernels; i++) {
-    const Kernel *k = p->kernels[i];
-    text_add(out, "  kernel %-24s %s\n", k->name, where_launched(k->launch));
-    for (unsigned l = 0; l < f->n_loops; l++) {
-      const LoopFacts *loop = &f->loop[l];
-      if (loop->kernel != k) continue;
-      if (loop->lanes > 1) text_add(out, "    loop %u: %u lanes, unrolled %u;", l + 1, loop->lanes, loop->unroll);
-      else {
-        text_add(out, "    loop %u: ", l + 1);
-        size_t before = out->length;
-        explain_nest(f->module, loop->loop, out);
-        text_add(out, "%sone element at a time;", out->length > before ? ", " : "");
-      }
-      buffers_text(f, loop, 1, " reads", out);
-      buffers_text(f, loop, 2, reads_any(loop) ? "; writes" : " writes", out);
-      if (loop->n_ops) {
-        text_add(out, "; ");
-        ops_text(loop, out);
-      }
-      text_add(out, loop->arm ? "; under a condition\n" : "\n");
-      unsigned earlier;
-      const char *name = separated_by(f, l, &earlier);
-      if (name) text_add(out, "      not fused with loop %u: '%s' goes from one to the other through memory\n", earlier + 1, name);
-    }
+static void folds_text(const Facts *f, const Sweep *s, Text *out) {
+  const Kernel *k = f->program->kernels[s->kernel];
+  for (unsigned i = 0; i < s->n_folds; i++) {
+    const Inst *loop = s->fold_loop[i];
+    bool chunk = k->launch == LAUNCH_CHUNK && loop && loop->args[0]->op == KOP_E_BEGIN;
+    text_add(out, "      reduces ");
+    explain_value(f->program, s->fold[i]->args[0], out);
+    text_add(out, " to one number a ");
+    Text over = {.arena = out->arena};
+    explain_trips(f->program, k, loop, &over);
+    if (chunk) text_add(out, "chunk");
+    else if (over.length) text_add(out, "run of %s", over.data);
+    else text_add(out, "block");
+    text_add(out, " (%s)\n", reduce_names[s->fold[i]->aux & 255]);
   }
-  if (f->hoisted || f->scalar_ops) text_add(out, "  scalars hoisted: %u values a parameter group; %u operations outside loops\n", f->hoisted, f->scalar_ops);
-  explain_temps(p, out);
-  unsigned moved = f->read + f->written, least = f->least_read + f->least_written;
-  if (least && !has_nests(f))
-    text_add(out, "  bytes an element: %u (%u read, %u written); least possible %u (%u read, %u written): %.2f times\n", moved, f->read, f->written, least,
-      f->least_read, f->least_written, (double)moved/least);
+}
+
+static void reason_text(const Facts *f, const Sweep *s, Text *out) {
+  if (s->apart == APART_NOT) return;
+  text_add(out, "      not fused with loop %u: ", f->sweep[s->after].number);
+  const char *before = "";
+  unsigned n = 0, named = 0;
+  for (unsigned b = 0; b < f->n_buffers; b++) n += s->because[b];
+  for (unsigned b = 0; b < f->n_buffers && named < 4; b++)
+    if (s->because[b]) {
+      text_add(out, "%s'%s'", before, facts_buffer(f, b));
+      before = ", ";
+      named++;
+    }
+  if (n > named) text_add(out, " and %u more", n - named);
+  text_add(out, "%s%s\n", s->apart == APART_MEMORY || !n ? (n ? " " : "") : ": ", apart_text[s->apart]);
+}
+
+static void sweep_text(const Facts *f, const Sweep *s, const Machine *m, Text *out) {
+  const Kernel *k = f->program->kernels[s->kernel];
+  text_add(out, "    loop %u: ", s->number);
+  size_t before = out->length;
+  if (s->loop && (s->loop->binding != BIND_VECTOR || k->launch != LAUNCH_CHUNK)) explain_nest(f->program, k, s->loop, out);
+  if (out->length > before) text_add(out, ", ");
+  if (s->tiles) text_add(out, "register tiles;");
+  else if (s->lanes > 1) text_add(out, "%u lanes, unrolled %u;", s->lanes, s->unroll);
+  else text_add(out, "one element at a time;");
+  bool reads = buffers_text(f, s, TOUCH_READ, " reads", out);
+  buffers_text(f, s, TOUCH_WRITTEN, reads ? "; writes" : " writes", out);
+  if (s->n_ops) {
+    text_add(out, "; ");
+    ops_text(s, out);
+  }
+  if (s->conditional) text_add(out, "; under a condition");
+  if (s->counted) {
+    text_add(out, "; ");
+    amount(f, s->read + s->written, out);
+    text_add(out, f->per > 1 ? " bytes an element" : "");
+    if (s->contraction > 0) text_add(out, ", %.3g GFLOP of contractions", 1e-9*s->contraction);
+    if (m->bandwidth > 0) text_add(out, ", %.3g ms", 1e3*sweep_seconds(s, m));
+  }
+  text_add(out, "\n");
+  folds_text(f, s, out);
+  reason_text(f, s, out);
+}
+
+static void kernel_head(const Facts *f, unsigned at, Text *out) {
+  const Kernel *k = f->program->kernels[at];
+  text_add(out, "  %*s", 2*(int)f->kernel[at].depth, "");
+  text_add(out, "kernel %-24s %s", k->name, explain_launch(k->launch));
+  if (k->launch == LAUNCH_TILE || k->launch == LAUNCH_REPEAT) {
+    const Inst *n = values_positions(f->program, k->space);
+    text_add(out, k->launch == LAUNCH_TILE ? ", of " : " ");
+    if (n) explain_value(f->program, n, out);
+    text_add(out, k->launch == LAUNCH_TILE ? " positions" : " times");
+  }
   text_add(out, "\n");
 }
 
-static void entry_json(const Facts *f, Text *out) {
-  const Program *p = f->program;
-  text_add(out, "{\"entry\": \"%s\", \"kernels\": [", p->entry);
-  for (unsigned i = 0; i < p->n_kernels; i++) {
-    const Kernel *k = p->kernels[i];
-    text_add(out, "%s\n  {\"name\": \"%s\", \"launch\": \"%s\", \"loops\": [", i ? "," : "", k->name, launch_name(k->launch));
-    const char *before = "";
-    for (unsigned l = 0; l < f->n_loops; l++) {
-      const LoopFacts *loop = &f->loop[l];
-      if (loop->kernel != k) continue;
-      unsigned reads = 0, writes = 0, earlier;
-      for (unsigned b = 0; b < BUFFERS; b++) { reads += loop->use[b] & 1; writes += loop->use[b] >> 1; }
-      const char *name = separated_by(f, l, &earlier);
-      text_add(out, "%s\n    {\"lanes\": %u, \"unroll\": %u, \"reads\": %u, \"writes\": %u, \"operations\": %u, \"apart_for\": ", before, loop->lanes, loop->unroll, reads,
-        writes, loop->n_ops);
-      if (name) text_add(out, "\"%s\"", name);
-      else text_add(out, "null");
-      text_add(out, ", \"by_operation\": {");
-      const char *comma = "";
-      for (unsigned e = 0; e < ELEMENT_COUNT; e++)
-        if (loop->ops[e]) { text_add(out, "%s\"%s\": %u", comma, element_name((Element)e), loop->ops[e]); comma = ", "; }
-      text_add(out, "}}");
-      before = ",";
-    }
-    text_add(out, "]}");
+/* Sweeps of no weight in one line: where the partials of chunks are joined, trees of blocks. */
+static void trivial_text(const Facts *f, unsigned at, Text *out) {
+  const KernelFacts *k = &f->kernel[at];
+  unsigned joined = 0, small = 0, idle = 0;
+  for (unsigned b = f->module->n_operands; b < f->n_buffers; b++) {
+    bool read = k->outside[b] & TOUCH_READ;
+    for (unsigned s = k->first; s < k->first + k->n; s++) read |= f->sweep[s].trivial && f->sweep[s].use[b] & TOUCH_READ;
+    if (!read || !f->program->temps[b - f->module->n_operands].partial) continue;
+    text_add(out, joined++ ? ", %s" : "    adds up what the chunks left: %s", facts_buffer(f, b));
   }
-  unsigned operations = 0;
-  for (unsigned l = 0; l < f->n_loops; l++) operations += f->loop[l].n_ops;
-  text_add(out, "],\n  \"hoisted\": %u, \"scalar_operations\": %u, \"operations\": %u, \"bytes\": {\"read\": %u, \"written\": %u, \"least_read\": %u, \"least_written\": %u}}",
-    f->hoisted, f->scalar_ops, operations, f->read, f->written, f->least_read, f->least_written);
+  if (joined) text_add(out, "\n");
+  for (unsigned s = k->first; s < k->first + k->n; s++) {
+    small += f->sweep[s].trivial && f->sweep[s].live;
+    idle += !f->sweep[s].live;
+  }
+  if (small && !joined) text_add(out, "    %u small loop%s: trees of blocks, numbers on the stack\n", small, small == 1 ? "" : "s");
+  if (idle) text_add(out, "    %u more loop%s under conditions that do not hold at these sizes\n", idle, idle == 1 ? "" : "s");
 }
 
-static bool is_shown(const Program *p) { return strcmp(p->entry, "layout") != 0; }
-
-void explain_text(const Module *m, Program *const *programs, unsigned n_programs, Text *out) {
-  for (unsigned i = 0; i < n_programs; i++)
-    if (is_shown(programs[i])) {
-      Facts *facts = arena_alloc(out->arena, sizeof *facts);
-      gather(out->arena, facts, m, programs[i]);
-      entry_text(facts, out);
-    }
+static void kernels_text(const Facts *f, const Machine *m, Text *out) {
+  int64_t phase = -1;
+  for (unsigned i = 0; i < f->program->n_kernels; i++) {
+    const KernelFacts *k = &f->kernel[i];
+    if (f->program->kernels[i]->launch == LAUNCH_END) continue;
+    if (f->n_phases > 1 && k->phase != phase) text_add(out, "  phase %lld of %lld\n", (long long)k->phase + 1, (long long)f->n_phases);
+    phase = k->phase;
+    kernel_head(f, i, out);
+    for (unsigned s = k->first; s < k->first + k->n; s++)
+      if (!f->sweep[s].trivial && f->sweep[s].live) sweep_text(f, &f->sweep[s], m, out);
+    trivial_text(f, i, out);
+  }
 }
 
-void explain_json(const Module *m, Program *const *programs, unsigned n_programs, Text *out) {
-  text_add(out, "{\"rule\": \"%s\", \"entries\": [", m->name);
-  const char *before = "";
+static void temps_text(const Facts *f, Text *out) {
+  const Program *p = f->program;
+  if (!p->n_temps && !p->n_slots && !p->n_spaces) return;
+  if (p->n_temps) text_add(out, "  temporaries\n");
+  for (unsigned i = 0; i < p->n_temps; i++) {
+    const Buffer *t = &p->temps[i];
+    text_add(out, "    %-20s %s[", t->name, type_name(t->type));
+    explain_count(p, i, out);
+    text_add(out, "]%s%s, ", t->local ? ", on the stack" : t->partial ? ", one a chunk" : "", t->call ? ", once for the call" : f->kept[i] && !t->partial ? ", kept between phases" : "");
+    explain_bytes((double)values_buffer((Values *)&f->values, f->module->n_operands + i)*type_bytes(t->type), out);
+    text_add(out, "\n");
+  }
+  text_add(out, "  workspace: ");
+  explain_workspace(f, out);
+  text_add(out, " bytes, each part rounded up to 64; a window is 1 Mi elements, or one tensor that has more\n");
+}
+
+static void ratio_text(const Facts *f, const char *label, Moved m, const char *unit, Text *out) {
+  text_add(out, "%s", label);
+  amount(f, m.read + m.written, out);
+  text_add(out, "%s (", unit);
+  amount(f, m.read, out);
+  text_add(out, " read, ");
+  amount(f, m.written, out);
+  text_add(out, " written)");
+}
+
+static double total(Moved m) { return m.read + m.written; }
+
+static void bytes_text(const Facts *f, Text *out) {
+  if (total(f->least) <= 0) return;
+  ratio_text(f, f->per > 1 ? "  bytes an element: " : "  bytes a call: ", f->moved, "", out);
+  ratio_text(f, "; least possible ", f->least, "", out);
+  text_add(out, ": %.2f times%s\n", total(f->moved)/total(f->least), f->at_most ? ", at most: some of it only where a condition holds, or as often as data says" : "");
+  if (f->n_moving < 2) return;
+  text_add(out, "  least for %lld sweeps that wait for each other: ", (long long)f->n_moving);
+  amount(f, total(f->least_swept), out);
+  text_add(out, ": %.2f times\n", total(f->moved)/total(f->least_swept));
+}
+
+static void predicted_text(const Facts *f, const Machine *m, Text *out) {
+  double contraction = 0;
+  for (unsigned k = 0; k < f->program->n_kernels; k++) contraction += f->kernel[k].contraction;
+  if (contraction > 0) text_add(out, "  contractions: %.4g GFLOP\n", 1e-9*contraction);
+  if (f->seconds <= 0) return;
+  text_add(out, "  predicted: ");
+  if (f->per > 1) text_add(out, "%.4g ns an element", 1e9*f->seconds/f->per);
+  else text_add(out, "%.4g ms a call", 1e3*f->seconds);
+  text_add(out, " at %.4g GB/s (%s)", m->bandwidth, m->bandwidth_measured ? "measured" : "given");
+  if (contraction > 0 && m->peak > 0) text_add(out, " and %.4g GFLOP/s for contractions (%s)", m->peak, m->peak_measured ? "measured" : "given");
+  else if (contraction > 0) text_add(out, ", contractions not counted: the peak is not known");
+  text_add(out, "\n");
+}
+
+static void entry_text(const Facts *f, const Machine *m, Text *out) {
+  text_add(out, "%s, entry %s", f->module->name, f->program->entry);
+  if (f->n_sweeps) {
+    text_add(out, ", counted at ");
+    sample_text(f->sample, out);
+  }
+  text_add(out, "\n");
+  kernels_text(f, m, out);
+  if (f->hoisted || f->scalar_ops) text_add(out, "  scalars hoisted: %u values a parameter group; %u operations outside loops\n", f->hoisted, f->scalar_ops);
+  temps_text(f, out);
+  bytes_text(f, out);
+  predicted_text(f, m, out);
+  text_add(out, "\n");
+}
+
+void explain_text(const Module *m, Program *const *programs, unsigned n_programs, const Machine *machine, Text *out) {
+  Sample sample;
+  sample_make(&sample, m, out->arena);
   for (unsigned i = 0; i < n_programs; i++)
-    if (is_shown(programs[i])) {
+    if (facts_shown(programs[i])) {
       Facts *facts = arena_alloc(out->arena, sizeof *facts);
-      gather(out->arena, facts, m, programs[i]);
-      text_add(out, "%s", before);
-      entry_json(facts, out);
-      before = ",\n";
+      facts_gather(facts, &sample, programs[i], machine, out->arena);
+      entry_text(facts, machine, out);
     }
-  text_add(out, "]}\n");
 }

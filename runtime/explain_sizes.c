@@ -35,28 +35,75 @@ static const Inst *plain(const Inst *x) {
   }
 }
 
-static void value_text(const Module *m, const Inst *x, unsigned depth, Text *out) {
-  static const struct { Element e; const char *sign; } signs[] = {{ELEMENT_MUL, "*"}, {ELEMENT_ADD, " + "}, {ELEMENT_SUB, " - "}, {ELEMENT_IDIV, "//"}, {ELEMENT_IMOD, "%"}};
-  x = plain(x);
-  for (size_t i = 0; i < sizeof signs/sizeof *signs && depth < 12; i++) {
+/* How an operation is written between its operands; the others are written as functions. */
+static const struct { Element e; const char *sign; } signs[] = {{ELEMENT_MUL, "*"}, {ELEMENT_ADD, " + "}, {ELEMENT_SUB, " - "}, {ELEMENT_DIV, "/"}, {ELEMENT_IDIV, "//"}, {ELEMENT_IMOD, "%"},
+  {ELEMENT_LT, " < "}, {ELEMENT_LE, " <= "}, {ELEMENT_GT, " > "}, {ELEMENT_GE, " >= "}};
+
+/* The text ends soon after `most`: expressions are graphs, and as trees they may be huge. */
+typedef struct Writer { const Program *program; Text *out; size_t most; } Writer;
+static void value_text(const Writer *, const Inst *, unsigned depth);
+
+static const Inst *uniform_value(const Program *p, int64_t slot) {
+  for (unsigned k = 0; k < p->n_kernels; k++)
+    for (unsigned i = 0; p->kernels[k]->launch == LAUNCH_GROUP && i < p->kernels[k]->body->n; i++) {
+      const Inst *inst = p->kernels[k]->body->insts[i];
+      if (inst->op == KOP_E_SET_UNIFORM && inst->imm == slot) return inst->args[0];
+    }
+  return NULL;
+}
+
+static void element_text(const Writer *w, const Inst *x, unsigned depth) {
+  Text *out = w->out;
+  for (size_t i = 0; i < sizeof signs/sizeof *signs; i++) {
     if (!is(x, signs[i].e)) continue;
-    bool sum = i == 1 || i == 2;
+    bool sum = i > 0 && i != 3 && i != 4 && i != 5, inner = i >= 3 && i <= 5 && is(plain(x->args[1]), ELEMENT_MUL);
     if (sum && depth) text_add(out, "(");
-    value_text(m, x->args[0], depth + !sum, out);
+    value_text(w, x->args[0], depth + !sum);
     text_add(out, "%s", signs[i].sign);
-    bool inner = i >= 3 && is(plain(x->args[1]), ELEMENT_MUL);
     if (inner) text_add(out, "(");
-    value_text(m, x->args[1], depth + 1, out);
+    value_text(w, x->args[1], depth + 1);
     if (inner) text_add(out, ")");
     if (sum && depth) text_add(out, ")");
     return;
   }
-  if (x->op == KOP_E_CONST) text_add(out, "%lld", (long long)x->imm);
+  text_add(out, "%s(", element_name((Element)x->op));
+  for (unsigned k = 0; k < x->n_args; k++) {
+    if (k) text_add(out, ", ");
+    value_text(w, x->args[k], 0);
+  }
+  text_add(out, ")");
+}
+
+static void value_text(const Writer *w, const Inst *x, unsigned depth) {
+  const Program *p = w->program;
+  const Module *m = p->module;
+  Text *out = w->out;
+  if (out->length > w->most) return;
+  x = plain(x);
+  if (depth > 12) text_add(out, "..");
+  else if (is(x, ELEMENT_CAST)) value_text(w, x->args[0], depth);
+  else if (x->op < ELEMENT_COUNT) element_text(w, x, depth);
+  else if (x->op == KOP_E_CONST && type_kind(x->type) == KIND_FLOAT) text_add(out, "%g", bits_to_f64((Bits)x->imm, x->type));
+  else if (x->op == KOP_E_CONST) text_add(out, "%lld", (long long)x->imm);
   else if (x->op == KOP_E_SIZE) axis_text(m, x, out);
   else if (x->op == KOP_E_COUNT) text_add(out, "elements");
   else if (x->op == KOP_E_HYPER) text_add(out, "%s", m->hypers[x->imm].name);
   else if (x->op == KOP_E_SCALAR) text_add(out, "%s", m->operands[x->imm].name);
-  else text_add(out, "n");
+  else if (x->op == KOP_E_LOAD) text_add(out, "%s", x->imm < (int64_t)m->n_operands ? m->operands[x->imm].name : p->temps[x->imm - m->n_operands].name);
+  else if (x->op == KOP_E_UNIFORM && uniform_value(p, x->imm)) value_text(w, uniform_value(p, x->imm), depth + 4);
+  else text_add(out, x->op == KOP_E_FOR ? "n" : x->op == KOP_E_STEP ? "t" : x->op == KOP_E_TOTAL ? "total" : "..");
+}
+
+enum { LONGEST_VALUE = 90, LONGEST_SIZE = 400 };
+
+static void size_text(const Program *p, const Inst *x, Text *out) { value_text(&(Writer){p, out, out->length + LONGEST_SIZE}, x, 1); }
+
+void explain_value(const Program *p, const Inst *x, Text *out) {
+  size_t most = out->length + LONGEST_VALUE;
+  value_text(&(Writer){p, out, most}, x, 0);
+  if (out->length <= most) return;
+  out->length = most;
+  text_add(out, "...");
 }
 
 /* Made of sizes alone. */
@@ -74,59 +121,71 @@ static const Inst *inner_loop(const Block *body) {
   return last;
 }
 
-void explain_nest(const Module *m, const Inst *loop, Text *out) {
+/* What a loop counts: of a chunk or a tensor its elements, of a tile the positions of its space. NULL: nothing that sizes say. */
+static const Inst *trips_of(const Program *p, const Kernel *k, const Inst *loop) {
+  const Inst *lo = loop->args[0], *hi = plain(loop->args[1]);
+  if (lo->op == KOP_E_BEGIN) return launch_has_space(k->launch) ? values_positions(p, k->space) : lo;
+  if (!is_const(lo, 0)) return NULL;
+  if (is(hi, ELEMENT_SHR) && is(hi->args[0], ELEMENT_ADD)) hi = plain(hi->args[0]->args[0]);      /* blocks of 2^k */
+  return is_size(hi, 0) ? hi : NULL;                                     /* not what sums do inside: blocks, lanes, trees */
+}
+
+static void trips_text(const Program *p, const Inst *n, Text *out) {
+  if (n->op == KOP_E_BEGIN) text_add(out, "elements");
+  else size_text(p, n, out);
+}
+
+void explain_trips(const Program *p, const Kernel *k, const Inst *loop, Text *out) {
+  const Inst *n = loop ? trips_of(p, k, loop) : NULL;
+  if (n) trips_text(p, n, out);
+}
+
+void explain_nest(const Program *p, const Kernel *k, const Inst *loop, Text *out) {
   const char *before = "";
   for (; loop; loop = inner_loop(loop->body)) {
-    const Inst *lo = loop->args[0], *hi = plain(loop->args[1]);
-    if (!is_const(lo, 0) && lo->op != KOP_E_BEGIN) continue;             /* inside a block: the loop over the blocks said it */
-    if (is(hi, ELEMENT_SHR) && is(hi->args[0], ELEMENT_ADD)) hi = plain(hi->args[0]->args[0]);      /* blocks of 2^k */
-    if (lo->op != KOP_E_BEGIN && !is_size(hi, 0)) break;                 /* what sums do inside: blocks, lanes, trees */
+    const Inst *n = trips_of(p, k, loop);
+    if (!n && !is_const(loop->args[0], 0)) continue;                     /* inside a block: the loop over the blocks said it */
+    if (!n) break;
     text_add(out, "%s", before);
-    if (lo->op == KOP_E_BEGIN) text_add(out, "elements");
-    else value_text(m, hi, 1, out);
+    trips_text(p, n, out);
     before = " x ";
   }
 }
 
-static const Inst *count_of(const Program *p, unsigned buffer) {
-  for (unsigned k = 0; k < p->n_kernels; k++)
-    for (unsigned i = 0; i < p->kernels[k]->body->n; i++) {
-      const Inst *inst = p->kernels[k]->body->insts[i];
-      if (inst->op == KOP_E_SET_COUNT && inst->imm == (int64_t)buffer) return inst->args[0];
-    }
-  return NULL;
-}
-
-static void count_text(const Program *p, unsigned temp, Text *out) {
-  const Inst *count = count_of(p, p->module->n_operands + temp);
+void explain_count(const Program *p, unsigned temp, Text *out) {
+  const Inst *count = values_count(p, p->module->n_operands + temp);
   if (p->temps[temp].local) text_add(out, "%u", p->temps[temp].local);
   else if (p->temps[temp].partial) text_add(out, "chunks");
-  else if (count) value_text(p->module, count, 1, out);
+  else if (count) size_text(p, count, out);
   else text_add(out, "elements");
 }
 
-void explain_temps(const Program *p, Text *out) {
-  if (!p->n_temps && !p->n_slots) return;
-  text_add(out, "  temporaries\n");
-  for (unsigned i = 0; i < p->n_temps; i++) {
-    text_add(out, "    %-20s %s[", p->temps[i].name, type_name(p->temps[i].type));
-    count_text(p, i, out);
-    text_add(out, "]%s\n", p->temps[i].call ? ", once for the call" : p->temps[i].local ? ", on the stack" : "");
+/* A term for each temporary that lies in a part of the workspace. */
+static unsigned add_terms(const Facts *f, bool call, bool kept, Text *out) {
+  unsigned n = 0;
+  for (unsigned k = 0; k < f->program->n_temps; k++) {
+    const Buffer *t = &f->program->temps[k];
+    if (t->local || t->partial || t->call != call || (!call && f->kept[k] != kept)) continue;
+    text_add(out, "%s%u*", n++ ? " + " : "", type_bytes(t->type));
+    explain_count(f->program, k, out);
   }
-  text_add(out, "  workspace:");
-  const char *before = " ";
-  if (p->n_slots) {
-    text_add(out, "%s8*%u*(items + 1)", before, p->n_slots);
-    before = " + ";
-  }
-  bool items = false;
-  for (unsigned i = 0; i < p->n_temps; i++) {
-    if (p->temps[i].local) continue;
-    items = true;
-    text_add(out, "%s%u*", before, type_bytes(p->temps[i].type));
-    count_text(p, i, out);
-    before = " + ";
-  }
-  if (!p->n_slots && !items) text_add(out, " none\n");
-  else text_add(out, " bytes%s, each term rounded up to 64\n", items ? " an item" : "");
+  return n;
+}
+
+/* As driver_place.c lays it out. */
+void explain_workspace(const Facts *f, Text *out) {
+  const Program *p = f->program;
+  unsigned partials = 0;
+  Text part[3] = {{.arena = out->arena}, {.arena = out->arena}, {.arena = out->arena}};
+  unsigned call = add_terms(f, true, false, &part[0]), kept = add_terms(f, false, true, &part[1]), room = add_terms(f, false, false, &part[2]);
+  for (unsigned k = 0; k < p->n_temps; k++) partials += p->temps[k].partial;
+  const char *before = "";
+#define PART(when, ...) do { if (when) { text_add(out, "%s", before); text_add(out, __VA_ARGS__); before = " + "; } } while (0)
+  PART(p->n_slots, "8*%u*(items + 1)", p->n_slots);
+  PART(call, "%s a call", part[0].data);
+  PART(kept, "(%s) an item", part[1].data);
+  PART(p->n_temps || p->n_spaces, "%u an item for its record", 16 + 16*p->n_spaces + 8*f->n_buffers);
+  PART(partials, "8*%u*chunks", partials);
+  PART(room, "one room for the largest window, the sum over its items of %s", part[2].data);
+#undef PART
 }

@@ -77,7 +77,8 @@ enum {
   OPTC_EMIT_HEADER,                      /* the C header of the object */
   OPTC_EMIT_PTX,                         /* for `gpu` */
   OPTC_EMIT_EXPLAIN,                     /* kernels, bytes and operations an element, against the least possible */
-  OPTC_EMIT_EXPLAIN_JSON
+  OPTC_EMIT_EXPLAIN_JSON,
+  OPTC_EMIT_EXPLAIN_SVG                  /* a picture of it */
 };
 typedef struct optc_emit_options {
   size_t size;                           /* sizeof(optc_emit_options) */
@@ -95,6 +96,8 @@ typedef struct optc_emit_options {
   void (*printed)(void *self, const char *entry, const char *pass, const char *text); void *printed_self;
   optc_timed timed; void *timed_self;
   const char *store;                     /* as in optc_compile_options */
+  double bandwidth, peak;                /* for what EXPLAIN predicts: GB/s of memory, GFLOP/s of fused multiply-adds; 0: not known */
+  int bandwidth_measured, peak_measured; /* 0: somebody gave them */
 } optc_emit_options;
 typedef struct optc_emission optc_emission;
 /* As optc_compile_*. The result is freed by optc_emission_free, before or after its context. */

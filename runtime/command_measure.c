@@ -1,0 +1,95 @@
+/* command_measure.c: short probes of bandwidth and of the peak of fused multiply-adds. Best of a few rounds: what disturbs a probe only makes it slower. */
+#define _GNU_SOURCE
+#include "runtime/command_measure.h"
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include "runtime/optc.h"
+
+enum { STREAMS = 4, WORDS = 16 << 20, PIECES = 256, ROUNDS = 5, CHAINS = 12, STEPS = 200000 };      /* 64 MiB a stream: more than caches keep */
+
+typedef float Lanes __attribute__((vector_size(64), aligned(4)));
+
+static double seconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9*(double)t.tv_nsec;
+}
+
+/* Adds nothing: the sum is subtracted from itself, which the compiler may not drop, for it is no identity of floating-point numbers. */
+__attribute__((target_clones("avx512f", "avx2", "default")))
+static void stream_piece(void *self, int64_t piece) {
+  float *const *stream = self;
+  int64_t begin = WORDS/PIECES*piece, end = begin + WORDS/PIECES;
+  for (int64_t i = begin; i < end; i += 16) {
+    Lanes x = *(const Lanes *)(stream[0] + i);
+    x -= x;
+    for (int k = 1; k < STREAMS; k++) *(Lanes *)(stream[k] + i) += x;
+  }
+}
+
+double measure_bandwidth(int threads) {
+  optc_parallel team = optc_parallel_openmp(threads);
+  size_t huge = 2u << 20, size = (size_t)STREAMS*(4*(size_t)WORDS + 4160) + 2*huge;
+  char *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (map == MAP_FAILED) return 0;
+  madvise(map, size, MADV_HUGEPAGE);
+  memset(map, 0, size);
+  float *stream[STREAMS];
+  for (size_t k = 0; k < STREAMS; k++) stream[k] = (float *)(void *)(map + huge + k*(4*(size_t)WORDS + 4160));    /* not on the same sets of the cache */
+  double best = 0;
+  for (int r = 0; r < ROUNDS; r++) {
+    double begin = seconds();
+    team.run(team.self, PIECES, stream_piece, stream);
+    double rate = 1e-9*4*WORDS*(2*STREAMS - 1)/(seconds() - begin);
+    best = rate > best ? rate : best;
+  }
+  munmap(map, size);
+  return best;
+}
+
+/* --- arithmetic ---------------------------------------------------------------------------------------------------------------------- */
+
+/* The chains stand in registers: as many values of `Vector` as there are chains, each waiting for itself alone. */
+#define CHAIN_BODY(Vector) \
+  Vector x[CHAINS], a = {0}, b = {0}; \
+  for (int k = 0; k < CHAINS; k++) x[k] = a + (float)k; \
+  a += 0.999f; b += 1e-3f; \
+  for (int64_t i = 0; i < STEPS; i++) { \
+    _Pragma("GCC unroll 12") for (int k = 0; k < CHAINS; k++) x[k] = x[k]*a + b; \
+    __asm__ volatile("" : : : ); \
+  } \
+  for (int k = 1; k < CHAINS; k++) x[0] += x[k]; \
+  ((double *)self)[16*index] = (double)x[0][0]
+
+typedef float Lanes4 __attribute__((vector_size(16)));
+typedef float Lanes8 __attribute__((vector_size(32)));
+typedef float Lanes16 __attribute__((vector_size(64)));
+
+#define FUSED optimize("O2", "fp-contract=fast")
+#if defined(__x86_64__)
+__attribute__((FUSED, target("avx512f"))) static void chains_16(void *self, int64_t index) { CHAIN_BODY(Lanes16); }
+__attribute__((FUSED, target("avx2,fma"))) static void chains_8(void *self, int64_t index) { CHAIN_BODY(Lanes8); }
+#endif
+__attribute__((FUSED)) static void chains_4(void *self, int64_t index) { CHAIN_BODY(Lanes4); }
+
+double measure_peak(int threads) {
+  optc_parallel team = optc_parallel_openmp(threads);
+  void (*chains)(void *, int64_t) = chains_4;
+  int lanes = 4;
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f")) { chains = chains_16; lanes = 16; }
+  else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) { chains = chains_8; lanes = 8; }
+#endif
+  double *sum = calloc((size_t)16*(size_t)threads, sizeof *sum), best = 0;
+  for (int r = 0; r < ROUNDS && sum; r++) {
+    double begin = seconds();
+    team.run(team.self, threads, chains, sum);
+    double rate = 1e-9*2*CHAINS*lanes*(double)STEPS*threads/(seconds() - begin);
+    best = rate > best ? rate : best;
+  }
+  free(sum);
+  return best;
+}

@@ -1,0 +1,336 @@
+/* explain_facts.c: the sweeps of an entry over memory, what each moves and computes at the sample's sizes, and why they stand apart. */
+#include <string.h>
+#include "ir/describe.h"
+#include "runtime/explain.h"
+
+const char *const apart_text[APART_NOT] = {"a total over all tensors of the call comes between", "a reduction needs the whole tensor first", "a reduction along rows or columns comes first",
+  "a contraction comes first", "read at other positions than they are written", "goes from one to the other through memory"};
+const char *const apart_names[APART_NOT] = {"total", "whole_tensor", "rows_or_columns", "contraction", "positions", "memory"};
+
+/* Floating-point operations that a step of an element operation is. */
+static const unsigned char flops_of[ELEMENT_COUNT] = {[ELEMENT_ADD] = 1, [ELEMENT_SUB] = 1, [ELEMENT_MUL] = 1, [ELEMENT_DIV] = 1, [ELEMENT_SQRT] = 1, [ELEMENT_FMA] = 2};
+
+bool facts_shown(const Program *p) { return strcmp(p->entry, "layout") != 0; }
+
+const char *facts_buffer(const Facts *f, unsigned buffer) {
+  return buffer < f->module->n_operands ? f->module->operands[buffer].name : f->program->temps[buffer - f->module->n_operands].name;
+}
+
+static const Buffer *temp_of(const Facts *f, unsigned buffer) { return buffer < f->module->n_operands ? NULL : &f->program->temps[buffer - f->module->n_operands]; }
+static bool is_local(const Facts *f, unsigned buffer) { return temp_of(f, buffer) && temp_of(f, buffer)->local; }
+
+static bool touches_memory(const Block *block) {
+  for (unsigned i = 0; block && i < block->n; i++) {
+    const Inst *inst = block->insts[i];
+    Touch touch[MAX_TOUCHES];
+    if (inst_touches(inst, touch) || touches_memory(inst->body) || touches_memory(inst->otherwise)) return true;
+  }
+  return false;
+}
+
+/* --- one sweep --------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct Walk { Facts *f; Arena *arena; unsigned kernel; Sweep *sweep; bool conditional; } Walk;
+
+static double trips(Walk *w, const Inst *loop) {
+  Number lo = values_of(&w->f->values, w->kernel, loop->args[0]), hi = values_of(&w->f->values, w->kernel, loop->args[1]);
+  if (!lo.known || !hi.known) { w->f->at_most = true; return 1; }
+  double n = bits_to_f64(hi.bits, TYPE_I64) - bits_to_f64(lo.bits, TYPE_I64);
+  return n > 0 ? n : 0;
+}
+
+static void count_touches(Walk *w, const Inst *inst, double weight, const Inst *loop) {
+  Touch touch[MAX_TOUCHES];
+  double elements = inst->op == KOP_E_LOAD || inst->op == KOP_E_STORE ? 1 : 1e18;      /* tiles: all of it */
+  for (unsigned n = inst_touches(inst, touch), k = 0; k < n; k++) {
+    Sweep *s = w->sweep;
+    unsigned b = touch[k].buffer;
+    s->use[b] |= (touch[k].read ? TOUCH_READ : 0) | (touch[k].written ? TOUCH_WRITTEN : 0);
+    if (touch[k].read && inst->op == KOP_E_LOAD && loop && !place_follows(inst->args[0], loop)) s->use[b] |= TOUCH_ELSEWHERE;
+    if (touch[k].read) s->moved[0][b] += weight*elements;
+    if (touch[k].written) s->moved[1][b] += weight*elements;
+  }
+}
+
+static void count_element(Walk *w, const Inst *inst, double weight, bool chained) {
+  Sweep *s = w->sweep;
+  s->ops[inst->op]++;
+  s->n_ops++;
+  if (type_kind(inst->type) != KIND_FLOAT) return;
+  s->flops += weight*flops_of[inst->op];
+  if (inst->op != KOP_FMA || !chained) return;
+  s->contracts = true;
+  s->contraction += weight*2;
+}
+
+static void count_tile(Walk *w, const Inst *inst, double weight) {
+  double work = 2*weight;
+  static const unsigned extents[] = {2, 3, 6};
+  for (unsigned k = 0; k < 3; k++) work *= values_or(&w->f->values, w->kernel, inst->args[extents[k]], 1);
+  w->sweep->tiles++;
+  w->sweep->contracts = true;
+  w->sweep->flops += work;
+  w->sweep->contraction += work;
+}
+
+/* An fma onto what a loop carries: a contraction's chain. */
+static bool extends_chain(const Inst *inst) { return inst->op == KOP_FMA && inst->args[2]->op == KOP_E_CARRIED; }
+
+static void count_body(Walk *w, const Block *block, double weight, const Inst *loop) {
+  for (unsigned i = 0; block && i < block->n; i++) {
+    const Inst *inst = block->insts[i];
+    Sweep *s = w->sweep;
+    if (inst->op < ELEMENT_COUNT) count_element(w, inst, weight, extends_chain(inst));
+    count_touches(w, inst, weight, loop);
+    if (inst->op == KOP_E_TILE) count_tile(w, inst, weight);
+    if (inst->op == KOP_E_FOLD && s->n_folds < SWEEP_FOLDS) {
+      s->fold_loop[s->n_folds] = loop;
+      s->fold[s->n_folds++] = inst;
+    }
+    if (inst->op == KOP_E_IF) {
+      Number c = values_of(&w->f->values, w->kernel, inst->args[0]);
+      if (!c.known || c.bits) count_body(w, inst->body, weight, loop);
+      if (!c.known || !c.bits) count_body(w, inst->otherwise, weight, loop);
+    } else if (inst->op == KOP_E_FOR) {
+      if (inst->binding == BIND_VECTOR && inst->lanes > s->lanes) { s->lanes = inst->lanes; s->unroll = inst->unroll ? inst->unroll : 1; }
+      count_body(w, inst->body, weight*trips(w, inst), inst);
+    }
+  }
+}
+
+static void weigh(const Facts *f, Sweep *s, double times) {
+  s->trivial = true;
+  for (unsigned b = 0; b < f->n_buffers; b++) {
+    if (!s->use[b] || is_local(f, b)) continue;
+    double size = (double)values_buffer((Values *)&f->values, b), bytes = type_bytes(program_buffer_type(f->program, b));
+    double read = s->moved[0][b] < size ? s->moved[0][b] : size, written = s->moved[1][b] < size ? s->moved[1][b] : size;
+    s->read += times*bytes*read;
+    s->written += times*bytes*written;
+    s->moved[0][b] = bytes*read;
+    s->moved[1][b] = bytes*written;
+    const Inst *count = values_count(f->program, b);
+    s->trivial &= temp_of(f, b) && (temp_of(f, b)->partial || (count && count->op == KOP_E_CONST));
+  }
+  s->flops *= times;
+  s->contraction *= times;
+}
+
+static Sweep *add_sweep(Walk *w, const Inst *loop, bool live) {
+  Facts *f = w->f;
+  f->sweep = arena_grow(w->arena, f->sweep, &f->capacity, f->n_sweeps + 1, sizeof *f->sweep);
+  Sweep *s = &f->sweep[f->n_sweeps++];
+  *s = (Sweep){.kernel = w->kernel, .number = f->n_sweeps, .loop = loop, .live = live, .counted = live, .conditional = w->conditional, .lanes = 1, .unroll = 1, .apart = APART_NOT};
+  s->use = arena_array(w->arena, f->n_buffers + 1, 1);
+  s->because = arena_array(w->arena, f->n_buffers + 1, 1);
+  for (int k = 0; k < 2; k++) s->moved[k] = arena_array(w->arena, f->n_buffers + 1, sizeof *s->moved[k]);
+  return w->sweep = s;
+}
+
+/* --- one kernel -------------------------------------------------------------------------------------------------------------------- */
+
+static double bytes_of(const Facts *f, unsigned from, unsigned to) {
+  double sum = 0;
+  for (unsigned k = from; k < to; k++) if (f->sweep[k].counted) sum += f->sweep[k].read + f->sweep[k].written;
+  return sum;
+}
+
+static void find_sweeps(Walk *w, const Block *block, bool live);
+
+/* The arm that runs at the sample; of an open condition both, and the dearer one counts. */
+static void find_arms(Walk *w, const Inst *inst, bool live) {
+  Facts *f = w->f;
+  Number c = values_of(&f->values, w->kernel, inst->args[0]);
+  bool outer = w->conditional;
+  w->conditional = true;
+  unsigned from = f->n_sweeps;
+  find_sweeps(w, inst->body, live && (!c.known || c.bits));
+  unsigned middle = f->n_sweeps;
+  find_sweeps(w, inst->otherwise, live && (!c.known || !c.bits));
+  w->conditional = outer;
+  if (c.known || from == f->n_sweeps || !live) return;
+  f->at_most = true;
+  bool first = bytes_of(f, from, middle) >= bytes_of(f, middle, f->n_sweeps);
+  for (unsigned k = from; k < f->n_sweeps; k++) f->sweep[k].counted &= first == (k < middle);
+}
+
+/* What stands outside sweeps: numbers of buffers, totals. */
+static void count_outside(Walk *w, const Inst *inst) {
+  KernelFacts *k = &w->f->kernel[w->kernel];
+  Touch touch[MAX_TOUCHES];
+  for (unsigned n = inst_touches(inst, touch), t = 0; t < n; t++) k->outside[touch[t].buffer] |= (touch[t].read ? TOUCH_READ : 0) | (touch[t].written ? TOUCH_WRITTEN : 0);
+  k->totals |= inst->op == KOP_E_TOTAL;
+  w->f->scalar_ops += inst->op < ELEMENT_COUNT;
+  w->f->hoisted += inst->op == KOP_E_SET_UNIFORM;
+}
+
+/* Sweeps are the outermost loops that load or store; other loops (powers, for one) are scalar work. */
+static void find_sweeps(Walk *w, const Block *block, bool live) {
+  for (unsigned i = 0; block && i < block->n; i++) {
+    const Inst *inst = block->insts[i];
+    bool loops = inst->op == KOP_E_FOR && touches_memory(inst->body), tile = inst->op == KOP_E_TILE || inst->op == KOP_E_TILE_TRANSPOSE;
+    if (inst->op == KOP_E_IF) find_arms(w, inst, live);
+    else if (loops || tile) {
+      Sweep *s = add_sweep(w, loops ? inst : NULL, live);
+      count_body(w, &(Block){.insts = (Inst **)&block->insts[i], .n = 1}, 1, NULL);
+      weigh(w->f, s, w->f->kernel[w->kernel].times);
+    } else {
+      count_outside(w, inst);
+      find_sweeps(w, inst->body, live);
+    }
+  }
+}
+
+static void find_times(Facts *f) {
+  double times[OPTC_MAX_REPEATS + 1] = {1};
+  unsigned depth = 0;
+  for (unsigned k = 0; k < f->program->n_kernels; k++) {
+    const Kernel *kernel = f->program->kernels[k];
+    depth -= kernel->launch == LAUNCH_END && depth;
+    f->kernel[k].times = times[depth];
+    f->kernel[k].depth = depth;
+    if (kernel->launch != LAUNCH_REPEAT || depth == OPTC_MAX_REPEATS) continue;
+    times[depth + 1] = times[depth]*values_space(&f->values, kernel->space);
+    depth++;
+  }
+}
+
+static void find_phases(Facts *f, Arena *arena) {
+  optc_entry_desc entry;
+  const optc_kernel_desc *kernels = describe_program(f->program, &entry, arena);
+  f->n_phases = entry.n_phases;
+  f->kept = arena_array(arena, (size_t)f->program->n_temps + 1, sizeof *f->kept);
+  for (unsigned k = 0; k < f->program->n_temps; k++) f->kept[k] = (entry.temp_kind[k] & TEMP_KEPT) != 0;
+  for (unsigned k = 0; k < f->program->n_kernels; k++) f->kernel[k].phase = kernels[k].phase;
+}
+
+/* --- why apart ----------------------------------------------------------------------------------------------------------------------- */
+
+static bool counts_as_fixed(const Facts *f, unsigned buffer) {
+  const Inst *count = values_count(f->program, buffer);
+  return count && count->op == KOP_E_CONST;
+}
+
+/* What kind of value the kernel of a buffer's last writer before sweep `s` leaves in it; APART_NOT: nothing writes it before. */
+static Apart origin(const Facts *f, unsigned s, unsigned buffer, unsigned *after) {
+  for (unsigned k = f->sweep[s].kernel + 1; k-- > 0;) {
+    const KernelFacts *kernel = &f->kernel[k];
+    unsigned end = k == f->sweep[s].kernel ? s : kernel->first + kernel->n;
+    for (unsigned e = end; e-- > kernel->first;) {
+      const Sweep *earlier = &f->sweep[e];
+      if (!earlier->counted || !(earlier->use[buffer] & TOUCH_WRITTEN)) continue;
+      *after = e;
+      if (earlier->contracts) return APART_CONTRACTION;
+      if (earlier->n_folds && temp_of(f, buffer)) return counts_as_fixed(f, buffer) ? APART_TENSOR : APART_ROWS;
+      return f->sweep[s].use[buffer] & TOUCH_ELSEWHERE ? APART_PLACES : APART_MEMORY;
+    }
+    if (k == f->sweep[s].kernel || !(kernel->outside[buffer] & TOUCH_WRITTEN)) continue;
+    *after = kernel->n ? kernel->first : s;
+    return counts_as_fixed(f, buffer) || (temp_of(f, buffer) && temp_of(f, buffer)->partial) ? APART_TENSOR : APART_MEMORY;
+  }
+  return APART_NOT;
+}
+
+static unsigned last_sweep_before(const Facts *f, unsigned s) {
+  for (unsigned e = s; e-- > 0;) if (f->sweep[e].counted && !f->sweep[e].trivial) return e;
+  return s;
+}
+
+static void find_reason(Facts *f, unsigned at) {
+  Sweep *s = &f->sweep[at];
+  const KernelFacts *kernel = &f->kernel[s->kernel];
+  unsigned last = last_sweep_before(f, at);
+  if (!s->counted || s->trivial || last == at) return;
+  s->after = last;
+  Apart kind[OPTC_MAX_BUFFERS];
+  for (unsigned b = 0; b < f->n_buffers; b++) {
+    unsigned after = at;
+    kind[b] = APART_NOT;
+    if (is_local(f, b)) continue;
+    if ((s->use[b] | kernel->outside[b]) & TOUCH_READ) kind[b] = origin(f, at, b, &after);
+    for (unsigned e = at; e-- > 0 && kind[b] == APART_NOT && s->use[b] & TOUCH_WRITTEN;)      /* the old value, or another one, is needed first */
+      if (f->sweep[e].counted && f->sweep[e].use[b]) { kind[b] = APART_MEMORY; after = e; }
+    if (kind[b] < s->apart) {
+      s->apart = kind[b];
+      s->after = kind[b] == APART_TENSOR || after == at ? last : after;
+    }
+  }
+  if (kernel->totals) { s->apart = APART_TOTAL; s->after = last; }
+  for (unsigned b = 0; b < f->n_buffers; b++) s->because[b] = s->apart < APART_NOT && kind[b] == s->apart;
+}
+
+/* A segment begins where a sweep waits for the whole tensor, or all of them, to be gone through in the segment at hand. */
+static void find_segments(Facts *f) {
+  for (unsigned k = 0; k < f->n_sweeps; k++) {
+    Sweep *s = &f->sweep[k];
+    int64_t segment = f->n_segments ? f->n_segments - 1 : 0;
+    if ((s->apart == APART_TOTAL || s->apart == APART_TENSOR) && f->sweep[s->after].segment == segment) segment++;
+    s->segment = segment;
+    f->n_segments = segment + 1;
+  }
+}
+
+/* --- the whole entry ------------------------------------------------------------------------------------------------------------------- */
+
+/* Every operand of the sweeps that count, once: read where an old value is read, written where one is. */
+static Moved least_of(const Facts *f, int64_t segment) {
+  Moved least = {0};
+  for (unsigned b = 0; b < f->module->n_operands; b++) {
+    const Operand *o = &f->module->operands[b];
+    if (o->scope != SCOPE_TENSOR || !operand_is_tensor(o)) continue;
+    double read = 0, written = 0;
+    for (unsigned k = 0; k < f->n_sweeps; k++) {
+      const Sweep *s = &f->sweep[k];
+      if (!s->counted || (segment >= 0 && s->segment != segment)) continue;
+      if (s->moved[0][b] > read && written <= 0) read = s->moved[0][b];
+      if (s->moved[1][b] > written) written = s->moved[1][b];
+    }
+    least.read += read;
+    least.written += written;
+  }
+  return least;
+}
+
+double sweep_seconds(const Sweep *s, const Machine *m) {
+  double memory = m->bandwidth > 0 ? (s->read + s->written)/(1e9*m->bandwidth) : 0, work = m->peak > 0 ? s->contraction/(1e9*m->peak) : 0;
+  return memory > work ? memory : work;
+}
+
+static void add_up(Facts *f, const Machine *machine) {
+  for (unsigned k = 0; k < f->n_sweeps; k++) {
+    Sweep *s = &f->sweep[k];
+    if (!s->counted) continue;
+    KernelFacts *kernel = &f->kernel[s->kernel];
+    kernel->read += s->read;
+    kernel->written += s->written;
+    kernel->flops += s->flops;
+    kernel->contraction += s->contraction;
+    f->moved.read += s->read;
+    f->moved.written += s->written;
+    if (machine->bandwidth > 0) f->seconds += sweep_seconds(s, machine);
+  }
+  f->least = least_of(f, -1);
+  for (int64_t g = 0; g < f->n_segments; g++) {
+    Moved part = least_of(f, g);
+    f->least_swept.read += part.read;
+    f->least_swept.written += part.written;
+    f->n_moving += part.read + part.written > 0;
+  }
+}
+
+void facts_gather(Facts *f, const Sample *sample, const Program *p, const Machine *machine, Arena *arena) {
+  *f = (Facts){.module = p->module, .program = p, .sample = sample, .n_buffers = p->module->n_operands + p->n_temps, .per = sample->elements ? (double)sample->elements : 1};
+  values_make(&f->values, sample, p);
+  f->kernel = arena_array(arena, (size_t)p->n_kernels + 1, sizeof *f->kernel);
+  find_times(f);
+  find_phases(f, arena);
+  for (unsigned k = 0; k < p->n_kernels; k++) {
+    Walk w = {.f = f, .arena = arena, .kernel = k};
+    f->kernel[k].first = f->n_sweeps;
+    f->kernel[k].outside = arena_array(arena, f->n_buffers + 1, 1);
+    find_sweeps(&w, p->kernels[k]->body, true);
+    f->kernel[k].n = f->n_sweeps - f->kernel[k].first;
+  }
+  for (unsigned k = 0; k < f->n_sweeps; k++) find_reason(f, k);
+  find_segments(f);
+  add_up(f, machine);
+}

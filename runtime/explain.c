@@ -9,7 +9,7 @@ const char *explain_launch(Launch launch) {
     [LAUNCH_CHECK] = "before anything is written", [LAUNCH_GROUP] = "once a parameter group", [LAUNCH_ITEM] = "once a tensor",
     [LAUNCH_CHUNK] = "chunks of 65,536 elements, in parallel", [LAUNCH_FINISH] = "once a call, at its end",
     [LAUNCH_SIZES] = "once a tensor, for its sizes", [LAUNCH_CALL_SIZES] = "once a call, for its sizes", [LAUNCH_TOTAL] = "once a call, between tensors",
-    [LAUNCH_TILE] = "tiles, in parallel", [LAUNCH_REPEAT] = "repeat", [LAUNCH_END] = "end"};
+    [LAUNCH_TILE] = "tiles of a tensor's positions, in parallel", [LAUNCH_REPEAT] = "what follows, again and again", [LAUNCH_END] = "end of what is repeated"};
   return text[launch];
 }
 
@@ -87,7 +87,7 @@ static void reason_text(const Facts *f, const Sweep *s, Text *out) {
       named++;
     }
   if (n > named) text_add(out, " and %u more", n - named);
-  text_add(out, "%s%s\n", s->apart == APART_MEMORY || !n ? (n ? " " : "") : ": ", apart_text[s->apart]);
+  text_add(out, "%s%s\n", s->apart != APART_MEMORY && n ? ": " : n ? " " : "", s->apart == APART_MEMORY && n > 1 ? "go from one to the other through memory" : apart_text[s->apart]);
 }
 
 static void sweep_text(const Facts *f, const Sweep *s, const Machine *m, Text *out) {
@@ -124,7 +124,7 @@ static void kernel_head(const Facts *f, unsigned at, Text *out) {
   text_add(out, "kernel %-24s %s", k->name, explain_launch(k->launch));
   if (k->launch == LAUNCH_TILE || k->launch == LAUNCH_REPEAT) {
     const Inst *n = values_positions(f->program, k->space);
-    text_add(out, k->launch == LAUNCH_TILE ? ", of " : " ");
+    text_add(out, ": ");
     if (n) explain_value(f->program, n, out);
     text_add(out, k->launch == LAUNCH_TILE ? " positions" : " times");
   }

@@ -47,7 +47,7 @@ typedef struct Sweep {
   bool contracts;
   unsigned lanes, unroll;
   unsigned ops[ELEMENT_COUNT], n_ops, tiles;
-  unsigned char *use;                    /* TOUCH_*, by buffer */
+  unsigned char *use, *ahead;            /* TOUCH_*, by buffer; of what stands before it since the sweep before */
   double *moved[2];                      /* by buffer: bytes read and written, in one trip of the repeats around it */
   double read, written, flops, contraction;        /* bytes; floating-point operations; those of contractions */
   const Inst *fold[SWEEP_FOLDS], *fold_loop[SWEEP_FOLDS]; unsigned n_folds;
@@ -61,7 +61,7 @@ typedef struct KernelFacts {
   double times;                          /* trips of the repeats around it */
   unsigned depth;                        /* of repeats */
   unsigned first, n;                     /* its sweeps */
-  unsigned char *outside;                /* TOUCH_*, by buffer, of what stands outside sweeps */
+  unsigned char *outside, *tail;         /* TOUCH_*, by buffer, of what stands outside sweeps; after the last one */
   bool totals;                           /* reads a total */
   double read, written, flops, contraction;        /* of the sweeps that count */
 } KernelFacts;
@@ -85,8 +85,12 @@ typedef struct Facts {
 } Facts;
 void facts_gather(Facts *, const Sample *, const Program *, const Machine *, Arena *);
 const char *facts_buffer(const Facts *, unsigned buffer);
+const Buffer *facts_temp(const Facts *, unsigned buffer);                /* NULL: an operand */
+bool facts_local(const Facts *, unsigned buffer);
+bool facts_fixed(const Facts *, unsigned buffer);                        /* a temporary of as many elements, whatever the item's size */
 bool facts_shown(const Program *);
 double sweep_seconds(const Sweep *, const Machine *);
+void facts_part(Facts *);                /* explain_apart.c: reasons and segments */
 
 /* --- explain_sizes.c: in words of the rule's sizes ------------------------------------------------------------------------------------ */
 void explain_nest(const Program *, const Kernel *, const Inst *loop, Text *);        /* "B x H x N x M", how often the loops of a nest turn */

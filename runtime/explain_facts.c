@@ -1,11 +1,7 @@
-/* explain_facts.c: the sweeps of an entry over memory, what each moves and computes at the sample's sizes, and why they stand apart. */
+/* explain_facts.c: the sweeps of an entry over memory, what each moves and computes at the sample's sizes. */
 #include <string.h>
 #include "ir/describe.h"
 #include "runtime/explain.h"
-
-const char *const apart_text[APART_NOT] = {"a total over all tensors of the call comes between", "a reduction needs the whole tensor first", "a reduction along rows or columns comes first",
-  "a contraction comes first", "read at other positions than they are written", "goes from one to the other through memory"};
-const char *const apart_names[APART_NOT] = {"total", "whole_tensor", "rows_or_columns", "contraction", "positions", "memory"};
 
 /* Floating-point operations that a step of an element operation is. */
 static const unsigned char flops_of[ELEMENT_COUNT] = {[ELEMENT_ADD] = 1, [ELEMENT_SUB] = 1, [ELEMENT_MUL] = 1, [ELEMENT_DIV] = 1, [ELEMENT_SQRT] = 1, [ELEMENT_FMA] = 2};
@@ -16,8 +12,13 @@ const char *facts_buffer(const Facts *f, unsigned buffer) {
   return buffer < f->module->n_operands ? f->module->operands[buffer].name : f->program->temps[buffer - f->module->n_operands].name;
 }
 
-static const Buffer *temp_of(const Facts *f, unsigned buffer) { return buffer < f->module->n_operands ? NULL : &f->program->temps[buffer - f->module->n_operands]; }
-static bool is_local(const Facts *f, unsigned buffer) { return temp_of(f, buffer) && temp_of(f, buffer)->local; }
+const Buffer *facts_temp(const Facts *f, unsigned buffer) { return buffer < f->module->n_operands ? NULL : &f->program->temps[buffer - f->module->n_operands]; }
+bool facts_local(const Facts *f, unsigned buffer) { return facts_temp(f, buffer) && facts_temp(f, buffer)->local; }
+
+bool facts_fixed(const Facts *f, unsigned buffer) {
+  const Inst *count = values_count(f->program, buffer);
+  return count && count->op == KOP_E_CONST;
+}
 
 static bool touches_memory(const Block *block) {
   for (unsigned i = 0; block && i < block->n; i++) {
@@ -30,7 +31,7 @@ static bool touches_memory(const Block *block) {
 
 /* --- one sweep --------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct Walk { Facts *f; Arena *arena; unsigned kernel; Sweep *sweep; bool conditional; } Walk;
+typedef struct Walk { Facts *f; Arena *arena; unsigned kernel; Sweep *sweep; unsigned char *ahead; bool conditional; } Walk;
 
 static double trips(Walk *w, const Inst *loop) {
   Number lo = values_of(&w->f->values, w->kernel, loop->args[0]), hi = values_of(&w->f->values, w->kernel, loop->args[1]);
@@ -101,15 +102,14 @@ static void count_body(Walk *w, const Block *block, double weight, const Inst *l
 static void weigh(const Facts *f, Sweep *s, double times) {
   s->trivial = true;
   for (unsigned b = 0; b < f->n_buffers; b++) {
-    if (!s->use[b] || is_local(f, b)) continue;
+    if (!s->use[b] || facts_local(f, b)) continue;
     double size = (double)values_buffer((Values *)&f->values, b), bytes = type_bytes(program_buffer_type(f->program, b));
     double read = s->moved[0][b] < size ? s->moved[0][b] : size, written = s->moved[1][b] < size ? s->moved[1][b] : size;
     s->read += times*bytes*read;
     s->written += times*bytes*written;
     s->moved[0][b] = bytes*read;
     s->moved[1][b] = bytes*written;
-    const Inst *count = values_count(f->program, b);
-    s->trivial &= temp_of(f, b) && (temp_of(f, b)->partial || (count && count->op == KOP_E_CONST));
+    s->trivial &= facts_temp(f, b) && (facts_temp(f, b)->partial || facts_fixed(f, b));
   }
   s->flops *= times;
   s->contraction *= times;
@@ -120,6 +120,8 @@ static Sweep *add_sweep(Walk *w, const Inst *loop, bool live) {
   f->sweep = arena_grow(w->arena, f->sweep, &f->capacity, f->n_sweeps + 1, sizeof *f->sweep);
   Sweep *s = &f->sweep[f->n_sweeps++];
   *s = (Sweep){.kernel = w->kernel, .number = f->n_sweeps, .loop = loop, .live = live, .counted = live, .conditional = w->conditional, .lanes = 1, .unroll = 1, .apart = APART_NOT};
+  s->ahead = w->ahead;
+  if (live) w->ahead = arena_array(w->arena, f->n_buffers + 1, 1);
   s->use = arena_array(w->arena, f->n_buffers + 1, 1);
   s->because = arena_array(w->arena, f->n_buffers + 1, 1);
   for (int k = 0; k < 2; k++) s->moved[k] = arena_array(w->arena, f->n_buffers + 1, sizeof *s->moved[k]);
@@ -157,7 +159,11 @@ static void find_arms(Walk *w, const Inst *inst, bool live) {
 static void count_outside(Walk *w, const Inst *inst) {
   KernelFacts *k = &w->f->kernel[w->kernel];
   Touch touch[MAX_TOUCHES];
-  for (unsigned n = inst_touches(inst, touch), t = 0; t < n; t++) k->outside[touch[t].buffer] |= (touch[t].read ? TOUCH_READ : 0) | (touch[t].written ? TOUCH_WRITTEN : 0);
+  for (unsigned n = inst_touches(inst, touch), t = 0; t < n; t++) {
+    unsigned char use = (touch[t].read ? TOUCH_READ : 0) | (touch[t].written ? TOUCH_WRITTEN : 0);
+    k->outside[touch[t].buffer] |= use;
+    w->ahead[touch[t].buffer] |= use;
+  }
   k->totals |= inst->op == KOP_E_TOTAL;
   w->f->scalar_ops += inst->op < ELEMENT_COUNT;
   w->f->hoisted += inst->op == KOP_E_SET_UNIFORM;
@@ -201,72 +207,6 @@ static void find_phases(Facts *f, Arena *arena) {
   f->kept = arena_array(arena, (size_t)f->program->n_temps + 1, sizeof *f->kept);
   for (unsigned k = 0; k < f->program->n_temps; k++) f->kept[k] = (entry.temp_kind[k] & TEMP_KEPT) != 0;
   for (unsigned k = 0; k < f->program->n_kernels; k++) f->kernel[k].phase = kernels[k].phase;
-}
-
-/* --- why apart ----------------------------------------------------------------------------------------------------------------------- */
-
-static bool counts_as_fixed(const Facts *f, unsigned buffer) {
-  const Inst *count = values_count(f->program, buffer);
-  return count && count->op == KOP_E_CONST;
-}
-
-/* What kind of value the kernel of a buffer's last writer before sweep `s` leaves in it; APART_NOT: nothing writes it before. */
-static Apart origin(const Facts *f, unsigned s, unsigned buffer, unsigned *after) {
-  for (unsigned k = f->sweep[s].kernel + 1; k-- > 0;) {
-    const KernelFacts *kernel = &f->kernel[k];
-    unsigned end = k == f->sweep[s].kernel ? s : kernel->first + kernel->n;
-    for (unsigned e = end; e-- > kernel->first;) {
-      const Sweep *earlier = &f->sweep[e];
-      if (!earlier->counted || !(earlier->use[buffer] & TOUCH_WRITTEN)) continue;
-      *after = e;
-      if (earlier->contracts) return APART_CONTRACTION;
-      if (earlier->n_folds && temp_of(f, buffer)) return counts_as_fixed(f, buffer) ? APART_TENSOR : APART_ROWS;
-      return f->sweep[s].use[buffer] & TOUCH_ELSEWHERE ? APART_PLACES : APART_MEMORY;
-    }
-    if (k == f->sweep[s].kernel || !(kernel->outside[buffer] & TOUCH_WRITTEN)) continue;
-    *after = kernel->n ? kernel->first : s;
-    return counts_as_fixed(f, buffer) || (temp_of(f, buffer) && temp_of(f, buffer)->partial) ? APART_TENSOR : APART_MEMORY;
-  }
-  return APART_NOT;
-}
-
-static unsigned last_sweep_before(const Facts *f, unsigned s) {
-  for (unsigned e = s; e-- > 0;) if (f->sweep[e].counted && !f->sweep[e].trivial) return e;
-  return s;
-}
-
-static void find_reason(Facts *f, unsigned at) {
-  Sweep *s = &f->sweep[at];
-  const KernelFacts *kernel = &f->kernel[s->kernel];
-  unsigned last = last_sweep_before(f, at);
-  if (!s->counted || s->trivial || last == at) return;
-  s->after = last;
-  Apart kind[OPTC_MAX_BUFFERS];
-  for (unsigned b = 0; b < f->n_buffers; b++) {
-    unsigned after = at;
-    kind[b] = APART_NOT;
-    if (is_local(f, b)) continue;
-    if ((s->use[b] | kernel->outside[b]) & TOUCH_READ) kind[b] = origin(f, at, b, &after);
-    for (unsigned e = at; e-- > 0 && kind[b] == APART_NOT && s->use[b] & TOUCH_WRITTEN;)      /* the old value, or another one, is needed first */
-      if (f->sweep[e].counted && f->sweep[e].use[b]) { kind[b] = APART_MEMORY; after = e; }
-    if (kind[b] < s->apart) {
-      s->apart = kind[b];
-      s->after = kind[b] == APART_TENSOR || after == at ? last : after;
-    }
-  }
-  if (kernel->totals) { s->apart = APART_TOTAL; s->after = last; }
-  for (unsigned b = 0; b < f->n_buffers; b++) s->because[b] = s->apart < APART_NOT && kind[b] == s->apart;
-}
-
-/* A segment begins where a sweep waits for the whole tensor, or all of them, to be gone through in the segment at hand. */
-static void find_segments(Facts *f) {
-  for (unsigned k = 0; k < f->n_sweeps; k++) {
-    Sweep *s = &f->sweep[k];
-    int64_t segment = f->n_segments ? f->n_segments - 1 : 0;
-    if ((s->apart == APART_TOTAL || s->apart == APART_TENSOR) && f->sweep[s->after].segment == segment) segment++;
-    s->segment = segment;
-    f->n_segments = segment + 1;
-  }
 }
 
 /* --- the whole entry ------------------------------------------------------------------------------------------------------------------- */
@@ -324,13 +264,13 @@ void facts_gather(Facts *f, const Sample *sample, const Program *p, const Machin
   find_times(f);
   find_phases(f, arena);
   for (unsigned k = 0; k < p->n_kernels; k++) {
-    Walk w = {.f = f, .arena = arena, .kernel = k};
+    Walk w = {.f = f, .arena = arena, .kernel = k, .ahead = arena_array(arena, f->n_buffers + 1, 1)};
     f->kernel[k].first = f->n_sweeps;
     f->kernel[k].outside = arena_array(arena, f->n_buffers + 1, 1);
     find_sweeps(&w, p->kernels[k]->body, true);
     f->kernel[k].n = f->n_sweeps - f->kernel[k].first;
+    f->kernel[k].tail = w.ahead;
   }
-  for (unsigned k = 0; k < f->n_sweeps; k++) find_reason(f, k);
-  find_segments(f);
+  facts_part(f);
   add_up(f, machine);
 }

@@ -412,9 +412,25 @@ static void explain_counts_bytes(void) {
   EXPECT(0, "explain sgd.opt");
   PRINTS("bytes an element: 12 (8 read, 4 written); least possible 12 (8 read, 4 written): 1.00 times");
   EXPECT(0, "explain sgd.opt --format=json");
-  PRINTS("\"bytes\": {\"read\": 8, \"written\": 4, \"least_read\": 8, \"least_written\": 4}");
+  PRINTS("\"bytes\": {\"read\": 8, \"written\": 4, \"least_read\": 8, \"least_written\": 4, ");
   EXPECT(0, "explain sgd.opt -O0");
   PRINTS("not fused");
+}
+
+static void explain_predicts_and_draws(void) {
+  EXPECT(0, "explain sgd.opt --bandwidth 12 --peak 100 --svg sgd.svg");
+  PRINTS("predicted: 1 ns an element at 12 GB/s (given)");
+  char svg[1 << 15];
+  slurp("sgd.svg", svg, sizeof svg);
+  CU_ASSERT(!strncmp(svg, "<?xml", 5) && strstr(svg, "  step</text>") && strstr(svg, "12 GB/s (given)") && strstr(svg, "</svg>"));
+  CU_ASSERT_EQUAL(others(), 1);
+  EXPECT(0, "explain sgd.opt --measure");
+  PRINTS("GB/s (measured)");
+  EXPECT(2, "explain sgd.opt --bandwidth 0");
+  SAYS("--bandwidth wants a positive number, not '0'");
+  EXPECT(1, "explain sgd.opt --bandwidth 1 --peak 1 --svg missing/sgd.svg");
+  SAYS("cannot write 'missing/sgd.svg'");
+  CU_ASSERT_EQUAL(others(), 0);
 }
 
 static void explain_counts_one_arm_of_a_condition(void) {
@@ -432,8 +448,8 @@ static void explain_counts_every_loop(void) {
 static void explain_tells_where_kernels_run_and_temporaries_lie(void) {
   EXPECT(0, "explain rows.opt");
   PRINTS("tiles of a tensor's positions, in parallel");
-  PRINTS(", on the stack\n");
-  PRINTS("  workspace: 4*N*M bytes an item, each term rounded up to 64\n");
+  PRINTS(", on the stack, 64 B\n");
+  PRINTS("an item for its record + one room for the largest window, the sum over its items of 4*N*M");
   CU_ASSERT_PTR_NULL(strstr(result.out, "(null)"));
 }
 
@@ -502,7 +518,7 @@ int main(void) {
     TEST(errors_have_places_and_suggestions), TEST(warnings_do_not_fail_unless_asked), TEST(usage_errors_are_told_with_suggestions), TEST(help_covers_every_option),
     TEST(missing_and_strange_files_are_errors), TEST(random_bytes_are_an_error), TEST(outputs_that_cannot_be_written_are_errors),
     TEST(a_limit_on_file_sizes_leaves_nothing_partial), TEST(a_failed_compilation_keeps_the_old_output), TEST(links_are_followed_and_modes_are_usual),
-    TEST(run_measures), TEST(explain_counts_bytes), TEST(explain_counts_every_loop), TEST(explain_counts_one_arm_of_a_condition), TEST(explain_tells_where_kernels_run_and_temporaries_lie),
+    TEST(run_measures), TEST(explain_counts_bytes), TEST(explain_predicts_and_draws), TEST(explain_counts_every_loop), TEST(explain_counts_one_arm_of_a_condition), TEST(explain_tells_where_kernels_run_and_temporaries_lie),
     TEST(run_counts_the_arm_that_runs), TEST(a_refused_call_shows_the_requirement_with_its_numbers), TEST(entries_with_names_of_the_interface_are_refused),
     TEST(values_that_a_type_has_not_and_near_words_are_refused),
   };

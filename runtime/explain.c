@@ -36,6 +36,15 @@ static void amount(const Facts *f, double bytes, Text *out) {
   else explain_bytes(bytes, out);
 }
 
+/* What is next to nothing an element is told in all. */
+void explain_moved(const Facts *f, double bytes, const char *unit, Text *out) {
+  if (f->per <= 1 || bytes < 0.01*f->per) explain_bytes(bytes, out);
+  else {
+    explain_number(bytes/f->per, out);
+    text_add(out, " %s", unit);
+  }
+}
+
 static void ops_text(const Sweep *s, Text *out) {
   text_add(out, "%u operation%s", s->n_ops, s->n_ops == 1 ? "" : "s");
   const char *before = " (";
@@ -108,8 +117,7 @@ static void sweep_text(const Facts *f, const Sweep *s, const Machine *m, Text *o
   if (s->conditional) text_add(out, "; under a condition");
   if (s->counted) {
     text_add(out, "; ");
-    amount(f, s->read + s->written, out);
-    text_add(out, f->per > 1 ? " bytes an element" : "");
+    explain_moved(f, s->read + s->written, "bytes an element", out);
     if (s->contraction > 0) text_add(out, ", %.3g GFLOP of contractions", 1e-9*s->contraction);
     if (m->bandwidth > 0) text_add(out, ", %.3g ms", 1e3*sweep_seconds(s, m));
   }

@@ -21,10 +21,11 @@ int64_t sample_extent(const Sample *, unsigned operand, unsigned axis);
 int64_t sample_elements(const Sample *, unsigned operand);
 void sample_text(const Sample *, Text *);                                /* "p[1024, 1024]", "B = 4, H = 16" */
 
-/* Values of a program at the sample's sizes, default hyper-parameters, the first trip of every loop. */
-typedef struct Values { const Sample *sample; const Program *program; Number **value; bool **done; } Values;
+/* Values of a program at the sample's sizes, default hyper-parameters, the first trip of every loop that has not been turned. */
+typedef struct Values { const Sample *sample; const Program *program; Number **value; bool **done; int64_t **trip; } Values;
 void values_make(Values *, const Sample *, const Program *);             /* numbers the kernels */
 Number values_of(Values *, unsigned kernel, const Inst *);
+void values_turn(Values *, unsigned kernel, const Inst *loop, int64_t trip);
 double values_or(Values *, unsigned kernel, const Inst *, double unknown);
 int64_t values_buffer(Values *, unsigned buffer);                        /* elements of an operand's tensor or of a temporary */
 double values_space(Values *, unsigned space);                           /* positions of a launch space */
@@ -103,6 +104,7 @@ void explain_workspace(const Facts *, Text *);
 const char *explain_launch(Launch);
 void explain_number(double, Text *);                                     /* "24", "24.5" */
 void explain_bytes(double, Text *);                                      /* "512 B", "1.5 MiB" */
+void explain_moved(const Facts *, double bytes, const char *unit, Text *);           /* of one sweep: "4 bytes an element" */
 void explain_text(const Module *, Program *const *programs, unsigned n_programs, const Machine *, Text *);
 void explain_json(const Module *, Program *const *programs, unsigned n_programs, const Machine *, Text *);
 void explain_svg(const Module *, Program *const *programs, unsigned n_programs, const Machine *, Text *);

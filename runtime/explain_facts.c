@@ -31,7 +31,9 @@ static bool touches_memory(const Block *block) {
 
 /* --- one sweep --------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct Walk { Facts *f; Arena *arena; unsigned kernel; Sweep *sweep; unsigned char *ahead; bool conditional; } Walk;
+enum { TRIPS_GONE_THROUGH = 20000 };
+
+typedef struct Walk { Facts *f; Arena *arena; unsigned kernel; Sweep *sweep; unsigned char *ahead; bool conditional, again; double budget; } Walk;      /* again: the block at hand has been counted for another trip; budget: trips to go through one by one */
 
 static double trips(Walk *w, const Inst *loop) {
   Number lo = values_of(&w->f->values, w->kernel, loop->args[0]), hi = values_of(&w->f->values, w->kernel, loop->args[1]);
@@ -55,8 +57,8 @@ static void count_touches(Walk *w, const Inst *inst, double weight, const Inst *
 
 static void count_element(Walk *w, const Inst *inst, double weight, bool chained) {
   Sweep *s = w->sweep;
-  s->ops[inst->op]++;
-  s->n_ops++;
+  s->ops[inst->op] += !w->again;
+  s->n_ops += !w->again;
   if (type_kind(inst->type) != KIND_FLOAT) return;
   s->flops += weight*flops_of[inst->op];
   if (inst->op != KOP_FMA || !chained) return;
@@ -68,7 +70,7 @@ static void count_tile(Walk *w, const Inst *inst, double weight) {
   double work = 2*weight;
   static const unsigned extents[] = {2, 3, 6};
   for (unsigned k = 0; k < 3; k++) work *= values_or(&w->f->values, w->kernel, inst->args[extents[k]], 1);
-  w->sweep->tiles++;
+  w->sweep->tiles += !w->again;
   w->sweep->contracts = true;
   w->sweep->flops += work;
   w->sweep->contraction += work;
@@ -77,6 +79,32 @@ static void count_tile(Walk *w, const Inst *inst, double weight) {
 /* An fma onto what a loop carries: a contraction's chain. */
 static bool extends_chain(const Inst *inst) { return inst->op == KOP_FMA && inst->args[2]->op == KOP_E_CARRIED; }
 
+static bool holds_tile(const Block *block) {
+  for (unsigned i = 0; block && i < block->n; i++)
+    if (block->insts[i]->op == KOP_E_TILE || holds_tile(block->insts[i]->body) || holds_tile(block->insts[i]->otherwise)) return true;
+  return false;
+}
+
+static void count_body(Walk *w, const Block *block, double weight, const Inst *loop);
+
+/* All trips of a loop count as its first one. Tiles at the edges of a matrix are smaller: loops around them are gone through, as far as the budget goes. */
+static void count_trips(Walk *w, const Inst *loop, double weight) {
+  double n = trips(w, loop);
+  bool again = w->again;
+  if (n > w->budget || !holds_tile(loop->body)) {
+    count_body(w, loop->body, weight*n, loop);
+    return;
+  }
+  w->budget -= n;
+  for (int64_t i = 0; i < (int64_t)n; i++) {
+    values_turn(&w->f->values, w->kernel, loop, i);
+    count_body(w, loop->body, weight, loop);
+    w->again = true;
+  }
+  values_turn(&w->f->values, w->kernel, loop, 0);
+  w->again = again;
+}
+
 static void count_body(Walk *w, const Block *block, double weight, const Inst *loop) {
   for (unsigned i = 0; block && i < block->n; i++) {
     const Inst *inst = block->insts[i];
@@ -84,7 +112,7 @@ static void count_body(Walk *w, const Block *block, double weight, const Inst *l
     if (inst->op < ELEMENT_COUNT) count_element(w, inst, weight, extends_chain(inst));
     count_touches(w, inst, weight, loop);
     if (inst->op == KOP_E_TILE) count_tile(w, inst, weight);
-    if (inst->op == KOP_E_FOLD && s->n_folds < SWEEP_FOLDS) {
+    if (inst->op == KOP_E_FOLD && s->n_folds < SWEEP_FOLDS && !w->again) {
       s->fold_loop[s->n_folds] = loop;
       s->fold[s->n_folds++] = inst;
     }
@@ -94,7 +122,7 @@ static void count_body(Walk *w, const Block *block, double weight, const Inst *l
       if (!c.known || !c.bits) count_body(w, inst->otherwise, weight, loop);
     } else if (inst->op == KOP_E_FOR) {
       if (inst->binding == BIND_VECTOR && inst->lanes > s->lanes) { s->lanes = inst->lanes; s->unroll = inst->unroll ? inst->unroll : 1; }
-      count_body(w, inst->body, weight*trips(w, inst), inst);
+      count_trips(w, inst, weight);
     }
   }
 }
@@ -177,6 +205,7 @@ static void find_sweeps(Walk *w, const Block *block, bool live) {
     if (inst->op == KOP_E_IF) find_arms(w, inst, live);
     else if (loops || tile) {
       Sweep *s = add_sweep(w, loops ? inst : NULL, live);
+      w->budget = TRIPS_GONE_THROUGH;
       count_body(w, &(Block){.insts = (Inst **)&block->insts[i], .n = 1}, 1, NULL);
       weigh(w->f, s, w->f->kernel[w->kernel].times);
     } else {

@@ -161,11 +161,13 @@ const Inst *values_positions(const Program *p, unsigned space) {
 }
 
 void values_make(Values *v, const Sample *s, const Program *p) {
-  *v = (Values){.sample = s, .program = p, .value = arena_array(s->arena, p->n_kernels + 1, sizeof *v->value), .done = arena_array(s->arena, p->n_kernels + 1, sizeof *v->done)};
+  *v = (Values){.sample = s, .program = p, .value = arena_array(s->arena, p->n_kernels + 1, sizeof *v->value), .done = arena_array(s->arena, p->n_kernels + 1, sizeof *v->done),
+    .trip = arena_array(s->arena, p->n_kernels + 1, sizeof *v->trip)};
   for (unsigned k = 0; k < p->n_kernels; k++) {
     kernel_number(p->kernels[k]);
     v->value[k] = arena_array(s->arena, p->kernels[k]->n_insts + 1, sizeof **v->value);
     v->done[k] = arena_array(s->arena, p->kernels[k]->n_insts + 1, sizeof **v->done);
+    v->trip[k] = arena_array(s->arena, p->kernels[k]->n_insts + 1, sizeof **v->trip);
   }
 }
 
@@ -213,6 +215,11 @@ static Number element(Values *v, unsigned kernel, const Inst *inst) {
   return (Number){true, element_eval((Element)inst->op, inst->type, inst->args[inst->n_args - 1]->type, bits)};
 }
 
+static Number index_of(Values *v, unsigned kernel, const Inst *loop) {
+  Number lo = values_of(v, kernel, loop->args[0]);
+  return (Number){lo.known, lo.bits + (Bits)v->trip[kernel][loop->id]};
+}
+
 static Number compute(Values *v, unsigned kernel, const Inst *inst) {
   const Module *m = v->program->module;
   const Kernel *k = v->program->kernels[kernel];
@@ -227,7 +234,7 @@ static Number compute(Values *v, unsigned kernel, const Inst *inst) {
     case KOP_E_PRESENT: case KOP_E_ITEMS: return known(1);
     case KOP_E_UNIFORM: return uniform(v, inst->imm);
     case KOP_E_SCALAR: return scalar(m, inst);
-    case KOP_E_FOR: return values_of(v, kernel, inst->args[0]);
+    case KOP_E_FOR: return index_of(v, kernel, inst);
     case KOP_E_TILE_ROWS: return known(KERNEL_TILE_ROWS);
     case KOP_E_TILE_COLUMNS: return known(KERNEL_TILE_COLUMNS);
     default: return (Number){0};
@@ -240,6 +247,11 @@ Number values_of(Values *v, unsigned kernel, const Inst *inst) {
     v->value[kernel][inst->id] = compute(v, kernel, inst);
   }
   return v->value[kernel][inst->id];
+}
+
+void values_turn(Values *v, unsigned kernel, const Inst *loop, int64_t trip) {
+  v->trip[kernel][loop->id] = trip;
+  memset(v->done[kernel], 0, v->program->kernels[kernel]->n_insts*sizeof **v->done);
 }
 
 double values_or(Values *v, unsigned kernel, const Inst *inst, double unknown) {

@@ -20,18 +20,14 @@ static void escaped(const char *text, Text *out) {
     else text_append(out, text, 1);
 }
 
-static void label(double x, double y, const char *style, const char *text, Text *out) {
-  text_add(out, "<text x=\"%.1f\" y=\"%.1f\" class=\"%s\">", x, y, style);
+/* anchor: start, middle, end. */
+static void label_at(double x, double y, const char *anchor, const char *style, const char *text, Text *out) {
+  text_add(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" class=\"%s\">", x, y, anchor, style);
   escaped(text, out);
   text_add(out, "</text>\n");
 }
 
-static void amount(const Facts *f, double bytes, Text *out) {
-  if (f->per > 1) {
-    explain_number(bytes/f->per, out);
-    text_add(out, " B an element");
-  } else explain_bytes(bytes, out);
-}
+static void label(double x, double y, const char *style, const char *text, Text *out) { label_at(x, y, "start", style, text, out); }
 
 typedef struct Picture { const Facts *f; const Machine *machine; double *y, *height; unsigned n; double bottom; Text *out; } Picture;       /* y, height: by kernel */
 
@@ -76,10 +72,10 @@ static void box(const Picture *p, unsigned k) {
     double moved = read ? f->kernel[k].read : f->kernel[k].written, edge = read ? BOX_X : BOX_X + BOX_WIDTH;
     side(p, k, bit, &line);
     if (moved <= 0) continue;
-    amount(f, moved, &bytes);
+    explain_moved(f, moved, "B an element", &bytes);
     text_add(p->out, "<path d=\"M%.1f %.1f h32\" class=\"edge\" marker-end=\"url(#arrow)\"/>\n", read ? edge - 40 : edge + 2, middle);
-    if (line.length) label(read ? edge - 46 : edge + 44, middle - 4, read ? "left" : "right", line.data, p->out);
-    label(read ? edge - 46 : edge + 44, middle + 11, read ? "left small" : "right small", bytes.data, p->out);
+    if (line.length) label_at(read ? edge - 46 : edge + 44, middle - 4, read ? "end" : "start", "names", line.data, p->out);
+    label_at(read ? edge - 46 : edge + 44, middle + (line.length ? 11 : 4), read ? "end" : "start", "small", bytes.data, p->out);
   }
 }
 
@@ -127,15 +123,15 @@ static void axes(const Chart *c, Text *out) {
     char text[32];
     snprintf(text, sizeof text, "%g", pow(10, c->low_x + d));
     text_add(out, "<path d=\"M%.1f %.1f v%d\" class=\"grid\"/>\n", at_x(c, pow(10, c->low_x + d)), c->y, CHART_HEIGHT);
-    label(at_x(c, pow(10, c->low_x + d)), c->y + CHART_HEIGHT + 16, "middle small", text, out);
+    label_at(at_x(c, pow(10, c->low_x + d)), c->y + CHART_HEIGHT + 16, "middle", "small", text, out);
   }
   for (int d = 0; d <= (int)(c->high_y - c->low_y); d++) {
     char text[32];
     snprintf(text, sizeof text, "%g", pow(10, c->low_y + d));
     text_add(out, "<path d=\"M%.1f %.1f h%d\" class=\"grid\"/>\n", c->x, at_y(c, pow(10, c->low_y + d)), CHART_WIDTH);
-    label(c->x - 6, at_y(c, pow(10, c->low_y + d)) + 4, "left small", text, out);
+    label_at(c->x - 6, at_y(c, pow(10, c->low_y + d)) + 4, "end", "small", text, out);
   }
-  label(c->x + CHART_WIDTH/2.0, c->y + CHART_HEIGHT + 36, "middle small", "floating-point operations a byte", out);
+  label_at(c->x + CHART_WIDTH/2.0, c->y + CHART_HEIGHT + 36, "middle", "small", "floating-point operations a byte", out);
   label(c->x, c->y - 10, "small", "GFLOP/s that memory and arithmetic allow: a point for each kernel, by its number", out);
 }
 
@@ -150,9 +146,9 @@ static void roofline(Picture *p, double top) {
   text_add(out, "<path d=\"M%.1f %.1f L%.1f %.1f H%.1f\" class=\"roof\"/>\n", at_x(&c, 0.01), at_y(&c, 0.01*m->bandwidth), at_x(&c, ridge), at_y(&c, m->peak), c.x + CHART_WIDTH);
   char text[96];
   snprintf(text, sizeof text, "%.4g GFLOP/s (%s)", m->peak, m->peak_measured ? "measured" : "given");
-  label(c.x + CHART_WIDTH - 6, at_y(&c, m->peak) + 16, "left small", text, out);
+  label_at(c.x + CHART_WIDTH - 6, at_y(&c, m->peak) + 16, "end", "small", text, out);
   snprintf(text, sizeof text, "%.4g GB/s (%s)", m->bandwidth, m->bandwidth_measured ? "measured" : "given");
-  label(at_x(&c, 0.3*ridge) - 10, at_y(&c, 0.3*m->peak) - 8, "left small", text, out);
+  label_at(at_x(&c, 0.3*ridge) - 10, at_y(&c, 0.3*m->peak) - 8, "end", "small", text, out);
   unsigned drawn = 0;
   for (unsigned k = 0; k < f->program->n_kernels; k++) {
     const KernelFacts *kernel = &f->kernel[k];
@@ -177,9 +173,9 @@ static void title(const Picture *p, double top) {
   Text head = {.arena = p->out->arena}, sub = {.arena = p->out->arena};
   text_add(&head, "%s, entry %s", f->module->name, f->program->entry);
   label(24, top + 26, "title", head.data, p->out);
-  amount(f, f->moved.read + f->moved.written, &sub);
+  explain_moved(f, f->moved.read + f->moved.written, "B an element", &sub);
   text_add(&sub, " through memory, ");
-  amount(f, f->least.read + f->least.written, &sub);
+  explain_moved(f, f->least.read + f->least.written, "B an element", &sub);
   text_add(&sub, " at the least; counted at ");
   sample_text(f->sample, &sub);
   if (f->seconds > 0 && f->per > 1) text_add(&sub, "; predicted %.4g ns an element", 1e9*f->seconds/f->per);
@@ -219,7 +215,7 @@ static double entry_svg(Picture *p, double top) {
 }
 
 static const char style[] = "<style>text{font-family:system-ui,sans-serif;font-size:13px;fill:#1f2933}.title{font-size:18px;font-weight:600}.name{font-weight:600}"
-  ".small{font-size:11px;fill:#52606d}.tiny{font-size:9px;fill:#52606d}.left{text-anchor:end}.middle{text-anchor:middle}.phase{font-size:11px;font-weight:600;fill:#2f6f9f}"
+  ".small{font-size:11px;fill:#52606d}.tiny{font-size:9px;fill:#52606d}.phase{font-size:11px;font-weight:600;fill:#2f6f9f}"
   ".kernel{fill:#e6f0fa;stroke:#2f6f9f}.light{fill:#f5f7fa;stroke:#cbd2d9}.edge{stroke:#52606d;fill:none}.cut{stroke:#9fb3c8;stroke-dasharray:4 3;fill:none}"
   ".temp path{stroke:#c05621;stroke-width:1.2;fill:none}.write{fill:#c05621}.read{fill:#ffffff;stroke:#c05621}.chart{fill:#fafbfc;stroke:#cbd2d9}.grid{stroke:#e4e7eb}"
   ".roof{stroke:#1f2933;stroke-width:2;fill:none}.point{fill:#2f6f9f}</style>\n"

@@ -7,6 +7,7 @@
  *   item_r     temporaries that later rounds read, nest by nest, as in lower_nest.c
  *   phase_r    one loop over the elements in chunks: reductions over the whole tensor leave one partial a chunk; new values of tensors are written
  *   join_r     the partials of the chunks, in the order of the language
+ * Rules that go by blocks of a constant length are one sweep block by block in the last round: schedule_blocks.c.
  * A tensor's new value is written in the first round that knows it, so that later rounds read it, where that moves fewer bytes than to compute it
  * again in the last round, and where nothing later needs the old one. Values between rounds are computed again from what lies in memory. */
 #include <string.h>
@@ -182,7 +183,7 @@ static void place_writes(Schedule *s) {
   unsigned *best = arena_array(s->nest.arena, g->n_writes + 1, sizeof *best);
   for (unsigned k = 0; k < g->n_writes; k++) {
     const Operand *o = schedule_target(s, k);
-    s->in_loop[k] = o->scope == SCOPE_TENSOR && o->item_shape && !is_read_elsewhere(s, g->writes[k].operand) && (!g->writes[k].value->space->rank || graph_is_item_space(g->module, g->writes[k].value->space));
+    s->in_loop[k] = !s->blocks && o->scope == SCOPE_TENSOR && o->item_shape && !is_read_elsewhere(s, g->writes[k].operand) && (!g->writes[k].value->space->rank || graph_is_item_space(g->module, g->writes[k].value->space));
     s->write_round[k] = s->in_loop[k] ? known_at(s, &g->writes[k]) : s->n_rounds - 1;
   }
   for (int twice = 0; twice < 2; twice++) keep_order(s);
@@ -247,7 +248,10 @@ static void emit_join(Schedule *s, unsigned round) {
 
 /* --- the last round --------------------------------------------------------------------------------------------------------------------- */
 
-static bool is_apart(const Schedule *s, unsigned k) { return !s->in_loop[k] && schedule_target(s, k)->scope != SCOPE_GLOBAL; }
+static bool is_apart(const Schedule *s, unsigned k) {
+  Scope scope = schedule_target(s, k)->scope;
+  return !s->in_loop[k] && scope != SCOPE_GLOBAL && !(s->blocks && scope == SCOPE_TENSOR);
+}
 
 /* New values of what is not written in a loop over elements: computed before anything of this round is written, copied after all is. */
 static void emit_apart(Schedule *s, unsigned *from, bool copy) {
@@ -289,6 +293,7 @@ static void emit_program(Schedule *s) {
     emit_totals(s, round);
     emit_whole(s, round);
     if (round + 1 == s->n_rounds) emit_apart(s, from, false);
+    if (round + 1 == s->n_rounds && s->blocks) schedule_blocks(s);
     schedule_phase(s, round);
     emit_join(s, round);
   }
@@ -314,6 +319,7 @@ void pass_schedule(Unit *unit, const PassArgs *args) {
   s->partial = arena_array(l->arena, g->n_nodes + 1, sizeof *s->partial);
   s->write_round = arena_array(l->arena, g->n_writes + 1, sizeof *s->write_round);
   s->in_loop = arena_array(l->arena, g->n_writes + 1, sizeof *s->in_loop);
+  s->blocks = schedule_find_blocks(s);
   find_whole(s);
   find_rounds(s);
   for (unsigned k = 0; k < g->n_writes; k++)

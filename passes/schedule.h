@@ -3,6 +3,8 @@
 #define OPTC_PASSES_SCHEDULE_H
 #include "passes/lower_nest.h"
 
+typedef struct Blocks Blocks;             /* schedule_blocks.c */
+
 typedef struct Schedule {
   Nest nest;
   const Graph *graph;
@@ -14,6 +16,7 @@ typedef struct Schedule {
   unsigned *write_round;                 /* by write */
   bool *in_loop;                         /* by write: to a tensor of the item's shape, element by element */
   unsigned n_rounds;
+  const Blocks *blocks;                  /* all tensors are written block by block, in the last round; or NULL */
 } Schedule;
 
 static inline const Operand *schedule_target(const Schedule *s, unsigned write) { return &s->graph->module->operands[s->graph->writes[write].operand]; }
@@ -23,6 +26,9 @@ bool *schedule_begin(Schedule *, const char *name, unsigned round, Launch);     
 void schedule_demands(Graph *, Arena *, const Node ***work, const Node ***room);
 /* schedule_phase.c: the loop over elements of a round, in chunks. */
 void schedule_phase(Schedule *, unsigned round);
+/* schedule_blocks.c: rules that go by blocks of a constant length. */
+const Blocks *schedule_find_blocks(Schedule *);          /* before `whole`: values of elements and blocks are then kept nowhere. NULL: the rule is not of that kind */
+void schedule_blocks(Schedule *);
 /* schedule_rows.c: what a round computes whole, row by row; marks what is done as kept. */
 void schedule_rows(Schedule *, unsigned round);
 #endif

@@ -269,7 +269,9 @@ int optc_drive_layout(const optc_rule_desc *rule, const optc_call *call, int64_t
   if (!code && layout) drive_find_existing(&w, &j, item, &v, exists);
   if (!code) drive_measure(&w, &j);
   drive_float_leave(saved);
-  if (code) return drive_fail(call, code, 0, item);
+  for (int64_t k = 0; !code && k < rule->n_operands; k++)
+    if (rule->operands[k].role == ROLE_STATE && exists[k] && w.counts[k] > OPTC_MAX_COUNT) { code = OPTC_E_SHAPE; w.wrong = k; }
+  if (code) return drive_fail_at(&j, &w, code, item);
   for (int64_t k = 0, n = 0; k < rule->n_operands; k++)
     if (rule->operands[k].role == ROLE_STATE) tell_state(&out[n++], &rule->operands[k], &w, &v, k, exists[k]);
   return drive_fail(call, OPTC_OK, "", -1);

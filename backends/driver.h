@@ -91,6 +91,7 @@ DRIVE_LOCAL void drive_copy_strided(worker *, const job *, const view *);
 
 /* driver_check.c: what can be wrong with a call. */
 DRIVE_LOCAL int drive_fail(const optc_call *, int code, const char *text, int64_t item);       /* fills the call's error; text NULL: that of the code */
+DRIVE_LOCAL int drive_fail_at(const job *, const worker *, int code, int64_t item);      /* of what a worker met: the operand has its name in the error */
 DRIVE_LOCAL int drive_fail_large(const optc_call *);
 DRIVE_LOCAL int drive_fits(const optc_rule_desc *, const optc_entry_desc *);
 DRIVE_LOCAL int drive_check_head(const optc_rule_desc *, const optc_call *);

@@ -27,8 +27,7 @@ int drive_fail(const optc_call *call, int code, const char *text, int64_t item) 
 
 int drive_fail_large(const optc_call *call) { return drive_fail(call, OPTC_E_INTERNAL, texts[OPTC_E_MEMORY], -1); }
 
-/* Of what a worker met: the operand has its name in the error. */
-static int fail_at(const job *j, const worker *w, int code, int64_t item) {
+int drive_fail_at(const job *j, const worker *w, int code, int64_t item) {
   drive_fail(j->call, code, 0, item);
   if (j->call->error && w->wrong >= 0) j->call->error->operand = j->rule->operands[w->wrong].name;
   return code;
@@ -96,6 +95,7 @@ static int check_tensors(job *j, worker *w, worker *layout_worker, const job *la
       if (exists[k]) return OPTC_E_NULL;
       continue;
     }
+    if (w->counts[k] > OPTC_MAX_COUNT) return OPTC_E_SHAPE;
     if ((uintptr_t)x->data%(uintptr_t)o->bytes) return OPTC_E_ALIGN;
     int code = drive_check_strides(j, w, v, k);
     if (code) return code;
@@ -117,6 +117,7 @@ static int check_globals(const job *j, worker *w) {
     const optc_tensor *x = &FIELD(j->call->global, o->offset, const optc_tensor);
     w->wrong = k;
     if (!x->data && !o->optional && o->role != ROLE_OUT && w->counts[k] > 0) return OPTC_E_NULL;
+    if (x->data && w->counts[k] > OPTC_MAX_COUNT) return OPTC_E_SHAPE;
     if (x->data && (uintptr_t)x->data%(uintptr_t)o->bytes) return OPTC_E_ALIGN;
     if (x->data && o->shaped && !drive_is_dense(w->shapes[k], w->ranks[k], x->stride)) return OPTC_E_SHAPE;
   }
@@ -168,7 +169,7 @@ int drive_check_call(job *j, int64_t *first_group) {
   worker w, layout_worker;
   int code = drive_start(&w, j);
   if (!code) code = check_globals(j, &w);
-  if (code) return fail_at(j, &w, code, -1);
+  if (code) return drive_fail_at(j, &w, code, -1);
   *first_group = 0;
   for (int64_t i = 0; i < call->n_items; i++) {
     view v;
@@ -181,7 +182,7 @@ int drive_check_call(job *j, int64_t *first_group) {
       code = check_tensors(j, &w, &layout_worker, &layout, i, &v);
     }
     if (!code) code = drive_place(&w, j, &v);
-    if (code) return fail_at(j, &w, code, i);
+    if (code) return drive_fail_at(j, &w, code, i);
     if (!i) *first_group = v.group;
     for (int64_t k = 0; entry->equal_hypers >> k && k < 64; k++) {
       int64_t at = 8*k;
@@ -241,5 +242,5 @@ int optc_drive_check(const optc_rule_desc *rule, const optc_call *call) {
     if (code) break;
   }
   drive_float_leave(saved);
-  return code ? fail_at(&j, &w, code, i) : drive_fail(call, OPTC_OK, "", -1);
+  return code ? drive_fail_at(&j, &w, code, i) : drive_fail(call, OPTC_OK, "", -1);
 }

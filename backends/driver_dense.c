@@ -51,7 +51,7 @@ int drive_check_strides(job *j, const worker *w, const view *v, int64_t k) {
   for (int64_t a = 0; a < rank; a++) {
     if (shape[a] == 1) continue;
     int64_t step = stride[a] < 0 ? -stride[a] : stride[a];
-    if (step < 0 || step > ((INT64_MAX >> 5) - reach)/shape[a] || (!step && j->reads[k] & USE_WRITTEN)) return OPTC_E_SHAPE;
+    if (step < 0 || step > (OPTC_MAX_COUNT - reach)/shape[a] || (!step && j->reads[k] & USE_WRITTEN)) return OPTC_E_SHAPE;
     reach += step*shape[a];
   }
   j->strided = j->planned = 1;

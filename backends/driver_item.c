@@ -10,7 +10,7 @@ int64_t drive_product(const int64_t *shape, int64_t rank) {
     int64_t n = shape[a];
     if (n < 0) return -1;
     if (!n) zero = 1;
-    else if (total > (INT64_MAX >> 5)/n) return -1;
+    else if (total > OPTC_MAX_COUNT/n) return -1;
     else total *= n;
   }
   return zero ? 0 : total;

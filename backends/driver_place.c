@@ -6,8 +6,11 @@
  * the next window has the same room. */
 #include "backends/driver.h"
 
-/* Elements of temporaries, launch spaces. */
-void drive_measure(worker *w, const job *j) { if (j->sized) drive_launch_all(w, j, LAUNCH_SIZES); }
+void drive_measure(worker *w, const job *j) {
+  if (!j->sized) return;
+  drive_launch_all(w, j, LAUNCH_SIZES);
+  for (int64_t k = 0; k < j->entry->n_spaces; k++) w->too_large |= w->frame.spaces[k].n > OPTC_MAX_COUNT;
+}
 
 /* Room for the buffers of the item that the worker has entered and measured. An error code. */
 int drive_place(worker *w, const job *j, const view *v) {

@@ -7,6 +7,7 @@
 
 #define OPTC_CHUNK_BITS 16
 #define OPTC_CHUNK (1 << OPTC_CHUNK_BITS)   /* elements; part of the language */
+#define OPTC_MAX_COUNT (INT64_MAX >> 5)   /* elements of a tensor: their bytes, and a few more, are a number too. Products of extents that a rule computes stop at the next number */
 #define OPTC_MAX_VARIANTS 4              /* instruction sets in one object */
 #define OPTC_MAX_UNIFORMS 512            /* slots: every worker keeps its own on its stack */
 #define OPTC_MAX_OPERANDS 128

@@ -2,15 +2,17 @@
 #include "ir/graph_eval.h"
 #include <string.h>
 
+/* Extents multiplied: the product stops above the largest count that a tensor can have, and does not wrap. */
+static int64_t times(int64_t n, int64_t e) {
+  int64_t product;
+  return __builtin_mul_overflow(n, e < 0 ? 0 : e, &product) || product > OPTC_MAX_COUNT ? OPTC_MAX_COUNT + 1 : product;
+}
+
 /* Of a shard's elements, those that are there. */
 int64_t eval_count(const Interp *I, const Space *s) {
   int64_t n = 1;
   if (I->frame->count != I->frame->total && graph_is_item_space(I->g->module, s)) return I->frame->count;
-  for (unsigned k = 0; k < s->rank; k++) {
-    int64_t e = (int64_t)I->number[s->extent[k]->id];
-    if (e < 0) e = 0;
-    if (__builtin_mul_overflow(n, e, &n)) n = INT64_MAX;
-  }
+  for (unsigned k = 0; k < s->rank; k++) n = times(n, (int64_t)I->number[s->extent[k]->id]);
   return n;
 }
 
@@ -72,10 +74,7 @@ int64_t eval_elements(const Interp *I, int64_t k) {
   const Operand *o = &I->g->module->operands[k];
   if (!o->shape) return I->frame->count;
   int64_t n = 1;
-  for (unsigned a = 0; a < o->shape->rank; a++) {
-    int64_t e = eval_extent(I, k, a, 0);
-    n = (int64_t)((uint64_t)n * (uint64_t)(e < 0 ? 0 : e));
-  }
+  for (unsigned a = 0; a < o->shape->rank; a++) n = times(n, eval_extent(I, k, a, 0));
   return n;
 }
 

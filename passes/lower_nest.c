@@ -96,7 +96,7 @@ Inst *nest_operand_extent(Nest *l, int64_t k, unsigned axis) {
 Inst *nest_operand_count(Nest *l, int64_t k) {
   const Operand *o = operand_of(l, k);
   Inst *n = o->shape && !o->shape->rank ? nest_i64(l, 1) : nest_operand_extent(l, k, 0);
-  for (unsigned a = 1; o->shape && a < o->shape->rank; a++) n = nest_op2(l, KOP_MUL, n, nest_operand_extent(l, k, a));
+  for (unsigned a = 1; o->shape && a < o->shape->rank; a++) n = nest_times(l, n, nest_operand_extent(l, k, a));
   return n;
 }
 
@@ -152,7 +152,7 @@ Inst *nest_axes_count(Nest *l, const Space *s, unsigned axes) {
   for (unsigned a = 0; a < s->rank; a++) {
     if (!(axes >> a & 1)) continue;
     Inst *e = nest_extent(l, s->extent[a]);
-    n = n ? nest_op2(l, KOP_MUL, n, e) : e;
+    n = n ? nest_times(l, n, e) : e;
   }
   return n ? n : nest_i64(l, 1);
 }
@@ -348,7 +348,7 @@ static void copy_value(Nest *l, const Node *n, unsigned buffer) {
 
 Inst *nest_space_count(Nest *l, const Space *s) {
   Inst *n = nest_i64(l, 1);
-  for (unsigned a = 0; a < s->rank; a++) n = nest_op2(l, KOP_MUL, n, nest_extent(l, s->extent[a]));
+  for (unsigned a = 0; a < s->rank; a++) n = nest_times(l, n, nest_extent(l, s->extent[a]));
   return n;
 }
 

@@ -84,6 +84,7 @@ Inst *nest_both(Nest *, Inst *, Inst *);                                 /* and;
 Inst *nest_min(Nest *, Inst *, Inst *);                                  /* i64 */
 Inst *nest_blocks(Nest *, Inst *n, unsigned bits);                       /* i64: blocks of 2^bits that n positions fill, the last perhaps in part */
 Inst *nest_bits(Nest *, Inst *n);                                        /* i64 n >= 0: how many bits it has; 0: 0 */
+Inst *nest_times(Nest *, Inst *a, Inst *b);                              /* the product of two extents */
 Inst *nest_fma(Nest *, Inst *a, Inst *b, Inst *c);                       /* f32: one rounding; others: product and sum */
 Inst *nest_call(Nest *, Op, Inst *a, Inst *b);                           /* a function of one or two numbers, expanded */
 Inst *nest_formula(Nest *, const Formula *, Inst *);

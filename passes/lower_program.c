@@ -228,8 +228,8 @@ static Inst *room_count(Nest *l, const Room *room, bool elements) {
   for (unsigned g = 0; g < ROOM_GROUPS && room->unit[g]; g++) {
     Inst *x = nest_axes_count(l, room->space, room->axes[g]), *unit = nest_i64(l, room->unit[g]);
     if (room->unit[g] > 1) x = nest_op2(l, KOP_IDIV, nest_op2(l, KOP_ADD, x, nest_i64(l, room->unit[g] - 1)), unit);
-    if (room->unit[g] > 1 && elements) x = nest_op2(l, KOP_MUL, x, unit);
-    n = nest_op2(l, KOP_MUL, n, x);
+    if (room->unit[g] > 1 && elements) x = nest_times(l, x, unit);
+    n = nest_times(l, n, x);
   }
   return n;
 }
@@ -249,7 +249,7 @@ static void set_space(Nest *l, unsigned space) {
   }
   for (unsigned a = 0; a < t->space->rank; a++) {
     Inst **n = a < t->axes ? &positions : &each;
-    *n = nest_op2(l, KOP_MUL, *n, nest_extent(l, t->space->extent[a]));
+    *n = nest_times(l, *n, nest_extent(l, t->space->extent[a]));
   }
   Inst *grain = nest_op2(l, KOP_IDIV, nest_i64(l, OPTC_CHUNK), nest_select(l, nest_op2(l, KOP_LT, each, one), one, each)), *least = nest_i64(l, t->least);
   nest_add(l, KOP_E_SET_SPACE, TYPE_BOOL, space, 2, (Inst *[]){where(l, t->when, positions), nest_select(l, nest_op2(l, KOP_LT, grain, least), least, grain)});

@@ -102,6 +102,7 @@ static void reason_text(const Facts *f, const Sweep *s, Text *out) {
 static void sweep_text(const Facts *f, const Sweep *s, const Machine *m, Text *out) {
   const Kernel *k = f->program->kernels[s->kernel];
   text_add(out, "    loop %u: ", s->number);
+  if (s->times != 1) text_add(out, "%.0f times, ", s->times);
   size_t before = out->length;
   if (s->loop && (s->loop->binding != BIND_VECTOR || k->launch != LAUNCH_CHUNK)) explain_nest(f->program, k, s->loop, out);
   if (out->length > before) text_add(out, ", ");
@@ -158,6 +159,21 @@ static void trivial_text(const Facts *f, unsigned at, Text *out) {
   if (idle) text_add(out, "    %u more loop%s under conditions that do not hold at these sizes\n", idle, idle == 1 ? "" : "s");
 }
 
+/* A kernel whose loops have no trips at the sample, or stand under conditions that do not hold. */
+static bool is_idle(const Facts *f, unsigned i) {
+  const KernelFacts *k = &f->kernel[i];
+  for (unsigned s = k->first; s < k->first + k->n; s++) if (f->sweep[s].live) return false;
+  return k->n && f->program->kernels[i]->launch != LAUNCH_ITEM;
+}
+
+/* A run of them in one line. Returns the last one. */
+static unsigned idle_text(const Facts *f, unsigned i, Text *out) {
+  text_add(out, "  nothing to do at these sizes: %s", f->program->kernels[i]->name);
+  while (i + 1 < f->program->n_kernels && f->kernel[i + 1].phase == f->kernel[i].phase && is_idle(f, i + 1)) text_add(out, ", %s", f->program->kernels[++i]->name);
+  text_add(out, "\n");
+  return i;
+}
+
 static void kernels_text(const Facts *f, const Machine *m, Text *out) {
   int64_t phase = -1;
   for (unsigned i = 0; i < f->program->n_kernels; i++) {
@@ -165,6 +181,10 @@ static void kernels_text(const Facts *f, const Machine *m, Text *out) {
     if (f->program->kernels[i]->launch == LAUNCH_END) continue;
     if (f->n_phases > 1 && k->phase != phase) text_add(out, "  phase %lld of %lld\n", (long long)k->phase + 1, (long long)f->n_phases);
     phase = k->phase;
+    if (is_idle(f, i)) {
+      i = idle_text(f, i, out);
+      continue;
+    }
     kernel_head(f, i, out);
     for (unsigned s = k->first; s < k->first + k->n; s++)
       if (!f->sweep[s].trivial && f->sweep[s].live) sweep_text(f, &f->sweep[s], m, out);

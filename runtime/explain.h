@@ -49,6 +49,7 @@ typedef struct Sweep {
   unsigned lanes, unroll;
   unsigned ops[ELEMENT_COUNT], n_ops, tiles;
   unsigned char *use, *ahead;            /* TOUCH_*, by buffer; of what stands before it since the sweep before */
+  double times;                          /* trips of the repeats around it */
   double *moved[2];                      /* by buffer: bytes read and written, in one trip of the repeats around it */
   double read, written, flops, contraction;        /* bytes; floating-point operations; those of contractions */
   const Inst *fold[SWEEP_FOLDS], *fold_loop[SWEEP_FOLDS]; unsigned n_folds;

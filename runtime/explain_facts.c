@@ -33,7 +33,7 @@ static bool touches_memory(const Block *block) {
 
 enum { TRIPS_GONE_THROUGH = 20000 };
 
-typedef struct Walk { Facts *f; Arena *arena; unsigned kernel; Sweep *sweep; unsigned char *ahead; bool conditional, again; double budget; } Walk;      /* again: the block at hand has been counted for another trip; budget: trips to go through one by one */
+typedef struct Walk { Facts *f; Arena *arena; unsigned kernel; Sweep *sweep; unsigned char *ahead; bool conditional, again; double budget, times; } Walk;      /* again: the block at hand has been counted for another trip; budget: trips to go through one by one */
 
 static double trips(Walk *w, const Inst *loop) {
   Number lo = values_of(&w->f->values, w->kernel, loop->args[0]), hi = values_of(&w->f->values, w->kernel, loop->args[1]);
@@ -127,7 +127,8 @@ static void count_body(Walk *w, const Block *block, double weight, const Inst *l
   }
 }
 
-static void weigh(const Facts *f, Sweep *s, double times) {
+static void weigh(const Facts *f, Sweep *s) {
+  double times = s->times;
   s->trivial = true;
   for (unsigned b = 0; b < f->n_buffers; b++) {
     if (!s->use[b] || facts_local(f, b)) continue;
@@ -141,6 +142,12 @@ static void weigh(const Facts *f, Sweep *s, double times) {
   }
   s->flops *= times;
   s->contraction *= times;
+  bool stack = false, memory = false;
+  for (unsigned b = 0; b < f->n_buffers; b++) {
+    stack |= s->use[b] && facts_local(f, b);
+    memory |= s->use[b] && !facts_local(f, b);
+  }
+  if (s->read + s->written <= 0 && (memory || !stack)) s->live = s->counted = false;      /* it has no trips */
 }
 
 static Sweep *add_sweep(Walk *w, const Inst *loop, bool live) {
@@ -164,7 +171,30 @@ static double bytes_of(const Facts *f, unsigned from, unsigned to) {
   return sum;
 }
 
+static bool uses(const Block *block, const Inst *loop) {
+  for (unsigned i = 0; block && i < block->n; i++) {
+    const Inst *inst = block->insts[i];
+    for (unsigned a = 0; a < inst->n_args; a++) if (inst->args[a] == loop && inst->op != KOP_E_CARRIED && inst->op != KOP_E_FOLDED) return true;
+    if (uses(inst->body, loop) || uses(inst->otherwise, loop)) return true;
+  }
+  return false;
+}
+
+/* A loop that does the same again, trip by trip: its index is no position of anything, and sweeps stand in it. */
+static bool repeats(const Inst *loop) {
+  for (unsigned i = 0; i < loop->body->n; i++)
+    if (loop->body->insts[i]->op == KOP_E_FOR && touches_memory(loop->body->insts[i]->body)) return !uses(loop->body, loop);
+  return false;
+}
+
 static void find_sweeps(Walk *w, const Block *block, bool live);
+
+static void find_repeated(Walk *w, const Inst *loop, bool live) {
+  double outer = w->times;
+  w->times *= trips(w, loop);
+  find_sweeps(w, loop->body, live);
+  w->times = outer;
+}
 
 /* The arm that runs at the sample; of an open condition both, and the dearer one counts. */
 static void find_arms(Walk *w, const Inst *inst, bool live) {
@@ -203,11 +233,13 @@ static void find_sweeps(Walk *w, const Block *block, bool live) {
     const Inst *inst = block->insts[i];
     bool loops = inst->op == KOP_E_FOR && touches_memory(inst->body), tile = inst->op == KOP_E_TILE || inst->op == KOP_E_TILE_TRANSPOSE;
     if (inst->op == KOP_E_IF) find_arms(w, inst, live);
+    else if (loops && repeats(inst)) find_repeated(w, inst, live);
     else if (loops || tile) {
       Sweep *s = add_sweep(w, loops ? inst : NULL, live);
       w->budget = TRIPS_GONE_THROUGH;
       count_body(w, &(Block){.insts = (Inst **)&block->insts[i], .n = 1}, 1, NULL);
-      weigh(w->f, s, w->f->kernel[w->kernel].times);
+      s->times = w->times*w->f->kernel[w->kernel].times;
+      weigh(w->f, s);
     } else {
       count_outside(w, inst);
       find_sweeps(w, inst->body, live);
@@ -293,7 +325,7 @@ void facts_gather(Facts *f, const Sample *sample, const Program *p, const Machin
   find_times(f);
   find_phases(f, arena);
   for (unsigned k = 0; k < p->n_kernels; k++) {
-    Walk w = {.f = f, .arena = arena, .kernel = k, .ahead = arena_array(arena, f->n_buffers + 1, 1)};
+    Walk w = {.f = f, .arena = arena, .kernel = k, .times = 1, .ahead = arena_array(arena, f->n_buffers + 1, 1)};
     f->kernel[k].first = f->n_sweeps;
     f->kernel[k].outside = arena_array(arena, f->n_buffers + 1, 1);
     find_sweeps(&w, p->kernels[k]->body, true);

@@ -56,7 +56,7 @@ static void apart_json(const Facts *f, const Sweep *s, Text *out) {
 static void sweep_json(const Facts *f, const Sweep *s, const Machine *m, Text *out) {
   Text nest = {.arena = out->arena};
   if (s->loop) explain_nest(f->program, f->program->kernels[s->kernel], s->loop, &nest);
-  text_add(out, "{\"number\": %u, \"lanes\": %u, \"unroll\": %u, \"nest\": ", s->number, s->lanes, s->unroll);
+  text_add(out, "{\"number\": %u, \"lanes\": %u, \"unroll\": %u, \"times\": %.17g, \"nest\": ", s->number, s->lanes, s->unroll, s->times);
   made_string(&nest, out);
   text_add(out, ", \"counted\": %s, \"conditional\": %s, \"small\": %s", s->counted ? "true" : "false", s->conditional ? "true" : "false", s->trivial ? "true" : "false");
   names(f, s->use, TOUCH_READ, "reads", out);

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BOX_X = 300, BOX_WIDTH = 230, ROW = 46, THIN = 26, GAP = 8, LANE = 13, TOP = 64, TEMPS_X = BOX_X + BOX_WIDTH + 270, CHART_WIDTH = 620, CHART_HEIGHT = 300, MAX_LANES = 128 };
+enum { BOX_X = 300, BOX_WIDTH = 256, ROW = 46, THIN = 26, GAP = 8, LANE = 13, TOP = 64, TEMPS_X = BOX_X + BOX_WIDTH + 270, CHART_WIDTH = 620, CHART_HEIGHT = 300, MAX_LANES = 128 };
 
 static void escaped(const char *text, Text *out) {
   for (; text && *text; text++)
@@ -39,16 +39,16 @@ static unsigned char used(const Facts *f, unsigned k, unsigned buffer) {
   return use;
 }
 
-/* Operands on one side of a box: their names, cut where there are too many, and bytes. */
+/* What goes in or out on one side of a box: names, cut where there are too many. */
 static void side(const Picture *p, unsigned k, int bit, Text *line) {
   const Facts *f = p->f;
-  unsigned n = 0;
-  for (unsigned b = 0; b < f->module->n_operands; b++)
-    if (used(f, k, b) & bit) {
-      if (n < 5) text_add(line, "%s%s", n ? ", " : "", facts_buffer(f, b));
+  unsigned n = 0, named = 0;
+  for (unsigned b = 0; b < f->n_buffers; b++)
+    if (used(f, k, b) & bit && !facts_local(f, b)) {
+      if (n < 5 && line->length < 24) text_add(line, "%s%s", named++ ? ", " : "", facts_buffer(f, b));
       n++;
     }
-  if (n > 5) text_add(line, " + %u", n - 5);
+  if (n > named) text_add(line, " + %u", n - named);
 }
 
 static void box(const Picture *p, unsigned k) {
@@ -135,8 +135,34 @@ static void axes(const Chart *c, Text *out) {
   label(c->x, c->y - 10, "small", "GFLOP/s that memory and arithmetic allow: a point for each kernel, by its number", out);
 }
 
-static void roofline(Picture *p, double top) {
+/* Kernels at one place share a point and a label. */
+static void points(const Picture *p, const Chart *c) {
   const Facts *f = p->f;
+  struct { double x, y; Text label; } *group = arena_array(p->out->arena, f->program->n_kernels + 1, sizeof *group);
+  unsigned n = 0;
+  for (unsigned k = 0; k < f->program->n_kernels; k++) {
+    const KernelFacts *kernel = &f->kernel[k];
+    double bytes = kernel->read + kernel->written;
+    if (kernel->flops <= 0 || bytes < 4096) continue;                       /* numbers, not tensors */
+    double intensity = fmin(fmax(kernel->flops/bytes, pow(10, c->low_x)), pow(10, c->high_x));
+    double x = at_x(c, intensity), y = at_y(c, fmin(p->machine->peak, intensity*p->machine->bandwidth));
+    unsigned g = 0;
+    while (g < n && fabs(group[g].x - x) + fabs(group[g].y - y) > 9) g++;
+    if (g == n) {
+      group[n].x = x;
+      group[n].y = y;
+      group[n++].label.arena = p->out->arena;
+    }
+    if (group[g].label.length < 26) text_add(&group[g].label, "%s%u", group[g].label.length ? ", " : "", k + 1);
+    else if (group[g].label.data[group[g].label.length - 1] != '.') text_add(&group[g].label, ", ...");
+  }
+  for (unsigned g = 0; g < n; g++) {
+    text_add(p->out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\" class=\"point\"/>\n", group[g].x, group[g].y);
+    label(group[g].x + 8, group[g].y + 12, "small", group[g].label.data, p->out);
+  }
+}
+
+static void roofline(Picture *p, double top) {
   const Machine *m = p->machine;
   Text *out = p->out;
   if (m->bandwidth <= 0 || m->peak <= 0) return;
@@ -146,23 +172,10 @@ static void roofline(Picture *p, double top) {
   text_add(out, "<path d=\"M%.1f %.1f L%.1f %.1f H%.1f\" class=\"roof\"/>\n", at_x(&c, 0.01), at_y(&c, 0.01*m->bandwidth), at_x(&c, ridge), at_y(&c, m->peak), c.x + CHART_WIDTH);
   char text[96];
   snprintf(text, sizeof text, "%.4g GFLOP/s (%s)", m->peak, m->peak_measured ? "measured" : "given");
-  label_at(c.x + CHART_WIDTH - 6, at_y(&c, m->peak) + 16, "end", "small", text, out);
+  label_at(c.x + CHART_WIDTH - 6, at_y(&c, m->peak) - 7, "end", "small", text, out);
   snprintf(text, sizeof text, "%.4g GB/s (%s)", m->bandwidth, m->bandwidth_measured ? "measured" : "given");
   label_at(at_x(&c, 0.3*ridge) - 10, at_y(&c, 0.3*m->peak) - 8, "end", "small", text, out);
-  unsigned drawn = 0;
-  for (unsigned k = 0; k < f->program->n_kernels; k++) {
-    const KernelFacts *kernel = &f->kernel[k];
-    double bytes = kernel->read + kernel->written, intensity = bytes > 0 ? kernel->flops/bytes : 0;
-    if (kernel->flops <= 0 || bytes < 4096) continue;
-    intensity = fmin(fmax(intensity, pow(10, c.low_x)), pow(10, c.high_x));
-    double rate = fmin(m->peak, intensity*m->bandwidth);
-    snprintf(text, sizeof text, "%u", k + 1);
-    text_add(out, "<g><title>");
-    escaped(f->program->kernels[k]->name, out);
-    text_add(out, "</title><circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\" class=\"point\"/>\n", at_x(&c, intensity), at_y(&c, rate));
-    label(at_x(&c, intensity) + 7, at_y(&c, rate) + 14 + 11*(drawn++ % 3), "small", text, out);
-    text_add(out, "</g>\n");
-  }
+  points(p, &c);
   p->bottom = top + CHART_HEIGHT + 60;
 }
 

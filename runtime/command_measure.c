@@ -1,4 +1,4 @@
-/* command_measure.c: short probes of bandwidth and of the peak of fused multiply-adds. Best of a few rounds: what disturbs a probe only makes it slower. */
+/* command_measure.c: short probes of bandwidth and of the peak of fused multiply-adds. The best of many rounds: what disturbs a probe only makes it slower. */
 #define _GNU_SOURCE
 #include "runtime/command_measure.h"
 #include <stdint.h>
@@ -8,7 +8,7 @@
 #include <time.h>
 #include "runtime/optc.h"
 
-enum { STREAMS = 4, WORDS = 16 << 20, PIECES = 256, ROUNDS = 5, CHAINS = 12, STEPS = 200000 };      /* 64 MiB a stream: more than caches keep */
+enum { STREAMS = 4, WORDS = 16 << 20, PIECES = 256, CHAINS = 12, STEPS = 200000 };      /* 64 MiB a stream: more than caches keep */
 
 typedef float Lanes __attribute__((vector_size(64), aligned(4)));
 
@@ -16,6 +16,23 @@ static double seconds(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (double)t.tv_sec + 1e-9*(double)t.tv_nsec;
+}
+
+typedef void Piece(void *self, int64_t index);
+static const double patience = 0.3;      /* seconds */
+
+/* `amount` a round of n pieces: the most in a nanosecond. */
+static double best_rate(int threads, int64_t n, Piece *piece, void *self, double amount) {
+  optc_parallel team = optc_parallel_openmp(threads);
+  double start = seconds(), now = start, best = 0;
+  do {
+    double begin = now;
+    team.run(team.self, n, piece, self);
+    now = seconds();
+    double rate = 1e-9*amount/(now - begin);
+    best = rate > best ? rate : best;
+  } while (now - start < patience);
+  return best;
 }
 
 /* Adds nothing: the sum is subtracted from itself, which the compiler may not drop, for it is no identity of floating-point numbers. */
@@ -31,7 +48,6 @@ static void stream_piece(void *self, int64_t piece) {
 }
 
 double measure_bandwidth(int threads) {
-  optc_parallel team = optc_parallel_openmp(threads);
   size_t huge = 2u << 20, size = (size_t)STREAMS*(4*(size_t)WORDS + 4160) + 2*huge;
   char *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (map == MAP_FAILED) return 0;
@@ -39,21 +55,26 @@ double measure_bandwidth(int threads) {
   memset(map, 0, size);
   float *stream[STREAMS];
   for (size_t k = 0; k < STREAMS; k++) stream[k] = (float *)(void *)(map + huge + k*(4*(size_t)WORDS + 4160));    /* not on the same sets of the cache */
-  double best = 0;
-  for (int r = 0; r < ROUNDS; r++) {
-    double begin = seconds();
-    team.run(team.self, PIECES, stream_piece, stream);
-    double rate = 1e-9*4*WORDS*(2*STREAMS - 1)/(seconds() - begin);
-    best = rate > best ? rate : best;
-  }
+  double best = best_rate(threads, PIECES, stream_piece, stream, 4.0*WORDS*(2*STREAMS - 1));
   munmap(map, size);
   return best;
 }
 
 /* --- arithmetic ---------------------------------------------------------------------------------------------------------------------- */
 
-/* The chains stand in registers: as many values of `Vector` as there are chains, each waiting for itself alone. */
+/* What a thread found: a line of the cache each. */
+typedef struct Chains { double best, sum, unused[6]; } Chains;
+
+static void keep_best(Chains *c, double begin, int lanes, float sum) {
+  double rate = 2e-9*CHAINS*STEPS*lanes/(seconds() - begin);
+  c->best = rate > c->best ? rate : c->best;
+  c->sum = sum;
+}
+
+/* The chains stand in registers: as many values of `Vector` as there are chains, each waiting for itself alone. Threads time themselves: on a busy machine
+ * they hardly ever all end in time. */
 #define CHAIN_BODY(Vector) \
+  double begin = seconds(); \
   Vector x[CHAINS], a = {0}, b = {0}; \
   for (int k = 0; k < CHAINS; k++) x[k] = a + (float)k; \
   a += 0.999f; b += 1e-3f; \
@@ -62,7 +83,7 @@ double measure_bandwidth(int threads) {
     __asm__ volatile("" : : : ); \
   } \
   for (int k = 1; k < CHAINS; k++) x[0] += x[k]; \
-  ((double *)self)[16*index] = (double)x[0][0]
+  keep_best((Chains *)self + index, begin, (int)(sizeof(Vector)/sizeof(float)), x[0][0])
 
 typedef float Lanes4 __attribute__((vector_size(16)));
 typedef float Lanes8 __attribute__((vector_size(32)));
@@ -76,20 +97,15 @@ __attribute__((FUSED, target("avx2,fma"))) static void chains_8(void *self, int6
 __attribute__((FUSED)) static void chains_4(void *self, int64_t index) { CHAIN_BODY(Lanes4); }
 
 double measure_peak(int threads) {
-  optc_parallel team = optc_parallel_openmp(threads);
-  void (*chains)(void *, int64_t) = chains_4;
-  int lanes = 4;
+  Piece *chains = chains_4;
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f")) { chains = chains_16; lanes = 16; }
-  else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) { chains = chains_8; lanes = 8; }
+  if (__builtin_cpu_supports("avx512f")) chains = chains_16;
+  else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) chains = chains_8;
 #endif
-  double *sum = calloc((size_t)16*(size_t)threads, sizeof *sum), best = 0;
-  for (int r = 0; r < ROUNDS && sum; r++) {
-    double begin = seconds();
-    team.run(team.self, threads, chains, sum);
-    double rate = 1e-9*2*CHAINS*lanes*(double)STEPS*threads/(seconds() - begin);
-    best = rate > best ? rate : best;
-  }
-  free(sum);
-  return best;
+  Chains *found = calloc((size_t)threads, sizeof *found);
+  double sum = 0;
+  if (found) best_rate(threads, threads, chains, found, 0);
+  for (int k = 0; k < threads && found; k++) sum += found[k].best;
+  free(found);
+  return sum;
 }

@@ -21,7 +21,8 @@ typedef struct NestConst { Type type; Bits bits; Inst *inst; } NestConst;
 typedef struct NestFormula { Op op; Type type; const Graph *graph; const Node *argument[2], *result; } NestFormula;
 typedef struct Scratch { unsigned elements; Type type; unsigned buffer; } Scratch;       /* a local buffer */
 
-typedef struct ProductAxes { uint16_t all, along, step; } ProductAxes;   /* sets of axes: what a value depends on, what its elements in memory lie along; of an index: that it steps with */
+/* Sets of axes: what a value depends on, what its elements in memory lie along; of an index: that it steps with. And whether a matrix equals its transpose. */
+typedef struct ProductAxes { uint16_t all, along, step; uint8_t symmetric; } ProductAxes;
 
 typedef struct Nest {
   Unit *unit;

@@ -91,6 +91,41 @@ static bool find_product(Nest *l, const Node *n, Product *p) {
   return is_run(p->side[ROWS].axes) && is_run(p->side[COLUMNS].axes) && p->side[COLUMNS].axes >> (rank - 1) & 1;
 }
 
+/* --- which equal their transpose -------------------------------------------------------------------------------------------------------- */
+
+enum { UNKNOWN, SYMMETRIC, NOT_SYMMETRIC, STEPS = 2000 };                  /* a proof of more steps is given up */
+
+static bool shows_symmetry(Nest *, const Node *, unsigned *steps);
+
+/* Whether b is a with the first two axes swapped. */
+static bool mirrors(Nest *l, const Node *a, const Node *b, unsigned *steps) {
+  if (!*steps) return false;
+  --*steps;
+  if (a->op != b->op || a->type != b->type || a->space != b->space || a->aux != b->aux || a->n_args != b->n_args) return false;
+  if (a == b && !(l->product_axes[a->id].all & 3)) return true;
+  if (a->op == OP_INDEX) return a->imm + b->imm == 1;
+  if (a->imm != b->imm) return false;
+  if (!is_computed(a)) return a == b && shows_symmetry(l, a, steps);
+  const Node *const *x = a->args, *const *y = b->args;
+  if (a->op == OP_MAP && x[0] != y[0]) return false;
+  bool pairs = true;
+  for (unsigned k = a->op == OP_MAP; k < a->n_args && pairs; k++) pairs = mirrors(l, x[k], y[k], steps);
+  if (pairs) return true;
+  if (a->op == OP_ADD || a->op == OP_MUL) return mirrors(l, x[0], y[1], steps) && mirrors(l, x[1], y[0], steps);
+  return a->op == OP_MAP && a->n_args == 3 && mirrors(l, x[1], y[2], steps) && mirrors(l, x[2], y[1], steps) && shows_symmetry(l, x[0], steps);
+}
+
+/* Of a matrix: each element has the bits of the one across the diagonal. The two factors of a product may change places. */
+static bool shows_symmetry(Nest *l, const Node *n, unsigned *steps) {
+  uint8_t *known = &l->product_axes[n->id].symmetric;
+  if (*known != UNKNOWN) return *known == SYMMETRIC;
+  bool good = n->space->rank == 2 && n->space->extent[0] == n->space->extent[1];
+  if (good && op_is_element((Op)n->op)) good = mirrors(l, n, n, steps);
+  else good = good && n->op == OP_CONTRACT && n->n_args == 2 && !n->aux && mirrors(l, n->args[0], n->args[1], steps) && mirrors(l, n->args[1], n->args[0], steps);
+  if (*steps) *known = good ? SYMMETRIC : NOT_SYMMETRIC;
+  return good;
+}
+
 /* --- words ------------------------------------------------------------------------------------------------------------------------------ */
 
 static Inst *add(Nest *l, Inst *a, Inst *b) { return nest_op2(l, KOP_ADD, a, b); }
@@ -283,7 +318,8 @@ bool nest_product(Nest *l, const Node *n) {
   if (l->program->n_spaces + 4 > OPTC_MAX_SPACES || !find_product(l, n, &p)) return false;
   pack(l, &p, ROWS);
   pack(l, &p, COLUMNS);
-  bool symmetric = false;
+  unsigned steps = STEPS;
+  bool symmetric = shows_symmetry(l, n, &steps);
   multiply(l, &p, symmetric);
   if (symmetric) mirror(l, &p);
   l->kept[0][n->id] = true;

@@ -92,6 +92,7 @@ LLVMValueRef emit_from_memory(const Emitter *, Type, LLVMValueRef, unsigned lane
 LLVMValueRef emit_to_memory(const Emitter *, Type, LLVMValueRef, unsigned lanes);
 LLVMTypeRef emit_memory_type(const Emitter *, Type);
 LLVMBasicBlockRef emit_new_block(const Emitter *);
+void emit_attributes(Emitter *);         /* of e->fn */
 
 /* emit_fold.c: folds of loops. `width`: lanes of a vector; 16/width of them are the lanes of a block. */
 void emit_open_folds(Emitter *, const Inst *loop, bool vectors);

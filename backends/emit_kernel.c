@@ -3,6 +3,8 @@
 #include <stddef.h>
 #include <string.h>
 
+enum { PTX_KERNEL = 71 };                /* LLVM's number of the calling convention */
+
 #define FRAME(name) (offsetof(optc_frame, name))
 
 LLVMBasicBlockRef emit_new_block(const Emitter *e) { return LLVMAppendBasicBlockInContext(e->context, e->fn, ""); }
@@ -300,6 +302,17 @@ static void text_attribute(Emitter *e, const char *key, const char *value) {
   LLVMAddAttributeAtIndex(e->fn, LLVMAttributeFunctionIndex, a);
 }
 
+/* Of a function of this variant. */
+void emit_attributes(Emitter *e) {
+  const Machine *m = e->variant;
+  if (LLVMGetFunctionCallConv(e->fn) != PTX_KERNEL) LLVMSetLinkage(e->fn, LLVMInternalLinkage);
+  enum_attribute(e, "nounwind");
+  text_attribute(e, "no-builtins", "");
+  text_attribute(e, "target-cpu", m->cpu);
+  if (m->features[0]) text_attribute(e, "target-features", m->features);
+  if (m->wide) text_attribute(e, "prefer-vector-width", "512");
+}
+
 static bool touches_data(const Block *block) {
   for (unsigned i = 0; i < block->n; i++) {
     const Inst *inst = block->insts[i];
@@ -316,13 +329,8 @@ LLVMValueRef emit_kernel(Emitter *e, const Program *p, const Kernel *k, const Ma
   e->variant = variant;
   e->fn = LLVMAddFunction(e->llvm, name, LLVMFunctionType(e->none, &e->pointer, 1, 0));
   e->frame = LLVMGetParam(e->fn, 0);
-  if (gpu) LLVMSetFunctionCallConv(e->fn, 71);                         /* PTX kernel */
-  else LLVMSetLinkage(e->fn, LLVMInternalLinkage);
-  enum_attribute(e, "nounwind");
-  text_attribute(e, "no-builtins", "");
-  text_attribute(e, "target-cpu", variant->cpu);
-  if (variant->features[0]) text_attribute(e, "target-features", variant->features);
-  if (variant->wide) text_attribute(e, "prefer-vector-width", "512");
+  if (gpu) LLVMSetFunctionCallConv(e->fn, PTX_KERNEL);
+  emit_attributes(e);
   e->cold = !gpu && (!touches_data(k->body) || !strcmp(p->entry, "init"));
   if (e->cold) {                         /* a few scalars, or run once: the quickest code generation is good enough */
     enum_attribute(e, "noinline");

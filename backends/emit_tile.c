@@ -4,6 +4,7 @@
  * elements of panel A one after the other, and does one fma a register. A type of which the columns do not fit goes over them in parts. What is whole is added to C
  * by vectors; at an edge the accumulators go to the stack, and what counts is added from there. While it runs it fetches the panel A behind its own: a caller that
  * walks B inside A finds it near.
+ * It is a function that kernels call.
  * tile_transpose: squares of one register a side by interleaving rows, log2(side) times; the rest element by element. */
 #include "backends/emit.h"
 #include <string.h>
@@ -12,9 +13,8 @@ enum { ACCUMULATORS = 32 };
 
 typedef struct Tile {
   Type type;
-  unsigned c, a, b;                      /* buffers */
   unsigned rows, columns, lanes, vectors;              /* of a part: vectors a row */
-  LLVMValueRef c_at, stride, a_at, b_at, k, add, n_rows, n_columns, first;             /* first: column of the part */
+  LLVMValueRef c, a, b, stride, n_rows, n_columns, k, add, first;          /* first: column of the part */
 } Tile;
 
 static LLVMValueRef number(const Emitter *e, uint64_t n) { return LLVMConstInt(e->i64, n, 0); }
@@ -100,7 +100,7 @@ static void chains(Emitter *e, const Tile *t, LLVMValueRef *acc) {
   unsigned n = t->rows*t->vectors;
   LLVMValueRef zero[ACCUMULATORS], next[ACCUMULATORS], group = number(e, KERNEL_TILE_GROUP);
   for (unsigned i = 0; i < n; i++) zero[i] = emit_const(e, t->type, 0, t->lanes);
-  LLVMValueRef a = emit_address(e, t->a, t->a_at), b = emit_address(e, t->b, plus(e, t->b_at, t->first));
+  LLVMValueRef a = t->a, b = step(e, t->type, t->b, t->first);
   LLVMValueRef whole = LLVMBuildAnd(e->b, plus(e, t->k, number(e, KERNEL_TILE_GROUP - 1)), LLVMConstInt(e->i64, ~UINT64_C(0) - (KERNEL_TILE_GROUP - 1), 0), "");
   LLVMValueRef behind = step(e, t->type, a, times(e, whole, number(e, t->rows)));
   Under some = open_under(e, LLVMBuildICmp(e->b, LLVMIntSLT, number(e, 0), t->k, ""));
@@ -155,7 +155,7 @@ static void edge(Emitter *e, const Tile *t, const LLVMValueRef *acc, LLVMValueRe
 }
 
 static void part(Emitter *e, const Tile *t, LLVMValueRef scratch) {
-  LLVMValueRef acc[ACCUMULATORS], c = emit_address(e, t->c, plus(e, t->c_at, t->first));
+  LLVMValueRef acc[ACCUMULATORS], c = step(e, t->type, t->c, t->first);
   unsigned width = t->vectors*t->lanes;
   if (e->variant->lanes > 1)
     for (unsigned r = 0; r < t->rows; r++) {
@@ -188,23 +188,55 @@ static LLVMValueRef stack(const Emitter *e, Type type, unsigned elements) {
   return room;
 }
 
-void emit_tile_contract(Emitter *e, const Inst *inst) {
-  Touch buffer[MAX_TOUCHES];
-  inst_touches(inst, buffer);
-  LLVMValueRef x[8];
-  for (unsigned i = 0; i < 8; i++) x[i] = e->value[inst->args[i]->id];
+enum { PARAMETERS = 8 };
+
+static void whole_tile(Emitter *e, Type type, LLVMValueRef fn) {
   const Machine *m = e->variant;
-  Type type = program_buffer_type(e->program, buffer[0].buffer);
+  LLVMValueRef x[PARAMETERS];
+  for (unsigned i = 0; i < PARAMETERS; i++) x[i] = LLVMGetParam(fn, i);
   unsigned lanes = type == TYPE_F64 && m->lanes > 1 ? m->lanes/2 : m->lanes, width = m->tile_columns*lanes/m->lanes;
-  Tile t = {.type = type, .c = buffer[0].buffer, .a = buffer[1].buffer, .b = buffer[2].buffer, .rows = m->tile_rows, .columns = m->tile_columns, .lanes = lanes,
-            .vectors = width/lanes, .c_at = x[0], .stride = x[1], .n_rows = x[2], .n_columns = x[3], .a_at = x[4], .b_at = x[5], .k = x[6], .add = x[7]};
+  Tile t = {.type = type, .rows = m->tile_rows, .columns = m->tile_columns, .lanes = lanes, .vectors = width/lanes, .c = x[0], .a = x[1], .b = x[2], .stride = x[3],
+            .n_rows = x[4], .n_columns = x[5], .k = x[6], .add = x[7], .first = number(e, 0)};
   LLVMValueRef scratch = stack(e, type, t.rows*width);
-  t.first = number(e, 0);
   if (width == t.columns) { part(e, &t, scratch); return; }
   Loop parts = open_loop(e, t.first, number(e, t.columns), width, 0, NULL);
   t.first = parts.index;
   part(e, &t, scratch);
   close_loop(e, &parts, NULL);
+}
+
+/* One function a type and variant: kernels that multiply are many, and its code is long. */
+static LLVMValueRef tile_function(Emitter *e, Type type, LLVMTypeRef signature) {
+  char *name = arena_printf(e->arena, "%s_tile_%s_%s", e->module->name, type_name(type), e->variant->label);
+  for (char *s = name; *s; s++) if (*s == '-' || *s == '.') *s = '_';
+  LLVMValueRef known = LLVMGetNamedFunction(e->llvm, name);
+  if (known) return known;
+  LLVMValueRef outer = e->fn;
+  LLVMBasicBlockRef at = LLVMGetInsertBlock(e->b), entry = LLVMGetInsertBlock(e->entry);
+  e->fn = LLVMAddFunction(e->llvm, name, signature);
+  emit_attributes(e);
+  LLVMBasicBlockRef first = emit_new_block(e), body = emit_new_block(e);
+  LLVMPositionBuilderAtEnd(e->entry, first);
+  LLVMPositionBuilderAtEnd(e->b, body);
+  whole_tile(e, type, e->fn);
+  LLVMBuildRetVoid(e->b);
+  LLVMBuildBr(e->entry, body);
+  LLVMValueRef fn = e->fn;
+  e->fn = outer;
+  LLVMPositionBuilderAtEnd(e->b, at);
+  LLVMPositionBuilderAtEnd(e->entry, entry);
+  return fn;
+}
+
+void emit_tile_contract(Emitter *e, const Inst *inst) {
+  Touch buffer[MAX_TOUCHES];
+  inst_touches(inst, buffer);
+  LLVMValueRef x[8];
+  for (unsigned i = 0; i < 8; i++) x[i] = e->value[inst->args[i]->id];
+  LLVMValueRef args[PARAMETERS] = {emit_address(e, buffer[0].buffer, x[0]), emit_address(e, buffer[1].buffer, x[4]), emit_address(e, buffer[2].buffer, x[5]), x[1], x[2], x[3], x[6], x[7]};
+  LLVMTypeRef types[PARAMETERS] = {e->pointer, e->pointer, e->pointer, e->i64, e->i64, e->i64, e->i64, e->i1};
+  LLVMTypeRef signature = LLVMFunctionType(e->none, types, PARAMETERS, 0);
+  LLVMBuildCall2(e->b, signature, tile_function(e, program_buffer_type(e->program, buffer[0].buffer), signature), args, PARAMETERS, "");
 }
 
 /* --- transposing ---------------------------------------------------------------------------------------------------------------------- */

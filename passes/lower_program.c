@@ -24,14 +24,14 @@ bool *nest_begin(Nest *l, const char *name, Launch launch) {
   return arena_array(l->arena, l->graph->n_nodes + 1, sizeof(bool));
 }
 
-static bool same_room(const Room *a, const Room *b) {
+bool nest_same_room(const Room *a, const Room *b) {
   return a->space == b->space && !memcmp(a->axes, b->axes, sizeof a->axes) && !memcmp(a->unit, b->unit, sizeof a->unit);
 }
 
 /* Equal launch spaces are one. */
 static unsigned launch_space(Nest *l, const Tiles *t) {
   unsigned k = 0, n = l->program->n_spaces;
-  while (k < n && !(l->tiles[k].space == t->space && l->tiles[k].axes == t->axes && l->tiles[k].least == t->least && l->tiles[k].when == t->when && same_room(&l->tiles[k].room, &t->room))) k++;
+  while (k < n && !(l->tiles[k].space == t->space && l->tiles[k].axes == t->axes && l->tiles[k].least == t->least && l->tiles[k].when == t->when && nest_same_room(&l->tiles[k].room, &t->room))) k++;
   if (k == n) l->tiles[l->program->n_spaces++] = *t;
   return k;
 }

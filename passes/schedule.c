@@ -330,6 +330,7 @@ void pass_schedule(Unit *unit, const PassArgs *args) {
   }
   place_writes(s);
   emit_program(s);
+  nest_share_temps(l);
   nest_finish(l);
   unit->scheduled = unit->program != NULL;
 }

@@ -1,7 +1,7 @@
 /* views.c: pass `views`: a value that is computed again with its axes in another order (x' where x is kept) is read from where it is kept.
  *
  * map(y, i, j) becomes map(x, j, i) where y[j, i] and x[i, j] are one expression: so the two factors of x @ x' are one matrix, which is then seen to be
- * symmetric, packed from one place, and computed once. Exact: the same operations on the same elements. Before `canon`, which orders operands by their
+ * symmetric, packed from one place, and computed once. A flat position that is taken apart again, (i*n + j) idiv n and imod n, is i and j. Exact: the same operations on the same elements. Before `canon`, which orders operands by their
  * numbers. */
 #include "passes/gradient.h"
 #include "passes/passes.h"
@@ -19,8 +19,23 @@ static const Node *turned(Views *v, Graph *g, const Node *x, const Space *space)
   return gradient_move(&v->move, x, space, index);
 }
 
+/* i or j of (i*n + j) idiv n and imod n, where j is the index of an axis of n; NULL: it is not that. */
+static const Node *digit(const Node *n) {
+  const Node *sum = n->n_args == 2 ? n->args[0] : NULL, *extent = sum ? n->args[1] : NULL;
+  if ((n->op != OP_IDIV && n->op != OP_IMOD) || sum->op != OP_ADD || sum->type != TYPE_I64) return NULL;
+  for (unsigned k = 0; k < 2; k++) {
+    const Node *j = sum->args[k], *product = sum->args[1 - k];
+    if (j->op != OP_INDEX || j->space->extent[j->imm] != extent || product->op != OP_MUL) continue;
+    const Node *i = product->args[product->args[0] == extent];
+    if (i->op == OP_INDEX && (product->args[0] == extent || product->args[1] == extent)) return n->op == OP_IDIV ? i : j;
+  }
+  return NULL;
+}
+
 static const Node *view(Graph *g, const Node *n, void *context) {
   Views *v = context;
+  const Node *simple = digit(n);
+  if (simple) return simple;
   const Node *y = n->op == OP_MAP ? n->args[0] : NULL;
   if (!y || !op_is_element((Op)y->op) || y->space->rank != 2) return n;
   for (unsigned k = 0; k < v->n; k++) {

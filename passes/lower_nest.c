@@ -36,7 +36,7 @@ bool nest_costs(const Nest *l, const Node *n) {
 
 unsigned nest_buffer(Nest *l, const Node *n) {
   unsigned *temp = &l->temp[l->call][n->id];
-  if (!*temp) *temp = 1 + nest_temp(l, op_name((Op)n->op), (Type)n->type, (Wanted){.space = n->space, .fixed = 1, .operand = -1, .when = l->room && n->space->rank ? l->room[n->id] : NULL});
+  if (!*temp) *temp = 1 + nest_temp(l, op_name((Op)n->op), (Type)n->type, (Wanted){.space = n->space, .fixed = 1, .operand = -1, .when = l->room && n->space->rank && !l->carry[n->id] ? l->room[n->id] : NULL});
   return *temp - 1;
 }
 

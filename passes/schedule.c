@@ -19,10 +19,16 @@ static unsigned later(unsigned a, unsigned b) { return a > b ? a : b; }
 
 /* --- rounds ----------------------------------------------------------------------------------------------------------------------- */
 
+static bool is_bit(const Node *x) { return x->op == OP_CONST && (x->imm == 0 || x->imm == 1); }
+
+/* Integers 0 and 1: their sum over a chunk is a number that f64 holds exactly. */
+static bool counts(const Node *x) { return (x->op == OP_CAST && x->args[0]->type == TYPE_BOOL) || (x->op == OP_SELECT && is_bit(x->args[1]) && is_bit(x->args[2])); }
+
 static bool is_fold(const Schedule *s, const Node *n) {
   if (n->op != OP_REDUCE || n->space->rank || s->nest.carry[n->id] || !graph_is_item_space(s->graph->module, n->args[0]->space)) return false;
   switch ((ReduceKind)(n->aux & 255)) {
-    case REDUCE_SUM: case REDUCE_PROD: return n->aux >> 8 == ORDER_LANES && type_kind(n->type) == KIND_FLOAT;
+    case REDUCE_SUM: return n->aux >> 8 == ORDER_LANES && (type_kind(n->type) == KIND_FLOAT || counts(n->args[0]));
+    case REDUCE_PROD: return n->aux >> 8 == ORDER_LANES && type_kind(n->type) == KIND_FLOAT;
     case REDUCE_MAX: case REDUCE_MIN: return type_kind(n->type) == KIND_FLOAT;
     case REDUCE_ANY: case REDUCE_EVERY: return true;
     default: return false;

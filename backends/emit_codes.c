@@ -1,26 +1,28 @@
 /* emit_codes.c: reading and making codes of the maps of ir/codes.h, on scalars or vectors.
  *
- * An entry is looked up. A code is found from the bits of the number's magnitude, which order as the magnitudes do: they are cut to a bucket so short that it
- * holds one edge between codes at most; a table has how many edges lie below the bucket, and that many is the number of the edge to compare with.
+ * An entry is looked up. A code is found from the bits of the number's magnitude, which order as the magnitudes do: their upper part is a bucket so short that it
+ * holds one edge between codes at most. A table has for each bucket how many edges lie below it, in 8 bits, and in the others the lower part of the edge in it.
  * Half of a signed map mirrors the other, but that an edge belongs to the code nearer 0 on one side and to the other on the other: 1 is added to the bits of what is negative.
  * Tables are looked up lane by lane: machines' own gathers are not faster (AMD Zen, Intel since the microcode of 2023), or do not exist. */
 #include "backends/emit.h"
 #include <string.h>
 #include "ir/codes.h"
 
-typedef struct Buckets { unsigned edges, shift; uint32_t low, high; uint32_t edge[CODE_MOST]; } Buckets;      /* edges above 0; bits of the first and of the last bucket */
+typedef struct Buckets { unsigned edges, shift; uint32_t low, high; uint32_t edge[CODE_MOST]; } Buckets;      /* edges above 0; the first bucket, and the one behind the last edge's */
 
 static uint32_t bits_of(float x) { uint32_t u; memcpy(&u, &x, sizeof u); return u; }
 static unsigned zero_code(const CodeMapInfo *m) { return m->is_signed ? m->codes/2 - 1 : 0; }
 
+enum { EDGE_BITS = 23 };
+
 /* The longest buckets that have no two edges. */
 static Buckets buckets_of(CodeMap map) {
   const CodeMapInfo *m = &code_maps[map];
-  Buckets b = {.edges = m->codes - 1 - zero_code(m), .shift = 23};
+  Buckets b = {.edges = m->codes - 1 - zero_code(m), .shift = EDGE_BITS};
   for (unsigned k = 0; k < b.edges; k++) b.edge[k] = bits_of(code_edge(map, zero_code(m) + k));
   for (unsigned k = 1; k < b.edges; k++) while (b.edge[k] >> b.shift == b.edge[k - 1] >> b.shift) b.shift--;
   b.low = b.edge[0] >> b.shift;
-  b.high = b.edge[b.edges - 1] >> b.shift;
+  b.high = (b.edge[b.edges - 1] >> b.shift) + 1;
   return b;
 }
 
@@ -59,20 +61,16 @@ LLVMValueRef emit_decode(const Emitter *e, Element op, LLVMValueRef code, unsign
   return look_up(e, table(e, map, "entries", e->f32, entry, code_maps[map].codes), e->f32, low, lanes);
 }
 
-static LLVMValueRef base_table(const Emitter *e, CodeMap map, const Buckets *b) {
+static LLVMValueRef bucket_table(const Emitter *e, CodeMap map, const Buckets *b) {
   unsigned n = b->high - b->low + 1, below = 0;
-  LLVMValueRef *base = arena_array(e->arena, n, sizeof *base);
+  uint32_t lower = (1u << b->shift) - 1;
+  LLVMValueRef *bucket = arena_array(e->arena, n, sizeof *bucket);
   for (unsigned k = 0; k < n; k++) {
-    base[k] = LLVMConstInt(e->i8, below, 0);
-    while (below + 1 < b->edges && b->edge[below] >> b->shift <= b->low + k) below++;
+    bool holds = below < b->edges && b->edge[below] >> b->shift == b->low + k;
+    bucket[k] = LLVMConstInt(e->i32, below << EDGE_BITS | (holds ? b->edge[below] & lower : lower), 0);
+    below += holds;
   }
-  return table(e, map, "buckets", e->i8, base, n);
-}
-
-static LLVMValueRef edge_table(const Emitter *e, CodeMap map, const Buckets *b) {
-  LLVMValueRef edge[CODE_MOST];
-  for (unsigned k = 0; k < b->edges; k++) edge[k] = LLVMConstInt(e->i32, b->edge[k], 0);
-  return table(e, map, "edges", e->i32, edge, b->edges);
+  return table(e, map, "buckets", e->i32, bucket, n);
 }
 
 #define K(bits) emit_const(e, TYPE_I32, bits, lanes)
@@ -83,13 +81,12 @@ static LLVMValueRef edge_table(const Emitter *e, CodeMap map, const Buckets *b) 
 static LLVMValueRef edges_below(const Emitter *e, CodeMap map, LLVMValueRef bits, unsigned lanes) {
   LLVMBuilderRef b = e->b;
   Buckets of = buckets_of(map);
-  LLVMValueRef bucket = LLVMBuildAShr(b, bits, K(of.shift), "");
-  bucket = PICK(SMALLER(bucket, K(of.low)), K(of.low), bucket);
-  bucket = PICK(SMALLER(bucket, K(of.high)), bucket, K(of.high));
-  LLVMValueRef base = look_up(e, base_table(e, map, &of), e->i8, LLVMBuildSub(b, bucket, K(of.low), ""), lanes);
-  base = LLVMBuildZExt(b, base, emit_type(e, TYPE_I32, lanes), "");
-  LLVMValueRef edge = look_up(e, edge_table(e, map, &of), e->i32, base, lanes);
-  return LLVMBuildSub(b, base, LLVMBuildSExt(b, SMALLER(edge, bits), emit_type(e, TYPE_I32, lanes), ""), "");
+  LLVMValueRef first = K(of.low << of.shift), last = K(of.high << of.shift);
+  bits = PICK(SMALLER(bits, first), first, bits);
+  bits = PICK(SMALLER(bits, last), bits, last);
+  LLVMValueRef bucket = look_up(e, bucket_table(e, map, &of), e->i32, LLVMBuildSub(b, LLVMBuildLShr(b, bits, K(of.shift), ""), K(of.low), ""), lanes);
+  LLVMValueRef edge = LLVMBuildAnd(b, bucket, K((1u << EDGE_BITS) - 1), ""), lower = LLVMBuildAnd(b, bits, K((1u << of.shift) - 1), "");
+  return LLVMBuildSub(b, LLVMBuildLShr(b, bucket, K(EDGE_BITS), ""), LLVMBuildSExt(b, SMALLER(edge, lower), emit_type(e, TYPE_I32, lanes), ""), "");
 }
 
 LLVMValueRef emit_encode(const Emitter *e, Element op, LLVMValueRef x, unsigned lanes) {

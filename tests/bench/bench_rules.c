@@ -11,10 +11,13 @@
 
 enum { MAX_ITEMS = 160, STREAMS = 4 };
 
-/* bytes: the least that must move, an element. */
-typedef struct Row { const char *file, *rule; double bytes, bar; } Row;
+/* bytes: the least that must move, an element. store, cpu: as in optc_compile_options. */
+typedef struct Row { const char *file, *rule; double bytes, bar; const char *what, *store, *cpu; } Row;
+#define CODES "m=q8[256] nearest,v=q8u[256] nearest"
 static const Row rows[] = {
-  {"rules/lion.opt", "lion", 20, 0.95}, {"rules/lamb.opt", "lamb", 40, 0.90}, {"tests/bench/clip_adamw.opt", "clip_adamw", 32, 0.90}, {"rules/adafactor.opt", "adafactor", 24, 0.60},
+  {"rules/lion.opt", "lion", 20, 0.95, "", NULL, NULL}, {"rules/lamb.opt", "lamb", 40, 0.90, "", NULL, NULL}, {"tests/bench/clip_adamw.opt", "clip_adamw", 32, 0.90, "", NULL, NULL},
+  {"rules/adafactor.opt", "adafactor", 24, 0.60, "", NULL, NULL},
+  {"rules/adamw.opt", "adamw", 16, 0.18, " with states in 8 bits", CODES, NULL}, {"rules/adamw.opt", "adamw", 16, 0.18, " with states in 8 bits, AVX2", CODES, "x86-64-v3"},
 };
 
 typedef struct Shapes { const char *what; int n; int64_t rank[MAX_ITEMS], axis[MAX_ITEMS][2], count[MAX_ITEMS], total; } Shapes;
@@ -57,7 +60,7 @@ static float random_float(uint64_t *s) {
 static optc_rule *compile(const Row *r) {
   optc_context *cx = optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = ""});
   optc_rule *rule;
-  if (optc_compile_file(cx, r->file, &(optc_compile_options){.size = sizeof(optc_compile_options), .level = 2, .rule = r->rule}, &rule)) fail(optc_context_diagnostics(cx));
+  if (optc_compile_file(cx, r->file, &(optc_compile_options){.size = sizeof(optc_compile_options), .level = 2, .rule = r->rule, .store = r->store, .cpu = r->cpu}, &rule)) fail(optc_context_diagnostics(cx));
   optc_context_free(cx);
   return rule;
 }
@@ -122,7 +125,7 @@ static void bench(Report *report, const Row *row, const Shapes *s, float **regio
     w->call.parallel = threads > 1 ? &team : NULL;
     measure_rounds(c, 2, rounds, 1, threads == 1, seconds);
     for (int r = 0; r < rounds; r++) share[r] = row->bytes/28*seconds[rounds + r]/seconds[r];
-    snprintf(name, sizeof name, "%s %s, %d thread%s (%g bytes an element, bar %.2f)", row->rule, s->what, threads, threads > 1 ? "s" : "", row->bytes, row->bar);
+    snprintf(name, sizeof name, "%s%s %s, %d thread%s (%g bytes an element, bar %.2f)", row->rule, row->what, s->what, threads, threads > 1 ? "s" : "", row->bytes, row->bar);
     report_row(report, name, row->bytes*1e-9*(double)s->total/median(seconds, rounds), c[1].name, 28e-9*(double)s->total/median(seconds + rounds, rounds), "GB/s", median(share, rounds), rounds);
   }
   free(seconds);

@@ -217,7 +217,7 @@ static Inst *number_at_top(Nest *l, const Node *n) {
 }
 
 Inst *nest_work(Nest *l, const Node *n) {
-  const Node *when = l->work && !l->carry[n->id] ? l->work[n->id] : NULL;
+  const Node *when = l->work ? l->work[n->id] : NULL;
   return !when || when == l->under ? NULL : number_at_top(l, when);
 }
 
@@ -389,7 +389,9 @@ static void emit_scan(Nest *l, const Node *n) {
     else first[number_of(n, k)] = l->scalar[x->id];
   }
   const Node *outer = l->scan[d];
-  Inst *outer_loop = l->loop[d], *loop = nest_open(l, nest_i64(l, 0), l->scalar[n->args[0]->id], numbers, first);
+  Inst *when = nest_work(l, n), *trips = l->scalar[n->args[0]->id];       /* not needed: no trips, since what the body keeps has no room then */
+  if (when) trips = nest_select(l, when, trips, nest_i64(l, 0));
+  Inst *outer_loop = l->loop[d], *loop = nest_open(l, nest_i64(l, 0), trips, numbers, first);
   l->scan[d] = n;
   l->loop[d] = loop;
   bool *need = arena_array(l->arena, l->graph->n_nodes + 1, sizeof *need);

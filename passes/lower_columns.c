@@ -134,7 +134,7 @@ void nest_fold_columns(Nest *l, const Node *n) {
   strip.n = nest_min(l, nest_i64(l, WIDTH), nest_op2(l, KOP_SUB, bounds[1], at));
   fold_strip(&strip, x);
   Inst *c = open_columns(&strip);
-  nest_store(l, nest_buffer(l, n), plus(l, at, c), nest_load(l, strip.sum, c, NULL), NULL);
+  nest_store_value(l, n, plus(l, at, c), nest_load(l, strip.sum, c, NULL));
   close_columns(&strip);
   nest_close(l, 0, NULL);
   nest_close(l, 0, NULL);

@@ -288,7 +288,7 @@ void nest_fold(Nest *l, const Node *n) {
   unsigned rank = n->space->rank;
   Terms t = open_terms(l, n, space, rank);
   Inst *x = fold(l, &t);
-  if (rank) nest_store(l, nest_buffer(l, n), t.row, x, NULL);
+  if (rank) nest_store_value(l, n, t.row, x);
   else l->scalar[n->id] = x;
   nest_close_axes(l, rank);
 }
@@ -300,7 +300,7 @@ void nest_softmax(Nest *l, const Node *n) {
   Softmax s = blocks(l, &t, type, false);
   Inst *q = nest_open(l, nest_i64(l, 0), t.n, 0, NULL), *e = exponential(l, nest_op2(l, KOP_SUB, term(l, &t, q), s.m));
   Inst *place = l->flat;
-  nest_store(l, nest_buffer(l, n), place, nest_select(l, s.any, nest_op2(l, KOP_DIV, e, s.l), nest_const(l, type, 0)), NULL);
+  nest_store_value(l, n, place, nest_select(l, s.any, nest_op2(l, KOP_DIV, e, s.l), nest_const(l, type, 0)));
   nest_close(l, 0, NULL);
   nest_close_axes(l, rank);
 }
@@ -313,7 +313,7 @@ void nest_cumulate(Nest *l, const Node *n) {
   Terms t = open_terms(l, n, n->space, rank);
   Inst *first = nest_const(l, type, nest_identity(kind, type)), *q = nest_open(l, nest_i64(l, 0), t.n, 1, &first);
   Inst *x = term(l, &t, q), *place = l->flat, *next = nest_pair(l, kind, nest_carried(l, q, 0), x);
-  nest_store(l, nest_buffer(l, n), place, next, NULL);
+  nest_store_value(l, n, place, next);
   nest_close(l, 1, &next);
   nest_close_axes(l, rank);
 }

@@ -331,8 +331,18 @@ void nest_close_need(const Nest *l, bool *need) {
   graph_mark_missing(l->graph, need, there);
 }
 
+/* Into a temporary, or as the new value of a tensor. */
+static void store_value(Nest *l, unsigned buffer, Inst *at, Inst *x, const Write *direct) {
+  if (!direct) { nest_store(l, buffer, at, x, NULL); return; }
+  const Operand *o = operand_of(l, direct->operand);
+  Inst *present = operand_may_be_absent(o) ? nest_add(l, KOP_E_PRESENT, TYPE_BOOL, direct->operand, 0, NULL) : NULL;
+  nest_store(l, direct->operand, at, nest_to_storage(l, o, x), nest_both(l, present, direct->when ? l->scalar[direct->when->id] : NULL));
+}
+
+void nest_store_value(Nest *l, const Node *n, Inst *at, Inst *x) { store_value(l, l->direct[n->id] ? 0 : nest_buffer(l, n), at, x, l->direct[n->id]); }
+
 /* The value of every element of a node's space, or the number, into a buffer. */
-static void copy_value(Nest *l, const Node *n, unsigned buffer) {
+static void copy_value(Nest *l, const Node *n, unsigned buffer, const Write *direct) {
   unsigned rank = n->space->rank, rows = l->tile ? l->tile : rank;
   nest_axes(l, n->space, rows);
   if (rows < rank) {                     /* a row at a time */
@@ -341,7 +351,7 @@ static void copy_value(Nest *l, const Node *n, unsigned buffer) {
     l->index[rows] = nest_open(l, nest_i64(l, 0), length, 0, NULL);
     nest_here(l, n->space, nest_op2(l, KOP_ADD, nest_op2(l, KOP_MUL, row, length), l->index[rows]));
   } else nest_here(l, n->space, nest_flat(l, n->space, rank));
-  nest_store(l, buffer, l->flat, nest_element(l, n), NULL);
+  store_value(l, buffer, l->flat, nest_element(l, n), direct);
   if (rows < rank) nest_close(l, 0, NULL);
   nest_close_axes(l, rows);
 }
@@ -385,7 +395,7 @@ static void emit_scan(Nest *l, const Node *n) {
   Inst **first = arena_array(l->arena, numbers + 1, sizeof *first), **after = arena_array(l->arena, numbers + 1, sizeof *after);
   for (unsigned k = 0; k < carried; k++) {
     const Node *x = n->args[k + 1];
-    if (x->space->rank) copy_value(l, x, carried_buffer(l, n, k, false));
+    if (x->space->rank) copy_value(l, x, carried_buffer(l, n, k, false), NULL);
     else first[number_of(n, k)] = l->scalar[x->id];
   }
   const Node *outer = l->scan[d];
@@ -400,7 +410,7 @@ static void emit_scan(Nest *l, const Node *n) {
   nest_emit(l, need, (int)d);
   for (unsigned k = 0; k < carried; k++) {
     const Node *x = n->region->results[k];
-    if (x->space->rank) copy_value(l, x, carried_buffer(l, n, k, true));
+    if (x->space->rank) copy_value(l, x, carried_buffer(l, n, k, true), NULL);
     else after[number_of(n, k)] = l->scalar[x->id];
   }
   for (unsigned k = 0; k < carried; k++)
@@ -450,7 +460,7 @@ void nest_emit_stored(Nest *l, const Node *n) {
     case OP_CARRY: l->temp[l->call][n->id] = 1 + carried_buffer(l, l->scan[n->aux & 63], (unsigned)n->imm, false); break;
     default:
       l->stored[n->id] = false;                                            /* for its own nest */
-      copy_value(l, n, nest_buffer(l, n));
+      copy_value(l, n, l->direct[n->id] ? 0 : nest_buffer(l, n), l->direct[n->id]);
       l->stored[n->id] = true;
   }
   l->done[n->id] = true;

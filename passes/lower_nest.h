@@ -34,6 +34,7 @@ typedef struct Nest {
   bool *stored;                          /* by node: has elements that are kept in a temporary */
   bool *keeps;                           /* by node of rank 0: its number is kept in a temporary for later kernels */
   const Node *const *work, *const *room; /* by node: where its value is needed at all, and where it has a temporary; NULL: always. See schedule_demand.c */
+  const Write **direct;                  /* by node: its elements are stored as the new value of a tensor, and nowhere else; or NULL */
   unsigned *source;                      /* by node: 1 + operand whose elements are the node's by now */
   unsigned *stage; int *slot; unsigned n_stages, n_slots;
 
@@ -116,6 +117,7 @@ Inst *nest_place(Nest *, const Space *, const Node *const *indices, Inst **insid
 void nest_settle(Nest *, const Space *, unsigned axes, bool *need);
 void nest_settle_value(Nest *, const Space *, unsigned axes, const Node *);
 Inst *nest_work(Nest *, const Node *);                                   /* the condition under which a node's temporary holds its value; NULL: sure here */
+void nest_store_value(Nest *, const Node *, Inst *at, Inst *);           /* an element of a stored node */
 unsigned nest_buffer(Nest *, const Node *);                              /* the temporary of a stored node */
 void nest_choose_stored(Nest *);
 bool nest_costs(const Nest *, const Node *);                             /* a number that costs a loop */

@@ -317,6 +317,7 @@ bool nest_start(Nest *l, Unit *unit) {
   l->stored = arena_array(l->arena, g->n_nodes + 1, sizeof *l->stored);
   l->keeps = arena_array(l->arena, g->n_nodes + 1, sizeof *l->keeps);
   l->source = arena_array(l->arena, g->n_nodes + 1, sizeof *l->source);
+  l->direct = arena_array(l->arena, g->n_nodes + 1, sizeof *l->direct);
   l->known = arena_array(l->arena, g->n_nodes + 1, sizeof *l->known);
   l->memo = arena_array(l->arena, g->n_nodes + 1, sizeof *l->memo);
   for (int call = 0; call < 2; call++) {

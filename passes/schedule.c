@@ -256,7 +256,7 @@ static void emit_join(Schedule *s, unsigned round) {
 
 static bool is_apart(const Schedule *s, unsigned k) {
   Scope scope = schedule_target(s, k)->scope;
-  return !s->in_loop[k] && scope != SCOPE_GLOBAL && !(s->blocks && scope == SCOPE_TENSOR);
+  return !s->in_loop[k] && !s->nest.direct[s->graph->writes[k].value->id] && scope != SCOPE_GLOBAL && !(s->blocks && scope == SCOPE_TENSOR);
 }
 
 /* New values of what is not written in a loop over elements: computed before anything of this round is written, copied after all is. */
@@ -326,6 +326,7 @@ void pass_schedule(Unit *unit, const PassArgs *args) {
   s->write_round = arena_array(l->arena, g->n_writes + 1, sizeof *s->write_round);
   s->in_loop = arena_array(l->arena, g->n_writes + 1, sizeof *s->in_loop);
   s->blocks = schedule_find_blocks(s);
+  if (!s->blocks) schedule_values(s);
   find_whole(s);
   find_rounds(s);
   for (unsigned k = 0; k < g->n_writes; k++)

@@ -31,4 +31,5 @@ const Blocks *schedule_find_blocks(Schedule *);          /* before `whole`: valu
 void schedule_blocks(Schedule *);
 /* schedule_rows.c: what a round computes whole, row by row; marks what is done as kept. */
 void schedule_rows(Schedule *, unsigned round);
+void schedule_values(Schedule *);        /* chooses the new values of tensors that are computed that way, and those that are stored in place at once */
 #endif

@@ -28,7 +28,36 @@ void schedule_rows(Schedule *s, unsigned round) {
     Tiles tiles = {.space = n->op == OP_REDUCE ? n->args[0]->space : n->space, .axes = free_axes(n), .least = columns ? NEST_STRIP : 1, .when = l->work ? l->work[i] : NULL};
     bool *need = nest_begin_tile(l, arena_printf(l->arena, "%s_%u_%u", columns ? "columns" : "rows", round, i), tiles);
     need[i] = true;
+    if (l->direct[i]) graph_mark(need, l->direct[i]->when);
     nest_close_need(l, need);
     nest_emit(l, need, -1);
+  }
+}
+
+/* --- new values of tensors that are not flat -------------------------------------------------------------------------------------------------- */
+
+/* Whether a node, or another write, needs the old value of a tensor or the elements of its new one. */
+static bool is_met(const Schedule *s, unsigned write) {
+  const Graph *g = s->graph;
+  const Write *w = &g->writes[write];
+  for (unsigned i = 0; i < g->n_nodes; i++) {
+    const Node *n = g->nodes[i];
+    if (n->op == OP_READ && n->imm == w->operand) return true;
+    for (unsigned k = 0; k < node_parts(n); k++) if (node_part(n, k) == w->value) return true;
+  }
+  for (unsigned k = 0; k < g->n_writes; k++) if (k != write && (g->writes[k].operand == w->operand || g->writes[k].value == w->value)) return true;
+  return false;
+}
+
+void schedule_values(Schedule *s) {
+  Nest *l = &s->nest;
+  for (unsigned k = 0; k < s->graph->n_writes; k++) {
+    const Write *w = &s->graph->writes[k];
+    const Operand *o = schedule_target(s, k);
+    bool flat = o->item_shape && graph_is_item_space(s->graph->module, w->value->space);
+    if (o->scope != SCOPE_TENSOR || flat || !w->value->space->rank || l->carry[w->value->id]) continue;
+    if (!l->stored[w->value->id] && !free_axes(w->value)) continue;
+    l->stored[w->value->id] = true;
+    if (free_axes(w->value) && !is_met(s, k)) l->direct[w->value->id] = w;
   }
 }

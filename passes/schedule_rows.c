@@ -13,9 +13,77 @@ static unsigned free_axes(const Node *n) {
   }
 }
 
-static bool takes(const Schedule *s, unsigned i, unsigned round) {
+static bool takes(const Schedule *s, unsigned i) {
   const Node *n = s->graph->nodes[i];
-  return s->whole[i] && !s->fold[i] && s->round[i] == round && n->space->rank && free_axes(n) && s->nest.program->n_spaces < OPTC_MAX_SPACES;
+  return s->whole[i] && !s->fold[i] && n->space->rank && free_axes(n) && !s->nest.kept[0][i];
+}
+
+static const Space *tile_space(const Node *n) { return n->op == OP_REDUCE ? n->args[0]->space : n->space; }
+static bool by_columns(Schedule *s, const Node *n) { return n->op == OP_REDUCE && nest_goes_by_columns(&s->nest, n); }
+
+static const Node *work_of(const Nest *l, unsigned i) { return l->work ? l->work[i] : NULL; }
+
+/* --- kernels of several nodes ------------------------------------------------------------------------------------------------------------------- */
+
+/* Nodes whose rows are the same positions go together, tile by tile, where each needs of the others its own row alone: then it is in cache. */
+typedef struct Group { Schedule *schedule; unsigned round; const Space *space; unsigned axes; bool *member; } Group;
+
+static bool has_rows(const Group *g, const Space *s) {
+  for (unsigned a = 0; a < g->axes; a++) if (a >= s->rank || s->extent[a] != g->space->extent[a]) return false;
+  return true;
+}
+
+/* A map's place begins with the row at hand. */
+static bool is_own_row(const Group *g, const Node *map) {
+  for (unsigned a = 0; a < g->axes; a++) {
+    const Node *x = a + 1 < map->n_args ? map->args[a + 1] : map;
+    if (x->op != OP_INDEX || x->imm != a || x->space != map->space) return false;
+  }
+  return has_rows(g, map->space) && has_rows(g, map->args[0]->space);
+}
+
+/* Whether all that a node is made of is there when the group runs, or made in it for the same row. */
+static bool is_at_hand(const Group *g, const Node *root) {
+  const Schedule *s = g->schedule;
+  const Nest *l = &s->nest;
+  bool *need = arena_array(l->arena, root->id + 1, sizeof *need);
+  need[root->id] = true;
+  for (unsigned i = root->id + 1; i-- > 0;) {
+    const Node *n = s->graph->nodes[i];
+    bool kept = l->kept[0][i] && (s->whole[i] || s->fold[i]);
+    if (!need[i] || kept || (l->slot[i] >= 0 && s->ready[i] <= g->round)) continue;
+    bool there = n == root || !(s->whole[i] || s->fold[i] || l->slot[i] >= 0);
+    if (!there && !(g->member[i] && n->space->rank)) return false;
+    if (!there) continue;
+    for (unsigned k = 0; k < node_parts(n); k++) {
+      const Node *x = node_part(n, k);
+      if (g->member[x->id] && !has_rows(g, n->op == OP_MAP ? x->space : n == root ? tile_space(n) : n->space)) return false;
+      if (g->member[x->id] && n->op == OP_MAP && !is_own_row(g, n)) return false;
+      need[x->id] = true;
+    }
+  }
+  return true;
+}
+
+static void emit_group(Group *g, const Node *first) {
+  Schedule *s = g->schedule;
+  Nest *l = &s->nest;
+  const Space *widest = g->space;
+  g->member[first->id] = true;
+  for (unsigned i = first->id + 1; i < s->graph->n_nodes; i++) {
+    const Node *n = s->graph->nodes[i];
+    if (!takes(s, i) || free_axes(n) != g->axes || !has_rows(g, tile_space(n)) || work_of(l, i) != work_of(l, first->id) || by_columns(s, n) || !is_at_hand(g, n)) continue;
+    g->member[i] = true;
+    if (tile_space(n)->rank > widest->rank) widest = tile_space(n);
+  }
+  bool *need = nest_begin_tile(l, arena_printf(l->arena, "rows_%u_%u", g->round, first->id), (Tiles){.space = widest, .axes = g->axes, .least = 1, .when = work_of(l, first->id)});
+  for (unsigned i = 0; i < s->graph->n_nodes; i++) {
+    if (!g->member[i]) continue;
+    need[i] = true;
+    if (l->direct[i]) graph_mark(need, l->direct[i]->when);
+  }
+  nest_close_need(l, need);
+  nest_emit(l, need, -1);
 }
 
 void schedule_rows(Schedule *s, unsigned round) {
@@ -23,10 +91,12 @@ void schedule_rows(Schedule *s, unsigned round) {
   l->folds = true;
   for (unsigned i = 0; i < s->graph->n_nodes; i++) {
     const Node *n = s->graph->nodes[i];
-    if (!takes(s, i, round)) continue;
-    bool columns = n->op == OP_REDUCE && nest_goes_by_columns(l, n);
-    Tiles tiles = {.space = n->op == OP_REDUCE ? n->args[0]->space : n->space, .axes = free_axes(n), .least = columns ? NEST_STRIP : 1, .when = l->work ? l->work[i] : NULL};
-    bool *need = nest_begin_tile(l, arena_printf(l->arena, "%s_%u_%u", columns ? "columns" : "rows", round, i), tiles);
+    if (!takes(s, i) || s->round[i] != round || l->program->n_spaces == OPTC_MAX_SPACES) continue;
+    if (!by_columns(s, n)) {
+      emit_group(&(Group){s, round, tile_space(n), free_axes(n), arena_array(l->arena, s->graph->n_nodes + 1, sizeof(bool))}, n);
+      continue;
+    }
+    bool *need = nest_begin_tile(l, arena_printf(l->arena, "columns_%u_%u", round, i), (Tiles){.space = tile_space(n), .axes = free_axes(n), .least = NEST_STRIP, .when = work_of(l, i)});
     need[i] = true;
     if (l->direct[i]) graph_mark(need, l->direct[i]->when);
     nest_close_need(l, need);

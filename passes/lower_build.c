@@ -97,7 +97,7 @@ void nest_store(Nest *l, unsigned buffer, Inst *index, Inst *value, Inst *guard)
 void nest_fetch(Nest *l, size_t from, const Inst *loop, Inst *ahead) {
   for (size_t k = from, n = l->call ? 0 : l->at->n; k < n; k++) {              /* kernels of the call are too small for it */
     const Inst *load = l->at->insts[k];
-    if (load->op != KOP_E_LOAD || load->imm >= l->module->n_operands || !place_follows(load->args[0], loop)) continue;
+    if (load->op != KOP_E_LOAD || load->n_args > 1 || load->imm >= l->module->n_operands || !place_follows(load->args[0], loop)) continue;
     Inst *at = nest_op2(l, KOP_ADD, load->args[0], ahead);
     nest_add(l, KOP_E_PREFETCH, TYPE_BOOL, load->imm, 1, &at);
   }

@@ -24,11 +24,12 @@ static void axis_text(const Module *m, const Inst *size, Text *out) {
   }
 }
 
-/* x, where `inst` is max(x, 0), 1*x, or x under a condition and else 0: how lowering writes an extent. */
+/* x, where `inst` is max(x, 0), min(x, constant), 1*x, or x under a condition and else 0: how lowering writes an extent, and a product that may not wrap. */
 static const Inst *plain(const Inst *x) {
   for (;;) {
     if (is(x, ELEMENT_SELECT) && is_const(x->args[1], 0) && is(x->args[0], ELEMENT_LT) && x->args[0]->args[0] == x->args[2]) x = x->args[2];
     else if (is(x, ELEMENT_SELECT) && is_const(x->args[2], 0)) x = x->args[1];
+    else if (is(x, ELEMENT_SELECT) && x->args[2]->op == KOP_E_CONST && is(x->args[0], ELEMENT_LT)) x = x->args[1];
     else if (is(x, ELEMENT_MUL) && is_const(x->args[0], 1)) x = x->args[1];
     else if (is(x, ELEMENT_MUL) && is_const(x->args[1], 1)) x = x->args[0];
     else return x;

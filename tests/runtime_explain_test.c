@@ -138,10 +138,10 @@ static void reductions_are_told_with_why_they_cut(void) {
   PRINTS(x, "adds up what the chunks left: partial_0, partial_1");
   PRINTS(x, "f64[chunks], one a chunk, 128 B");
   PRINTS(x, "on the stack");
-  PRINTS(x, "one room for the largest window");
   PRINTS(x, "ns an element at 10 GB/s (given)");
   optc_emission_free(x.e);
   CU_ASSERT_FATAL(explain(&x, "adafactor.opt", "adafactor", 2));
+  PRINTS(x, "one room for the largest window");
   PRINTS(x, "a reduction along rows or columns comes first");
   PRINTS(x, "conditions that do not hold at these sizes");
   optc_emission_free(x.e);

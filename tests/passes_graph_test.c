@@ -1,4 +1,4 @@
-/* passes_graph_test.c: canon, fold, algebra, narrow, dce: what each makes of a graph, and the same bits after any of them. */
+/* passes_graph_test.c: views, canon, fold, algebra, narrow, dce: what each makes of a graph, and the same bits after any of them. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,6 +74,23 @@ static void expect(const Case *cases, unsigned n) {
     if (strcmp(got, want)) { printf("\n%s of\n%s gives\n%s", cases[i].pass, cases[i].before, got); CU_FAIL("another graph"); }
     arena_free(a);
   }
+}
+
+/* -p[i*n + j] over [3, n] and its transpose over [n, 3]: the product of the two reads one matrix. */
+#define MATRICES "%8 = const i64 3\n %9 = index i64 [%8, %7] axis=0\n %10 = index i64 [%8, %7] axis=1\n %11 = mul i64 [%8, %7] %9, %7\n %12 = add i64 [%8, %7] %11, %10\n" \
+  " %13 = read f32 [%8, %7] p %12\n %14 = neg f32 [%8, %7] %13\n"
+#define INDICES " %21 = index i64 [%8, %8, %7] axis=0\n %22 = index i64 [%8, %8, %7] axis=1\n %23 = index i64 [%8, %8, %7] axis=2\n %24 = map f32 [%8, %8, %7] %14, %21, %23\n"
+#define PRODUCT " %26 = contract f32 [%8, %8] axes=1 %24, %25\n %27 = const i64 0\n %28 = map f32 [%0] %26, %27, %27\n write y = %28\n"
+static void views_read_one_matrix(void) {
+  static const Case cases[] = {
+    {"views", MATRICES " %15 = index i64 [%7, %8] axis=1\n %16 = index i64 [%7, %8] axis=0\n %17 = mul i64 [%7, %8] %15, %7\n %18 = add i64 [%7, %8] %17, %16\n"
+              " %19 = read f32 [%7, %8] p %18\n %20 = neg f32 [%7, %8] %19\n" INDICES " %25 = map f32 [%8, %8, %7] %20, %23, %22\n" PRODUCT,
+              MATRICES INDICES " %25 = map f32 [%8, %8, %7] %14, %22, %23\n" PRODUCT},
+    {"views", MATRICES " %15 = idiv i64 [%8, %7] %12, %7\n %16 = imod i64 [%8, %7] %12, %7\n %20 = map f32 [%8, %7] %14, %15, %16\n" INDICES
+              " %25 = map f32 [%8, %8, %7] %20, %22, %23\n" PRODUCT,
+              MATRICES " %20 = map f32 [%8, %7] %14, %9, %10\n" INDICES " %25 = map f32 [%8, %8, %7] %20, %22, %23\n" PRODUCT},
+  };
+  expect(cases, sizeof cases / sizeof *cases);
 }
 
 static void canon_has_one_spelling(void) {
@@ -319,7 +336,7 @@ static void every_failing_allocation_is_survived(void) { CU_ASSERT(failing_alloc
 
 int main(void) {
   static const SuiteTest tests[] = {
-    TEST(canon_has_one_spelling),
+    TEST(views_read_one_matrix), TEST(canon_has_one_spelling),
     TEST(fold_evaluates_constants),
     TEST(algebra_knows_exact_identities_only),
     TEST(narrow_changes_what_fits),

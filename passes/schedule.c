@@ -216,12 +216,28 @@ static void emit_totals(Schedule *s, unsigned round) {
 
 static bool is_left(const Schedule *s, unsigned i, unsigned round) { return s->whole[i] && !s->fold[i] && s->round[i] == round && !s->nest.kept[0][i]; }
 
+/* A number that costs a loop and is not always needed: elsewhere what its temporary holds is read and dropped. */
+static void emit_number_in_arm(Schedule *s, const Node *n, unsigned round) {
+  Nest *l = &s->nest;
+  bool *need = schedule_begin(s, arena_printf(l->arena, "number_%u", n->id), round, LAUNCH_ITEM);
+  need[n->id] = true;
+  graph_mark(need, l->work[n->id]);
+  nest_close_need(l, need);
+  need[n->id] = false;
+  nest_emit(l, need, -1);
+  need[n->id] = true;
+  nest_if(l, l->scalar[l->work[n->id]->id]);
+  nest_emit(l, need, -1);
+  nest_end_if(l);
+}
+
 /* What this round computes whole, but for reductions over all elements. */
 static void emit_whole(Schedule *s, unsigned round) {
   const Graph *g = s->graph;
   bool any = false, *need;
   schedule_rows(s, round);
   for (unsigned i = 0; i < g->n_nodes; i++) if (is_left(s, i, round)) nest_product(&s->nest, g->nodes[i]);
+  for (unsigned i = 0; i < g->n_nodes; i++) if (is_left(s, i, round) && !g->nodes[i]->space->rank && s->nest.work[i]) emit_number_in_arm(s, g->nodes[i], round);
   for (unsigned i = 0; i < g->n_nodes; i++) any |= is_left(s, i, round);
   if (!any) return;
   need = schedule_begin(s, "item", round, LAUNCH_ITEM);

@@ -154,6 +154,18 @@ static void narrow_changes_what_fits(void) {
   expect(cases, sizeof cases / sizeof *cases);
 }
 
+#define ROWS "%8 = size i64 p axis=-3\n %9 = idiv i64 %0, %8\n %10 = index i64 [%9] axis=0\n %11 = mul i64 [%9] %10, %8\n %12 = read f32 [%9] p %11\n " \
+             "%13 = index i64 @ axis=0\n %14 = idiv i64 @ %13, %8\n "
+#define PARTS "%8 = index i64 [%7] axis=0\n %9 = cast f32 [%7] %8\n %10 = index i64 @ axis=0\n %11 = idiv i64 @ %10, %7\n %12 = map f32 @ %9, %11\n %13 = sqrt f32 @ %12\n write y = %13\n"
+static void shrink_computes_once_a_row(void) {
+  static const Case cases[] = {
+    {"shrink", ROWS "%15 = map f32 @ %12, %14\n %16 = sqrt f32 @ %15\n %17 = mul f32 @ %16, %1\n write y = %17\n",
+               ROWS "%15 = sqrt f32 [%9] %12\n %16 = map f32 @ %15, %14\n %17 = mul f32 @ %16, %1\n write y = %17\n"},
+    {"shrink", PARTS, PARTS},              /* n of whatever length are no rows: some positions may be outside, where a map is 0 */
+  };
+  expect(cases, sizeof cases / sizeof *cases);
+}
+
 static void dce_leaves_what_is_needed(void) {
   Arena *a = arena_new(NULL, 0);
   const Graph *g = run_pass("dce", parse(a, diag_new(a, 0), "%8 = mul f32 @ %1, %1\n %9 = sqrt f32 @ %8\n write y = %8\n"));
@@ -340,6 +352,7 @@ int main(void) {
     TEST(fold_evaluates_constants),
     TEST(algebra_knows_exact_identities_only),
     TEST(narrow_changes_what_fits),
+    TEST(shrink_computes_once_a_row),
     TEST(dce_leaves_what_is_needed),
     TEST(short_scans_of_constants_are_run),
     TEST(every_pass_keeps_every_bit_of_random_graphs),

@@ -4,7 +4,8 @@
  * What is computed is cut into rounds: a value that needs the whole of another (a reduction, a tensor read at other positions) belongs to a later
  * round. A round is
  *   totals     of the call that its numbers need (slots, then what they make)
- *   item_r     temporaries that later rounds read, nest by nest, as in lower_nest.c
+ *   rows_r_n, columns_r_n   temporaries that later rounds read, and new values of tensors that are not flat, in tiles: schedule_rows.c
+ *   item_r     what does not go row by row, nest by nest, as in lower_nest.c
  *   phase_r    one loop over the elements in chunks: reductions over the whole tensor leave one partial a chunk; new values of tensors are written
  *   join_r     the partials of the chunks, in the order of the language
  * Rules that go by blocks of a constant length are one sweep block by block in the last round: schedule_blocks.c.
@@ -13,7 +14,6 @@
 #include <string.h>
 #include "passes/passes.h"
 #include "passes/schedule.h"
-
 
 static unsigned later(unsigned a, unsigned b) { return a > b ? a : b; }
 

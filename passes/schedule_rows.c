@@ -1,5 +1,5 @@
-/* schedule_rows.c: values of a tensor that are computed whole, in tiles of rows: each node is one kernel over the positions of its first axes, its free ones where
- * it reduces. What goes along the axis behind them is one loop, in the order of the language. */
+/* schedule_rows.c: values of a tensor that are computed whole, in tiles of rows: kernels over the positions of their first axes, the free ones where
+ * they reduce. What goes along the axis behind them is one loop, in the order of the language. */
 #include "passes/schedule.h"
 
 /* The axes whose positions do not need each other; 0: it is not computed row by row. */

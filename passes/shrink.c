@@ -66,4 +66,8 @@ static const Node *rule(Graph *g, const Node *n, void *context) {
   return where ? graph_select(g, where, map, graph_element(g, (Op)n->op, (Type)n->type, n->n_args, outer)) : map;
 }
 
-void pass_shrink(Unit *unit, const PassArgs *args) { unit->graph = graph_rewrite(graph_rewrite(unit->graph, rule, NULL), NULL, NULL); }
+void pass_shrink(Unit *unit, const PassArgs *args) {
+  bool maps = false;
+  for (unsigned i = 0; i < unit->graph->n_nodes; i++) maps |= unit->graph->nodes[i]->op == OP_MAP;
+  if (maps) unit->graph = graph_rewrite(graph_rewrite(unit->graph, rule, NULL), NULL, NULL);
+}

@@ -11,7 +11,7 @@
 enum { ROWS, COLUMNS };
 enum { BLOCK = 512, GROUP = KERNEL_TILE_GROUP };
 /* Of panels packed together: whole ones on every machine. Of a tile in cache: its panels of columns stay in the second cache, its panels of rows pass by. */
-static const int64_t panel_unit[] = {KERNEL_TILE_ROWS, KERNEL_TILE_COLUMNS}, cache_unit[] = {8*KERNEL_TILE_ROWS, 4*KERNEL_TILE_COLUMNS};
+static const int64_t panel_unit[] = {KERNEL_TILE_ROWS, KERNEL_TILE_COLUMNS}, cache_unit[] = {11*KERNEL_TILE_ROWS, 4*KERNEL_TILE_COLUMNS};
 enum { MIRROR = 64 };
 
 typedef struct Side {

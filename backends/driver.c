@@ -210,24 +210,27 @@ int64_t optc_drive_partials(const optc_rule_desc *rule, int64_t entry, int64_t p
   return j.chunks*drive_partials(e, phase, phase + 1);
 }
 
-/* Bytes that an entry needs behind the first aligned one; 0 where the call is wrong. */
-static size_t entry_workspace(const optc_rule_desc *rule, const optc_entry_desc *entry, const optc_call *call) {
+/* Bytes that an entry needs behind the first aligned one; one that takes no shards needs none for them. An error code. */
+static int entry_workspace(const optc_rule_desc *rule, const optc_entry_desc *entry, const optc_call *call, size_t *size) {
   job j;
   worker w;
-  if (place_all(&j, &w, rule, entry, call, 1)) return 0;
-  return drive_end(&j, &w) - (((uintptr_t)call->workspace + 63) & ~(uintptr_t)63);
+  *size = 0;
+  int code = place_all(&j, &w, rule, entry, call, 1);
+  if (!code) *size = drive_end(&j, &w) - (((uintptr_t)call->workspace + 63) & ~(uintptr_t)63);
+  return code == OPTC_E_SHARD ? 0 : code;
 }
 
 size_t optc_drive_workspace(const optc_rule_desc *rule, const optc_call *call) {
-  size_t most = 0;
+  size_t most = 0, size;
+  int code = 0;
   if (!call || drive_check_head(rule, call)) return 0;
   uint64_t saved = drive_float_enter();
-  for (int64_t e = 0; e < rule->n_entries; e++) {
-    size_t size = entry_workspace(rule, &rule->entries[e], call);
+  for (int64_t e = 0; e < rule->n_entries && !code; e++) {
+    code = entry_workspace(rule, &rule->entries[e], call, &size);
     if (size > most) most = size;
   }
   drive_float_leave(saved);
-  return most ? most + 63 : 0;
+  return !code && most ? most + 63 : 0;
 }
 
 static void tell_state(optc_state_info *info, const optc_operand_desc *o, const worker *w, const view *v, int64_t k, int exists) {
@@ -257,11 +260,14 @@ int optc_drive_layout(const optc_rule_desc *rule, const optc_call *call, int64_t
   if (!code && !drive_fits(rule, j.entry)) return drive_fail_large(call);
   if (!code && !out) code = OPTC_E_NULL;
   if (!code && (item < 0 || item >= call->n_items)) code = OPTC_E_SHAPE;
-  if (!code) code = drive_look(rule, call, item, &v);
-  if (!code && (v.group < 0 || v.group >= call->n_groups)) code = OPTC_E_GROUP;
   if (code) return drive_fail(call, code, 0, item);
   uint8_t exists[OPTC_MAX_OPERANDS];
   worker w;
+  code = drive_look(rule, call, item, &v);
+  w.wrong = w.other = -1;
+  w.found = v.found;
+  if (!code && (v.group < 0 || v.group >= call->n_groups)) code = OPTC_E_GROUP;
+  if (code) return drive_fail_at(&j, &w, code, item);
   for (int64_t k = 0; k < rule->n_operands; k++) exists[k] = 1;
   uint64_t saved = drive_float_enter();
   code = drive_start(&w, &j);
@@ -270,7 +276,7 @@ int optc_drive_layout(const optc_rule_desc *rule, const optc_call *call, int64_t
   if (!code) drive_measure(&w, &j);
   drive_float_leave(saved);
   for (int64_t k = 0; !code && k < rule->n_operands; k++)
-    if (rule->operands[k].role == ROLE_STATE && exists[k] && w.counts[k] > OPTC_MAX_COUNT) { code = OPTC_E_SHAPE; w.wrong = k; }
+    if (rule->operands[k].role == ROLE_STATE && exists[k] && w.counts[k] > OPTC_MAX_COUNT) { code = OPTC_E_SHAPE; w.wrong = k; w.found.why = WHY_LARGE; }
   if (code) return drive_fail_at(&j, &w, code, item);
   for (int64_t k = 0, n = 0; k < rule->n_operands; k++)
     if (rule->operands[k].role == ROLE_STATE) tell_state(&out[n++], &rule->operands[k], &w, &v, k, exists[k]);

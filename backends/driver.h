@@ -12,8 +12,12 @@
 
 enum { NO_GROUP = -1, MAX_RANK = 64, MAX_TASKS = 256, WINDOW = 1 << 20 };      /* elements of a window, unless one item has more */
 
+/* What is wrong with a shape: a row of driver_check.c's texts, and the numbers in it. NOTHING: the text of the error's code says it. */
+typedef enum reason { WHY_NOTHING, WHY_RANK, WHY_NO_SHAPE, WHY_EXTENT, WHY_LARGE, WHY_FIRST, WHY_COUNT, WHY_DENSE, WHY_STRIDE_ZERO, WHY_STRIDE_FAR, WHY_WORKSPACE } reason;
+typedef struct finding { reason why; int64_t number[3]; } finding;
+
 /* An item after its shape and shard are checked. */
-typedef struct view { char *item; const int64_t *shape; int64_t rank, group, total, first, count; } view;
+typedef struct view { char *item; const int64_t *shape; int64_t rank, group, total, first, count; finding found; } view;
 
 /* What is known of an item before its kernels run; behind it its launch spaces and where its buffers lie. opens: it is the first of a window. */
 typedef struct record { int64_t opens, reserved; optc_space spaces[]; } record;
@@ -27,7 +31,8 @@ typedef struct worker {
   uintptr_t most;                        /* end of the largest window */
   int64_t window, opens;                 /* elements of the open window; the item placed last began it */
   int too_large;                         /* sizes met that no memory has */
-  int64_t wrong;                         /* the operand that an error is about, or -1 */
+  int64_t wrong, other;                  /* the operand that an error is about, and the one that it overlaps; or -1 */
+  finding found;                         /* more about it */
   void *data[OPTC_MAX_BUFFERS];
   uint64_t uniform[OPTC_MAX_UNIFORMS];
   optc_space spaces[OPTC_MAX_SPACES];
@@ -65,12 +70,14 @@ DRIVE_LOCAL int64_t drive_variant(const optc_rule_desc *, int32_t *chosen);
 
 /* driver_item.c: workers on their way over the list. Error codes. */
 DRIVE_LOCAL int64_t drive_product(const int64_t *shape, int64_t rank);
+static inline finding drive_found(reason why, int64_t a, int64_t b, int64_t c) { return (finding){why, {a, b, c}}; }
 DRIVE_LOCAL int drive_look(const optc_rule_desc *, const optc_call *, int64_t i, view *);
 DRIVE_LOCAL void drive_job(job *, const optc_rule_desc *, const optc_entry_desc *, const optc_call *, int64_t variant);
 DRIVE_LOCAL int drive_start(worker *, const job *);
 DRIVE_LOCAL void drive_enter_group(worker *, const job *, int64_t group);
 DRIVE_LOCAL int drive_enter_item(worker *, const job *, int64_t i, const view *);
 DRIVE_LOCAL void *drive_reserve(worker *, uintptr_t *end, int64_t count, int64_t bytes);       /* room for elements from *end on */
+DRIVE_LOCAL int drive_too_large(worker *);                               /* after reserving: an error code */
 DRIVE_LOCAL void drive_launch(worker *, const job *, const optc_kernel_desc *);
 DRIVE_LOCAL void drive_launch_all(worker *, const job *, int64_t kind);
 
@@ -85,8 +92,9 @@ DRIVE_LOCAL void drive_write_records(job *);
 
 /* driver_dense.c: strided tensors and their dense copies. */
 DRIVE_LOCAL int drive_may_be_strided(const optc_operand_desc *);
+DRIVE_LOCAL finding drive_not_dense(const int64_t *shape, int64_t rank, const int64_t *stride);
 DRIVE_LOCAL int drive_is_dense(const int64_t *shape, int64_t rank, const int64_t *stride);
-DRIVE_LOCAL int drive_check_strides(job *, const worker *, const view *, int64_t k);
+DRIVE_LOCAL int drive_check_strides(job *, worker *, const view *, int64_t k);
 DRIVE_LOCAL void drive_copy_strided(worker *, const job *, const view *);
 
 /* driver_check.c: what can be wrong with a call. */

@@ -4,13 +4,23 @@
 /* Rows of text, not pointers: the driver's machine code is copied into objects as it is and so may hold no address. */
 static const char texts[16][88] = {
   [OPTC_E_SIZE] = "call->size is not the size of this rule's call struct", [OPTC_E_NULL] = "a pointer that must be given is NULL",
-  [OPTC_E_SHAPE] = "a rank, extent, shard or stride does not fit", [OPTC_E_GROUP] = "an item's group is not one of the call's",
+  [OPTC_E_SHAPE] = "a position or a number is outside of its range", [OPTC_E_GROUP] = "an item's group is not one of the call's",
   [OPTC_E_HYPER] = "the groups differ in a hyper-parameter that must be equal in all of them",
-  [OPTC_E_OVERLAP] = "tensors overlap, and one of them is written", [OPTC_E_WORKSPACE] = "the workspace is missing or too small",
+  [OPTC_E_OVERLAP] = "it shares memory with another tensor, and one of them is written", [OPTC_E_WORKSPACE] = "the workspace is missing or too small",
   [OPTC_E_ALIGN] = "a pointer is not aligned to its element", [OPTC_E_TARGET] = "this machine lacks the instructions that this object was compiled for",
   [OPTC_E_SHARD] = "the rule reduces rows, columns or matrices: it takes whole tensors, no shards",
   [OPTC_E_MEMORY] = "too many operands, temporaries or uniform values",
 };
+
+static const char why_texts[WHY_WORKSPACE + 1][104] = {
+  [WHY_RANK] = "the rank is {}: it may be 0 to {}", [WHY_NO_SHAPE] = "its rank is {} and its shape NULL", [WHY_EXTENT] = "axis {} has a negative extent, {}",
+  [WHY_LARGE] = "there are more elements than memory can hold", [WHY_FIRST] = "the first element, {}, must be a multiple of 65,536 that is at most {}",
+  [WHY_COUNT] = "a count of {} from element {} does not fit into {} elements: -1 is none of them",
+  [WHY_DENSE] = "it must be dense and row-major: the stride of axis {} is {}, not {}",
+  [WHY_STRIDE_ZERO] = "the stride of axis {} is {}, and the tensor is written: two of its elements are one", [WHY_STRIDE_FAR] = "the stride of axis {} leads out of memory: {}",
+  [WHY_WORKSPACE] = "it lies in the workspace",
+};
+static const char why_numbers[WHY_WORKSPACE + 1] = {[WHY_RANK] = 2, [WHY_NO_SHAPE] = 1, [WHY_EXTENT] = 2, [WHY_FIRST] = 2, [WHY_COUNT] = 3, [WHY_DENSE] = 3, [WHY_STRIDE_ZERO] = 2, [WHY_STRIDE_FAR] = 2};
 
 int drive_fail(const optc_call *call, int code, const char *text, int64_t item) {
   optc_error *e = call->error;
@@ -20,7 +30,7 @@ int drive_fail(const optc_call *call, int code, const char *text, int64_t item) 
     e->item = item;
     e->n = 0;
     for (int k = 0; k < 4; k++) e->value[k] = 0;
-    e->operand = 0;
+    e->operand = e->other = 0;
   }
   return code;
 }
@@ -28,8 +38,13 @@ int drive_fail(const optc_call *call, int code, const char *text, int64_t item) 
 int drive_fail_large(const optc_call *call) { return drive_fail(call, OPTC_E_INTERNAL, texts[OPTC_E_MEMORY], -1); }
 
 int drive_fail_at(const job *j, const worker *w, int code, int64_t item) {
-  drive_fail(j->call, code, 0, item);
-  if (j->call->error && w->wrong >= 0) j->call->error->operand = j->rule->operands[w->wrong].name;
+  optc_error *e = j->call->error;
+  drive_fail(j->call, code, w->found.why ? why_texts[w->found.why] : 0, item);
+  if (!e) return code;
+  e->n = why_numbers[w->found.why];
+  for (int k = 0; k < e->n; k++) e->value[k] = (double)w->found.number[k];
+  if (w->wrong >= 0) e->operand = j->rule->operands[w->wrong].name;
+  if (w->other >= 0) e->other = j->rule->operands[w->other].name;
   return code;
 }
 
@@ -54,6 +69,11 @@ static span operand_span(const worker *w, const job *j, const view *v, int64_t k
   return span_of(x->data, w->counts[k], o->bytes, o->shaped ? w->shapes[k] : v->shape, o->shaped ? w->ranks[k] : v->rank, x->stride);
 }
 
+static span workspace_span(const optc_call *call) {
+  uintptr_t from = (uintptr_t)call->workspace, most = UINTPTR_MAX - from;
+  return (span){from, !from ? from : from + (call->workspace_size < most ? call->workspace_size : most)};
+}
+
 const optc_entry_desc *drive_entry(const optc_rule_desc *rule, uint32_t word) {
   for (int64_t k = 0; k < rule->n_entries; k++) {
     const char *s = rule->entries[k].name;
@@ -75,6 +95,7 @@ void drive_find_existing(worker *w, const job *layout, int64_t i, const view *v,
 /* The tensors of one item, which the worker has entered. */
 static int check_tensors(job *j, worker *w, worker *layout_worker, const job *layout, int64_t i, const view *v) {
   const optc_rule_desc *rule = j->rule;
+  const span room = workspace_span(j->call);
   uint8_t exists[OPTC_MAX_OPERANDS];
   int looked = 0;
   for (int64_t k = 0; k < rule->n_operands; k++) {
@@ -95,14 +116,17 @@ static int check_tensors(job *j, worker *w, worker *layout_worker, const job *la
       if (exists[k]) return OPTC_E_NULL;
       continue;
     }
+    w->found.why = WHY_LARGE;
     if (w->counts[k] > OPTC_MAX_COUNT) return OPTC_E_SHAPE;
+    w->found.why = WHY_NOTHING;
     if ((uintptr_t)x->data%(uintptr_t)o->bytes) return OPTC_E_ALIGN;
     int code = drive_check_strides(j, w, v, k);
     if (code) return code;
     span mine = operand_span(w, j, v, k);
+    if (overlap(mine, room)) { w->found.why = WHY_WORKSPACE; return OPTC_E_OVERLAP; }
     for (int64_t n = 0; n < rule->n_operands && use & USE_WRITTEN; n++) {
       const optc_operand_desc *p = &rule->operands[n];
-      if (n != k && p->scope == SCOPE_TENSOR && j->reads[n] & (USE_READ | USE_WRITTEN) && overlap(mine, operand_span(w, j, v, n))) return OPTC_E_OVERLAP;
+      if (n != k && p->scope == SCOPE_TENSOR && j->reads[n] & (USE_READ | USE_WRITTEN) && overlap(mine, operand_span(w, j, v, n))) { w->other = n; return OPTC_E_OVERLAP; }
     }
   }
   w->wrong = -1;
@@ -117,9 +141,16 @@ static int check_globals(const job *j, worker *w) {
     const optc_tensor *x = &FIELD(j->call->global, o->offset, const optc_tensor);
     w->wrong = k;
     if (!x->data && !o->optional && o->role != ROLE_OUT && w->counts[k] > 0) return OPTC_E_NULL;
-    if (x->data && w->counts[k] > OPTC_MAX_COUNT) return OPTC_E_SHAPE;
-    if (x->data && (uintptr_t)x->data%(uintptr_t)o->bytes) return OPTC_E_ALIGN;
-    if (x->data && o->shaped && !drive_is_dense(w->shapes[k], w->ranks[k], x->stride)) return OPTC_E_SHAPE;
+    if (!x->data) continue;
+    w->found.why = WHY_LARGE;
+    if (w->counts[k] > OPTC_MAX_COUNT) return OPTC_E_SHAPE;
+    w->found.why = WHY_NOTHING;
+    if ((uintptr_t)x->data%(uintptr_t)o->bytes) return OPTC_E_ALIGN;
+    if (o->shaped) w->found = drive_not_dense(w->shapes[k], w->ranks[k], x->stride);
+    if (w->found.why) return OPTC_E_SHAPE;
+    w->found.why = WHY_WORKSPACE;
+    if (overlap((span){(uintptr_t)x->data, (uintptr_t)x->data + (uintptr_t)(w->counts[k]*o->bytes)}, workspace_span(j->call))) return OPTC_E_OVERLAP;
+    w->found.why = WHY_NOTHING;
   }
   w->wrong = -1;
   return 0;
@@ -174,6 +205,7 @@ int drive_check_call(job *j, int64_t *first_group) {
   for (int64_t i = 0; i < call->n_items; i++) {
     view v;
     code = drive_look(rule, call, i, &v);
+    w.found = v.found;
     if (!code && (v.group < 0 || v.group >= call->n_groups)) code = OPTC_E_GROUP;
     if (!code && v.count != v.total && !entry->flat) code = OPTC_E_SHARD;
     if (!code) code = drive_enter_item(&w, j, i, &v);
@@ -225,7 +257,9 @@ int optc_drive_check(const optc_rule_desc *rule, const optc_call *call) {
   int64_t i = code ? -1 : 0;
   for (; !code && i < call->n_items; i++) {
     view a, b;
-    if ((code = drive_look(rule, call, i, &a))) break;
+    code = drive_look(rule, call, i, &a);
+    w.found = a.found;
+    if (code) break;
     if (a.group < 0 || a.group >= call->n_groups) { code = OPTC_E_GROUP; break; }
     if ((code = drive_enter_item(&w, &j, i, &a))) break;
     drive_measure(&w, &j);
@@ -236,7 +270,7 @@ int optc_drive_check(const optc_rule_desc *rule, const optc_call *call) {
         if (drive_look(rule, call, l, &b) || b.group < 0 || b.group >= call->n_groups || drive_enter_item(&other, &j, l, &b)) continue;      /* reported when its turn comes */
         drive_measure(&other, &j);
         for (int64_t n = 0; n < rule->n_operands; n++)
-          if (rule->operands[n].scope == SCOPE_TENSOR && (l != i || n != k) && overlap(mine, operand_span(&other, &j, &b, n))) { code = OPTC_E_OVERLAP; w.wrong = k; }
+          if (rule->operands[n].scope == SCOPE_TENSOR && (l != i || n != k) && overlap(mine, operand_span(&other, &j, &b, n))) { code = OPTC_E_OVERLAP; w.wrong = k; w.other = n; }
       }
     }
     if (code) break;

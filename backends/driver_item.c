@@ -16,6 +16,12 @@ int64_t drive_product(const int64_t *shape, int64_t rank) {
   return zero ? 0 : total;
 }
 
+/* Why there is no product. */
+static finding why_not(const int64_t *shape, int64_t rank) {
+  for (int64_t a = 0; a < rank; a++) if (shape[a] < 0) return drive_found(WHY_EXTENT, a, shape[a], 0);
+  return drive_found(WHY_LARGE, 0, 0, 0);
+}
+
 int drive_look(const optc_rule_desc *rule, const optc_call *call, int64_t i, view *v) {
   char *item = (char *)call->items + i*rule->item_size;
   v->item = item;
@@ -23,10 +29,16 @@ int drive_look(const optc_rule_desc *rule, const optc_call *call, int64_t i, vie
   v->rank = FIELD(item, rule->item_rank, int64_t);
   v->shape = FIELD(item, rule->item_shape, const int64_t *);
   int64_t first = FIELD(item, rule->item_first, int64_t), count = FIELD(item, rule->item_count, int64_t);
+  v->found = drive_found(WHY_RANK, v->rank, MAX_RANK, 0);
   if (v->rank < 0 || v->rank > MAX_RANK) return OPTC_E_SHAPE;
+  v->found.why = WHY_NO_SHAPE;
   if (v->rank && !v->shape) return OPTC_E_NULL;
   int64_t total = drive_product(v->shape, v->rank);
-  if (total < 0 || first < 0 || count < -1 || first > total || count > total - first || first%OPTC_CHUNK) return OPTC_E_SHAPE;
+  if (total < 0) v->found = why_not(v->shape, v->rank);
+  else if (first < 0 || first > total || first%OPTC_CHUNK) v->found = drive_found(WHY_FIRST, first, total, 0);
+  else if (count < -1 || count > total - first) v->found = drive_found(WHY_COUNT, count, first, total);
+  else v->found.why = WHY_NOTHING;
+  if (v->found.why) return OPTC_E_SHAPE;
   v->total = total;
   v->first = first;
   v->count = count < 0 ? 0 : !count && !first ? total : count;         /* -1: nothing of it */
@@ -42,6 +54,12 @@ void *drive_reserve(worker *w, uintptr_t *end, int64_t count, int64_t bytes) {
   void *at = (void *)*end;
   *end += ((size_t)(count*bytes) + 63) & ~(size_t)63;
   return at;
+}
+
+int drive_too_large(worker *w) {
+  if (!w->too_large) return 0;
+  w->found.why = WHY_LARGE;
+  return OPTC_E_SHAPE;
 }
 
 void drive_launch(worker *w, const job *j, const optc_kernel_desc *kernel) {
@@ -65,13 +83,17 @@ static int enter_tensor(worker *w, const job *j, int64_t k, void *base, int64_t 
   if (!o->shaped || !(j->reads[k] & (USE_READ | USE_WRITTEN | USE_SIZES))) return 0;
   int64_t rank = x->rank;
   w->wrong = k;
+  w->found = drive_found(WHY_RANK, rank, MAX_RANK, 0);
   if (rank < 0 || rank > MAX_RANK) return OPTC_E_SHAPE;
+  w->found.why = WHY_NO_SHAPE;
   if (rank && !x->shape && x->data) return OPTC_E_NULL;
   if (!x->shape) rank = 0;
   w->shapes[k] = x->shape;
   w->ranks[k] = rank;
   w->counts[k] = drive_product(x->shape, rank);
+  w->found = why_not(x->shape, rank);
   if (w->counts[k] < 0) return OPTC_E_SHAPE;
+  w->found.why = WHY_NOTHING;
   w->wrong = -1;
   return 0;
 }
@@ -151,7 +173,8 @@ int drive_start(worker *w, const job *j) {
   f->n_items = call->n_items;
   w->group = NO_GROUP;
   w->too_large = 0;
-  w->wrong = -1;
+  w->wrong = w->other = -1;
+  w->found.why = WHY_NOTHING;
   w->at = ((uintptr_t)call->workspace + 63) & ~(uintptr_t)63;
   f->slots = drive_reserve(w, &w->at, entry->n_slots*call->n_items, 8);
   f->totals = drive_reserve(w, &w->at, entry->n_slots, 8);
@@ -169,7 +192,7 @@ int drive_start(worker *w, const job *j) {
   w->chunks = 0;
   w->room = w->most = j->room;
   w->window = w->opens = 0;
-  return w->too_large ? OPTC_E_SHAPE : 0;
+  return drive_too_large(w);
 }
 
 void drive_enter_group(worker *w, const job *j, int64_t group) {

@@ -39,7 +39,7 @@ int drive_place(worker *w, const job *j, const view *v) {
     const optc_tensor *x = &FIELD(v->item, o->offset, const optc_tensor);
     if (!drive_is_dense(o->shaped ? w->shapes[k] : v->shape, o->shaped ? w->ranks[k] : v->rank, x->stride)) w->data[k] = drive_reserve(w, &w->at, w->counts[k], o->bytes);
   }
-  return w->too_large ? OPTC_E_SHAPE : 0;
+  return drive_too_large(w);
 }
 
 /* How many temporaries hold partials of phases from <= phase < to: in the order of the temporaries. */

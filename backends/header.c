@@ -221,7 +221,7 @@ void backend_header(const Module *m, Program *const *programs, unsigned n, Text 
     add_entry(m, programs[i], out);
     if (!strcmp(programs[i]->entry, "step") || !strcmp(programs[i]->entry, "forward") || !main_entry) main_entry = programs[i]->entry;
   }
-  text_add(out, "\n/* Bytes of workspace that the most demanding entry needs for this call; 0 for none, or if the call is wrong. */\nsize_t %s_workspace_size(const %s_call *call);\n", m->name, m->name);
+  text_add(out, "\n/* Bytes of workspace that the most demanding entry needs for this call; 0 for none, or where a shape or a group is wrong. */\nsize_t %s_workspace_size(const %s_call *call);\n", m->name, m->name);
   text_add(out, "/* Which states item number `item` of the call has: out[%s_N_STATES], in order of declaration. */\n#define %s_N_STATES %u\n"
                 "int %s_layout(const %s_call *call, int64_t item, optc_state_info *out);\n", m->name, m->name, states, m->name, m->name);
   text_add(out, "/* Looks for tensors of different items that overlap where one is written; quadratic in their number. */\nint %s_check(const %s_call *call);\n", m->name, m->name);

@@ -6,6 +6,10 @@
 #define OPTC_ABI_H
 #include <stddef.h>
 #include <stdint.h>
+#if __STDC_HOSTED__
+#include <stdio.h>
+#include <string.h>
+#endif
 
 /* What an entry returns, and optc_error.code. On an error nothing has been written. */
 enum {
@@ -35,7 +39,27 @@ typedef struct optc_error {
   int n;                   /* how many of value[] are set */
   double value[4];         /* the numbers in `text`, in order: for each {}, or behind it */
   const char *operand;     /* name of the tensor that it is about, or NULL; static like text */
+  const char *other;       /* of an overlap: name of the other tensor, or NULL */
 } optc_error;
+
+#if __STDC_HOSTED__
+/* The error in words: its text with the numbers in their places, and the tensors that it is about. Returns buf. */
+static inline const char *optc_error_format(char *buf, size_t size, const optc_error *error) {
+  const char *text = error->text ? error->text : "refused", *from = text;
+  size_t at = 0;
+  int used = 0, n = error->n < 4 ? error->n : 4;
+#define OPTC_ADD(...) do { int n_ = snprintf(buf + at, size - at, __VA_ARGS__); at += n_ < 0 ? 0 : (size_t)n_ < size - at ? (size_t)n_ : size - at - 1; } while (0)
+  if (!size) return buf;
+  buf[0] = 0;
+  if (error->operand && !strstr(text, "tensor '")) OPTC_ADD("tensor '%s': ", error->operand);
+  for (const char *hole; used < n && (hole = strstr(from, "{}")); from = hole + 2) OPTC_ADD("%.*s%.9g", (int)(hole - from), from, error->value[used++]);
+  OPTC_ADD("%s", from);
+  for (int first = used; used < n; used++) OPTC_ADD("%s%.9g%s", used > first ? ", " : " (", error->value[used], used + 1 < n ? "" : ")");
+  if (error->other) OPTC_ADD(": '%s'", error->other);
+#undef OPTC_ADD
+  return buf;
+}
+#endif
 
 /* A tensor of an item. stride: one an axis, in elements; NULL: dense row-major. */
 typedef struct optc_tensor { void *data; const int64_t *stride; } optc_tensor;

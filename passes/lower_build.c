@@ -39,8 +39,10 @@ Inst *nest_bits(Nest *l, Inst *n) {
 /* The product of two extents. What memory is to hold is counted in kernels of sizes: there it stops above the largest count, for the driver to refuse, and does
  * not wrap. The product in f64 is near enough to tell: below 2^58, with its rounding, the integers cannot have wrapped. */
 Inst *nest_times(Nest *l, Inst *a, Inst *b) {
+  bool sizes = l->launch == LAUNCH_SIZES || l->launch == LAUNCH_CALL_SIZES;
+  if (sizes && a->op == KOP_E_CONST && a->imm == 1) return b;
   Inst *product = nest_op2(l, KOP_MUL, a, b);
-  if (l->launch != LAUNCH_SIZES && l->launch != LAUNCH_CALL_SIZES) return product;
+  if (!sizes) return product;
   Inst *about = nest_op2(l, KOP_MUL, nest_cast(l, TYPE_F64, a), nest_cast(l, TYPE_F64, b)), *high = nest_i64(l, OPTC_MAX_COUNT + 1);
   return nest_select(l, nest_op2(l, KOP_LT, about, nest_real(l, TYPE_F64, (double)(OPTC_MAX_COUNT + 1))), product, high);
 }

@@ -19,8 +19,6 @@ int command_check(int argc, char **argv);
 int command_error(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The exit code for what a function of optc.h returned; diagnostics go to standard error, an internal error says how to report it. */
 int command_report(const optc_context *, int status, bool json);
-/* Why a call was refused, with its numbers; returns `out`. */
-const char *command_refusal(const optc_error *, char *out, size_t size);
 int command_backend(const char *word);   /* OPTC_BACKEND_*, or -1 */
 
 /* --- options: rows of command.def --------------------------------------------------------------------------------------------- */

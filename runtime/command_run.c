@@ -156,7 +156,7 @@ static void fill_chunk(void *context, int64_t index) {
 
 static int call_failed(const optc_error *e, const char *entry) {
   char why[400];
-  fprintf(stderr, "optc: error: entry %s: %s\n", entry, command_refusal(e, why, sizeof why));
+  fprintf(stderr, "optc: error: entry %s: %s\n", entry, optc_error_format(why, sizeof why, e));
   return e->code == OPTC_E_INTERNAL ? COMMAND_INTERNAL : COMMAND_INPUT;
 }
 

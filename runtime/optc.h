@@ -166,7 +166,8 @@ typedef struct optc_item_args {
 } optc_item_args;
 typedef struct optc_call_args {
   size_t size;
-  const double *const *groups; int64_t n_groups;       /* one array of hyper-parameters a group, in the rule's order; NULL: all defaults, one group */
+  const double *const *groups; int64_t n_groups;       /* one array of hyper-parameters a group, in the rule's order; NULL: all defaults, one group.
+                                                          NaN asks for a default that the rule computes; an int takes whole numbers, a bool 0 and 1 */
   optc_item_args *items; int64_t n_items, first_item;
   double *global_scalar;                 /* one an operand: global numbers, read and (states, outputs) written back; NULL if the rule has none */
   int64_t *t; uint64_t seed;             /* t: steps done; advanced by entry step */
@@ -175,7 +176,7 @@ typedef struct optc_call_args {
   DLTensor *const *global_tensor;        /* one an operand: tensors of the whole call (`in global q[256]`), dense; NULL if the rule has none */
 } optc_call_args;
 /* 0, or an error code; then *error, if given, says what and where, and nothing has been written. Errors of tensors name the operand:
- * text "tensor 'g': axis, extent, expected", value[] the three numbers. Extents that do not fit a rule's shapes are requirements not met:
+ * text "tensor 'g': axis {} has extent {}, expected {}", value[] the three numbers; optc_error_format puts them in. Extents that do not fit a rule's shapes are requirements not met:
  * "axis 1 of K is {}, G is {}". `text` lives as long as the rule. */
 OPTC_API int optc_rule_call(const optc_rule *, int entry, const optc_call_args *);
 /* Which states item `item` of the call has (one struct an operand with role state, in their order). */

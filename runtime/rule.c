@@ -9,21 +9,29 @@
 #include "ir/module.h"
 
 /* --- texts that name an operand: error texts must outlive the call ------------------------------------------------------- */
-typedef enum RuleText { TEXT_MISSING, TEXT_TYPE, TEXT_DEVICE, TEXT_RANK, TEXT_EXTENT, TEXT_SCALAR, TEXT_COUNT_OF, TEXT_COUNT } RuleText;
+typedef enum RuleText { TEXT_MISSING, TEXT_TYPE, TEXT_DEVICE, TEXT_RANK, TEXT_EXTENT, TEXT_SCALAR, TEXT_COUNT_OF, TEXT_NO_SHAPE, TEXT_NO_RANK, TEXT_NEGATIVE, TEXT_COUNT } RuleText;
 static const char *const text_format[TEXT_COUNT] = {
   [TEXT_MISSING] = "tensor '%s' is not given",
   [TEXT_TYPE] = "tensor '%s' does not have element type %s",
   [TEXT_DEVICE] = "tensor '%s' is not in main memory",
-  [TEXT_RANK] = "tensor '%s': rank, expected",
-  [TEXT_EXTENT] = "tensor '%s': axis, extent, expected",
-  [TEXT_COUNT_OF] = "tensor '%s': elements, expected",
+  [TEXT_RANK] = "tensor '%s' has {} axes, expected {}",
+  [TEXT_EXTENT] = "tensor '%s': axis {} has extent {}, expected {}",
+  [TEXT_COUNT_OF] = "tensor '%s' has {} elements, expected {}",
+  [TEXT_NO_SHAPE] = "tensor '%s' has {} axes and its shape is NULL",
+  [TEXT_NO_RANK] = "tensor '%s' has {} axes: it may have 0 to 64",
+  [TEXT_NEGATIVE] = "tensor '%s': axis {} has a negative extent, {}",
   [TEXT_SCALAR] = "number '%s' is not given",
 };
+
+static const char *hyper_format(int64_t type) { return type == TYPE_BOOL ? "hyper-parameter '%s' is a bool, 0 or 1, not {}" : "hyper-parameter '%s' is an integer, and {} is none of 64 bits"; }
+
+/* Those of the operands, then one a hyper-parameter. */
+static int64_t text_count(const optc_rule_desc *d) { return d->n_operands*TEXT_COUNT + d->n_hypers; }
 
 optc_rule *rule_new(void) { return calloc(1, sizeof(optc_rule)); }
 
 bool rule_adopt(optc_rule *r, const optc_rule_desc *desc) {
-  char **texts = calloc((size_t)desc->n_operands*TEXT_COUNT + 1, sizeof *texts);
+  char **texts = calloc((size_t)text_count(desc) + 1, sizeof *texts);
   if (!texts) return false;
   r->desc = desc;
   r->texts = texts;
@@ -36,6 +44,10 @@ bool rule_adopt(optc_rule *r, const optc_rule_desc *desc) {
         texts[k*TEXT_COUNT + i] = NULL;
         return false;
       }
+  for (int64_t k = 0; k < desc->n_hypers; k++) {
+    char **text = &texts[desc->n_operands*TEXT_COUNT + k];
+    if (asprintf(text, hyper_format(desc->hypers[k].type), desc->hypers[k].name) < 0) { *text = NULL; return false; }
+  }
   return true;
 }
 
@@ -44,7 +56,7 @@ static const char *rule_text(const optc_rule *r, int64_t operand, RuleText text)
 void optc_rule_free(optc_rule *r) {
   if (!r) return;
   if (r->texts)
-    for (int64_t i = 0; i < r->desc->n_operands*TEXT_COUNT; i++) free(r->texts[i]);
+    for (int64_t i = 0; i < text_count(r->desc); i++) free(r->texts[i]);
   free(r->texts);
   jit_free(r->jit);
   if (r->arena) arena_free(r->arena);
@@ -145,6 +157,21 @@ static int fail(optc_error *error, int code, const char *text, int64_t item, int
   return code;
 }
 
+/* About an operand. */
+static int fail_of(const optc_rule *r, optc_error *error, int code, int64_t operand, RuleText text, int64_t item, int n, double a, double b, double c) {
+  fail(error, code, rule_text(r, operand, text), item, n, a, b, c);
+  if (error) error->operand = r->desc->operands[operand].name;
+  return code;
+}
+
+/* A whole number for an integer; NaN asks for a default that the rule computes, as it does for a real number. */
+static bool hyper_takes(const optc_hyper_desc *h, double x) {
+  if (h->type == TYPE_F64) return true;
+  if (h->type == TYPE_BOOL) return x == 0 || x == 1;
+  if (isnan(x)) return h->has_default && h->value == (uint64_t)INT64_MIN;
+  return x >= -0x1p63 && x < 0x1p63 && x == trunc(x);
+}
+
 static int build_groups(const optc_rule *r, const optc_call_args *a, char *at) {
   const optc_rule_desc *d = r->desc;
   int64_t n = a->groups ? a->n_groups : 1;
@@ -153,8 +180,11 @@ static int build_groups(const optc_rule *r, const optc_call_args *a, char *at) {
       const optc_hyper_desc *h = &d->hypers[k];
       uint64_t bits = h->value;
       if (a->groups) {
+        const char *wrong = r->texts[d->n_operands*TEXT_COUNT + k];
         if (!a->groups[g]) return fail(a->error, OPTC_E_NULL, "the hyper-parameters of a group are NULL: group", -1, 1, (double)g, 0, 0);
-        bits = number_bits(h->type, a->groups[g][k]);
+        double x = a->groups[g][k];
+        if (!hyper_takes(h, x)) return fail(a->error, OPTC_E_TYPE, wrong, -1, 1, x, 0, 0);
+        bits = isnan(x) && h->type != TYPE_F64 ? h->value : number_bits(h->type, x);
       } else if (!h->has_default) return fail(a->error, OPTC_E_NULL, "a hyper-parameter has no default and no group is given: index", -1, 1, (double)k, 0, 0);
       memcpy(at + g*d->hyper_size + 8*k, &bits, 8);
     }
@@ -176,19 +206,18 @@ static bool is_dense(const DLTensor *t) {
 /* A tensor against its declaration and the shape of the item. */
 static int check_tensor(const optc_rule *r, const optc_call_args *a, int64_t item, int64_t k, const DLTensor *t, const DLTensor *shape) {
   const optc_operand_desc *o = &r->desc->operands[k];
-  if (t->device.device_type != kDLCPU) return fail(a->error, OPTC_E_TYPE, rule_text(r, k, TEXT_DEVICE), item, 0, 0, 0, 0);
+  if (t->device.device_type != kDLCPU) return fail_of(r, a->error, OPTC_E_TYPE, k, TEXT_DEVICE, item, 0, 0, 0, 0);
   if (t->dtype.code != dl_type[o->type].code || t->dtype.bits != dl_type[o->type].bits || t->dtype.lanes != 1)
-    return fail(a->error, OPTC_E_TYPE, rule_text(r, k, TEXT_TYPE), item, 0, 0, 0, 0);
-  if (t->ndim < 0 || t->ndim > 64) return fail(a->error, OPTC_E_SHAPE, rule_text(r, k, TEXT_RANK), item, 2, t->ndim, (double)o->rank, 0);
-  if (!o->item_shape) {
-    for (int i = 0; i < t->ndim; i++)
-      if (t->shape[i] < 0) return fail(a->error, OPTC_E_SHAPE, rule_text(r, k, TEXT_EXTENT), item, 3, i, (double)t->shape[i], 0);
-    return OPTC_OK;
-  }
-  if (t->ndim != shape->ndim) return fail(a->error, OPTC_E_SHAPE, rule_text(r, k, TEXT_RANK), item, 2, t->ndim, shape->ndim, 0);
+    return fail_of(r, a->error, OPTC_E_TYPE, k, TEXT_TYPE, item, 0, 0, 0, 0);
+  if (t->ndim < 0 || t->ndim > 64) return fail_of(r, a->error, OPTC_E_SHAPE, k, TEXT_NO_RANK, item, 1, t->ndim, 0, 0);
+  if (t->ndim && !t->shape) return fail_of(r, a->error, OPTC_E_NULL, k, TEXT_NO_SHAPE, item, 1, t->ndim, 0, 0);
   for (int i = 0; i < t->ndim; i++)
-    if (t->shape[i] != shape->shape[i] || t->shape[i] < 0)
-      return fail(a->error, OPTC_E_SHAPE, rule_text(r, k, TEXT_EXTENT), item, 3, i, (double)t->shape[i], (double)shape->shape[i]);
+    if (t->shape[i] < 0) return fail_of(r, a->error, OPTC_E_SHAPE, k, TEXT_NEGATIVE, item, 2, i, (double)t->shape[i], 0);
+  if (!o->item_shape) return OPTC_OK;
+  if (t->ndim != shape->ndim) return fail_of(r, a->error, OPTC_E_SHAPE, k, TEXT_RANK, item, 2, t->ndim, shape->ndim, 0);
+  for (int i = 0; i < t->ndim; i++)
+    if (t->shape[i] != shape->shape[i])
+      return fail_of(r, a->error, OPTC_E_SHAPE, k, TEXT_EXTENT, item, 3, i, (double)t->shape[i], (double)shape->shape[i]);
   return OPTC_OK;
 }
 
@@ -208,7 +237,7 @@ static int build_item(const optc_rule *r, const optc_entry_desc *entry, const op
     const optc_operand_desc *o = &d->operands[k];
     if (o->scope == SCOPE_GLOBAL) continue;
     if (o->scope == SCOPE_SCALAR) {
-      if (!item->scalar && entry->reads[k] && !o->optional) return fail(a->error, OPTC_E_NULL, rule_text(r, k, TEXT_SCALAR), index, 0, 0, 0, 0);
+      if (!item->scalar && entry->reads[k] && !o->optional) return fail_of(r, a->error, OPTC_E_NULL, k, TEXT_SCALAR, index, 0, 0, 0, 0);
       uint64_t bits = item->scalar ? number_bits(o->type, item->scalar[k]) : 0;
       memcpy(at + o->offset, &bits, 8);
       continue;
@@ -219,7 +248,7 @@ static int build_item(const optc_rule *r, const optc_entry_desc *entry, const op
       if (status) return status;
       put_tensor(o, t, at + o->offset);
     } else if ((entry->reads[k] & (USE_READ | USE_WRITTEN)) && !o->optional && (o->role == ROLE_PARAM || o->role == ROLE_GRAD || o->role == ROLE_IN || o->role == ROLE_INOUT))
-      return fail(a->error, OPTC_E_NULL, rule_text(r, k, TEXT_MISSING), index, 0, 0, 0, 0);
+      return fail_of(r, a->error, OPTC_E_NULL, k, TEXT_MISSING, index, 0, 0, 0, 0);
   }
   int64_t rank = shape ? shape->ndim : 0, count = shape ? 1 : 0, first = 0;
   for (int64_t i = 0; i < rank; i++)
@@ -265,12 +294,12 @@ static int build_call(const optc_rule *r, int64_t entry, int64_t given, const op
       const DLTensor *tensor = a->global_tensor ? a->global_tensor[k] : NULL;
       status = tensor ? check_tensor(r, a, -1, k, tensor, NULL) : OPTC_OK;
       if (!tensor && (d->entries[entry].reads[k] & (USE_READ | USE_WRITTEN)) && !o->optional && (o->role == ROLE_IN || o->role == ROLE_INOUT))
-        status = fail(a->error, OPTC_E_NULL, rule_text(r, k, TEXT_MISSING), -1, 0, 0, 0, 0);
+        status = fail_of(r, a->error, OPTC_E_NULL, k, TEXT_MISSING, -1, 0, 0, 0, 0);
       if (status) return status;
       if (tensor) put_tensor(o, tensor, global_at + o->offset);
       continue;
     }
-    if (!a->global_scalar && d->entries[entry].reads[k] && !o->optional) return fail(a->error, OPTC_E_NULL, rule_text(r, k, TEXT_SCALAR), -1, 0, 0, 0, 0);
+    if (!a->global_scalar && d->entries[entry].reads[k] && !o->optional) return fail_of(r, a->error, OPTC_E_NULL, k, TEXT_SCALAR, -1, 0, 0, 0, 0);
     uint64_t bits = a->global_scalar ? number_bits(o->type, a->global_scalar[k]) : 0;
     memcpy(global_at + o->offset, &bits, 8);
   }
@@ -342,11 +371,11 @@ static int check_states(const optc_rule *r, int64_t entry, const optc_call_args 
       DLTensor *const *list = o->scope == SCOPE_GLOBAL ? a->global_tensor : a->items[i].tensor;
       const DLTensor *t = list ? list[k] : NULL;
       int64_t count = 1, item = o->scope == SCOPE_GLOBAL ? -1 : i;
-      if (!t) { status = s->count ? fail(a->error, OPTC_E_NULL, rule_text(r, k, TEXT_MISSING), item, 0, 0, 0, 0) : OPTC_OK; continue; }
+      if (!t) { status = s->count ? fail_of(r, a->error, OPTC_E_NULL, k, TEXT_MISSING, item, 0, 0, 0, 0) : OPTC_OK; continue; }
       for (int x = 0; x < t->ndim; x++) if (__builtin_mul_overflow(count, t->shape[x], &count)) count = -1;
       for (int x = 0; x < t->ndim && !o->any_rank && t->ndim == s->rank && x < 8 && status == OPTC_OK; x++)
-        if (t->shape[x] != s->shape[x]) status = fail(a->error, OPTC_E_SHAPE, rule_text(r, k, TEXT_EXTENT), item, 3, x, (double)t->shape[x], (double)s->shape[x]);
-      if (status == OPTC_OK && count != s->count) status = fail(a->error, OPTC_E_SHAPE, rule_text(r, k, TEXT_COUNT_OF), item, 2, (double)count, (double)s->count, 0);
+        if (t->shape[x] != s->shape[x]) status = fail_of(r, a->error, OPTC_E_SHAPE, k, TEXT_EXTENT, item, 3, x, (double)t->shape[x], (double)s->shape[x]);
+      if (status == OPTC_OK && count != s->count) status = fail_of(r, a->error, OPTC_E_SHAPE, k, TEXT_COUNT_OF, item, 2, (double)count, (double)s->count, 0);
     }
   }
   free(states);

@@ -310,14 +310,14 @@ static void wrong_size(List *l) { l->call.size -= 8; }
 static void no_t(List *l) { l->call.t = NULL; }
 static void wrong_beta(List *l) { memcpy(spoilt, usual, sizeof spoilt); spoilt[BETA1] = 1.5; l->groups[0] = spoilt; }
 static const Wrong wrong[] = {
-  {"extent", wrong_extent, OPTC_E_SHAPE, "tensor 'g': axis, extent, expected", 3, {1, 6, 5}},
-  {"rank", wrong_rank, OPTC_E_SHAPE, "tensor 'm': rank, expected", 2, {2, 1}},
+  {"extent", wrong_extent, OPTC_E_SHAPE, "tensor 'g': axis {} has extent {}, expected {}", 3, {1, 6, 5}},
+  {"rank", wrong_rank, OPTC_E_SHAPE, "tensor 'm' has {} axes, expected {}", 2, {2, 1}},
   {"type", wrong_type, OPTC_E_TYPE, "tensor 'v' does not have element type f32", 0, {0}},
   {"device", wrong_device, OPTC_E_TYPE, "tensor 'p' is not in main memory", 0, {0}},
   {"gradient", no_gradient, OPTC_E_NULL, "tensor 'g' is not given", 0, {0}},
   {"state", no_state, OPTC_E_NULL, NULL, 0, {0}},
   {"group", wrong_group, OPTC_E_GROUP, NULL, 0, {0}},
-  {"stride", wrong_stride, OPTC_E_SHAPE, NULL, 0, {0}},
+  {"stride", wrong_stride, OPTC_E_SHAPE, "it must be dense and row-major: the stride of axis {} is {}, not {}", 3, {0, 7, 5}},
   {"overlap", overlapping, OPTC_E_OVERLAP, NULL, 0, {0}},
   {"size", wrong_size, OPTC_E_SIZE, NULL, 2, {sizeof(optc_call_args) - 8, sizeof(optc_call_args)}},
   {"t", no_t, OPTC_E_NULL, "t is NULL: the entry counts steps", 0, {0}},

@@ -25,6 +25,11 @@ static void die(const char *what, const char *why) {
   MPI_Abort(MPI_COMM_WORLD, 1);
 }
 
+static void refused(const char *what, const optc_error *error) {
+  char why[300];
+  die(what, optc_error_format(why, sizeof why, error));
+}
+
 static void *room(size_t bytes) {
   void *p = calloc(1, bytes + 64);
   if (!p) die("memory", "none left");
@@ -60,9 +65,9 @@ static uint64_t digest(const void *data, int64_t count, int64_t bytes, int64_t f
 
 /* One call of the rule for all processes together. */
 static void step(RULE(call) *call, const optc_error *error, int whole) {
-  if (whole) { if (RULE(step)(call)) die(RULE_NAME, error->text); return; }
+  if (whole) { if (RULE(step)(call)) refused(RULE_NAME, error); return; }
   for (int phase = 0; phase < RULE(phases); phase++) {
-    if (RULE(phase)(phase, call)) die(RULE_NAME, error->text);
+    if (RULE(phase)(phase, call)) refused(RULE_NAME, error);
     double *at;
     int64_t n = RULE(partials)(phase, call, &at);
     if (n < 0) die("partials", "the call is wrong");
@@ -93,7 +98,7 @@ int main(int argc, char **argv) {
   RULE(call) call = {.size = sizeof call, .groups = &hyper, .n_groups = 1, .items = item, .n_items = N, .global = &global, .error = &error};
   optc_state_info state[N][RULE_STATES];
   for (int k = 0; k < N; k++) {                                              /* states of what is here, and no more */
-    if (RULE(layout)(&call, k, state[k])) die("layout", error.text);
+    if (RULE(layout)(&call, k, state[k])) refused("layout", &error);
     for (int s = 0; s < RULE_N_STATES; s++) {
       if (!state[k][s].exists || state[k][s].scope) continue;
       ((optc_tensor *)((char *)&item[k] + state[k][s].offset))->data = room((size_t)state[k][s].bytes);
@@ -102,7 +107,7 @@ int main(int argc, char **argv) {
   }
   call.workspace_size = RULE(workspace_size)(&call);
   call.workspace = room(call.workspace_size);
-  if (RULE(init)(&call)) die("init", error.text);
+  if (RULE(init)(&call)) refused("init", &error);
   for (int t = 0; t < steps; t++) {
     for (int k = 0; k < N; k++) for (int64_t i = 0; i < count_of(k); i++) g[k][i] = draw(&random);
     step(&call, &error, whole);

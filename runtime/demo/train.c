@@ -21,6 +21,11 @@ enum { P_EMBED, P_W1, P_B1, P_W2, P_B2, N_PARAMS };
 
 static void die(const char *what, const char *why) { fprintf(stderr, "train: %s: %s\n", what, why); exit(1); }
 
+static void refused(const char *what, const optc_error *error) {
+  char why[300];
+  die(what, optc_error_format(why, sizeof why, error));
+}
+
 static float *floats(size_t n) {
   float *p = aligned_alloc(64, (n * sizeof *p + 63) / 64 * 64);
   if (!p) die("memory", strerror(errno));
@@ -120,7 +125,7 @@ static void optimizer_init(Optimizer *o, Model *m) {
   o->call = (RULE(call)){.size = sizeof o->call, .groups = &o->hyper, .n_groups = 1, .items = o->item, .n_items = N_PARAMS, .global = &o->global, .error = &o->error};
   for (int k = 0; k < N_PARAMS; k++) {                                     /* states: as many, and as large, as the rule says */
     optc_state_info state[RULE_STATES];
-    if (RULE(layout)(&o->call, k, state)) die("layout", o->error.text);
+    if (RULE(layout)(&o->call, k, state)) refused("layout", &o->error);
     for (int s = 0; s < RULE_N_STATES; s++)
       if (state[s].exists && state[s].scope == 0)
         ((optc_tensor *)((char *)&o->item[k] + state[s].offset))->data = floats((size_t)state[s].bytes / sizeof(float) + 1);
@@ -128,11 +133,11 @@ static void optimizer_init(Optimizer *o, Model *m) {
   size_t need = RULE(workspace_size)(&o->call);
   o->call.workspace = need ? floats(need / sizeof(float) + 1) : NULL;
   o->call.workspace_size = need;
-  if (RULE(init)(&o->call)) die("init", o->error.text);
+  if (RULE(init)(&o->call)) refused("init", &o->error);
 }
 
 static void optimizer_step(Optimizer *o) {
-  if (RULE(step)(&o->call)) die(RULE_NAME, o->error.text);                 /* the whole model, every state, one call */
+  if (RULE(step)(&o->call)) refused(RULE_NAME, &o->error);                 /* the whole model, every state, one call */
 }
 
 /* --- text, progress, curve -------------------------------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "runtime/command.h"
 
 enum { MAX_KINDS = 16, MAX_CPUS = 8 };
@@ -123,6 +124,25 @@ static char *dependency_text(const char *target, const optc_emission *e, size_t 
   return fclose(out) ? NULL : text;
 }
 
+/* Two names of one file that is there. */
+static bool same_file(const char *a, const char *b) {
+  struct stat x, y;
+  return !stat(a, &x) && !stat(b, &y) && S_ISREG(x.st_mode) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* No output is written over what was read, or over another one. An exit code. */
+static int check_names(const OutFile *files, int n, const optc_emission *e, bool from_input) {
+  for (int i = 0; i < n; i++) {
+    const char *path = files[i].path;
+    if (!strcmp(path, "-")) continue;
+    for (int k = 0; k < i; k++)
+      if (!strcmp(path, files[k].path) || same_file(path, files[k].path)) return command_error(COMMAND_USAGE, "two outputs would be named '%s'", path);
+    for (int k = 0; optc_emission_source(e, k); k++)
+      if (same_file(path, k || from_input ? optc_emission_source(e, k) : "/dev/stdin")) return command_error(COMMAND_USAGE, "'%s' would be written over: it is the rule that is read", path);
+  }
+  return COMMAND_OK;
+}
+
 static int write_outputs(Request *r, const optc_emission *e, int n_listed) {
   OutFile files[MAX_KINDS + 2] = {0};
   char *names[MAX_KINDS + 1] = {0}, *dependency = NULL;
@@ -155,14 +175,7 @@ static int write_outputs(Request *r, const optc_emission *e, int n_listed) {
     memory &= files[n].path && dependency;
     n++;
   }
-  for (int i = 0; i < n && memory; i++)
-    for (int k = 0; k < i; k++)
-      if (strcmp(files[i].path, "-") && !strcmp(files[i].path, files[k].path)) {
-        command_error(0, "two outputs would be named '%s'", files[i].path);
-        n = -1;
-      }
-  int code = n < 0 ? COMMAND_USAGE : COMMAND_OK;
-  if (!memory) code = command_error(COMMAND_INPUT, "out of memory");
+  int code = memory ? check_names(files, n, e, from_input) : command_error(COMMAND_INPUT, "out of memory");
   if (!code && !outfile_write(files, n)) code = COMMAND_INPUT;
   for (int i = 0; i <= MAX_KINDS; i++) free(names[i]);
   free(dependency);

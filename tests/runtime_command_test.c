@@ -260,6 +260,8 @@ static void usage_errors_are_told_with_suggestions(void) {
     {"sgd.opt --emit=objj", "did you mean 'obj'?"}, {"sgd.opt -o", "wants a value"}, {"sgd.opt -O7", "-O7"}, {"sgd.opt two.opt", "one rule file at a time"},
     {"sgd.opt --verify-each=3", "takes no value"}, {"sgd.opt -Wall", "-Wall"}, {"sgd.opt -MX", "-MX"}, {"sgd.opt -MF", "wants a file"}, {"sgd.opt --color=sometimes", "sometimes"},
     {"sgd.opt --diagnostics-format=xml", "xml"}, {"sgd.opt --compute f16", "f16"}, {"sgd.opt --emit=asm,graph -o a.o --header a.graph", "two outputs"},
+    {"sgd.opt -o sgd.opt", "would be written over"}, {"sgd.opt -o x.o --header ./sgd.opt", "would be written over"}, {"sgd.opt -o x.o -MF sgd.opt", "would be written over"},
+    {"used.opt -o x.o --header part.opt", "would be written over"},
     {"run sgd.opt --elements many", "many"}, {"run sgd.opt --steps 0", "--steps"}, {"run sgd.opt --set lr", "NAME=NUMBER"}, {"run sgd.opt --set lrr=1", "did you mean 'lr'?"},
     {"run sgd.opt --backend=vm", "vm"}, {"run sgd.opt --entry hessian", "hessian"}, {"run no_default.opt", "'lr' has no default"}, {"run", "one rule file"},
     {"run sgd.opt --header x.h", "unknown option"}, {"explain", "one rule file"}, {"explain sgd.opt --format=xml", "xml"}, {"explain sgd.opt --elements 3", "unknown option"}};
@@ -268,6 +270,9 @@ static void usage_errors_are_told_with_suggestions(void) {
     SAYS(cases[i].says);
   }
   CU_ASSERT_EQUAL(others(), 0);
+  EXPECT(0, "sgd.opt -o x.o");              /* what is to be written over is still there */
+  EXPECT(0, "used.opt -o x.o");
+  others();
 }
 
 /* Every row of the option table stands in the help of each of its commands. */

@@ -347,7 +347,7 @@ static void aarch64_gives_the_bits_of_the_interpreter(void) {
   needs_nothing("aarch64", "aarch64-linux-gnu-nm");
   char here[4096];
   CU_ASSERT_FATAL(realpath(".", here) && write_program());
-  if (scratch_run("aarch64-linux-gnu-gcc -O1 -ffp-contract=off -static -I%s -iquote %s/ir arm.c %s/tests/support/drill.c %s/tests/support/trial.c aarch64/*.o -o arm && qemu-aarch64 ./arm", here, here, here, here)) {
+  if (scratch_run("aarch64-linux-gnu-gcc -O1 -ffp-contract=off -static -I%s -iquote %s/ir arm.c %s/tests/support/drill.c %s/tests/support/trial.c %s/tests/support/fence.c aarch64/*.o -o arm && qemu-aarch64 ./arm", here, here, here, here, here)) {
     size_t size;
     char *log = scratch_read("log", &size);
     printf("\n%.2000s\n", log ? log : "");

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include "ir/frame.h"
+#include "tests/support/fence.h"
 
 typedef struct DrillRule {
   const optc_rule_desc *desc;
@@ -32,6 +33,7 @@ typedef struct DrillWay {
   const optc_parallel *parallel;
   DrillCut cut;
   bool hostile;                          /* the caller flushes subnormals and rounds upwards */
+  Fence fence;                           /* trials only: where the operands, the structs of the call and the workspace lie */
 } DrillWay;
 
 typedef struct Drill Drill;

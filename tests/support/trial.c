@@ -9,7 +9,8 @@
 
 enum { GUARD = 64, FILL = 0xa5, ATTEMPTS = 60, REPAIRS = 40, MAX_NAMES = 64, MAX_HYPERS = 64, MAX_CALLS = 64, MAX_COUNT = 1 << 26 };
 
-typedef struct Cell { TrialShape shape; int64_t count; size_t bytes; char *first, *work, *kept; } Cell;      /* a tensor; guard bytes on both sides */
+/* A tensor; guard bytes on both sides of each copy. fenced: where it lies while it is called, or NULL: in `work`. */
+typedef struct Cell { TrialShape shape; int64_t count; size_t bytes; char *first, *work, *kept, *fenced; } Cell;
 
 struct Trial {
   const optc_rule_desc *desc;
@@ -169,16 +170,17 @@ static bool make(Trial *t, int64_t i, int64_t k, const TrialShape *shape, uint64
   c->kept = calloc(1, c->bytes + 2*GUARD);
   if (!c->first || !c->work || !c->kept) return false;
   memset(c->first, FILL, c->bytes + 2*GUARD);
-  bool index = o->type >= TYPE_I8 && o->type < TYPE_BF16;
+  bool index = o->type >= TYPE_I8 && o->type < TYPE_BF16, moderate = t->plan.data == TRIAL_MODERATE || t->plan.data == TRIAL_ZEROS;
+  if (t->plan.data == TRIAL_ZEROS && o->role == ROLE_PARAM) { memset(c->first + GUARD, 0, c->bytes); return true; }
   for (int64_t e = 0; e < c->count; e++) {
     char *at = c->first + GUARD + e*o->bytes;
-    if (index && (t->plan.data == TRIAL_MODERATE || next_random(s)%8)) {        /* mostly positions within a small axis */
+    if (index && (moderate || next_random(s)%8)) {        /* mostly positions within a small axis */
       int64_t v = (int64_t)(next_random(s)%5);
       memcpy(at, &v, (size_t)o->bytes);
       continue;
     }
     drill_make_up(at, o->type, s, t->plan.data == TRIAL_ANY_BITS, false);
-    if (t->plan.data != TRIAL_MODERATE || o->type < TYPE_BF16) continue;
+    if (!moderate || o->type < TYPE_BF16) continue;
     int64_t r = (int64_t)(next_random(s)%4097) - 2048;    /* a multiple of a power of two has the same value in every type */
     if (t->plan.seed & 1) r = r < 0 ? -r : r;              /* masses, variances, decays: what a logarithm or a root wants */
     float f = (float)r/1024;
@@ -198,14 +200,14 @@ static bool make(Trial *t, int64_t i, int64_t k, const TrialShape *shape, uint64
   return true;
 }
 
-static void bind_row(Trial *t, int64_t i, bool work) {
+static void bind_row(Trial *t, int64_t i) {
   const optc_rule_desc *desc = t->desc;
   for (int64_t k = 0; k < desc->n_operands; k++) {
     const optc_operand_desc *o = &desc->operands[k];
     if (!here(t, i, k)) continue;
     Cell *c = cell_of(t, i, k);
     char *base = of_call(t, k) ? t->global : t->items + i*desc->item_size;
-    optc_shaped x = {.data = c->first && !absent(t, i, k) ? (work ? c->work : c->first) + GUARD : NULL};
+    optc_shaped x = {.data = !c->first || absent(t, i, k) ? NULL : c->fenced ? c->fenced : c->work + GUARD};
     if (o->shaped && c->first) { x.shape = c->shape.axis; x.rank = c->shape.rank; }
     memcpy(base + o->offset, &x, o->shaped ? sizeof x : sizeof(optc_tensor));
   }
@@ -213,7 +215,7 @@ static void bind_row(Trial *t, int64_t i, bool work) {
 
 static void bind(Trial *t, const TrialShape *item, int64_t n_items) {
   const optc_rule_desc *desc = t->desc;
-  for (int64_t i = 0; i <= n_items; i++) bind_row(t, i, true);
+  for (int64_t i = 0; i <= n_items; i++) bind_row(t, i);
   for (int64_t i = 0; i < n_items; i++) {
     char *at = t->items + i*desc->item_size;
     const int64_t *shape = item[i].rank ? item[i].axis : NULL;
@@ -230,10 +232,59 @@ static optc_call call_of(Trial *t, optc_error *error) {
   return (optc_call){.size = sizeof(optc_call), .groups = t->hyper, .n_groups = 1, .items = t->items, .n_items = t->n_items, .global = t->global, .error = error};
 }
 
+/* --- memory between fences ------------------------------------------------------------------------------------------------------------------ */
+static bool fence_cells(Trial *t, Fence fence) {
+  int64_t n = t->desc->n_operands;
+  for (int64_t c = 0; c < (t->n_items + 1)*n; c++) {
+    Cell *x = &t->cell[c];
+    const optc_operand_desc *o = &t->desc->operands[c%n];
+    if (!x->first || fence == FENCE_NONE) continue;
+    if (!(x->fenced = fence_new(fence, x->bytes, (size_t)o->bytes))) return false;
+    if (fence != FENCE_HEAP || o->role != ROLE_OUT) memcpy(x->fenced, x->first + GUARD, x->bytes);      /* what is out need not be defined before */
+  }
+  return true;
+}
+
+static void unfence_cells(Trial *t, Fence fence) {
+  for (int64_t c = 0; c < (t->n_items + 1)*t->desc->n_operands; c++) {
+    Cell *x = &t->cell[c];
+    if (!x->fenced) continue;
+    memcpy(x->work + GUARD, x->fenced, x->bytes);
+    if (!fence_free(fence, x->fenced, x->bytes)) t->trouble = "written outside a tensor";
+    x->fenced = NULL;
+  }
+}
+
+/* A part of the call for as long as the call lasts. */
+typedef struct Part { char **own; size_t size; char *at; } Part;
+
+static int call_between_fences(Trial *t, const DrillRule *rule, int64_t e, Fence fence, optc_call call) {
+  const optc_rule_desc *desc = t->desc;
+  Part part[3] = {{&t->hyper, (size_t)desc->hyper_size, NULL}, {&t->items, (size_t)(t->n_items*desc->item_size), NULL}, {&t->global, (size_t)desc->global_size, NULL}};
+  int code = OPTC_E_MEMORY;
+  bool there = true;
+  for (int k = 0; k < 3; k++) {
+    there &= (part[k].at = fence_new(fence, part[k].size, 8)) != NULL;
+    if (part[k].at) memcpy(part[k].at, *part[k].own, part[k].size);
+  }
+  call.groups = part[0].at;
+  call.items = part[1].at;
+  call.global = part[2].at;
+  if (there && call.workspace_size) there = (call.workspace = fence_new(fence, call.workspace_size, 1)) != NULL;
+  if (there) code = rule->call(rule->self, e, &call);
+  for (int k = 0; k < 3; k++) {
+    if (part[k].at) memcpy(*part[k].own, part[k].at, part[k].size);
+    if (!fence_free(fence, part[k].at, part[k].size)) t->trouble = "written outside the call";
+  }
+  if (!fence_free(fence, call.workspace, call.workspace_size)) t->trouble = "written outside the workspace";
+  return code;
+}
+
 static int call_entry(Trial *t, const DrillRule *rule, int64_t e, const DrillWay *way, optc_error *error) {
   optc_call call = call_of(t, error);
   call.parallel = way->parallel;
   call.workspace_size = rule->workspace(rule->self, &call);
+  if (way->fence) return call_between_fences(t, rule, e, way->fence, call);
   char *workspace = call.workspace_size ? malloc(call.workspace_size + GUARD) : NULL;
   call.workspace = workspace;
   if (workspace) memset(workspace, FILL, call.workspace_size + GUARD);
@@ -248,17 +299,9 @@ static int call_entry(Trial *t, const DrillRule *rule, int64_t e, const DrillWay
   return code;
 }
 
-static int run_entries(Trial *t, const DrillRule *rule, const DrillWay *way, optc_error *error) {
+static int run_calls(Trial *t, const DrillRule *rule, const DrillWay *way, optc_error *error) {
   const optc_rule_desc *desc = t->desc;
-  int64_t seed = 42;
   size_t calls = 0;
-  t->trouble = NULL;
-  for (int64_t c = 0; c < (t->n_items + 1)*desc->n_operands; c++) if (t->cell[c].first) memcpy(t->cell[c].work, t->cell[c].first, t->cell[c].bytes + 2*GUARD);
-  memcpy(t->items, t->first_items, (size_t)(t->n_items*desc->item_size));
-  memcpy(t->global, t->first_global, (size_t)desc->global_size);
-  memcpy(t->global + 8, &seed, 8);
-  bind(t, t->plan.item, t->n_items);
-  memset(t->numbers, 0, t->n_numbers*8);
   for (int step = 0; step <= t->plan.steps; step++)
     for (int64_t e = 0; e < desc->n_entries; e++) {
       bool init = !strcmp(desc->entries[e].name, "init");
@@ -268,6 +311,24 @@ static int run_entries(Trial *t, const DrillRule *rule, const DrillWay *way, opt
       if (code) return code;
     }
   return 0;
+}
+
+static int run_entries(Trial *t, const DrillRule *rule, const DrillWay *way, optc_error *error) {
+  const optc_rule_desc *desc = t->desc;
+  int64_t seed = 42;
+  t->trouble = NULL;
+  for (int64_t c = 0; c < (t->n_items + 1)*desc->n_operands; c++) if (t->cell[c].first) memcpy(t->cell[c].work, t->cell[c].first, t->cell[c].bytes + 2*GUARD);
+  memcpy(t->items, t->first_items, (size_t)(t->n_items*desc->item_size));
+  memcpy(t->global, t->first_global, (size_t)desc->global_size);
+  memcpy(t->global + 8, &seed, 8);
+  memset(t->numbers, 0, t->n_numbers*8);
+  int code = OPTC_E_MEMORY;
+  if (fence_cells(t, way->fence)) {
+    bind(t, t->plan.item, t->n_items);
+    code = run_calls(t, rule, way, error);
+  }
+  unfence_cells(t, way->fence);
+  return code;
 }
 
 static void collect(Trial *t) {
@@ -381,7 +442,7 @@ static bool attempt(Trial *t, const DrillRule *rule, const TrialShape *wanted) {
   for (int r = 0; r < REPAIRS; r++) {
     error = (optc_error){.item = -1};
     int code = make_states(t, rule, &error, &s);
-    if (!code) code = run_entries(t, rule, &(DrillWay){0}, &error);
+    if (!code) code = run_entries(t, rule, &(DrillWay){.fence = t->plan.fence}, &error);
     if (!code) return true;
     if (repair(t, &error, &s)) continue;
     if (error.item < 0 || error.item >= t->n_items || tried[error.item] >= N_FALLBACK || t->plan.exact) break;
@@ -482,6 +543,17 @@ const char *trial_difference(Trial *t) {
              (unsigned long long)t->kept_numbers[k]);
     return t->text;
   }
+  return NULL;
+}
+
+const char *trial_not_finite(Trial *t) {
+  for (int64_t i = 0; i < t->n_items; i++)
+    for (int64_t k = 0; k < t->desc->n_operands; k++) {
+      const optc_operand_desc *o = &t->desc->operands[k];
+      const Cell *c = cell_of(t, i, k);
+      if (o->role != ROLE_PARAM || o->type != TYPE_F32 || !c->first) continue;
+      for (int64_t e = 0; e < c->count; e++) if ((load(c->work + GUARD + e*o->bytes, o->bytes) & 0x7f800000) == 0x7f800000) return o->name;
+    }
   return NULL;
 }
 

@@ -72,7 +72,7 @@ static void every_team(Trial *t, const Kept *k, optc_rule *rule) {
 static void every_form_gives_the_same_bits(void) {
   static const struct { int backend, level; const char *what; } forms[] = {
     {OPTC_BACKEND_GRAPH, 2, "graph interpreter"}, {OPTC_BACKEND_KERNEL, 0, "kernel interpreter -O0"}, {OPTC_BACKEND_KERNEL, 2, "kernel interpreter -O2"},
-    {OPTC_BACKEND_JIT, 1, "machine code -O1"}, {OPTC_BACKEND_JIT, 2, "machine code -O2"}};
+    {OPTC_BACKEND_JIT, 1, "machine code -O1"}, {OPTC_BACKEND_JIT, 2, "machine code -O2"}, {OPTC_BACKEND_PTX, 2, "PTX"}};
   for (int i = 0; i < COUNT(kept); i++) {
     const Kept *k = &kept[i];
     optc_rule *least = compile(k, OPTC_BACKEND_JIT, 0), *rule[COUNT(forms)];

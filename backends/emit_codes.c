@@ -41,14 +41,22 @@ static LLVMValueRef table(const Emitter *e, CodeMap map, const char *what, LLVMT
   return g;
 }
 
-static LLVMValueRef look_up(const Emitter *e, LLVMValueRef table, LLVMTypeRef type, LLVMValueRef index, unsigned lanes) {
-  LLVMTypeRef array = LLVMGlobalGetValueType(table);
-  LLVMValueRef all = lanes > 1 ? LLVMGetPoison(LLVMVectorType(type, lanes)) : NULL;
+/* The elements at indices of so many bits. Indices leave the vector a word at a time: single lanes would take as long as all the rest. */
+static LLVMValueRef look_up(const Emitter *e, LLVMValueRef table, LLVMTypeRef type, LLVMValueRef index, unsigned bits, unsigned lanes) {
+  LLVMTypeRef array = LLVMGlobalGetValueType(table), one = LLVMIntTypeInContext(e->context, bits);
+  unsigned each = lanes*bits < 64 ? lanes : 64/bits;                                    /* to a word */
+  LLVMTypeRef word = LLVMIntTypeInContext(e->context, each*bits);
+  LLVMValueRef all = lanes > 1 ? LLVMGetPoison(LLVMVectorType(type, lanes)) : NULL, words = NULL, from = NULL;
+  if (lanes > 1) words = LLVMBuildBitCast(e->b, LLVMBuildTrunc(e->b, index, LLVMVectorType(one, lanes), ""), LLVMVectorType(word, lanes/each), "");
   for (unsigned k = 0; k < lanes; k++) {
-    LLVMValueRef lane = LLVMConstInt(e->i32, k, 0), at = lanes > 1 ? LLVMBuildExtractElement(e->b, index, lane, "") : index;
+    LLVMValueRef at = index;
+    if (lanes > 1) {
+      if (k % each == 0) from = LLVMBuildExtractElement(e->b, words, LLVMConstInt(e->i32, k/each, 0), "");
+      at = LLVMBuildTrunc(e->b, LLVMBuildLShr(e->b, from, LLVMConstInt(word, k%each*bits, 0), ""), one, "");
+    }
     LLVMValueRef place[2] = {LLVMConstInt(e->i64, 0, 0), LLVMBuildZExt(e->b, at, e->i64, "")};
     LLVMValueRef x = LLVMBuildLoad2(e->b, type, LLVMBuildInBoundsGEP2(e->b, array, table, place, 2, ""), "");
-    all = lanes > 1 ? LLVMBuildInsertElement(e->b, all, x, lane, "") : x;
+    all = lanes > 1 ? LLVMBuildInsertElement(e->b, all, x, LLVMConstInt(e->i32, k, 0), "") : x;
   }
   return all;
 }
@@ -58,7 +66,7 @@ LLVMValueRef emit_decode(const Emitter *e, Element op, LLVMValueRef code, unsign
   LLVMValueRef entry[CODE_MOST];
   for (unsigned k = 0; k < code_maps[map].codes; k++) entry[k] = emit_const(e, TYPE_F32, bits_of(code_entry(map, k)), 1);
   LLVMValueRef low = LLVMBuildAnd(e->b, code, emit_const(e, TYPE_I32, code_maps[map].codes - 1, lanes), "");
-  return look_up(e, table(e, map, "entries", e->f32, entry, code_maps[map].codes), e->f32, low, lanes);
+  return look_up(e, table(e, map, "entries", e->f32, entry, code_maps[map].codes), e->f32, low, 8, lanes);
 }
 
 static LLVMValueRef bucket_table(const Emitter *e, CodeMap map, const Buckets *b) {
@@ -84,7 +92,7 @@ static LLVMValueRef edges_below(const Emitter *e, CodeMap map, LLVMValueRef bits
   LLVMValueRef first = K(of.low << of.shift), last = K(of.high << of.shift);
   bits = PICK(SMALLER(bits, first), first, bits);
   bits = PICK(SMALLER(bits, last), bits, last);
-  LLVMValueRef bucket = look_up(e, bucket_table(e, map, &of), e->i32, LLVMBuildSub(b, LLVMBuildLShr(b, bits, K(of.shift), ""), K(of.low), ""), lanes);
+  LLVMValueRef bucket = look_up(e, bucket_table(e, map, &of), e->i32, LLVMBuildSub(b, LLVMBuildLShr(b, bits, K(of.shift), ""), K(of.low), ""), 16, lanes);
   LLVMValueRef edge = LLVMBuildAnd(b, bucket, K((1u << EDGE_BITS) - 1), ""), lower = LLVMBuildAnd(b, bits, K((1u << of.shift) - 1), "");
   return LLVMBuildSub(b, LLVMBuildLShr(b, bucket, K(EDGE_BITS), ""), LLVMBuildSExt(b, SMALLER(edge, lower), emit_type(e, TYPE_I32, lanes), ""), "");
 }

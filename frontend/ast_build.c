@@ -165,6 +165,8 @@ Shape *build_dims(Parser *p, Shape *l, Dim d) {
 Shape *build_shape(Parser *p, Token open, Shape *l) {
   l = LIST(p, l);
   l->where = from(p, open.begin);
+  for (unsigned a = 0, open_ended = 0; a < l->n; a++)
+    if ((l->at[a].ellipsis || l->at[a].flat) && open_ended++) { diag_error(p->diag, l->at[a].where, "a shape has one '...' or 'flat': with two it is not known where the axes between them lie"); break; }
   return l;
 }
 

@@ -205,6 +205,11 @@ static int operand_for(Lower *l, const Stmt *s, const Decl *d, const char *name,
     external = l->scope->insert ? NULL : external ? external : name;
     for (unsigned i = 2; name_taken(m, name); i++) name = arena_printf(l->arena, "%s_%u", base, i);
   }
+  for (int i = 0; i < reserved; i++) {                   /* fields of one struct, in whatever entry they stand */
+    if (strcmp(m->operands[i].name, name) || !m->operands[i].entry || !l->entry->name) continue;
+    if (lower_error(l, d->where, "'%s' is declared twice: what entries declare stands in one struct", name)) diag_note(l->diag, m->operands[i].where, "first declared here");
+    return -1;
+  }
   if (reserved < 0) {
     m->operands = arena_grow(l->arena, m->operands, &l->context->operands_capacity, m->n_operands + 1, sizeof *m->operands);
     reserved = (int)m->n_operands++;

@@ -118,6 +118,7 @@ ritems(r) ::= ritems(l) error.  { r = l; }
 ritem(r) ::= stmt(s).  { r = s; }
 ritem(r) ::= fn(f).  { r = build_fn_stmt(p, f); }
 ritem(r) ::= ENTRY(k) NAME(n) block(b).  { r = build_entry(p, k, n, b); }
+ritem(r) ::= ENTRY(k) BACKWARD(n) block(b).  { r = build_entry(p, k, n, b); }
 ritem(r) ::= BACKWARD(k) WRT names(w).  { r = build_backward(p, k, w, NULL); }
 ritem(r) ::= BACKWARD(k) WRT names(w) SAVING names(s).  { r = build_backward(p, k, w, s); }
 

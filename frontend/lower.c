@@ -132,7 +132,7 @@ static void copy_requirements(Lower *l, const Graph *from, Graph *to, bool first
 
 /* --- entries --------------------------------------------------------------------------------------------------------------------------------- */
 
-/* What an entry sees of the rule: hyper-parameters, params, states that always exist, fns. */
+/* What an entry sees of the rule: hyper-parameters, params, states that always exist, fns; a `backward` written by hand what one that is made sees: the inputs. */
 static void entry_scope(Lower *l, const Names *rule) {
   for (unsigned i = 0; i < rule->n; i++) {
     const Binding *b = &rule->at[i];
@@ -140,7 +140,7 @@ static void entry_scope(Lower *l, const Names *rule) {
     bool seen = s->kind == SYMBOL_HYPER || s->kind == SYMBOL_FN || s->kind == SYMBOL_SIZE || s->poisoned;
     if (s->kind == SYMBOL_OPERAND) {
       const Operand *o = &l->context->module->operands[s->index];
-      seen = (o->role == ROLE_PARAM || o->role == ROLE_STATE) && !s->guard && !o->entry;
+      seen = (o->role == ROLE_PARAM || o->role == ROLE_STATE || (o->role == ROLE_IN && !strcmp(l->entry->name, "backward"))) && !s->guard && !o->entry;
     }
     if (!seen) continue;
     Binding *mine = scope_add(l, b->symbol);

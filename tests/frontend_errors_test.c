@@ -60,6 +60,7 @@ static void test_syntax(void) {
     {"rule r() { param p; state m: `float`; p = m }", "unknown type 'float'; did you mean 'f32'?", DIAG_ERROR},
     {"rule r() { param p; `in` = 3 }", "'in' is a keyword and cannot be a name", DIAG_ERROR},
     {"rule r() { param p; p = p[i]`[`j] }", "one bracket holds all indices: x[i, j]", DIAG_ERROR},
+    {"rule r() { param p; grad g; if p is [..., I, `...`] { p -= g } }", "a shape has one '...' or 'flat': with two it is not known where the axes between them lie", DIAG_ERROR},
     {"rule r() { param p; p = `\xce\xb2`*p }", "names are ASCII; write 'beta'", DIAG_ERROR},
   };
   CHECK(rows, false);
@@ -79,6 +80,7 @@ static void test_names(void) {
     {ADAM "  p `=-` lr*g\n}", "'=-' gives 'p' a negated value; did you mean '-='?", DIAG_WARNING},
     {"fn f(x) = `f`(x)\nrule r() { param p; p = f(p) }", "fn 'f' calls itself", DIAG_ERROR},
     {"rule r() { in Q[N]; out O[N]; O[i] = Q[i]*`t` }", "'t' counts the steps of a rule with param or state", DIAG_ERROR},
+    {"rule r() { param p; grad g; p -= g; entry a { in s; p -= s }; entry b { in `s`; p += s } }", "'s' is declared twice: what entries declare stands in one struct", DIAG_ERROR},
     {"rule r() { in Q[N], table[N]: i32; out O[N]; backward wrt Q, `table`; O[i] = Q[i]*table[i] }", "cannot differentiate with respect to 'table': i32", DIAG_ERROR},
   };
   CHECK(rows, true);

@@ -328,6 +328,14 @@ static void test_gradients(void) {
   write_text(path, rule, strlen(rule));
   write_text(in_folder("small.json"), data, strlen(data));
   expect((const char *[]){"--gradient", "--rule", path, in_folder("small.json"), NULL}, 3, "dx");
+  static const struct { const char *text; int code; } by_hand[] = {
+    {"rule small() { in x[N]\n out y[N]\n y = x*x\n entry backward { in dy[N]\n out dx[N]\n dx = 2*x*dy } }", 0},
+    {"rule small() { in x[N]\n out y[N]\n backward wrt x\n y = x*x\n entry backward { in dy[N]\n out dx[N]\n dx = 3*x*dy } }", 3},
+  };
+  for (int i = 0; i < 2; i++) {
+    write_text(path, by_hand[i].text, strlen(by_hand[i].text));
+    expect((const char *[]){"--gradient", "--rule", path, in_folder("small.json"), NULL}, by_hand[i].code, "dx");
+  }
 }
 
 static void test_ptx_executed(void) {

@@ -29,6 +29,7 @@ enum {
   OPTC_E_TYPE = 13,       /* host library: element type or device of a tensor does not fit */
   OPTC_E_TARGET = 14,     /* host library: unknown target, cpu or feature */
   OPTC_E_SHARD = 15,      /* the rule takes whole tensors only, and an item is a part of one */
+  OPTC_E_DEVICE = 16,     /* host library: no GPU, or its driver refused something: see text */
   OPTC_E_INTERNAL = 70    /* a defect of optc */
 };
 

@@ -5,6 +5,7 @@
 #include "backends/ptx/ptx.h"
 #include "runtime/build.h"
 #include "runtime/cache.h"
+#include "runtime/cuda.h"
 #include "runtime/interp.h"
 #include "runtime/profile.h"
 #include <runtime/build_id.h>
@@ -128,6 +129,9 @@ static int compile_ptx(Compilation *c, Compile *k) {
   compilation_stage(c, "describe");
   if (code && !desc) diag_error(c->diag, nowhere, "the PTX has other kernels than the rule");
   if (!desc) return OPTC_E_INTERNAL;
+  const char **names = arena_array(c->arena, (size_t)ptx_kernels(code) + 1, sizeof *names);
+  for (unsigned i = 0; i < ptx_kernels(code); i++) names[i] = ptx_kernel_info(ptx_kernel(code, i))->name;
+  k->rule->gpu = gpu_code(b->module, b->programs, arena_strndup(c->arena, source->text, source->length), source->length, names);
   return adopt_interpreted(c, k, desc);
 }
 

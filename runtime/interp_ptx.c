@@ -4,6 +4,7 @@
 #include <string.h>
 #include "backends/ptx/ptx.h"
 #include "ir/describe.h"
+#include "runtime/cuda.h"
 #include "runtime/interp.h"
 
 enum { THREADS = 64, MAX_BLOCKS = 16 };
@@ -120,17 +121,6 @@ static void execute(optc_frame *frame) {
   if (arena) arena_free(arena);
 }
 
-/* Whether every write of a kernel stands in a loop that threads share: then each element is written by one of them. */
-static bool threads_write(const Block *block) {
-  for (unsigned i = 0; block && i < block->n; i++) {
-    const Inst *inst = block->insts[i];
-    bool of_threads = inst->op == KOP_E_FOR && inst->binding != BIND_SEQ && !loop_folds(inst);
-    if (!of_threads && (!threads_write(inst->body) || !threads_write(inst->otherwise))) return false;
-    if (!inst->body && inst->op >= ELEMENT_COUNT && !kop_has_result((KOp)inst->op) && inst->op != KOP_E_YIELD && inst->op != KOP_E_FOLD) return false;
-  }
-  return true;
-}
-
 const optc_rule_desc *interp_describe_ptx(optc_rule *rule, const Module *m, Program *const *programs, const PtxModule *code) {
   static const int64_t no_features[1] = {OPTC_ISA_BASE};
   optc_entry_desc *entries = arena_array(m->arena, (size_t)m->n_graphs + 1, sizeof *entries);
@@ -141,7 +131,7 @@ const optc_rule_desc *interp_describe_ptx(optc_rule *rule, const Module *m, Prog
       if (at == ptx_kernels(code)) return NULL;
       PtxCall *call = arena_alloc(m->arena, sizeof *call);
       const Kernel *kernel = programs[i]->kernels[k];
-      *call = (PtxCall){m, &entries[i], code, ptx_kernel(code, at++), kernel->launch, kernel->launch == LAUNCH_CHUNK && threads_write(kernel->body), rule};
+      *call = (PtxCall){m, &entries[i], code, ptx_kernel(code, at++), kernel->launch, gpu_threads_share(kernel), rule};
       kernels[k].self = call;
       for (int v = 0; v < OPTC_MAX_VARIANTS; v++) kernels[k].fn[v] = execute;
     }

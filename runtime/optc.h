@@ -47,7 +47,7 @@ typedef void (*optc_timed)(void *self, const char *stage, const char *entry, con
 
 /* --- compile ----------------------------------------------------------------------------------------------------- */
 enum { OPTC_BACKEND_JIT = 0, OPTC_BACKEND_GRAPH = 1, OPTC_BACKEND_KERNEL = 2,      /* machine code; interpreter of the graph; of the kernels */
-       OPTC_BACKEND_PTX = 3 };           /* PTX, executed without a GPU and checked: for tests, not for speed */
+       OPTC_BACKEND_PTX = 3 };           /* PTX: for optc_gpu_call; optc_rule_call executes it without a GPU and checks it: for tests, not for speed */
 typedef struct optc_compile_options {
   size_t size;                           /* sizeof(optc_compile_options) */
   int level;                             /* 0, 1, 2; -1: the default, 2 */
@@ -142,7 +142,7 @@ OPTC_API int optc_rule_use(const optc_rule *, int entry, int operand);
 /* --- call: arrays instead of the rule's own structs --------------------------------------------------------------- */
 /* DLPack 1.x's tensor, for programs that do not have dlpack.h; include dlpack.h first if both are needed. */
 #ifndef DLPACK_DLPACK_H_
-typedef enum { kDLCPU = 1 } DLDeviceType;
+typedef enum { kDLCPU = 1, kDLCUDA = 2 } DLDeviceType;
 typedef enum { kDLInt = 0, kDLUInt = 1, kDLFloat = 2, kDLBfloat = 4, kDLBool = 6 } DLDataTypeCode;
 typedef struct { DLDeviceType device_type; int32_t device_id; } DLDevice;
 typedef struct { uint8_t code, bits; uint16_t lanes; } DLDataType;
@@ -188,6 +188,20 @@ OPTC_API int optc_rule_phases(const optc_rule *, int entry);             /* 0: n
 OPTC_API int optc_rule_phase_raw(const optc_rule *, int entry, int phase, const void *R_call);
 OPTC_API int64_t optc_rule_partials(const optc_rule *, int entry, int phase, const void *R_call, double **out);
 OPTC_API size_t optc_rule_workspace_size(const optc_rule *, const void *R_call);
+
+/* --- NVIDIA GPUs --------------------------------------------------------------------------------------------------- */
+/* A GPU by its number, through the CUDA driver (libcuda.so.1, or what OPTC_CUDA_LIBRARY names), which is looked for here: neither building nor running
+ * on a CPU needs it. It uses the device's primary context, as PyTorch and the CUDA runtime do, and keeps each rule's code loaded until it is
+ * closed. One gpu belongs to one thread at a time. */
+typedef struct optc_gpu optc_gpu;
+/* 0, or OPTC_E_DEVICE (error->text says why: "no NVIDIA driver: libcuda.so.1 was not found"), OPTC_E_MEMORY: then *gpu is NULL. error may be NULL. */
+OPTC_API int optc_gpu_open(int device, optc_gpu **gpu, optc_error *error);
+OPTC_API void optc_gpu_close(optc_gpu *);
+/* As optc_rule_call, of a rule compiled with OPTC_BACKEND_PTX, with dense tensors on that GPU (kDLCUDA); numbers are in main memory. stream: a CUstream of the
+ * primary context, or NULL. The work is queued: tensors are ready when the stream is; only entries that write numbers, or that read
+ * tensors to find out whether t goes on, wait for it. OPTC_E_DEVICE: the driver's error, with the log of its compiler; `text` lives until
+ * the gpu's next error, and tensors may have been written. a->parallel is not used. */
+OPTC_API int optc_gpu_call(optc_gpu *, const optc_rule *, int entry, void *stream, const optc_call_args *a);
 
 /* A team of `threads` OpenMP threads as an optc_parallel (0: all cores). */
 OPTC_API optc_parallel optc_parallel_openmp(int threads);

@@ -9,11 +9,13 @@
 #include "ir/module.h"
 
 /* --- texts that name an operand: error texts must outlive the call ------------------------------------------------------- */
-typedef enum RuleText { TEXT_MISSING, TEXT_TYPE, TEXT_DEVICE, TEXT_RANK, TEXT_EXTENT, TEXT_SCALAR, TEXT_COUNT_OF, TEXT_NO_SHAPE, TEXT_NO_RANK, TEXT_NEGATIVE, TEXT_COUNT } RuleText;
+typedef enum RuleText { TEXT_MISSING, TEXT_TYPE, TEXT_DEVICE, TEXT_GPU, TEXT_STRIDED, TEXT_RANK, TEXT_EXTENT, TEXT_SCALAR, TEXT_COUNT_OF, TEXT_NO_SHAPE, TEXT_NO_RANK, TEXT_NEGATIVE, TEXT_COUNT } RuleText;
 static const char *const text_format[TEXT_COUNT] = {
   [TEXT_MISSING] = "tensor '%s' is not given",
   [TEXT_TYPE] = "tensor '%s' does not have element type %s",
   [TEXT_DEVICE] = "tensor '%s' is not in main memory",
+  [TEXT_GPU] = "tensor '%s' is not on the GPU",
+  [TEXT_STRIDED] = "tensor '%s' is strided: on a GPU all are dense",
   [TEXT_RANK] = "tensor '%s' has {} axes, expected {}",
   [TEXT_EXTENT] = "tensor '%s': axis {} has extent {}, expected {}",
   [TEXT_COUNT_OF] = "tensor '%s' has {} elements, expected {}",
@@ -203,10 +205,21 @@ static bool is_dense(const DLTensor *t) {
   return true;
 }
 
+/* Where a call's tensors must lie. */
+static int check_place(const optc_rule *r, const optc_call_args *a, int64_t item, int64_t k, const DLTensor *t, const RuleWay *way) {
+  DLDevice at = t->device;
+  if (way->anywhere || (at.device_type == way->device.device_type && (at.device_type == kDLCPU || at.device_id == way->device.device_id))) {
+    if (way->device.device_type == kDLCPU || is_dense(t)) return OPTC_OK;
+    return fail_of(r, a->error, OPTC_E_SHAPE, k, TEXT_STRIDED, item, 0, 0, 0, 0);
+  }
+  return fail_of(r, a->error, OPTC_E_TYPE, k, way->device.device_type == kDLCPU ? TEXT_DEVICE : TEXT_GPU, item, 0, 0, 0, 0);
+}
+
 /* A tensor against its declaration and the shape of the item. */
-static int check_tensor(const optc_rule *r, const optc_call_args *a, int64_t item, int64_t k, const DLTensor *t, const DLTensor *shape) {
+static int check_tensor(const optc_rule *r, const optc_call_args *a, int64_t item, int64_t k, const DLTensor *t, const DLTensor *shape, const RuleWay *way) {
   const optc_operand_desc *o = &r->desc->operands[k];
-  if (t->device.device_type != kDLCPU) return fail_of(r, a->error, OPTC_E_TYPE, k, TEXT_DEVICE, item, 0, 0, 0, 0);
+  int status = check_place(r, a, item, k, t, way);
+  if (status) return status;
   if (t->dtype.code != dl_type[o->type].code || t->dtype.bits != dl_type[o->type].bits || t->dtype.lanes != 1)
     return fail_of(r, a->error, OPTC_E_TYPE, k, TEXT_TYPE, item, 0, 0, 0, 0);
   if (t->ndim < 0 || t->ndim > 64) return fail_of(r, a->error, OPTC_E_SHAPE, k, TEXT_NO_RANK, item, 1, t->ndim, 0, 0);
@@ -227,7 +240,7 @@ static void put_tensor(const optc_operand_desc *o, const DLTensor *t, char *at) 
   memcpy(at, &raw, o->shaped ? sizeof raw : sizeof(optc_tensor));       /* data and stride come first in both */
 }
 
-static int build_item(const optc_rule *r, const optc_entry_desc *entry, const optc_call_args *a, int64_t index, char *at) {
+static int build_item(const optc_rule *r, const optc_entry_desc *entry, const optc_call_args *a, int64_t index, char *at, const RuleWay *way) {
   const optc_rule_desc *d = r->desc;
   const optc_item_args *item = &a->items[index];
   const DLTensor *shape = NULL;
@@ -244,7 +257,7 @@ static int build_item(const optc_rule *r, const optc_entry_desc *entry, const op
     }
     const DLTensor *t = item->tensor ? item->tensor[k] : NULL;
     if (t) {
-      int status = check_tensor(r, a, index, k, t, shape);
+      int status = check_tensor(r, a, index, k, t, shape, way);
       if (status) return status;
       put_tensor(o, t, at + o->offset);
     } else if ((entry->reads[k] & (USE_READ | USE_WRITTEN)) && !o->optional && (o->role == ROLE_PARAM || o->role == ROLE_GRAD || o->role == ROLE_IN || o->role == ROLE_INOUT))
@@ -265,7 +278,7 @@ static int build_item(const optc_rule *r, const optc_entry_desc *entry, const op
 static size_t align64(size_t n) { return (n + 63) & ~(size_t)63; }
 
 /* `given`: how the caller calls it. */
-static int build_call(const optc_rule *r, int64_t entry, int64_t given, const optc_call_args *a, Raw *raw) {
+static int build_call(const optc_rule *r, int64_t entry, int64_t given, const optc_call_args *a, const RuleWay *way, Raw *raw) {
   const optc_rule_desc *d = r->desc;
   *raw = (Raw){0};
   if (a->error) *a->error = (optc_error){.item = -1};
@@ -292,7 +305,7 @@ static int build_call(const optc_rule *r, int64_t entry, int64_t given, const op
     if (o->scope != SCOPE_GLOBAL) continue;
     if (o->tensor) {
       const DLTensor *tensor = a->global_tensor ? a->global_tensor[k] : NULL;
-      status = tensor ? check_tensor(r, a, -1, k, tensor, NULL) : OPTC_OK;
+      status = tensor ? check_tensor(r, a, -1, k, tensor, NULL, way) : OPTC_OK;
       if (!tensor && (d->entries[entry].reads[k] & (USE_READ | USE_WRITTEN)) && !o->optional && (o->role == ROLE_IN || o->role == ROLE_INOUT))
         status = fail_of(r, a->error, OPTC_E_NULL, k, TEXT_MISSING, -1, 0, 0, 0, 0);
       if (status) return status;
@@ -304,7 +317,7 @@ static int build_call(const optc_rule *r, int64_t entry, int64_t given, const op
     memcpy(global_at + o->offset, &bits, 8);
   }
   for (int64_t i = 0; i < a->n_items; i++) {
-    status = build_item(r, &d->entries[entry], a, i, items_at + (size_t)i*(size_t)d->item_size);
+    status = build_item(r, &d->entries[entry], a, i, items_at + (size_t)i*(size_t)d->item_size, way);
     if (status) return status;
   }
   return OPTC_OK;
@@ -393,29 +406,35 @@ static bool needs_workspace(const optc_rule *r, int64_t entry, const optc_call_a
   return e->n_temps || e->n_slots || e->n_spaces || strided;
 }
 
-int optc_rule_call(const optc_rule *r, int given, const optc_call_args *a) {
-  if (!r || !a) return OPTC_E_NULL;
+int rule_call(const optc_rule *r, int given, const optc_call_args *a, const RuleWay *way) {
   Raw raw;
   int64_t entry = entry_at(r, given);
-  int status = build_call(r, entry, given, a, &raw);
+  int status = build_call(r, entry, given, a, way, &raw);
   if (status == OPTC_OK) status = check_states(r, entry, a, &raw);
-  if (status == OPTC_OK && needs_workspace(r, entry, a) && (raw.call.workspace_size = optc_drive_workspace(r->desc, &raw.call))) {
+  if (status == OPTC_OK && needs_workspace(r, entry, a) && (raw.call.workspace_size = way->workspace(way, r, &raw.call))) {
     raw.workspace = aligned_alloc(64, align64(raw.call.workspace_size));
     raw.call.workspace = raw.workspace;
     if (!raw.workspace) status = fail(a->error, OPTC_E_MEMORY, "out of memory", -1, 0, 0, 0, 0);
   }
-  if (status == OPTC_OK) status = drive(r, entry, -1, &raw.call);
+  if (status == OPTC_OK) status = way->drive(way, r, entry, &raw.call);
   if (status == OPTC_OK) copy_back(r, entry, a, &raw);
   free(raw.workspace);
   free(raw.block);
   return status;
 }
 
+static int drive_here(const RuleWay *way, const optc_rule *r, int64_t entry, const optc_call *call) { return drive(r, entry, -1, call); }
+static size_t workspace_here(const RuleWay *way, const optc_rule *r, const optc_call *call) { return optc_drive_workspace(r->desc, call); }
+static const RuleWay here = {.device = {.device_type = kDLCPU}, .drive = drive_here, .workspace = workspace_here};
+
+int optc_rule_call(const optc_rule *r, int given, const optc_call_args *a) { return r && a ? rule_call(r, given, a, &here) : OPTC_E_NULL; }
+
 int optc_rule_layout(const optc_rule *r, const optc_call_args *a, int64_t item, optc_state_info *out) {
   if (!r || !a || !out) return OPTC_E_NULL;
   if (r->layout < 0) return OPTC_OK;                        /* a rule without states */
   Raw raw;
-  int status = build_call(r, r->layout, -1, a, &raw);
+  static const RuleWay any = {.anywhere = true, .device = {.device_type = kDLCPU}};        /* no elements are looked at */
+  int status = build_call(r, r->layout, -1, a, &any, &raw);
   if (status == OPTC_OK && (item < 0 || item >= a->n_items)) status = fail(a->error, OPTC_E_SHAPE, "there is no such item", item, 0, 0, 0, 0);
   if (status == OPTC_OK) status = optc_drive_layout(r->desc, &raw.call, item, out, dispatch_word(r));
   free(raw.block);

@@ -2,6 +2,7 @@
 #ifndef OPTC_RUNTIME_RULE_H
 #define OPTC_RUNTIME_RULE_H
 #include <stdatomic.h>
+#include <stdbool.h>
 #include "ir/frame.h"
 #include "ir/arena.h"
 #include "runtime/jit.h"
@@ -16,6 +17,7 @@ struct optc_rule {
   Jit *jit;
   Arena *arena;                          /* interpreters: module, graphs, programs, tables */
   void *library;                         /* dlopen's handle */
+  const struct GpuCode *gpu;             /* compiled for PTX: what a GPU needs (runtime/cuda.h) */
   atomic_uint starved;                   /* interpreters: kernels that ended for want of memory */
   atomic_uint n_findings; char finding[400];                                 /* PTX: launches that the executor found fault with, and the first */
 };
@@ -23,4 +25,13 @@ struct optc_rule {
 /* An empty rule; NULL: out of memory. rule_adopt sets the descriptor and makes the texts; false: out of memory. */
 optc_rule *rule_new(void);
 bool rule_adopt(optc_rule *, const optc_rule_desc *);
+
+/* Where a call's tensors lie and what runs it. `entry`: as the descriptor counts. */
+typedef struct RuleWay {
+  DLDevice device;
+  bool anywhere;                         /* tensors may lie on any */
+  int (*drive)(const struct RuleWay *, const optc_rule *, int64_t entry, const optc_call *);
+  size_t (*workspace)(const struct RuleWay *, const optc_rule *, const optc_call *);
+} RuleWay;
+int rule_call(const optc_rule *, int entry, const optc_call_args *, const RuleWay *);
 #endif

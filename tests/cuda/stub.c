@@ -1,0 +1,218 @@
+/* stub.c: the functions of runtime/cuda.def without a GPU. Device memory has addresses of its own, which the host cannot read; kernels are executed by
+ * backends/ptx, at once. Thus host code that confuses the two memories, forgets a copy or launches with a wrong frame gives no or other results. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "backends/ptx/ptx.h"
+#include "runtime/cuda_api.h"
+#include "tests/cuda/stub.h"
+
+#define EXPORT __attribute__((visibility("default")))
+enum { INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, INVALID_CONTEXT = 201, INVALID_PTX = 218, NOT_FOUND = 500, LAUNCH_FAILED = 719, MAX_PIECES = 1 << 16 };
+
+typedef struct Piece { void *data; size_t size; } Piece;        /* freed: size 0, so that a later access is found */
+struct CUctx_st { int nothing; };
+struct CUmod_st { Arena *arena; PtxModule *code; };
+
+static struct CUctx_st context;
+static Piece pieces[MAX_PIECES];
+static size_t n_pieces;
+static CudaStub stub = {.context = &context};
+
+CudaStub *cuda_stub(void);
+EXPORT CudaStub *cuda_stub(void) { return &stub; }
+
+#define CUDA(name, suffix, params) CUresult name##suffix params;
+#include "runtime/cuda.def"
+#undef CUDA
+
+/* What a function gives before it has done anything. */
+static CUresult begin(const char *name) { return stub.fails && !strcmp(stub.fails, name) ? stub.code : CUDA_SUCCESS; }
+static CUresult begin_in_context(const char *name) { return stub.pushed > 0 ? begin(name) : INVALID_CONTEXT; }
+static CUresult begin_on(const char *name, CUstream stream) {
+  stub.strangers += (void *)stream != stub.stream;
+  return begin_in_context(name);
+}
+
+/* All of the device's memory as the executor sees it. Addresses are by position: the same each time. */
+static PtxMemory *device_memory(Arena *arena, uint64_t *addresses) {
+  PtxMemory *m = ptx_memory_new(arena);
+  for (size_t k = 0; k < n_pieces; k++) {
+    uint64_t at = ptx_map(m, pieces[k].data, pieces[k].size, PTX_READ | PTX_WRITE, "device memory");
+    if (addresses) addresses[k] = at;
+  }
+  return m;
+}
+
+/* Host address of a range, or NULL. */
+static char *reach(CUdeviceptr at, size_t size) {
+  Arena *arena = arena_new(NULL, 0);
+  uint64_t *addresses = arena_array(arena, n_pieces + 1, sizeof *addresses);
+  char *found = NULL;
+  device_memory(arena, addresses);
+  for (size_t k = 0; k < n_pieces && !found; k++)
+    if (at >= addresses[k] && at - addresses[k] < pieces[k].size && size <= pieces[k].size - (at - addresses[k])) found = (char *)pieces[k].data + (at - addresses[k]);
+  arena_free(arena);
+  return found;
+}
+
+EXPORT CUresult cuInit(unsigned flags) { return begin("cuInit"); }
+
+EXPORT CUresult cuDeviceGet(CUdevice *device, int ordinal) {
+  *device = ordinal;
+  return ordinal == 0 ? begin("cuDeviceGet") : INVALID_DEVICE;
+}
+
+EXPORT CUresult cuDevicePrimaryCtxRetain(CUcontext *out, CUdevice device) {
+  CUresult result = begin("cuDevicePrimaryCtxRetain");
+  if (result) return result;
+  *out = &context;
+  stub.contexts++;
+  return CUDA_SUCCESS;
+}
+
+EXPORT CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) { stub.contexts--; return CUDA_SUCCESS; }
+
+EXPORT CUresult cuCtxPushCurrent_v2(CUcontext c) {
+  CUresult result = c == &context ? begin("cuCtxPushCurrent") : INVALID_CONTEXT;
+  stub.pushed += !result;
+  return result;
+}
+
+EXPORT CUresult cuCtxPopCurrent_v2(CUcontext *out) {
+  if (stub.pushed <= 0) return INVALID_CONTEXT;
+  stub.pushed--;
+  *out = &context;
+  return CUDA_SUCCESS;
+}
+
+EXPORT CUresult cuModuleLoadDataEx(CUmodule *out, const void *image, unsigned n, int *options, void **values) {
+  CUresult result = begin_in_context("cuModuleLoadDataEx");
+  Arena *arena = arena_new(NULL, 0);
+  Diag *diag = diag_new(arena, 0);
+  Source *source = arena_alloc(arena, sizeof *source);
+  *source = (Source){"module.ptx", image, strlen(image)};
+  Text text = {.arena = arena};
+  PtxModule *code = result ? NULL : ptx_load(arena, diag, source, PTX_STRICT);
+  if (result) text_add(&text, "ptxas error: as the test asks");
+  else if (!code) diag_render_text(diag, &text, false);
+  for (unsigned k = 0; k + 1 < n && text.length; k++)
+    if (options[k] == CU_JIT_ERROR_LOG_BUFFER && options[k + 1] == CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES) snprintf(values[k], (size_t)(uintptr_t)values[k + 1], "%s", text.data);
+  if (!code) {
+    arena_free(arena);
+    return result ? result : INVALID_PTX;
+  }
+  CUmodule module = arena_alloc(arena, sizeof *module);
+  *module = (struct CUmod_st){arena, code};
+  *out = module;
+  stub.modules++;
+  stub.loads++;
+  return CUDA_SUCCESS;
+}
+
+EXPORT CUresult cuModuleUnload(CUmodule module) {
+  arena_free(module->arena);
+  stub.modules--;
+  return begin_in_context("cuModuleUnload");
+}
+
+/* A function is its module with a number. */
+typedef struct Function { CUmodule module; const PtxKernel *kernel; } Function;
+EXPORT CUresult cuModuleGetFunction(CUfunction *out, CUmodule module, const char *name) {
+  CUresult result = begin_in_context("cuModuleGetFunction");
+  const PtxKernel *kernel = ptx_find(module->code, name);
+  if (result || !kernel) return result ? result : NOT_FOUND;
+  Function *f = arena_alloc(module->arena, sizeof *f);
+  *f = (Function){module, kernel};
+  *out = (CUfunction)(void *)f;
+  return CUDA_SUCCESS;
+}
+
+EXPORT CUresult cuMemAllocAsync(CUdeviceptr *out, size_t size, CUstream stream) {
+  CUresult result = begin_on("cuMemAllocAsync", stream);
+  if (result) return result;
+  if (!size || n_pieces == MAX_PIECES) return size ? OUT_OF_MEMORY : INVALID_VALUE;
+  size_t whole = (size + 255) & ~(size_t)255;
+  Piece piece = {aligned_alloc(256, whole), size};
+  if (!piece.data) return OUT_OF_MEMORY;
+  memset(piece.data, 0xa5, whole);
+  pieces[n_pieces++] = piece;
+  Arena *arena = arena_new(NULL, 0);
+  uint64_t *addresses = arena_array(arena, n_pieces, sizeof *addresses);
+  device_memory(arena, addresses);
+  *out = addresses[n_pieces - 1];
+  arena_free(arena);
+  stub.memory++;
+  return CUDA_SUCCESS;
+}
+
+EXPORT CUresult cuMemFreeAsync(CUdeviceptr at, CUstream stream) {
+  CUresult result = begin_on("cuMemFreeAsync", stream);
+  char *data = result ? NULL : reach(at, 1);
+  if (!data) return result ? result : INVALID_VALUE;
+  for (size_t k = 0; k < n_pieces; k++)
+    if (pieces[k].data == data && pieces[k].size) {
+      free(data);
+      pieces[k] = (Piece){0};
+      stub.memory--;
+      return CUDA_SUCCESS;
+    }
+  return INVALID_VALUE;
+}
+
+EXPORT CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t size, CUstream stream) {
+  CUresult result = begin_on("cuMemcpyHtoDAsync", stream);
+  char *at = result ? NULL : reach(to, size);
+  if (at) memcpy(at, from, size);
+  return result ? result : at ? CUDA_SUCCESS : INVALID_VALUE;
+}
+
+EXPORT CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t size, CUstream stream) {
+  CUresult result = begin_on("cuMemcpyDtoHAsync", stream);
+  const char *at = result ? NULL : reach(from, size);
+  if (at) memcpy(to, at, size);
+  return result ? result : at ? CUDA_SUCCESS : INVALID_VALUE;
+}
+
+EXPORT CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t size, CUstream stream) {
+  CUresult result = begin_on("cuMemsetD8Async", stream);
+  char *at = result ? NULL : reach(to, size);
+  if (at) memset(at, value, size);
+  return result ? result : at ? CUDA_SUCCESS : INVALID_VALUE;
+}
+
+EXPORT CUresult cuStreamSynchronize(CUstream stream) {
+  stub.waits++;
+  return begin_on("cuStreamSynchronize", stream);
+}
+
+EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, CUstream stream, void **params, void **extra) {
+  CUresult result = begin_on("cuLaunchKernel", stream);
+  if (result) return result;
+  const Function *f = (const Function *)(const void *)function;
+  const PtxKernelInfo *info = ptx_kernel_info(f->kernel);
+  Arena *arena = arena_new(NULL, 0);
+  char *block = arena_array(arena, info->param_bytes + 1, 1);
+  for (unsigned k = 0; k < info->n_params; k++) memcpy(block + info->param_offset[k], params[k], info->param_size[k]);
+  PtxReport report = {.arena = arena};
+  PtxLaunch launch = {.kernel = f->kernel, .grid = {gx, gy, gz}, .block = {bx, by, bz}, .shared_bytes = shared, .params = block, .seed = 1, .nan_seed = 1, .global_races = bx > 1};
+  bool ran = ptx_launch(f->module->code, device_memory(arena, NULL), &launch, &report);
+  if (!ran && !*stub.finding) {
+    Text text = {.arena = arena};
+    ptx_report_print(&report, &text);
+    snprintf(stub.finding, sizeof stub.finding, "%s: %s", info->name, text.data ? text.data : "");
+  }
+  stub.launches++;
+  stub.threads += gx*gy*gz*bx*by*bz;
+  arena_free(arena);
+  return ran ? CUDA_SUCCESS : LAUNCH_FAILED;
+}
+
+EXPORT CUresult cuGetErrorName(CUresult result, const char **name) {
+  static const struct { CUresult code; const char *name; } names[] = {
+    {OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY"}, {INVALID_PTX, "CUDA_ERROR_INVALID_PTX"}, {LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED"}, {INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE"},
+  };
+  for (size_t k = 0; k < sizeof names/sizeof *names; k++)
+    if (names[k].code == result) { *name = names[k].name; return CUDA_SUCCESS; }
+  return INVALID_VALUE;
+}

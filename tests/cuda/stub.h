@@ -1,0 +1,17 @@
+/* stub.h: what tests see of the driver that has no GPU: they open the library themselves and ask for cuda_stub(). */
+#ifndef OPTC_TESTS_CUDA_STUB_H
+#define OPTC_TESTS_CUDA_STUB_H
+
+typedef struct CudaStub {
+  const char *fails; int code;           /* a function of the driver that gives this code instead of doing its work; NULL: none */
+  unsigned launches, threads;            /* kernels, and threads of them all */
+  unsigned modules, loads;               /* there now; ever loaded */
+  int memory, contexts, pushed;          /* allocations, retained contexts and pushed ones that are there now */
+  unsigned waits, strangers;             /* synchronisations; uses of another stream than `stream` */
+  void *stream;
+  void *context;                         /* the primary one */
+  char finding[512];                     /* what the executor found wrong with a kernel first */
+} CudaStub;
+
+typedef CudaStub *(*CudaStubOf)(void);   /* cuda_stub */
+#endif

@@ -1,0 +1,416 @@
+/* runtime_cuda_test.c: calls on a GPU through a driver that has none (tests/cuda/stub.c): the bits of machine code, and what is said when something fails. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "runtime/cuda.h"
+#include "tests/cuda/stub.h"
+#include "tests/support/drill_rules.h"
+#include "tests/support/fixture.h"
+#include "tests/support/suite.h"
+#include "tests/support/trial.h"
+
+#define COUNT(a) ((int)(sizeof (a)/sizeof *(a)))
+static CudaStub *stub;
+static void *library;
+static CUstream stream;
+
+/* --- the driver, from the outside as a program that owns device memory sees it ------------------------------------------------------------- */
+static struct {
+#define CUDA(name, suffix, params) CUresult (*name) params;
+#include "runtime/cuda.def"
+#undef CUDA
+} cu;
+
+static int enter(void) {
+  char path[4096];
+  ssize_t n = readlink("/proc/self/exe", path, sizeof path - 32);
+  if (n < 0) return 1;
+  path[n] = 0;
+  strcpy(strrchr(path, '/'), "/libcuda_stub.so");
+  setenv("OPTC_CUDA_LIBRARY", path, 1);
+  library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  if (!library) return 1;
+  CudaStubOf of;
+  *(void **)&of = dlsym(library, "cuda_stub");
+  stub = of();
+  stub->stream = stream = (CUstream)(void *)&stream;
+#define CUDA(name, suffix, params) *(void **)&cu.name = dlsym(library, #name #suffix);
+#include "runtime/cuda.def"
+#undef CUDA
+  return 0;
+}
+static int leave(void) { return dlclose(library); }
+
+static optc_gpu *open_gpu(void) {
+  optc_gpu *gpu;
+  optc_error error;
+  CU_ASSERT_EQUAL_FATAL(optc_gpu_open(0, &gpu, &error), OPTC_OK);
+  stub->finding[0] = 0;
+  stub->strangers = 0;
+  return gpu;
+}
+
+static void everything_is_given_back(optc_gpu *gpu) {
+  optc_gpu_close(gpu);
+  CU_ASSERT_EQUAL(stub->memory, 0);
+  CU_ASSERT_EQUAL(stub->contexts, 0);
+  CU_ASSERT_EQUAL(stub->pushed, 0);
+  CU_ASSERT_EQUAL(stub->modules, 0);
+  CU_ASSERT_EQUAL(stub->strangers, 0);
+}
+
+static CUdeviceptr to_gpu(const void *data, size_t size) {
+  CUdeviceptr at = 0;
+  CUcontext left;
+  CU_ASSERT_EQUAL_FATAL(stub->contexts > 0, 1);
+  cu.cuCtxPushCurrent((CUcontext)stub->context);
+  CU_ASSERT_EQUAL(cu.cuMemAllocAsync(&at, size, stream), CUDA_SUCCESS);
+  CU_ASSERT_EQUAL(cu.cuMemcpyHtoDAsync(at, data, size, stream), CUDA_SUCCESS);
+  cu.cuCtxPopCurrent(&left);
+  return at;
+}
+
+static void from_gpu(void *data, CUdeviceptr at, size_t size) {
+  CUcontext left;
+  cu.cuCtxPushCurrent((CUcontext)stub->context);
+  CU_ASSERT_EQUAL(cu.cuMemcpyDtoHAsync(data, at, size, stream), CUDA_SUCCESS);
+  CU_ASSERT_EQUAL(cu.cuMemFreeAsync(at, stream), CUDA_SUCCESS);
+  cu.cuCtxPopCurrent(&left);
+}
+
+static optc_rule *compile(const char *path, const char *name, int backend) {
+  optc_context *cx = fixture_context();
+  optc_compile_options options = {.size = sizeof options, .level = backend == OPTC_BACKEND_JIT ? 0 : 2, .backend = backend, .rule = name};        /* against the yardstick */
+  optc_rule *rule;
+  if (optc_compile_file(cx, path, &options, &rule)) printf("\n%s: %s", path, optc_context_diagnostics(cx));
+  CU_ASSERT_PTR_NOT_NULL_FATAL(rule);
+  optc_context_free(cx);
+  return rule;
+}
+
+/* --- lists of tensors through DLPack ------------------------------------------------------------------------------------------------------------ */
+enum { ITEMS = 4, OPERANDS = 4 };         /* p, g, m, v */
+typedef struct List {
+  float *data[ITEMS][OPERANDS];
+  CUdeviceptr device[ITEMS][OPERANDS];
+  DLTensor tensor[ITEMS][OPERANDS], *pointer[ITEMS][OPERANDS];
+  optc_item_args items[ITEMS];
+  int64_t t;
+  optc_error error;
+  optc_call_args call;
+} List;
+static int64_t shapes[ITEMS][2] = {{7, 1}, {0, 3}, {70001, 1}, {33, 9}};
+
+static size_t bytes_of(int i) { return (size_t)(shapes[i][0]*shapes[i][1])*sizeof(float); }
+
+static void list_make(List *l, int n_operands) {
+  *l = (List){0};
+  uint64_t random = 5;
+  for (int i = 0; i < ITEMS; i++) {
+    for (int k = 0; k < OPERANDS; k++) {
+      l->data[i][k] = calloc(1, bytes_of(i) + 4);
+      for (size_t e = 0; e < bytes_of(i)/4 && k < 2; e++) drill_make_up((char *)(l->data[i][k] + e), TYPE_F32, &random, false, false);
+      l->tensor[i][k] = (DLTensor){.data = l->data[i][k], .device = {kDLCPU, 0}, .ndim = 2, .dtype = {kDLFloat, 32, 1}, .shape = shapes[i]};
+      l->pointer[i][k] = &l->tensor[i][k];
+    }
+    l->items[i] = (optc_item_args){.tensor = l->pointer[i]};
+  }
+  l->call = (optc_call_args){.size = sizeof l->call, .items = l->items, .n_items = ITEMS, .t = &l->t, .error = &l->error};
+}
+static void list_free(List *l) {
+  for (int i = 0; i < ITEMS; i++) for (int k = 0; k < OPERANDS; k++) free(l->data[i][k]);
+}
+
+static void list_move(List *l, bool there) {
+  for (int i = 0; i < ITEMS; i++)
+    for (int k = 0; k < OPERANDS; k++) {
+      if (there) l->device[i][k] = to_gpu(l->data[i][k], bytes_of(i) + 4);
+      else from_gpu(l->data[i][k], l->device[i][k], bytes_of(i) + 4);
+      l->tensor[i][k].data = there ? (void *)(uintptr_t)l->device[i][k] : l->data[i][k];
+      l->tensor[i][k].device.device_type = there ? kDLCUDA : kDLCPU;
+    }
+}
+
+static bool same_lists(const List *a, const List *b) {
+  for (int i = 0; i < ITEMS; i++)
+    for (int k = 0; k < OPERANDS; k++)
+      for (size_t e = 0; e < bytes_of(i)/4; e++) {
+        float x = a->data[i][k][e], y = b->data[i][k][e];
+        if (memcmp(&x, &y, 4) && (x == x || y == y)) return false;
+      }
+  return a->t == b->t;
+}
+
+/* Two steps here and there. How many kernels the second one launched. */
+static unsigned steps_agree(optc_gpu *gpu, const char *path, const char *name) {
+  optc_rule *code = compile(path, name, OPTC_BACKEND_JIT), *ptx = compile(path, name, OPTC_BACKEND_PTX);
+  List here, there;
+  list_make(&here, OPERANDS);
+  list_make(&there, OPERANDS);
+  list_move(&there, true);
+  unsigned before = 0;
+  for (int step = 0; step < 2; step++) {
+    before = stub->launches;
+    CU_ASSERT_EQUAL(optc_rule_call(code, optc_rule_entry(code, "step"), &here.call), OPTC_OK);
+    int status = optc_gpu_call(gpu, ptx, optc_rule_entry(ptx, "step"), stream, &there.call);
+    if (status) printf("\n%s: %s %s\n", name, there.error.text, stub->finding);
+    CU_ASSERT_EQUAL(status, OPTC_OK);
+  }
+  list_move(&there, false);
+  CU_ASSERT(same_lists(&here, &there));
+  list_free(&here);
+  list_free(&there);
+  optc_rule_free(code);
+  optc_rule_free(ptx);
+  return stub->launches - before;
+}
+
+static void adamw_gives_the_bits_of_machine_code(void) {
+  optc_gpu *gpu = open_gpu();
+  unsigned waits = stub->waits;
+  CU_ASSERT_EQUAL(steps_agree(gpu, "rules/adamw.opt", "adamw"), 3);                 /* one for each item that has elements */
+  CU_ASSERT_EQUAL(stub->waits, waits);
+  everything_is_given_back(gpu);
+}
+
+static void lamb_gives_the_bits_of_machine_code(void) {
+  optc_gpu *gpu = open_gpu();
+  steps_agree(gpu, "rules/lamb.opt", "lamb");
+  steps_agree(gpu, "rules/lamb.opt", "lamb_nv");
+  everything_is_given_back(gpu);
+}
+
+static void a_rule_is_loaded_once_a_gpu(void) {
+  optc_gpu *gpu = open_gpu(), *other = open_gpu();
+  unsigned loads = stub->loads;
+  steps_agree(gpu, "rules/adamw.opt", "adamw");
+  CU_ASSERT_EQUAL(stub->loads, loads + 1);
+  steps_agree(gpu, "rules/adamw.opt", "adamw");                                     /* compiled anew: the same text */
+  CU_ASSERT_EQUAL(stub->loads, loads + 1);
+  steps_agree(other, "rules/adamw.opt", "adamw");
+  CU_ASSERT_EQUAL(stub->loads, loads + 2);
+  optc_gpu_close(other);
+  everything_is_given_back(gpu);
+}
+
+/* --- every rule, through its own structs -------------------------------------------------------------------------------------------------------- */
+typedef struct There { optc_gpu *gpu; optc_rule *rule; } There;
+typedef struct Moved { void **field, *host; CUdeviceptr device; size_t size; } Moved;
+
+static int64_t product(const int64_t *shape, int64_t rank) {
+  int64_t n = 1;
+  for (int64_t a = 0; a < rank; a++) n *= shape[a];
+  return n;
+}
+
+/* Elements that an operand has in memory. */
+static int64_t elements(const optc_rule_desc *d, const optc_operand_desc *o, const char *base, const char *item, const optc_state_info *states) {
+  const optc_shaped *x = (const optc_shaped *)(const void *)(base + o->offset);
+  if (o->shaped) return product(x->shape, x->rank);
+  if (!o->item_shape) {
+    for (const optc_state_info *s = states; ; s++) if (!strcmp(s->name, o->name)) return s->count;
+  }
+  int64_t rank;
+  const int64_t *shape;
+  memcpy(&rank, item + d->item_rank, 8);
+  memcpy(&shape, item + d->item_shape, 8);
+  return product(shape, rank);
+}
+
+static size_t move(const There *w, const optc_call *call, char *base, const char *item, const optc_state_info *states, bool global, Moved *moved) {
+  const optc_rule_desc *d = w->rule->desc;
+  size_t n = 0;
+  for (int64_t k = 0; k < d->n_operands; k++) {
+    const optc_operand_desc *o = &d->operands[k];
+    if (!o->tensor || (o->scope == SCOPE_GLOBAL) != global) continue;
+    void **field = (void **)(void *)(base + o->offset);
+    if (!*field) continue;
+    size_t size = (size_t)(elements(d, o, base, item, states)*o->bytes);
+    if (!size) continue;
+    moved[n++] = (Moved){field, *field, to_gpu(*field, size), size};
+    *field = (void *)(uintptr_t)moved[n - 1].device;
+  }
+  return n;
+}
+
+static int call_there(void *self, int64_t entry, const optc_call *call) {
+  const There *w = self;
+  const optc_rule_desc *d = w->rule->desc;
+  if (call->size != sizeof *call || call->n_items < 0) return optc_drive(d, entry, call, NULL);
+  Moved *moved = calloc((size_t)((call->n_items + 1)*d->n_operands) + 1, sizeof *moved);
+  optc_state_info *states = calloc((size_t)d->n_operands + 1, sizeof *states);
+  size_t n = 0;
+  int status = OPTC_OK;
+  for (int64_t i = 0; i < call->n_items && status == OPTC_OK; i++)
+    if (w->rule->layout >= 0) status = optc_drive_layout(d, call, i, states, NULL);
+  for (int64_t i = 0; i < call->n_items && status == OPTC_OK; i++) {
+    char *item = (char *)call->items + i*d->item_size;
+    if (w->rule->layout >= 0) status = optc_drive_layout(d, call, i, states, NULL);
+    if (!i) n += move(w, call, call->global, item, states, true, moved + n);
+    n += move(w, call, item, item, states, false, moved + n);
+  }
+  if (status == OPTC_OK) status = gpu_drive(w->gpu, w->rule, entry, stream, call);
+  for (size_t k = 0; k < n; k++) {
+    from_gpu(moved[k].host, moved[k].device, moved[k].size);
+    *moved[k].field = moved[k].host;
+  }
+  free(moved);
+  free(states);
+  return status;
+}
+static size_t workspace_there(void *self, const optc_call *call) { return gpu_workspace(((There *)self)->rule, call); }
+static int layout_there(void *self, const optc_call *call, int64_t item, optc_state_info *out) { return optc_drive_layout(((There *)self)->rule->desc, call, item, out, NULL); }
+
+static void every_rule_gives_the_bits_of_machine_code(void) {
+  static const DrillWay plain = {0};
+  int n;
+  const ShippedRule *rules = shipped_rules(&n);
+  const char *only = getenv("OPTC_TEST_RULE");
+  optc_gpu *gpu = open_gpu();
+  for (int i = 0; i < n; i++) {
+    if (only && strcmp(only, rules[i].name)) continue;
+    optc_rule *code = compile(rules[i].path, rules[i].name, OPTC_BACKEND_JIT), *ptx = compile(rules[i].path, rules[i].name, OPTC_BACKEND_PTX);
+    There there = {gpu, ptx};
+    DrillRule form = drill_rule(code), executed = {ptx->desc, call_there, workspace_there, &there, layout_there};
+    Trial *t = trial_new(&form, &(TrialPlan){.seed = 1, .steps = 2});
+    if (t) {
+      trial_keep(t);
+      trial_run(t, &executed, &plain);
+      const char *difference = trial_difference(t);
+      if (difference) printf("\n%s: %s\n%s %s\n", rules[i].name, difference, gpu->text, stub->finding);
+      CU_ASSERT_PTR_NULL(difference);
+      trial_free(t);
+    }
+    optc_rule_free(code);
+    optc_rule_free(ptx);
+  }
+  CU_ASSERT_STRING_EQUAL(stub->finding, "");
+  everything_is_given_back(gpu);
+}
+
+/* --- what is said when something fails ------------------------------------------------------------------------------------------------------------ */
+static void open_fails(const char *path, const char *text) {
+  char *kept = strdup(getenv("OPTC_CUDA_LIBRARY"));
+  if (path) setenv("OPTC_CUDA_LIBRARY", path, 1);
+  else unsetenv("OPTC_CUDA_LIBRARY");
+  optc_gpu *gpu;
+  optc_error error;
+  CU_ASSERT_EQUAL(optc_gpu_open(0, &gpu, &error), OPTC_E_DEVICE);
+  CU_ASSERT_PTR_NULL(gpu);
+  CU_ASSERT_STRING_EQUAL(error.text, text);
+  setenv("OPTC_CUDA_LIBRARY", kept, 1);
+  free(kept);
+}
+
+static void without_a_driver(void) {
+  open_fails("/nowhere/libcuda.so.1", "no NVIDIA driver: the library that OPTC_CUDA_LIBRARY names was not found");
+  open_fails("libm.so.6", "the NVIDIA driver has no cuInit: it is older than CUDA 11.2");
+  void *real = dlopen("libcuda.so.1", RTLD_LAZY);
+  if (!real) open_fails(NULL, "no NVIDIA driver: libcuda.so.1 was not found");
+  else dlclose(real);
+}
+
+static void a_driver_that_does_not_start(void) {
+  optc_gpu *gpu;
+  optc_error error;
+  stub->fails = "cuInit";
+  stub->code = 100;
+  CU_ASSERT_EQUAL(optc_gpu_open(0, &gpu, &error), OPTC_E_DEVICE);
+  CU_ASSERT_STRING_EQUAL(error.text, "the NVIDIA driver does not start: cuInit gives CUresult {}");
+  CU_ASSERT_EQUAL(error.value[0], 100);
+  stub->fails = NULL;
+  CU_ASSERT_EQUAL(optc_gpu_open(7, &gpu, &error), OPTC_E_DEVICE);
+  CU_ASSERT_STRING_EQUAL(error.text, "there is no GPU {}");
+  CU_ASSERT_EQUAL(error.value[0], 7);
+  CU_ASSERT_EQUAL(stub->contexts, 0);
+}
+
+/* Each function that a call needs, failing in turn. */
+static void a_driver_that_fails(void) {
+  static const struct { const char *function; int code; const char *text; } cases[] = {
+    {"cuModuleLoadDataEx", 218, "cuModuleLoadDataEx: CUDA_ERROR_INVALID_PTX (218)\nptxas error: as the test asks"},
+    {"cuModuleGetFunction", 500, "cuModuleGetFunction: an unknown error (500)"},
+    {"cuMemAllocAsync", 2, "cuMemAllocAsync: CUDA_ERROR_OUT_OF_MEMORY (2)"},
+    {"cuMemcpyHtoDAsync", 1, "cuMemcpyHtoDAsync: CUDA_ERROR_INVALID_VALUE (1)"},
+    {"cuLaunchKernel", 719, "cuLaunchKernel: CUDA_ERROR_LAUNCH_FAILED (719)"},
+    {"cuCtxPushCurrent", 1, "cuCtxPushCurrent: CUDA_ERROR_INVALID_VALUE (1)"},
+  };
+  optc_rule *rule = compile("rules/adamw.opt", "adamw", OPTC_BACKEND_PTX);
+  for (int k = 0; k < COUNT(cases); k++) {
+    optc_gpu *gpu = open_gpu();
+    List l;
+    list_make(&l, OPERANDS);
+    list_move(&l, true);
+    stub->fails = cases[k].function;
+    stub->code = cases[k].code;
+    CU_ASSERT_EQUAL(optc_gpu_call(gpu, rule, optc_rule_entry(rule, "step"), stream, &l.call), OPTC_E_DEVICE);
+    CU_ASSERT_STRING_EQUAL(l.error.text, cases[k].text);
+    CU_ASSERT_EQUAL(l.error.code, OPTC_E_DEVICE);
+    CU_ASSERT_EQUAL(l.t, 0);
+    stub->fails = NULL;
+    CU_ASSERT_EQUAL(optc_gpu_call(gpu, rule, optc_rule_entry(rule, "step"), stream, &l.call), OPTC_OK);      /* the gpu is as good as before */
+    CU_ASSERT_EQUAL(l.t, 1);
+    list_move(&l, false);
+    list_free(&l);
+    everything_is_given_back(gpu);
+  }
+  optc_rule_free(rule);
+}
+
+static void refused(optc_gpu *gpu, optc_rule *rule, List *l, int status, const char *text) {
+  unsigned before = stub->launches;
+  CU_ASSERT_EQUAL(optc_gpu_call(gpu, rule, optc_rule_entry(rule, "step"), stream, &l->call), status);
+  CU_ASSERT_STRING_EQUAL(l->error.text, text);
+  CU_ASSERT_EQUAL(stub->launches, before);
+}
+
+static void calls_that_do_not_fit(void) {
+  static int64_t strides[2] = {20, 2};
+  optc_gpu *gpu = open_gpu();
+  optc_rule *code = compile("rules/adamw.opt", "adamw", OPTC_BACKEND_JIT), *ptx = compile("rules/adamw.opt", "adamw", OPTC_BACKEND_PTX);
+  List l;
+  list_make(&l, OPERANDS);
+  refused(gpu, ptx, &l, OPTC_E_TYPE, "tensor 'p' is not on the GPU");
+  list_move(&l, true);
+  refused(gpu, code, &l, OPTC_E_TARGET, "the rule is not compiled for PTX");
+  l.tensor[3][1].strides = strides;
+  refused(gpu, ptx, &l, OPTC_E_SHAPE, "tensor 'g' is strided: on a GPU all are dense");
+  l.tensor[3][1].strides = NULL;
+  l.tensor[2][2].device.device_id = 1;
+  refused(gpu, ptx, &l, OPTC_E_TYPE, "tensor 'm' is not on the GPU");
+  l.tensor[2][2].device.device_id = 0;
+  static const double beta1 = 2;
+  double hyper[16];
+  const double *groups[] = {hyper};
+  for (int k = 0; k < optc_rule_hypers(ptx); k++) {
+    optc_hyper_info info;
+    optc_rule_hyper(ptx, k, &info);
+    hyper[k] = !strcmp(info.name, "beta1") ? beta1 : info.value;
+  }
+  l.call.groups = groups;
+  l.call.n_groups = 1;
+  unsigned before = stub->launches;
+  CU_ASSERT_EQUAL(optc_gpu_call(gpu, ptx, optc_rule_entry(ptx, "step"), stream, &l.call), OPTC_E_REQUIRE);       /* found in main memory */
+  CU_ASSERT_EQUAL(stub->launches, before);
+  list_move(&l, false);
+  list_free(&l);
+  optc_rule_free(code);
+  optc_rule_free(ptx);
+  everything_is_given_back(gpu);
+}
+
+int main(void) {
+  static const SuiteTest tests[] = {
+    TEST(adamw_gives_the_bits_of_machine_code),
+    TEST(lamb_gives_the_bits_of_machine_code),
+    TEST(a_rule_is_loaded_once_a_gpu),
+    TEST(every_rule_gives_the_bits_of_machine_code),
+    TEST(without_a_driver),
+    TEST(a_driver_that_does_not_start),
+    TEST(a_driver_that_fails),
+    TEST(calls_that_do_not_fit),
+  };
+  return suite_run_with("calls on a GPU", tests, enter, leave);
+}

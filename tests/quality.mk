@@ -12,7 +12,7 @@ format:
 
 # clang's warnings beyond those of the build, as errors. ANALYZE=1: its static analyser too, whose findings are read, not obeyed.
 LINT      := $(BUILD)/lint
-LINT_SRC  := $(wildcard ir/*.c frontend/*.c passes/*.c backends/*.c runtime/*.c fuzz/*.c fuzz/*/*.c tests/*.c tests/support/*.c tests/evaluator/*.c)
+LINT_SRC  := $(wildcard ir/*.c frontend/*.c passes/*.c backends/*.c runtime/*.c fuzz/*.c fuzz/*/*.c tests/*.c tests/support/*.c tests/evaluator/*.c tests/cuda/*.c)
 LINT_WARN := -Wmissing-variable-declarations -Wunreachable-code-aggressive -Wloop-analysis -Wformat=2 -Wno-format-nonliteral -Wundef -Wvla \
   -Wshorten-64-to-32 -Wnewline-eof -Wunused-macros -Wno-missing-field-initializers
 LINT_CC    = $(CLANG) -std=gnu11 $(WARN) $(LINT_WARN) $(STRICT) -fopenmp -I. -iquote ir -I$(BUILD)/gen -DOPTC_VERSION='"$(VERSION)"' $(LLVM_CFLAGS)

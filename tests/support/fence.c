@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { FILL = 0x5a, MOST = 1 << 30 };    /* a rule asked for a square matrix of a long vector has a workspace that would fill the machine */
+enum { FILL = 0x5a, MOST = 1 << 26 };    /* a rule asked for a square matrix of a long vector has a workspace that would fill the machine */
 
 static size_t page(void) { return (size_t)sysconf(_SC_PAGESIZE); }
 static size_t open_size(size_t bytes) { return (bytes + page() - 1)/page()*page(); }

@@ -11,7 +11,7 @@ typedef enum Fence {
   FENCE_HEAP                             /* of malloc, its bytes undefined */
 } Fence;
 
-/* NULL: there is no memory, or it would be more than 1 GiB. Not for FENCE_NONE. */
+/* NULL: there is no memory, or it would be more than 64 MiB. Not for FENCE_NONE. */
 void *fence_new(Fence, size_t bytes, size_t align);
 /* false: what lies between the block and the far end of its pages was written. NULL is nothing. */
 bool fence_free(Fence, void *, size_t bytes);

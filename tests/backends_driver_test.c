@@ -182,7 +182,7 @@ static void test_wrong_calls_are_refused_and_nothing_is_written(void) {
   REFUSED_WITH(w.items[0].p.data = w.g[0], OPTC_E_OVERLAP, 0);
   REFUSED_WITH(w.items[0].m.data = w.p[0] + 139999, OPTC_E_OVERLAP, 0);
   REFUSED_WITH(w.groups[1].keep = 0, OPTC_E_HYPER, 1);
-  REFUSED_WITH(w.call.workspace = w.p[2], OPTC_E_OVERLAP, 2);
+  REFUSED_WITH(w.call.workspace = w.p[0], OPTC_E_OVERLAP, 0);
   REFUSED_WITH(w.call.workspace = NULL, OPTC_E_WORKSPACE, -1);
   REFUSED_WITH(w.call.workspace_size /= 2, OPTC_E_WORKSPACE, -1);
   open_world();

@@ -12,13 +12,17 @@ static int64_t units_of(const job *j, int64_t i, const view *v) {
   return v->count ? (v->count + OPTC_CHUNK - 1)/OPTC_CHUNK : 1;
 }
 
-static void run_unit(worker *w, const job *j, int64_t i, const view *v, int64_t u) {
+/* Units u to stop of the kernel at hand: one after the other, or at once where nothing is kept a chunk. */
+static void run_units(worker *w, const job *j, int64_t i, const view *v, int64_t u, int64_t stop) {
   int tile = j->kernel->launch == LAUNCH_TILE;
   optc_space s = tile ? drive_record(j, i)->spaces[j->kernel->space] : (optc_space){v->count, OPTC_CHUNK};
+  int64_t step = tile || j->entry->n_temps ? 1 : stop - u;
   if (s.grain <= 0 || s.grain > s.n) s.grain = s.n;
-  w->frame.begin = u*s.grain;
-  w->frame.end = s.n - w->frame.begin < s.grain ? s.n : w->frame.begin + s.grain;
-  drive_launch(w, j, j->kernel);
+  for (; u < stop; u += step) {
+    w->frame.begin = u*s.grain;
+    w->frame.end = s.n - w->frame.begin < step*s.grain ? s.n : w->frame.begin + step*s.grain;
+    drive_launch(w, j, j->kernel);
+  }
 }
 
 /* A contiguous run of units: walks the window up to its start, then runs one kernel on what is its own. */
@@ -40,7 +44,7 @@ static void task(void *context, int64_t index) {
     if (j->mode != RUN) { drive_copy_strided(&w, j, &v); continue; }
     drive_enter_group(&w, j, v.group);
     if (!by_unit) drive_launch(&w, j, j->kernel);
-    else if (v.count || j->kernel->launch == LAUNCH_TILE) for (; u < stop; u++) run_unit(&w, j, i, &v, u);
+    else if (v.count || j->kernel->launch == LAUNCH_TILE) run_units(&w, j, i, &v, u, stop);
   }
   drive_float_leave(saved);
 }

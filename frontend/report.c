@@ -5,15 +5,20 @@
 
 static bool same_place(Range a, Range b) { return a.source == b.source && a.begin == b.begin && a.end == b.end; }
 
+static bool is_said(const Lower *l, DiagLevel level, Range where, const char *text) {
+  for (size_t i = 0; i < diag_count(l->diag); i++) {
+    const DiagMessage *m = diag_get(l->diag, i);
+    if (m->level == level && same_place(m->where, where) && !strcmp(m->text, text)) return true;
+  }
+  return false;
+}
+
 bool lower_warning(Lower *l, Range where, const char *format, ...) {
   va_list args;
   va_start(args, format);
   const char *text = arena_vprintf(l->arena, format, args);
   va_end(args);
-  for (size_t i = 0; i < diag_count(l->diag); i++) {
-    const DiagMessage *m = diag_get(l->diag, i);
-    if (m->level == DIAG_WARNING && same_place(m->where, where) && !strcmp(m->text, text)) return false;
-  }
+  if (is_said(l, DIAG_WARNING, where, text)) return false;
   diag_warning(l->diag, where, "%s", text);
   return true;
 }
@@ -23,10 +28,7 @@ bool lower_error(Lower *l, Range where, const char *format, ...) {
   va_start(args, format);
   const char *text = arena_vprintf(l->arena, format, args);
   va_end(args);
-  for (size_t i = 0; i < diag_count(l->diag); i++) {
-    const DiagMessage *m = diag_get(l->diag, i);
-    if (m->level == DIAG_ERROR && same_place(m->where, where) && !strcmp(m->text, text)) return false;
-  }
+  if (is_said(l, DIAG_ERROR, where, text)) return false;
   diag_error(l->diag, where, "%s", text);
   unsigned n = 0;
   unsigned line = lower_line(where);

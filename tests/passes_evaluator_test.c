@@ -1,5 +1,4 @@
 /* passes_evaluator_test.c: lowered rules without a param, interpreted as graphs, have the evaluator's bits, and in f64 its gradients. */
-#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -156,21 +155,13 @@ done:
 static unsigned counts[4];
 
 static void folder(const char *rules, bool f64, bool backward, int64_t length) {
-  char *names[512];
-  unsigned n = 0;
-  DIR *dir = opendir(rules);
-  if (!dir) { CU_FAIL("no rules"); return; }
-  for (struct dirent *e; (e = readdir(dir)) && n < 512;)
-    if (strstr(e->d_name, ".opt")) names[n++] = strdup(e->d_name);
-  closedir(dir);
-  qsort(names, n, sizeof *names, fixture_by_name);
+  const char *paths[512];
+  Arena *list = arena_new(NULL, 0);
+  unsigned n = fixture_rules(list, rules, paths, 512);
+  CU_ASSERT(n > 0);
   for (unsigned i = 0; i < n; i++) {
-    char path[1024];
-    const char *why;
     Arena *arena = arena_new(NULL, 0);
-    snprintf(path, sizeof path, "%s/%s", rules, names[i]);
-    const Source *source = fixture_read(NULL, arena, path, &why);
-    const FileSet *files = source ? frontend_load(arena, diag_new(arena, 1), source, &(FrontendOptions){.read = fixture_read}) : NULL;
+    const FileSet *files = fixture_files(arena, paths[i]);
     for (unsigned k = 0; files && k < files->files[0]->n_rules; k++) {
       const Rule *rule = files->files[0]->rules[k];
       bool has_param = false;
@@ -191,8 +182,8 @@ static void folder(const char *rules, bool f64, bool backward, int64_t length) {
       if (o == REFUSED && !backward && !length) printf("\n%s: does not compile\n", rule->name.text);
     }
     arena_free(arena);
-    free(names[i]);
   }
+  arena_free(list);
 }
 
 static void all(bool f64, bool backward, int64_t length) {

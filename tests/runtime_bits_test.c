@@ -17,16 +17,9 @@ static const DrillPlan long_plan = {.counts = long_list, .n_items = COUNT(long_l
 static const DrillWay plain = {0};
 
 static optc_rule *compile_in(const ShippedRule *r, int backend, int level, const char *passes, bool f64) {
-  optc_context *cx = fixture_context();
   optc_compile_options options = {.size = sizeof options, .level = level, .backend = backend, .passes = passes, .rule = r->name, .verify_each = true,
                                   .compute_f64 = f64};
-  optc_rule *rule;
-  if (optc_compile_file(cx, r->path, &options, &rule)) {
-    printf("\n%s: %s", r->name, optc_context_diagnostics(cx));
-    CU_FAIL("a rule does not compile");
-  }
-  optc_context_free(cx);
-  return rule;
+  return shipped_compile(r, &options);
 }
 
 static optc_rule *compile(const ShippedRule *r, int backend, int level, const char *passes) { return compile_in(r, backend, level, passes, false); }

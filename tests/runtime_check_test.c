@@ -240,32 +240,29 @@ static void alter(json_t *root, const char *path) {
   else json_object_set_new(parent, last, changed);
 }
 
+/* A data file with one number altered, and what check says of it. */
+static void expect_departure(const char *data, const char *number, const char *option, const char *says) {
+  char path[200], altered[4200];
+  snprintf(path, sizeof path, "tests/golden/%s.json", data);
+  snprintf(altered, sizeof altered, "%s", in_folder("altered.json"));
+  json_t *root = json_load_file(path, 0, NULL);
+  CU_ASSERT_FATAL(root != NULL);
+  alter(root, number);
+  CU_ASSERT_EQUAL(json_dump_file(root, altered, JSON_COMPACT), 0);
+  json_decref(root);
+  expect((const char *[]){altered, option, NULL}, 3, says);
+}
+
 static void test_altered_data(void) {
   for (size_t i = 0; i < sizeof numbers/sizeof *numbers; i++) {
-    char path[200], altered[4200];
-    snprintf(path, sizeof path, "tests/golden/optim/%s.json", numbers[i].data);
-    snprintf(altered, sizeof altered, "%s", in_folder("altered.json"));
-    json_t *root = json_load_file(path, 0, NULL);
-    CU_ASSERT_FATAL(root != NULL);
-    alter(root, numbers[i].path);
-    CU_ASSERT_EQUAL(json_dump_file(root, altered, JSON_COMPACT), 0);
-    json_decref(root);
-    expect((const char *[]){altered, NULL}, 3, numbers[i].says ? numbers[i].says : "FAIL");
+    char data[100];
+    snprintf(data, sizeof data, "optim/%s", numbers[i].data);
+    expect_departure(data, numbers[i].path, NULL, numbers[i].says ? numbers[i].says : "FAIL");
   }
 }
 
 static void test_altered_calls(void) {
-  for (size_t i = 0; i < sizeof calls/sizeof *calls; i++) {
-    char path[200], altered[4200];
-    snprintf(path, sizeof path, "tests/golden/%s.json", calls[i].data);
-    snprintf(altered, sizeof altered, "%s", in_folder("altered.json"));
-    json_t *root = json_load_file(path, 0, NULL);
-    CU_ASSERT_FATAL(root != NULL);
-    alter(root, calls[i].path);
-    CU_ASSERT_EQUAL(json_dump_file(root, altered, JSON_COMPACT), 0);
-    json_decref(root);
-    expect((const char *[]){altered, "--backend=interp", NULL}, 3, calls[i].says);
-  }
+  for (size_t i = 0; i < sizeof calls/sizeof *calls; i++) expect_departure(calls[i].data, calls[i].path, "--backend=interp", calls[i].says);
 }
 
 /* --- what is not data --------------------------------------------------------------------------------------------------------------- */

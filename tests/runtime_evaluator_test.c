@@ -1,5 +1,4 @@
 /* runtime_evaluator_test.c: the graph interpreter gives the evaluator's bits: every rule that compiles, on made-up data, several steps, all entries. */
-#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -235,21 +234,14 @@ done:
 static unsigned compared, refused, left_out;
 
 static void folder(const char *rules) {
-  char *names[512];
-  unsigned n = 0;
-  DIR *dir = opendir(rules);
-  if (!dir) { CU_FAIL("no rules"); return; }
-  for (struct dirent *e; (e = readdir(dir)) && n < 512;)
-    if (strstr(e->d_name, ".opt")) names[n++] = strdup(e->d_name);
-  closedir(dir);
-  qsort(names, n, sizeof *names, fixture_by_name);
+  const char *paths[512];
+  Arena *list = arena_new(NULL, 0);
+  unsigned n = fixture_rules(list, rules, paths, 512);
+  CU_ASSERT(n > 0);
   for (unsigned i = 0; i < n; i++) {
-    char path[1024];
-    const char *why;
     Arena *arena = arena_new(NULL, 0);
-    snprintf(path, sizeof path, "%s/%s", rules, names[i]);
-    const Source *source = fixture_read(NULL, arena, path, &why);
-    const FileSet *files = source ? frontend_load(arena, diag_new(arena, 1), source, &(FrontendOptions){.read = fixture_read}) : NULL;
+    const char *path = paths[i];
+    const FileSet *files = fixture_files(arena, path);
     for (unsigned k = 0; files && k < files->files[0]->n_rules; k++) {
       const char *rule = files->files[0]->rules[k]->name.text;
       Outcome o = one_rule(path, rule, files, 0);
@@ -260,8 +252,8 @@ static void folder(const char *rules) {
       if (o == LEFT_OUT) printf("\n%s: no made-up data fits it\n", rule);
     }
     arena_free(arena);
-    free(names[i]);
   }
+  arena_free(list);
 }
 
 static void test_the_graph_interpreter_has_the_evaluators_bits(void) {

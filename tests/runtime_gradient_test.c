@@ -1,5 +1,4 @@
 /* runtime_gradient_test.c: entry `backward` of every rule gives the same bits on all backends, and checks the shapes that it is given. */
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,21 +103,14 @@ static Outcome one_rule(const char *path, const char *name, const Rule *ast, int
 }
 
 static unsigned folder(const char *rules) {
-  char *names[512];
-  unsigned n = 0, same = 0;
-  DIR *dir = opendir(rules);
-  if (!dir) { CU_FAIL("no rules"); return 0; }
-  for (struct dirent *e; (e = readdir(dir)) && n < 512;)
-    if (strstr(e->d_name, ".opt")) names[n++] = strdup(e->d_name);
-  closedir(dir);
-  qsort(names, n, sizeof *names, fixture_by_name);
+  const char *paths[512];
+  Arena *list = arena_new(NULL, 0);
+  unsigned n = fixture_rules(list, rules, paths, 512), same = 0;
+  CU_ASSERT(n > 0);
   for (unsigned i = 0; i < n; i++) {
-    char path[1024];
-    const char *why;
     Arena *arena = arena_new(NULL, 0);
-    snprintf(path, sizeof path, "%s/%s", rules, names[i]);
-    const Source *source = fixture_read(NULL, arena, path, &why);
-    const FileSet *files = source ? frontend_load(arena, diag_new(arena, 1), source, &(FrontendOptions){.read = fixture_read}) : NULL;
+    const char *path = paths[i];
+    const FileSet *files = fixture_files(arena, path);
     for (unsigned k = 0; files && k < files->files[0]->n_rules; k++) {
       const Rule *rule = files->files[0]->rules[k];
       bool backward = false;
@@ -130,8 +122,8 @@ static unsigned folder(const char *rules) {
       same += o == SAME;
     }
     arena_free(arena);
-    free(names[i]);
   }
+  arena_free(list);
   return same;
 }
 

@@ -15,16 +15,9 @@ static const char *const gpus[] = {"sm_80", "sm_70", "sm_90"};
 static int turn;                         /* the GPUs in turn: each rule is executed for one or two of them */
 
 static optc_rule *compile(const ShippedRule *r, int backend, int level) {
-  optc_context *cx = fixture_context();
   optc_compile_options options = {.size = sizeof options, .level = level, .backend = backend, .rule = r->name};
   if (backend == OPTC_BACKEND_PTX) options.cpu = gpus[turn++%COUNT(gpus)];
-  optc_rule *rule;
-  if (optc_compile_file(cx, r->path, &options, &rule)) {
-    printf("\n%s: %s", r->name, optc_context_diagnostics(cx));
-    CU_FAIL("a rule does not compile");
-  }
-  optc_context_free(cx);
-  return rule;
+  return shipped_compile(r, &options);
 }
 
 static void say(const char *name, const char *what, const char *difference, const optc_rule *ptx) {

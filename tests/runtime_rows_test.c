@@ -31,15 +31,8 @@ static const char *pipeline(int width) {
 }
 
 static optc_rule *compile(const ShippedRule *r, int level, const char *list) {
-  optc_context *cx = fixture_context();
   optc_compile_options options = {.size = sizeof options, .level = level, .rule = r->name, .passes = list, .verify_each = true};
-  optc_rule *rule;
-  if (optc_compile_file(cx, r->path, &options, &rule)) {
-    printf("\n%s: %s", r->name, optc_context_diagnostics(cx));
-    CU_FAIL("a rule does not compile");
-  }
-  optc_context_free(cx);
-  return rule;
+  return shipped_compile(r, &options);
 }
 
 static bool has_tiles(const optc_rule_desc *d) {

@@ -23,15 +23,8 @@ static const struct { int backend, level; const char *what; } forms[N_FORMS] = {
 };
 
 static optc_rule *compile(const ShippedRule *r, Form form) {
-  optc_context *cx = fixture_context();
   optc_compile_options options = {.size = sizeof options, .level = forms[form].level, .backend = forms[form].backend, .rule = r->name};
-  optc_rule *rule;
-  if (optc_compile_file(cx, r->path, &options, &rule)) {
-    printf("\n%s: %s", r->name, optc_context_diagnostics(cx));
-    CU_FAIL("a rule does not compile");
-  }
-  optc_context_free(cx);
-  return rule;
+  return shipped_compile(r, &options);
 }
 
 /* One rule and what all tests share of it: its forms, compiled when one is asked for. */

@@ -44,6 +44,17 @@ static bool gives(Lower *l, unsigned operand, const Shape *shape, unsigned dim) 
   return false;
 }
 
+/* Which axes of the item a `...` stands for: hosts are told a state's axes as the item has them. */
+static Dots dots_of(Lower *l, const Shape *shape) {
+  const View *view = view_here(l);
+  Dots dots = {0};
+  for (unsigned k = 0; k < shape->n; k++) if (shape->at[k].ellipsis) dots.at = k + 1;
+  if (!dots.at || !view || !view->shape) return (Dots){0};
+  while (dots.first < view->shape->n && !view->shape->at[dots.first].ellipsis) dots.first++;
+  dots.others = view->shape->n - 1;
+  return dots.first < view->shape->n ? dots : (Dots){0};
+}
+
 bool shape_declare(Lower *l, unsigned operand, const Shape *shape, bool callers, Range where) {
   Module *m = l->context->module;
   const Node *extent[LOWER_MAX_AXES], *absent = NULL;
@@ -82,6 +93,7 @@ bool shape_declare(Lower *l, unsigned operand, const Shape *shape, bool callers,
   const Node *kept[LOWER_MAX_AXES];
   for (unsigned k = 0; k < shape->n; k++) kept[k] = node_transfer(l, l->graph, extent[k], m->shapes);
   m->operands[operand].shape = graph_space(m->shapes, shape->n, kept);
+  if (m->operands[operand].role == ROLE_STATE) m->operands[operand].dots = dots_of(l, shape);
   return true;
 }
 

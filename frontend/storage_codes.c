@@ -124,6 +124,7 @@ void coded_declare(Lower *l, unsigned operand, const Storage *storage, int64_t b
   m->operands[operand].shape = graph_space(m->shapes, 1, &bytes);
   m->operands[operand].item_shape = false;
   m->operands[operand].shape_text = NULL;
+  m->operands[operand].dots = (Dots){0};
   m->operands = arena_grow(l->arena, m->operands, &x->operands_capacity, m->n_operands + 1, sizeof *m->operands);
   c.maxima = m->n_operands++;
   m->operands[c.maxima] = m->operands[operand];

@@ -152,7 +152,7 @@ static const optc_operand_desc *describe_operands(const Module *m, const Layout 
     operands[i] = (optc_operand_desc){.name = o->name, .external = o->external, .doc = o->doc, .type_name = type_name(o->storage), .role = o->role, .scope = o->scope,
       .type = o->storage, .bytes = type_bytes(o->storage), .optional = o->optional, .item_shape = o->item_shape, .offset = layout->operand[i], .entry = o->entry,
       .tensor = operand_is_tensor(o), .shaped = operand_is_shaped(o), .rank = o->shape ? o->shape->rank : 0, .shape = operand_shape_text(m, o, arena),
-      .any_rank = o->any_rank, .has_default = o->has_default, .value = o->value};
+      .any_rank = o->any_rank, .dots_at = o->dots.at, .dots_first = o->dots.first, .dots_others = o->dots.others, .has_default = o->has_default, .value = o->value};
   }
   return operands;
 }

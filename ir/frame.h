@@ -79,7 +79,7 @@ typedef optc_kernel_fn optc_variants[OPTC_MAX_VARIANTS];
 #undef LIST
 #undef OPERANDS
 #undef END
-#define OPTC_DESC_VERSION 4
+#define OPTC_DESC_VERSION 5
 
 /* What an entry does with an operand: bits of optc_entry_desc.reads. */
 enum { USE_READ = 1, USE_WRITTEN = 2, USE_PREDICATE = 4, USE_SIZES = 8 };             /* PREDICATE: under one only; SIZES: its sizes are used */

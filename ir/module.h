@@ -23,6 +23,9 @@ typedef struct Hyper {
   Range where;
 } Hyper;
 
+/* `...` in the shape of a state: axis at - 1 of it (at 0: there is none). It stands for the item's axes from `first` on, all but `others`. */
+typedef struct Dots { unsigned at, first, others; } Dots;
+
 /* param, grad, in, out, inout, state. Ordered as declared; entry-local operands follow. */
 typedef struct Operand {
   const char *name, *external, *doc;
@@ -36,6 +39,7 @@ typedef struct Operand {
   const Space *shape;                    /* if not item_shape: extents */
   const char *shape_text;                /* as written, "[B, H, N, D]"; NULL: none was written */
   bool any_rank;                         /* `...` or `flat N` is in it: axes in memory are as many as the caller has */
+  Dots dots;                             /* of a state */
   bool has_default; Bits value;          /* `in scalar x = 1`: what tools give where their data has none */
   Range where;
 } Operand;

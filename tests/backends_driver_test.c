@@ -86,10 +86,11 @@ static void init_kernel(optc_frame *f) { ((Item *)f->item)->s = 0; }
 static void wrong_kernel(optc_frame *f) { seen.bad_order++; }
 
 static const optc_hyper_desc hypers[] = {{"a", NULL, NULL, TYPE_F64, 0, 0}, {"keep", NULL, NULL, TYPE_BOOL, 0, 0}};
-#define OPERAND(name, role, scope, type, optional, field, of) {name, NULL, NULL, #type, role, scope, TYPE_##type, sizeof(float)*(TYPE_##type != TYPE_F64) + 8*(TYPE_##type == TYPE_F64), optional, 1, offsetof(of, field), NULL, scope == SCOPE_TENSOR, 0, 0, NULL, 0, 0, 0}
+#define OPERAND(name_, role_, scope_, type_, optional_, field, of) {.name = name_, .type_name = #type_, .role = role_, .scope = scope_, .type = TYPE_##type_, \
+  .bytes = TYPE_##type_ == TYPE_F64 ? 8 : 4, .optional = optional_, .item_shape = 1, .offset = offsetof(of, field), .tensor = scope_ == SCOPE_TENSOR}
 static const optc_operand_desc operands[] = {
   OPERAND("p", ROLE_PARAM, SCOPE_TENSOR, F32, 0, p, Item), OPERAND("g", ROLE_GRAD, SCOPE_TENSOR, F32, 0, g, Item), OPERAND("m", ROLE_STATE, SCOPE_TENSOR, F32, 0, m, Item),
-  OPERAND("q", ROLE_IN, SCOPE_TENSOR, F32, 1, q, Item), {"s", "count", NULL, "f64", ROLE_STATE, SCOPE_SCALAR, TYPE_F64, 8, 0, 0, offsetof(Item, s), NULL, 0, 0, 0, NULL, 0, 0, 0},
+  OPERAND("q", ROLE_IN, SCOPE_TENSOR, F32, 1, q, Item), {.name = "s", .external = "count", .type_name = "f64", .role = ROLE_STATE, .scope = SCOPE_SCALAR, .type = TYPE_F64, .bytes = 8, .offset = offsetof(Item, s)},
 };
 enum { N = sizeof operands/sizeof *operands };
 static const optc_kernel_desc step_kernels[] = {

@@ -248,10 +248,47 @@ static void tensors_of_the_call_and_states_with_their_own_shape(void) {
   }
 }
 
+/* `...` in the shape of a state is the item's own axes: none, one or more. */
+static void states_have_the_items_axes_where_dots_stand_for_them(void) {
+  static const char text[] =
+    "rule dots(lr = 1) {\n  param p\n  grad g\n  if p is [..., I] {\n    state m[..., I], n[I, ...], k[...]\n    m[..., i] += g[..., i]\n"
+    "    n[i, ...] += g[..., i]\n    k[...] += sum[i](g[..., i])\n    p[..., i] -= lr*m[..., i] + n[i, ...] + k[...]\n  }\n}\n";
+  static const struct { int rank; int64_t shape[4]; int64_t state[3][4]; } items[] = {
+    {1, {5}, {{5}, {5}, {0}}}, {2, {3, 5}, {{3, 5}, {5, 3}, {3}}}, {4, {2, 3, 4, 5}, {{2, 3, 4, 5}, {5, 2, 3, 4}, {2, 3, 4}}}};
+  for (int way = 0; way < WAYS; way++) {
+    optc_rule *rule = compile(text, way);
+    for (size_t i = 0; i < sizeof items/sizeof *items; i++) {
+      Tensor p;
+      tensor_make(&p, items[i].rank, items[i].shape, 1);
+      DLTensor *pointer[5] = {&p.dl};
+      int64_t steps = 0;
+      optc_item_args item = {.tensor = pointer};
+      optc_call_args call = {.size = sizeof call, .items = &item, .n_items = 1, .t = &steps};
+      optc_state_info info[3];
+      CU_ASSERT_EQUAL(optc_rule_layout(rule, &call, 0, info), OPTC_OK);
+      for (int s = 0; s < 3; s++) {
+        int64_t count = 1, rank = items[i].rank - (s == 2);
+        for (int64_t a = 0; a < rank; a++) count *= items[i].state[s][a];
+        CU_ASSERT(info[s].exists && info[s].rank == rank && info[s].count == count && !memcmp(info[s].shape, items[i].state[s], (size_t)rank*sizeof(int64_t)));
+      }
+    }
+    Tensor none;
+    tensor_make(&none, 0, items[0].shape, 1);
+    DLTensor *pointer[5] = {&none.dl};
+    int64_t steps = 0;
+    optc_item_args item = {.tensor = pointer};
+    optc_call_args call = {.size = sizeof call, .items = &item, .n_items = 1, .t = &steps};
+    optc_state_info info[3];
+    CU_ASSERT(optc_rule_layout(rule, &call, 0, info) == OPTC_OK && !info[0].exists && !info[2].exists);
+    optc_rule_free(rule);
+  }
+}
+
 int main(void) {
   static const SuiteTest tests[] = {
     TEST(attention_is_what_it_is_defined_to_be), TEST(strides_and_outputs_left_out_change_no_bit), TEST(shapes_that_do_not_fit_are_refused_with_their_numbers),
     TEST(operands_say_what_they_are), TEST(tensors_of_the_call_and_states_with_their_own_shape),
+    TEST(states_have_the_items_axes_where_dots_stand_for_them),
   };
   cx = fixture_context();
   if (!cx) return 1;

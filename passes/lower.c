@@ -13,7 +13,7 @@
  * stores +0 for what is below 2^-126 in magnitude. Absent tensors (optional, out) are guarded by PRESENT.
  * All this where a rule is computed element by element; every other graph is lower_nest.c's. */
 #include <inttypes.h>
-#include "passes/lower_nest.h"
+#include "passes/lower_program.h"
 #include "passes/passes.h"
 
 typedef struct Lowering {

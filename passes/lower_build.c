@@ -1,14 +1,14 @@
 /* lower_build.c: the words in which loop nests are written: instructions, loops, temporaries, formulas. */
 #include "passes/lower_nest.h"
 
-Inst *nest_add(Nest *l, KOp op, Type type, int64_t imm, unsigned n, Inst *const *args) { return block_add(l->arena, l->at, op, type, imm, n, args); }
+Inst *nest_add(Nest *l, KOp op, Type type, int64_t imm, unsigned n, Inst *const *args) { return block_add(l->arena, l->kernel.at, op, type, imm, n, args); }
 
 /* Constants stand at the top of the kernel, each once. */
 Inst *nest_const(Nest *l, Type type, Bits bits) {
-  for (size_t i = 0; i < l->n_constants; i++) if (l->constants[i].type == type && l->constants[i].bits == bits) return l->constants[i].inst;
-  l->constants = arena_grow(l->arena, l->constants, &l->constants_capacity, l->n_constants + 1, sizeof *l->constants);
-  Inst *inst = block_add(l->arena, l->top, KOP_E_CONST, type, (int64_t)bits, 0, NULL);
-  l->constants[l->n_constants++] = (NestConst){type, bits, inst};
+  for (size_t i = 0; i < l->kernel.n_constants; i++) if (l->kernel.constants[i].type == type && l->kernel.constants[i].bits == bits) return l->kernel.constants[i].inst;
+  l->kernel.constants = arena_grow(l->arena, l->kernel.constants, &l->kernel.constants_capacity, l->kernel.n_constants + 1, sizeof *l->kernel.constants);
+  Inst *inst = block_add(l->arena, l->kernel.top, KOP_E_CONST, type, (int64_t)bits, 0, NULL);
+  l->kernel.constants[l->kernel.n_constants++] = (NestConst){type, bits, inst};
   return inst;
 }
 
@@ -39,7 +39,7 @@ Inst *nest_bits(Nest *l, Inst *n) {
 /* The product of two extents. What memory is to hold is counted in kernels of sizes: there it stops above the largest count, for the driver to refuse, and does
  * not wrap. The product in f64 is near enough to tell: below 2^58, with its rounding, the integers cannot have wrapped. */
 Inst *nest_times(Nest *l, Inst *a, Inst *b) {
-  bool sizes = l->launch == LAUNCH_SIZES || l->launch == LAUNCH_CALL_SIZES;
+  bool sizes = l->kernel.launch == LAUNCH_SIZES || l->kernel.launch == LAUNCH_CALL_SIZES;
   if (sizes && a->op == KOP_E_CONST && a->imm == 1) return b;
   Inst *product = nest_op2(l, KOP_MUL, a, b);
   if (!sizes) return product;
@@ -97,8 +97,8 @@ void nest_store(Nest *l, unsigned buffer, Inst *index, Inst *value, Inst *guard)
 }
 
 void nest_fetch(Nest *l, size_t from, const Inst *loop, Inst *ahead) {
-  for (size_t k = from, n = l->call ? 0 : l->at->n; k < n; k++) {              /* kernels of the call are too small for it */
-    const Inst *load = l->at->insts[k];
+  for (size_t k = from, n = l->temps->call ? 0 : l->kernel.at->n; k < n; k++) {              /* kernels of the call are too small for it */
+    const Inst *load = l->kernel.at->insts[k];
     if (load->op != KOP_E_LOAD || load->n_args > 1 || load->imm >= l->module->n_operands || !place_follows(load->args[0], loop)) continue;
     Inst *at = nest_op2(l, KOP_ADD, load->args[0], ahead);
     nest_add(l, KOP_E_PREFETCH, TYPE_BOOL, load->imm, 1, &at);
@@ -106,15 +106,15 @@ void nest_fetch(Nest *l, size_t from, const Inst *loop, Inst *ahead) {
 }
 
 static void enter(Nest *l, Inst *inst) {
-  l->open[l->depth].inst = inst;
-  l->open[l->depth++].outer = l->at;
-  l->at = inst->body = block_new(l->arena);
+  l->kernel.open[l->kernel.depth].inst = inst;
+  l->kernel.open[l->kernel.depth++].outer = l->kernel.at;
+  l->kernel.at = inst->body = block_new(l->arena);
 }
 
 static void leave(Nest *l) {
-  l->depth--;
-  l->at = l->open[l->depth].outer;
-  block_push(l->arena, l->at, l->open[l->depth].inst);
+  l->kernel.depth--;
+  l->kernel.at = l->kernel.open[l->kernel.depth].outer;
+  block_push(l->arena, l->kernel.at, l->kernel.open[l->kernel.depth].inst);
 }
 
 Inst *nest_open(Nest *l, Inst *low, Inst *high, unsigned n, Inst *const *first) {
@@ -141,11 +141,11 @@ unsigned nest_temp(Nest *l, const char *name, Type type, Wanted size) {
   unsigned buffer = program_temp(l->program, arena_printf(l->arena, "%s_%u", name, l->program->n_temps), type);
   Buffer *temp = &l->program->temps[l->program->n_temps - 1];
   temp->sized = true;
-  temp->call = l->call;
+  temp->call = l->temps->call;
   size.buffer = buffer;
-  unsigned *n = &l->n_wanted[l->call];
-  l->wanted[l->call] = arena_grow(l->arena, l->wanted[l->call], &l->wanted_capacity[l->call], *n + 1, sizeof size);
-  l->wanted[l->call][(*n)++] = size;
+  unsigned *n = &l->temps->n_wanted;
+  l->temps->wanted = arena_grow(l->arena, l->temps->wanted, &l->temps->capacity, *n + 1, sizeof size);
+  l->temps->wanted[(*n)++] = size;
   return buffer;
 }
 

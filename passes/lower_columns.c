@@ -9,7 +9,7 @@ enum { WIDTH = NEST_STRIP, LANES = 16, LEVELS = 24, AHEAD = 16 };       /* AHEAD
 /* Which of its own axes an access follows element by element; -1: none. */
 static int unit_axis(const Nest *l, const Node *n) {
   unsigned rank = n->space->rank, places = n->n_args - (n->op == OP_READ && n->aux == 1);
-  if (l->stored[n->id] || l->source[n->id] || (n->op == OP_READ && !places)) return (int)rank - 1;
+  if (l->plan.stored[n->id] || l->plan.source[n->id] || (n->op == OP_READ && !places)) return (int)rank - 1;
   return places ? index_unit_axis(n->args[places - 1]) : -1;
 }
 
@@ -22,7 +22,7 @@ bool nest_goes_by_columns(Nest *l, const Node *n) {
   for (unsigned i = root->id + 1; i-- > 0;) {
     const Node *x = l->graph->nodes[i];
     if (!need[i] || x->space != s) continue;
-    bool access = l->stored[i] || l->source[i] || x->op == OP_READ || x->op == OP_MAP;
+    bool access = l->plan.stored[i] || l->plan.source[i] || x->op == OP_READ || x->op == OP_MAP;
     int axis = access ? unit_axis(l, x) : -1;
     if (axis == (int)s->rank - 1) return false;
     columns |= axis == (int)s->rank - 2;
@@ -56,18 +56,18 @@ static void add_rows(const Strip *t, const Node *x, Inst *low, Inst *high) {
   Nest *l = t->nest;
   unsigned along = x->space->rank - 2;
   Inst *row = nest_open(l, low, high, 0, NULL), *lane = nest_op2(l, KOP_AND, row, nest_i64(l, LANES - 1)), *flat = NULL;
-  l->index[along + 1] = row;
+  l->point.index[along + 1] = row;
   nest_settle_value(l, x->space, 1u << along, x);
-  l->index[along] = nest_open(l, t->low, plus(l, t->low, t->n), 0, NULL);
+  l->point.index[along] = nest_open(l, t->low, plus(l, t->low, t->n), 0, NULL);
   nest_here(l, x->space, flat);
-  Inst *at = row_of(l, lane, nest_op2(l, KOP_SUB, l->index[along], t->low));
-  size_t first = l->at->n;
+  Inst *at = row_of(l, lane, nest_op2(l, KOP_SUB, l->point.index[along], t->low));
+  size_t first = l->kernel.at->n;
   Inst *value = nest_element(l, x);
   /* rows lie apart, in pieces too short for a machine to see where the next one is */
-  nest_fetch(l, first, l->index[along], nest_op2(l, KOP_MUL, nest_extent(l, x->space->extent[along]), nest_i64(l, AHEAD)));
+  nest_fetch(l, first, l->point.index[along], nest_op2(l, KOP_MUL, nest_extent(l, x->space->extent[along]), nest_i64(l, AHEAD)));
   nest_store(l, t->lane, at, nest_pair(l, t->kind, nest_load(l, t->lane, at, NULL), value), NULL);
   nest_close(l, 0, NULL);
-  l->outer = 0;
+  nest_unsettle(l);
   nest_close(l, 0, NULL);
 }
 

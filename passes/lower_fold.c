@@ -16,7 +16,7 @@ static void go_to(Nest *l, const Terms *t, Inst *q) {
   Inst *rest = q;
   for (unsigned a = rank; a-- > t->free_axes;) {
     Inst *e = nest_extent(l, t->space->extent[a]);
-    l->index[a] = a == t->free_axes ? rest : nest_op2(l, KOP_IMOD, rest, e);
+    l->point.index[a] = a == t->free_axes ? rest : nest_op2(l, KOP_IMOD, rest, e);
     if (a > t->free_axes) rest = nest_op2(l, KOP_IDIV, rest, e);
   }
   nest_here(l, t->space, t->free_axes ? nest_op2(l, KOP_ADD, nest_op2(l, KOP_MUL, t->row, t->n), q) : q);
@@ -146,7 +146,7 @@ static bool can_fold(const Node *n, ReduceKind kind, Type type) {
 static Inst *folded(Nest *l, const Terms *t, ReduceKind kind, Type type) {
   settle(l, t);
   Inst *q = nest_open(l, nest_i64(l, 0), t->n, 0, NULL);
-  size_t from = l->at->n;
+  size_t from = l->kernel.at->n;
   Inst *x = term(l, t, q);
   nest_fetch(l, from, q, nest_i64(l, FETCH));
   nest_add(l, KOP_E_FOLD, TYPE_BOOL, 0, 1, &x)->aux = (int32_t)kind;
@@ -269,7 +269,7 @@ static Inst *fold(Nest *l, Terms *t) {
     Softmax s = blocks(l, t, type, true);
     return nest_select(l, s.any, nest_op2(l, KOP_DIV, s.n, s.l), nest_const(l, type, 0));
   }
-  if (l->folds && can_fold(n, kind, type)) return folded(l, t, kind, type);
+  if (l->plan.folds && can_fold(n, kind, type)) return folded(l, t, kind, type);
   switch (kind) {
     case REDUCE_LOGSUMEXP: {
       Softmax s = blocks(l, t, type, false);
@@ -282,14 +282,14 @@ static Inst *fold(Nest *l, Terms *t) {
 }
 
 void nest_fold(Nest *l, const Node *n) {
-  if (l->tile && n->op == OP_REDUCE && can_fold(n, (ReduceKind)(n->aux & 255), (Type)n->type) && nest_goes_by_columns(l, n)) { nest_fold_columns(l, n); return; }
+  if (l->kernel.tile && n->op == OP_REDUCE && can_fold(n, (ReduceKind)(n->aux & 255), (Type)n->type) && nest_goes_by_columns(l, n)) { nest_fold_columns(l, n); return; }
   const Space *space = n->args[0]->space;
   for (unsigned k = 0; k < n->n_args; k++) if (n->args[k]->space->rank) space = n->args[k]->space;
   unsigned rank = n->space->rank;
   Terms t = open_terms(l, n, space, rank);
   Inst *x = fold(l, &t);
   if (rank) nest_store_value(l, n, t.row, x);
-  else l->scalar[n->id] = x;
+  else l->kernel.scalar[n->id] = x;
   nest_close_axes(l, rank);
 }
 
@@ -299,7 +299,7 @@ void nest_softmax(Nest *l, const Node *n) {
   Terms t = open_terms(l, n, n->space, rank);
   Softmax s = blocks(l, &t, type, false);
   Inst *q = nest_open(l, nest_i64(l, 0), t.n, 0, NULL), *e = exponential(l, nest_op2(l, KOP_SUB, term(l, &t, q), s.m));
-  Inst *place = l->flat;
+  Inst *place = l->point.flat;
   nest_store_value(l, n, place, nest_select(l, s.any, nest_op2(l, KOP_DIV, e, s.l), nest_const(l, type, 0)));
   nest_close(l, 0, NULL);
   nest_close_axes(l, rank);
@@ -312,7 +312,7 @@ void nest_cumulate(Nest *l, const Node *n) {
   Type type = (Type)n->type;
   Terms t = open_terms(l, n, n->space, rank);
   Inst *first = nest_const(l, type, nest_identity(kind, type)), *q = nest_open(l, nest_i64(l, 0), t.n, 1, &first);
-  Inst *x = term(l, &t, q), *place = l->flat, *next = nest_pair(l, kind, nest_carried(l, q, 0), x);
+  Inst *x = term(l, &t, q), *place = l->point.flat, *next = nest_pair(l, kind, nest_carried(l, q, 0), x);
   nest_store_value(l, n, place, next);
   nest_close(l, 1, &next);
   nest_close_axes(l, rank);

@@ -1,5 +1,5 @@
 /* lower_index.c: what is known of indices: which extents are the same, flat positions in a space, and indices that cannot be outside. */
-#include "passes/lower_nest.h"
+#include "passes/lower_index.h"
 
 enum { FACTORS = 16, DEEP = 12 };
 

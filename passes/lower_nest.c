@@ -8,13 +8,14 @@
 static Inst *node_value(Nest *, const Node *);
 static const Operand *operand_of(const Nest *l, int64_t k) { return &l->module->operands[k]; }
 
-static bool keeps_whole(const Node *n) {
-  switch ((int)n->op) {
-    case OP_REDUCE: case OP_CONTRACT: case OP_ATTEND: case OP_SOFTMAX: case OP_CUMULATE: case OP_ORDER: case OP_SCATTER: case OP_RESULT: case OP_CARRY: case OP_EIGVEC: case OP_QR:
-      return true;
-    default: return false;
-  }
-}
+static void take_result(Nest *, const Node *);
+static void take_carry(Nest *, const Node *);
+
+/* What is computed whole into its temporary, and by what; all else position by position. */
+static void (*const whole[OP_COUNT])(Nest *, const Node *) = {
+  [OP_REDUCE] = nest_fold, [OP_CONTRACT] = nest_fold, [OP_ATTEND] = nest_fold, [OP_SOFTMAX] = nest_softmax, [OP_CUMULATE] = nest_cumulate, [OP_ORDER] = nest_order,
+  [OP_SCATTER] = nest_scatter, [OP_EIGVEC] = nest_eigvec, [OP_QR] = nest_qr, [OP_RESULT] = take_result, [OP_CARRY] = take_carry,
+};
 
 /* What a map can read at another position without a temporary. */
 static bool read_anywhere(const Node *x) { return !x->space->rank || x->op == OP_INDEX || (x->op == OP_READ && x->n_args == (unsigned)(x->aux == 1) && (x->aux != 1 || !x->args[0]->space->rank)); }
@@ -22,26 +23,26 @@ static bool read_anywhere(const Node *x) { return !x->space->rank || x->op == OP
 void nest_choose_stored(Nest *l) {
   for (unsigned i = 0; i < l->graph->n_nodes; i++) {
     const Node *n = l->graph->nodes[i];
-    if (n->space->rank && keeps_whole(n)) l->stored[i] = true;
-    if (n->op == OP_MAP && !read_anywhere(n->args[0])) l->stored[n->args[0]->id] = true;
-    if ((n->op == OP_ORDER || n->op == OP_EIGVEC || n->op == OP_QR) && n->args[0]->space->rank) l->stored[n->args[0]->id] = true;
+    if (n->space->rank && whole[n->op]) l->plan.stored[i] = true;
+    if (n->op == OP_MAP && !read_anywhere(n->args[0])) l->plan.stored[n->args[0]->id] = true;
+    if ((n->op == OP_ORDER || n->op == OP_EIGVEC || n->op == OP_QR) && n->args[0]->space->rank) l->plan.stored[n->args[0]->id] = true;
   }
 }
 
 bool nest_costs(const Nest *l, const Node *n) {
-  return !n->space->rank && !l->carry[n->id] && (n->op == OP_REDUCE || n->op == OP_CONTRACT || n->op == OP_ATTEND || n->op == OP_RESULT);
+  return !n->space->rank && !l->plan.carry[n->id] && (n->op == OP_REDUCE || n->op == OP_CONTRACT || n->op == OP_ATTEND || n->op == OP_RESULT);
 }
 
 /* --- buffers and extents ----------------------------------------------------------------------------------------------------------------- */
 
 unsigned nest_buffer(Nest *l, const Node *n) {
-  unsigned *temp = &l->temp[l->call][n->id];
-  if (!*temp) *temp = 1 + nest_temp(l, op_name((Op)n->op), (Type)n->type, (Wanted){.space = n->space, .fixed = 1, .operand = -1, .when = l->room && n->space->rank && !l->carry[n->id] ? l->room[n->id] : NULL});
+  unsigned *temp = &l->temps->buffer[n->id];
+  if (!*temp) *temp = 1 + nest_temp(l, op_name((Op)n->op), (Type)n->type, (Wanted){.space = n->space, .fixed = 1, .operand = -1, .when = l->plan.room && n->space->rank && !l->plan.carry[n->id] ? l->plan.room[n->id] : NULL});
   return *temp - 1;
 }
 
 Inst *nest_extent(Nest *l, const Node *e) {
-  Inst *x = l->scalar[e->id], *zero = nest_i64(l, 0);
+  Inst *x = l->kernel.scalar[e->id], *zero = nest_i64(l, 0);
   if (x->op == KOP_E_CONST && x->imm >= 0) return x;
   return nest_select(l, nest_op2(l, KOP_LT, x, zero), zero, x);
 }
@@ -82,14 +83,14 @@ static Inst *shape_value(Nest *l, const Node *n, unsigned depth) {
 
 /* A logical axis of an operand, computed at the top of the kernel. */
 Inst *nest_operand_extent(Nest *l, int64_t k, unsigned axis) {
-  Inst **known = &l->extent[k][axis];
+  Inst **known = &l->kernel.extent[k][axis];
   if (*known) return *known;
-  Block *at = l->at;
-  l->at = l->top;
+  Block *at = l->kernel.at;
+  l->kernel.at = l->kernel.top;
   const Operand *o = operand_of(l, k);
   Inst *x = o->shape ? shape_value(l, o->shape->extent[axis], 0) : nest_add(l, KOP_E_COUNT, TYPE_I64, 0, 0, NULL), *zero = nest_i64(l, 0);
   *known = o->shape ? nest_select(l, nest_op2(l, KOP_LT, x, zero), zero, x) : x;
-  l->at = at;
+  l->kernel.at = at;
   return *known;
 }
 
@@ -106,14 +107,14 @@ Inst *nest_operand_count(Nest *l, int64_t k) {
 void nest_digits(Nest *l, const Space *s, unsigned axes, Inst *at) {
   for (unsigned a = axes; a-- > 0;) {
     Inst *e = nest_extent(l, s->extent[a]);
-    l->index[a] = a ? nest_op2(l, KOP_IMOD, at, e) : at;
+    l->point.index[a] = a ? nest_op2(l, KOP_IMOD, at, e) : at;
     if (a) at = nest_op2(l, KOP_IDIV, at, e);
   }
 }
 
 static void open_tile(Nest *l, const Space *s, unsigned axes) {
-  l->position = nest_open(l, nest_add(l, KOP_E_BEGIN, TYPE_I64, 0, 0, NULL), nest_add(l, KOP_E_END, TYPE_I64, 0, 0, NULL), 0, NULL);
-  nest_digits(l, s, axes, l->position);
+  l->kernel.position = nest_open(l, nest_add(l, KOP_E_BEGIN, TYPE_I64, 0, 0, NULL), nest_add(l, KOP_E_END, TYPE_I64, 0, 0, NULL), 0, NULL);
+  nest_digits(l, s, axes, l->kernel.position);
 }
 
 /* Rows of `length` that begin..end has a part of: a loop over them, and which part of it that is of the row at hand. */
@@ -127,23 +128,23 @@ Inst *nest_open_rows(Nest *l, Inst *length, Inst *begin, Inst *end, Inst **part)
 }
 
 void nest_axes(Nest *l, const Space *s, unsigned axes) {
-  l->outer = 0;
-  if (axes && axes == l->tile) { open_tile(l, s, axes); return; }
+  nest_unsettle(l);
+  if (axes && axes == l->kernel.tile) { open_tile(l, s, axes); return; }
   for (unsigned a = 0; a < axes; a++) {
     Inst *high = nest_extent(l, s->extent[a]);
-    l->index[a] = nest_open(l, nest_i64(l, 0), high, 0, NULL);
+    l->point.index[a] = nest_open(l, nest_i64(l, 0), high, 0, NULL);
   }
 }
 
 void nest_close_axes(Nest *l, unsigned axes) {
-  l->outer = 0;
-  for (unsigned loops = axes && axes == l->tile ? 1 : axes; loops > 0; loops--) nest_close(l, 0, NULL);
+  nest_unsettle(l);
+  for (unsigned loops = axes && axes == l->kernel.tile ? 1 : axes; loops > 0; loops--) nest_close(l, 0, NULL);
 }
 
 Inst *nest_flat(Nest *l, const Space *s, unsigned axes) {
-  if (axes && axes == l->tile) return l->position;
-  Inst *at = axes ? l->index[0] : nest_i64(l, 0);
-  for (unsigned a = 1; a < axes; a++) at = nest_op2(l, KOP_ADD, nest_op2(l, KOP_MUL, at, nest_extent(l, s->extent[a])), l->index[a]);
+  if (axes && axes == l->kernel.tile) return l->kernel.position;
+  Inst *at = axes ? l->point.index[0] : nest_i64(l, 0);
+  for (unsigned a = 1; a < axes; a++) at = nest_op2(l, KOP_ADD, nest_op2(l, KOP_MUL, at, nest_extent(l, s->extent[a])), l->point.index[a]);
   return at;
 }
 
@@ -161,15 +162,15 @@ void nest_set_axes(Nest *l, const Space *s, unsigned axes, Inst *flat) {
   for (unsigned a = s->rank; a-- > 0;) {
     if (!(axes >> a & 1)) continue;
     axes &= ~(1u << a);
-    l->index[a] = axes ? nest_op2(l, KOP_IMOD, flat, nest_extent(l, s->extent[a])) : flat;
+    l->point.index[a] = axes ? nest_op2(l, KOP_IMOD, flat, nest_extent(l, s->extent[a])) : flat;
     if (axes) flat = nest_op2(l, KOP_IDIV, flat, nest_extent(l, s->extent[a]));
   }
 }
 
 void nest_here(Nest *l, const Space *s, Inst *flat) {
-  l->space = s;
-  l->flat = flat;
-  l->epoch++;
+  l->point.space = s;
+  l->point.flat = flat;
+  l->point.epoch++;
 }
 
 /* The flat position of n indices, and the condition that all are inside. `extent(k)` are instructions; `sure` says whether index k cannot be outside. */
@@ -189,7 +190,7 @@ static bool is_item(const Nest *l, const Space *s) { return graph_is_item_space(
 /* Index k of a place in a space cannot be outside. */
 static bool is_sure(const Nest *l, const Space *s, const Node *x, unsigned k) {
   if (index_in_axis(x, s->extent[k]) || (is_item(l, s) && index_in_item(l->module, x))) return true;
-  return l->under && extent_condition(s->extent[k]) == l->under && index_is_digit(l->module, x, s->extent[k]);
+  return l->kernel.under && extent_condition(s->extent[k]) == l->kernel.under && index_is_digit(l->module, x, s->extent[k]);
 }
 
 Inst *nest_place(Nest *l, const Space *s, const Node *const *indices, Inst **inside) {
@@ -206,19 +207,20 @@ Inst *nest_place(Nest *l, const Space *s, const Node *const *indices, Inst **ins
 
 /* A condition made of numbers alone, at the top of the kernel. */
 static Inst *number_at_top(Nest *l, const Node *n) {
-  Inst **known = &l->scalar[n->id];
+  Inst **known = &l->kernel.scalar[n->id];
   if (*known) return *known;
   for (unsigned k = 0; k < n->n_args; k++) number_at_top(l, n->args[k]);
-  Block *at = l->at;
-  l->at = l->top;
+  Block *at = l->kernel.at;
+  l->kernel.at = l->kernel.top;
   *known = node_value(l, n);
-  l->at = at;
+  l->kernel.at = at;
   return *known;
 }
 
-Inst *nest_work(Nest *l, const Node *n) {
-  const Node *when = l->work ? l->work[n->id] : NULL;
-  return !when || when == l->under ? NULL : number_at_top(l, when);
+/* The condition under which a node's temporary holds its value; NULL: sure here. */
+static Inst *work_condition(Nest *l, const Node *n) {
+  const Node *when = nest_demand(l, n);
+  return !when || when == l->kernel.under ? NULL : number_at_top(l, when);
 }
 
 /* --- values at a position ---------------------------------------------------------------------------------------------------------------------- */
@@ -232,7 +234,7 @@ static Inst *read_at(Nest *l, const Node *read, Inst *at, Inst *guard) {
 static Inst *read_value(Nest *l, const Node *n) {
   unsigned guarded = n->aux == 1, axes = n->n_args - guarded;
   Inst *guard = guarded ? nest_element(l, n->args[axes]) : NULL, *inside = NULL;
-  if (!axes) return read_at(l, n, n->space->rank ? l->flat : nest_i64(l, 0), guard);
+  if (!axes) return read_at(l, n, n->space->rank ? l->point.flat : nest_i64(l, 0), guard);
   Inst *extent[NEST_RANK];
   bool sure[NEST_RANK] = {false};
   const Operand *o = operand_of(l, n->imm);
@@ -240,7 +242,7 @@ static Inst *read_value(Nest *l, const Node *n) {
     extent[k] = nest_operand_extent(l, n->imm, k);
     sure[k] = o->shape ? index_in_axis(n->args[k], o->shape->extent[k]) : o->item_shape && index_in_item(l->module, n->args[k]);
   }
-  if (axes == 1 && sure[0] && o->item_shape && l->flat && n->space == l->space && index_is_flat(n->args[0])) return read_at(l, n, l->flat, guard);
+  if (axes == 1 && sure[0] && o->item_shape && l->point.flat && n->space == l->point.space && index_is_flat(n->args[0])) return read_at(l, n, l->point.flat, guard);
   Inst *at = place_of(l, axes, n->args, extent, sure, &inside);
   return read_at(l, n, at, nest_both(l, guard, inside));
 }
@@ -250,7 +252,7 @@ static Inst *map_value(Nest *l, const Node *n) {
   const Node *x = n->args[0];
   if (!x->space->rank) return nest_element(l, x);
   Inst *inside, *at = nest_place(l, x->space, n->args + 1, &inside);
-  if (l->stored[x->id]) return nest_load(l, nest_buffer(l, x), at, nest_both(l, inside, nest_work(l, x)));
+  if (l->plan.stored[x->id]) return nest_load(l, nest_buffer(l, x), at, nest_both(l, inside, work_condition(l, x)));
   if (x->op == OP_READ) return read_at(l, x, at, nest_both(l, x->aux == 1 ? nest_element(l, x->args[0]) : NULL, inside));
   Inst *index = nest_element(l, n->args[1 + x->imm]);                      /* x is an index itself */
   return inside ? nest_select(l, inside, index, nest_i64(l, 0)) : index;
@@ -273,35 +275,35 @@ static Inst *node_value(Nest *l, const Node *n) {
     case OP_PRESENT:
       return operand_is_tensor(operand_of(l, n->imm)) ? nest_add(l, KOP_E_PRESENT, TYPE_BOOL, n->imm, 0, NULL) : nest_const(l, TYPE_BOOL, 1);
     case OP_SCALAR: return nest_cast(l, type, nest_add(l, KOP_E_SCALAR, operand_field_type(operand_of(l, n->imm)), n->imm, 0, NULL));
-    case OP_INDEX: return l->shard ? nest_op2(l, KOP_ADD, l->index[n->imm], l->shard) : l->index[n->imm];
+    case OP_INDEX: return l->point.shard ? nest_op2(l, KOP_ADD, l->point.index[n->imm], l->point.shard) : l->point.index[n->imm];
     case OP_READ: return read_value(l, n);
     case OP_MAP: return map_value(l, n);
-    case OP_TOTAL: return nest_add(l, KOP_E_TOTAL, type, l->slot[n->id], 0, NULL);
+    case OP_TOTAL: return nest_add(l, KOP_E_TOTAL, type, l->plan.slot[n->id], 0, NULL);
     default: return NULL;
   }
 }
 
 Inst *nest_element(Nest *l, const Node *n) {
-  if (!n->space->rank) return l->scalar[n->id];
-  Memo *m = &l->memo[n->id];
-  if (l->known[n->id]) return l->known[n->id];
-  if (m->inst && (m->epoch == l->epoch || m->epoch == l->outer)) return m->inst;
-  Inst *x = l->source[n->id] ? nest_cast(l, (Type)n->type, nest_load(l, l->source[n->id] - 1, l->flat, NULL)) : l->stored[n->id] ? nest_load(l, nest_buffer(l, n), l->flat, nest_work(l, n)) : node_value(l, n);
-  *m = (Memo){l->epoch, x};
+  if (!n->space->rank) return l->kernel.scalar[n->id];
+  Memo *m = &l->point.memo[n->id];
+  if (l->point.known[n->id]) return l->point.known[n->id];
+  if (m->inst && (m->epoch == l->point.epoch || m->epoch == l->point.outer)) return m->inst;
+  Inst *x = l->plan.source[n->id] ? nest_cast(l, (Type)n->type, nest_load(l, l->plan.source[n->id] - 1, l->point.flat, NULL)) : l->plan.stored[n->id] ? nest_load(l, nest_buffer(l, n), l->point.flat, work_condition(l, n)) : node_value(l, n);
+  *m = (Memo){l->point.epoch, x};
   return x;
 }
 
 /* What is the same at all positions of some axes. */
 static bool is_fixed(const Nest *l, const Node *n, unsigned axes, const bool *varies) {
-  bool own = l->source[n->id] || l->stored[n->id] || (n->op == OP_READ && n->n_args == (unsigned)(n->aux == 1));
-  if (l->known[n->id]) return true;
+  bool own = l->plan.source[n->id] || l->plan.stored[n->id] || (n->op == OP_READ && n->n_args == (unsigned)(n->aux == 1));
+  if (l->point.known[n->id]) return true;
   if (own || (n->op == OP_INDEX && axes >> n->imm & 1)) return false;
   for (unsigned k = 0; k < n->n_args; k++) if (varies[n->args[k]->id]) return false;
   return true;
 }
 
 void nest_settle(Nest *l, const Space *s, unsigned axes, bool *need) {
-  bool *varies = arena_array(l->arena, l->graph->n_nodes + 1, sizeof *varies);
+  bool *varies = nest_by_node(l, sizeof *varies);
   for (unsigned i = 0; i < l->graph->n_nodes; i++) {
     const Node *n = l->graph->nodes[i];
     varies[i] = n->space == s && !is_fixed(l, n, axes, varies);
@@ -311,13 +313,15 @@ void nest_settle(Nest *l, const Space *s, unsigned axes, bool *need) {
     const Node *n = l->graph->nodes[i];
     if (!need[i] || n->space != s) continue;
     if (!varies[i]) nest_element(l, n);
-    for (unsigned k = n->op == OP_MAP; varies[i] && k < n->n_args && !l->source[i] && !l->stored[i]; k++) need[n->args[k]->id] = true;
+    for (unsigned k = n->op == OP_MAP; varies[i] && k < n->n_args && !l->plan.source[i] && !l->plan.stored[i]; k++) need[n->args[k]->id] = true;
   }
-  l->outer = l->epoch;
+  l->point.outer = l->point.epoch;
 }
 
+void nest_unsettle(Nest *l) { l->point.outer = 0; }
+
 void nest_settle_value(Nest *l, const Space *s, unsigned axes, const Node *root) {
-  bool *need = arena_array(l->arena, l->graph->n_nodes + 1, sizeof *need);
+  bool *need = nest_by_node(l, sizeof *need);
   need[root->id] = true;
   nest_settle(l, s, axes, need);
 }
@@ -326,9 +330,17 @@ void nest_settle_value(Nest *l, const Space *s, unsigned axes, const Node *root)
 
 /* All that the marked nodes need here: not what an earlier kernel has left, and of totals nothing. */
 void nest_close_need(const Nest *l, bool *need) {
-  bool *there = arena_array(l->arena, l->graph->n_nodes + 1, sizeof *there);
-  for (unsigned i = 0; i < l->graph->n_nodes; i++) there[i] = l->kept[l->call][i] || l->source[i];
+  bool *there = nest_by_node(l, sizeof *there);
+  for (unsigned i = 0; i < l->graph->n_nodes; i++) there[i] = l->temps->kept[i] || l->plan.source[i];
   graph_mark_missing(l->graph, need, there);
+}
+
+Inst *nest_to_storage(Nest *l, const Operand *o, Inst *x) {
+  if (o->flush && x->type == TYPE_F32) {
+    Inst *tiny = nest_op2(l, KOP_LT, nest_op1(l, KOP_ABS, x), nest_const(l, TYPE_F32, 0x00800000));
+    x = nest_select(l, tiny, nest_const(l, TYPE_F32, 0), x);
+  }
+  return nest_cast(l, o->storage, x);
 }
 
 /* Into a temporary, or as the new value of a tensor. */
@@ -336,22 +348,22 @@ static void store_value(Nest *l, unsigned buffer, Inst *at, Inst *x, const Write
   if (!direct) { nest_store(l, buffer, at, x, NULL); return; }
   const Operand *o = operand_of(l, direct->operand);
   Inst *present = operand_may_be_absent(o) ? nest_add(l, KOP_E_PRESENT, TYPE_BOOL, direct->operand, 0, NULL) : NULL;
-  nest_store(l, direct->operand, at, nest_to_storage(l, o, x), nest_both(l, present, direct->when ? l->scalar[direct->when->id] : NULL));
+  nest_store(l, direct->operand, at, nest_to_storage(l, o, x), nest_both(l, present, direct->when ? l->kernel.scalar[direct->when->id] : NULL));
 }
 
-void nest_store_value(Nest *l, const Node *n, Inst *at, Inst *x) { store_value(l, l->direct[n->id] ? 0 : nest_buffer(l, n), at, x, l->direct[n->id]); }
+void nest_store_value(Nest *l, const Node *n, Inst *at, Inst *x) { store_value(l, l->plan.direct[n->id] ? 0 : nest_buffer(l, n), at, x, l->plan.direct[n->id]); }
 
 /* The value of every element of a node's space, or the number, into a buffer. */
 static void copy_value(Nest *l, const Node *n, unsigned buffer, const Write *direct) {
-  unsigned rank = n->space->rank, rows = l->tile ? l->tile : rank;
+  unsigned rank = n->space->rank, rows = l->kernel.tile ? l->kernel.tile : rank;
   nest_axes(l, n->space, rows);
   if (rows < rank) {                     /* a row at a time */
     Inst *row = nest_flat(l, n->space, rows), *length = nest_extent(l, n->space->extent[rows]);
     nest_settle_value(l, n->space, 1u << rows, n);
-    l->index[rows] = nest_open(l, nest_i64(l, 0), length, 0, NULL);
-    nest_here(l, n->space, nest_op2(l, KOP_ADD, nest_op2(l, KOP_MUL, row, length), l->index[rows]));
+    l->point.index[rows] = nest_open(l, nest_i64(l, 0), length, 0, NULL);
+    nest_here(l, n->space, nest_op2(l, KOP_ADD, nest_op2(l, KOP_MUL, row, length), l->point.index[rows]));
   } else nest_here(l, n->space, nest_flat(l, n->space, rank));
-  store_value(l, buffer, l->flat, nest_element(l, n), direct);
+  store_value(l, buffer, l->point.flat, nest_element(l, n), direct);
   if (rows < rank) nest_close(l, 0, NULL);
   nest_close_axes(l, rows);
 }
@@ -370,7 +382,7 @@ static void copy_buffer(Nest *l, unsigned to, unsigned from, const Space *s) {
 
 /* Carried value k of a scan: its temporary, or the one for the value after the trip. */
 static unsigned carried_buffer(Nest *l, const Node *scan, unsigned k, bool next) {
-  unsigned *first = &l->next[l->call][scan->id];
+  unsigned *first = &l->temps->carried[scan->id];
   if (!*first) {
     *first = 1 + l->module->n_operands + l->program->n_temps;
     for (unsigned c = 0; c < scan->region->n_results; c++) {
@@ -396,87 +408,86 @@ static void emit_scan(Nest *l, const Node *n) {
   for (unsigned k = 0; k < carried; k++) {
     const Node *x = n->args[k + 1];
     if (x->space->rank) copy_value(l, x, carried_buffer(l, n, k, false), NULL);
-    else first[number_of(n, k)] = l->scalar[x->id];
+    else first[number_of(n, k)] = l->kernel.scalar[x->id];
   }
-  const Node *outer = l->scan[d];
-  Inst *when = nest_work(l, n), *trips = l->scalar[n->args[0]->id];       /* not needed: no trips, since what the body keeps has no room then */
+  const NestScan outer = l->kernel.scan[d];
+  Inst *when = work_condition(l, n), *trips = l->kernel.scalar[n->args[0]->id];       /* not needed: no trips, since what the body keeps has no room then */
   if (when) trips = nest_select(l, when, trips, nest_i64(l, 0));
-  Inst *outer_loop = l->loop[d], *loop = nest_open(l, nest_i64(l, 0), trips, numbers, first);
-  l->scan[d] = n;
-  l->loop[d] = loop;
-  bool *need = arena_array(l->arena, l->graph->n_nodes + 1, sizeof *need);
+  Inst *loop = nest_open(l, nest_i64(l, 0), trips, numbers, first);
+  l->kernel.scan[d] = (NestScan){n, loop};
+  bool *need = nest_by_node(l, sizeof *need);
   for (unsigned k = 0; k < carried; k++) need[n->region->results[k]->id] = true;
   nest_close_need(l, need);
   nest_emit(l, need, (int)d);
   for (unsigned k = 0; k < carried; k++) {
     const Node *x = n->region->results[k];
     if (x->space->rank) copy_value(l, x, carried_buffer(l, n, k, true), NULL);
-    else after[number_of(n, k)] = l->scalar[x->id];
+    else after[number_of(n, k)] = l->kernel.scalar[x->id];
   }
   for (unsigned k = 0; k < carried; k++)
     if (n->args[k + 1]->space->rank) copy_buffer(l, carried_buffer(l, n, k, false), carried_buffer(l, n, k, true), n->args[k + 1]->space);
   nest_close(l, numbers, after);
-  l->scan[d] = outer;
-  l->loop[d] = outer_loop;
+  l->kernel.scan[d] = outer;
   for (unsigned i = 0; i < l->graph->n_nodes; i++)                         /* carried values are shared by all scans of a depth */
-    if (l->carry[i] >> d & 1) { l->scalar[i] = NULL; l->done[i] = false; }
-  l->scalar[n->id] = loop;
+    if (l->plan.carry[i] >> d & 1) { l->kernel.scalar[i] = NULL; l->kernel.done[i] = false; }
+  l->kernel.scalar[n->id] = loop;
 }
 
-static Inst *trip_of(Nest *l, unsigned depth) {
-  Inst *loop = l->loop[depth];
-  if (!l->scan[depth]->aux) return loop;
-  return nest_op2(l, KOP_SUB, nest_op2(l, KOP_SUB, loop->args[1], nest_i64(l, 1)), loop);
+static const NestScan *scan_of(const Nest *l, const Node *carry) { return &l->kernel.scan[carry->aux & 63]; }
+
+static Inst *trip_of(Nest *l, const NestScan *s) {
+  if (!s->node->aux) return s->loop;
+  return nest_op2(l, KOP_SUB, nest_op2(l, KOP_SUB, s->loop->args[1], nest_i64(l, 1)), s->loop);
+}
+
+static Inst *carried_number(Nest *l, const NestScan *s, const Node *n) {
+  return n->imm < 0 ? trip_of(l, s) : nest_carried(l, s->loop, number_of(s->node, (unsigned)n->imm));
 }
 
 static void emit_number(Nest *l, const Node *n) {
   bool fold = n->op == OP_REDUCE || n->op == OP_CONTRACT || n->op == OP_ATTEND;
-  bool *kept = &l->kept[l->call][n->id];
-  if (l->keeps[n->id] && *kept) { l->scalar[n->id] = nest_load(l, nest_buffer(l, n), nest_i64(l, 0), NULL); return; }
+  bool *kept = &l->temps->kept[n->id];
+  if (l->plan.keeps[n->id] && *kept) { l->kernel.scalar[n->id] = nest_load(l, nest_buffer(l, n), nest_i64(l, 0), NULL); return; }
   if (fold) nest_fold(l, n);
   else if (n->op == OP_SCAN) emit_scan(l, n);
-  else if (n->op == OP_RESULT) l->scalar[n->id] = nest_carried(l, l->scalar[n->args[0]->id], number_of(n->args[0], (unsigned)n->imm));
-  else if (n->op == OP_CARRY) l->scalar[n->id] = n->imm < 0 ? trip_of(l, n->aux & 63) : nest_carried(l, l->loop[n->aux & 63], number_of(l->scan[n->aux & 63], (unsigned)n->imm));
+  else if (n->op == OP_RESULT) l->kernel.scalar[n->id] = nest_carried(l, l->kernel.scalar[n->args[0]->id], number_of(n->args[0], (unsigned)n->imm));
+  else if (n->op == OP_CARRY) l->kernel.scalar[n->id] = carried_number(l, scan_of(l, n), n);
   else {
     nest_here(l, n->space, NULL);
-    l->scalar[n->id] = node_value(l, n);
+    l->kernel.scalar[n->id] = node_value(l, n);
   }
-  if (l->keeps[n->id] && l->launch == LAUNCH_ITEM) {
-    nest_store(l, nest_buffer(l, n), nest_i64(l, 0), l->scalar[n->id], NULL);
+  if (l->plan.keeps[n->id] && l->kernel.launch == LAUNCH_ITEM) {
+    nest_store(l, nest_buffer(l, n), nest_i64(l, 0), l->kernel.scalar[n->id], NULL);
     *kept = true;
   }
 }
 
-void nest_emit_stored(Nest *l, const Node *n) {
-  switch ((int)n->op) {
-    case OP_REDUCE: case OP_CONTRACT: case OP_ATTEND: nest_fold(l, n); break;
-    case OP_SOFTMAX: nest_softmax(l, n); break;
-    case OP_CUMULATE: nest_cumulate(l, n); break;
-    case OP_ORDER: nest_order(l, n); break;
-    case OP_SCATTER: nest_scatter(l, n); break;
-    case OP_EIGVEC: nest_eigvec(l, n); break;
-    case OP_QR: nest_qr(l, n); break;
-    case OP_RESULT: l->temp[l->call][n->id] = 1 + carried_buffer(l, n->args[0], (unsigned)n->imm, false); break;
-    case OP_CARRY: l->temp[l->call][n->id] = 1 + carried_buffer(l, l->scan[n->aux & 63], (unsigned)n->imm, false); break;
-    default:
-      l->stored[n->id] = false;                                            /* for its own nest */
-      copy_value(l, n, l->direct[n->id] ? 0 : nest_buffer(l, n), l->direct[n->id]);
-      l->stored[n->id] = true;
-  }
-  l->done[n->id] = true;
-  if (!l->carry[n->id] && (l->launch == LAUNCH_ITEM || l->launch == LAUNCH_TILE)) l->kept[l->call][n->id] = true;
+static void take_result(Nest *l, const Node *n) { l->temps->buffer[n->id] = 1 + carried_buffer(l, n->args[0], (unsigned)n->imm, false); }
+static void take_carry(Nest *l, const Node *n) { l->temps->buffer[n->id] = 1 + carried_buffer(l, scan_of(l, n)->node, (unsigned)n->imm, false); }
+
+static void emit_positions(Nest *l, const Node *n) {
+  l->plan.stored[n->id] = false;                                           /* for its own nest */
+  copy_value(l, n, l->plan.direct[n->id] ? 0 : nest_buffer(l, n), l->plan.direct[n->id]);
+  l->plan.stored[n->id] = true;
+}
+
+/* A stored node into its temporary. */
+static void emit_stored(Nest *l, const Node *n) {
+  (whole[n->op] ? whole[n->op] : emit_positions)(l, n);
+  l->kernel.done[n->id] = true;
+  if (!l->plan.carry[n->id] && (l->kernel.launch == LAUNCH_ITEM || l->kernel.launch == LAUNCH_TILE)) l->temps->kept[n->id] = true;
 }
 
 /* The needed nodes that belong to the body of the scan at `depth` (-1: outside all scans), in order. */
 void nest_emit(Nest *l, const bool *need, int depth) {
   for (unsigned i = 0; i < l->graph->n_nodes; i++) {
     const Node *n = l->graph->nodes[i];
-    if (!need[i] || carries_depth(l->carry[i]) != depth) continue;
-    if (!n->space->rank) { if (!l->scalar[i]) emit_number(l, n); }
-    else if (l->stored[i] && !l->done[i] && !l->kept[l->call][i]) {
-      Inst *when = nest_work(l, n);
+    if (!need[i] || carries_depth(l->plan.carry[i]) != depth) continue;
+    if (!n->space->rank) { if (!l->kernel.scalar[i]) emit_number(l, n); }
+    else if (l->plan.stored[i] && !l->kernel.done[i] && !l->temps->kept[i]) {
+      Inst *when = work_condition(l, n);
       if (when) nest_if(l, when);
-      nest_emit_stored(l, n);
+      emit_stored(l, n);
       if (when) nest_end_if(l);
     }
   }

@@ -6,7 +6,7 @@
  *                              other axis, 16 of them pass through a square that is transposed
  *   product                    tiles of C in cache: blocks of 512 positions in order, panels of rows, panels of columns, tile_contract
  *   mirror                     of a product that equals its transpose: only tiles that reach below the diagonal are computed, the rest is copied */
-#include "passes/lower_nest.h"
+#include "passes/lower_program.h"
 
 enum { ROWS, COLUMNS };
 enum { BLOCK = 512, GROUP = KERNEL_TILE_GROUP };
@@ -45,7 +45,7 @@ static unsigned step_of(const Nest *l, const Node *n) {
 }
 
 static void find_axes(Nest *l) {
-  l->product_axes = arena_array(l->arena, l->graph->n_nodes + 1, sizeof *l->product_axes);
+  l->product_axes = nest_by_node(l, sizeof *l->product_axes);
   for (unsigned i = 0; i < l->graph->n_nodes; i++) {
     const Node *n = l->graph->nodes[i];
     ProductAxes *to = &l->product_axes[i];
@@ -249,10 +249,10 @@ static void pack(Nest *l, Product *p, int side) {
   Side *s = &p->side[side];
   Room room = {.space = p->space, .axes = {p->around, s->along ? s->axes : p->positions}, .unit = {1, s->along ? panel_unit[side] : GROUP}};
   Room panels = {.space = p->space, .axes = {p->around, s->axes, p->positions}, .unit = {1, panel_unit[side], GROUP}};
-  bool *need = nest_begin_room(l, arena_printf(l->arena, "%s_%u", name[side], p->node->id), room, l->work ? l->work[p->node->id] : NULL);
+  bool *need = nest_begin_room(l, arena_printf(l->arena, "%s_%u", name[side], p->node->id), room, nest_demand(l, p->node));
   for (unsigned k = 0; k < s->n; k++) graph_mark(need, s->factor[k]);
   Frame f = open_frame(l, p, need);
-  s->panels = nest_temp(l, name[side], p->type, (Wanted){.room = panels, .operand = -1, .when = l->room ? l->room[p->node->id] : NULL});
+  s->panels = nest_temp(l, name[side], p->type, (Wanted){.room = panels, .operand = -1, .when = l->plan.room ? l->plan.room[p->node->id] : NULL});
   unsigned square = s->along == (side == COLUMNS) ? nest_scratch(l, p->type, KERNEL_TILE_COLUMNS*GROUP) : 0;
   (s->along ? pack_along : pack_across)(l, p, &f, side, square);
 }
@@ -274,7 +274,7 @@ static Inst *row_stride(Nest *l, const Product *p) {
 static void multiply(Nest *l, const Product *p, bool symmetric) {
   unsigned c = nest_buffer(l, p->node);
   Room room = {.space = p->space, .axes = {p->around, p->side[ROWS].axes, p->side[COLUMNS].axes}, .unit = {1, cache_unit[ROWS], cache_unit[COLUMNS]}};
-  bool *need = nest_begin_room(l, arena_printf(l->arena, "product_%u", p->node->id), room, l->work ? l->work[p->node->id] : NULL);
+  bool *need = nest_begin_room(l, arena_printf(l->arena, "product_%u", p->node->id), room, nest_demand(l, p->node));
   Frame f = open_frame(l, p, need);
   Inst *stride = row_stride(l, p), *digit[2], *counts[2], *low[2], *high[2], *one = nest_i64(l, 1), *zero = nest_i64(l, 0);
   for (int s = ROWS; s <= COLUMNS; s++) counts[s] = units(l, f.extent[s], nest_i64(l, cache_unit[s]));
@@ -301,7 +301,7 @@ static void multiply(Nest *l, const Product *p, bool symmetric) {
 static void mirror(Nest *l, const Product *p) {
   unsigned c = nest_buffer(l, p->node);
   Room room = {.space = p->space, .axes = {p->around, p->side[ROWS].axes}, .unit = {1, MIRROR}};
-  bool *need = nest_begin_room(l, arena_printf(l->arena, "mirror_%u", p->node->id), room, l->work ? l->work[p->node->id] : NULL);
+  bool *need = nest_begin_room(l, arena_printf(l->arena, "mirror_%u", p->node->id), room, nest_demand(l, p->node));
   Frame f = open_frame(l, p, need);
   Inst *stride = row_stride(l, p), *digit[1], *unit = nest_i64(l, MIRROR), *zero = nest_i64(l, 0), *one = nest_i64(l, 1);
   open_positions(l, p, 1, (Inst *[]){units(l, f.extent[ROWS], unit)}, digit);
@@ -322,6 +322,6 @@ bool nest_product(Nest *l, const Node *n) {
   bool symmetric = shows_symmetry(l, n, &steps);
   multiply(l, &p, symmetric);
   if (symmetric) mirror(l, &p);
-  l->kept[0][n->id] = true;
+  l->items.kept[n->id] = true;
   return true;
 }

@@ -5,23 +5,19 @@
  *   item                everything else of an item: values first, then the writes, so that every value sees its operands as they were at entry
  *   finish              the same for operands of the call */
 #include <string.h>
-#include "passes/lower_nest.h"
+#include "passes/lower_program.h"
 
 static const Operand *operand_of(const Nest *l, int64_t k) { return &l->module->operands[k]; }
 
 bool *nest_begin(Nest *l, const char *name, Launch launch) {
   Kernel *k = program_kernel(l->program, name, launch);
-  l->launch = launch;
-  l->call = launch == LAUNCH_FINISH || launch == LAUNCH_TOTAL || launch == LAUNCH_CALL_SIZES;
-  l->top = l->at = k->body;
-  l->depth = 0;
-  l->tile = l->outer = 0;
-  l->under = NULL;
-  l->scalar = arena_array(l->arena, l->graph->n_nodes + 1, sizeof *l->scalar);
-  l->done = arena_array(l->arena, l->graph->n_nodes + 1, sizeof *l->done);
-  l->extent = arena_array(l->arena, l->module->n_operands + 1, sizeof *l->extent);
-  l->n_constants = 0;
-  return arena_array(l->arena, l->graph->n_nodes + 1, sizeof(bool));
+  l->temps = launch == LAUNCH_FINISH || launch == LAUNCH_TOTAL || launch == LAUNCH_CALL_SIZES ? &l->call : &l->items;
+  l->kernel = (NestKernel){.launch = launch, .top = k->body, .at = k->body};
+  l->kernel.scalar = nest_by_node(l, sizeof *l->kernel.scalar);
+  l->kernel.done = nest_by_node(l, sizeof *l->kernel.done);
+  l->kernel.extent = arena_array(l->arena, l->module->n_operands + 1, sizeof *l->kernel.extent);
+  l->point = (NestPoint){.known = l->point.known, .memo = l->point.memo, .epoch = l->point.epoch};
+  return nest_by_node(l, sizeof(bool));
 }
 
 bool nest_same_room(const Room *a, const Room *b) {
@@ -39,14 +35,14 @@ static unsigned launch_space(Nest *l, const Tiles *t) {
 static bool *begin_tiles(Nest *l, const char *name, const Tiles *tiles, const Space *space) {
   bool *need = nest_begin(l, name, LAUNCH_TILE);
   l->program->kernels[l->program->n_kernels - 1]->space = launch_space(l, tiles);
-  l->under = tiles->when;
+  l->kernel.under = tiles->when;
   for (unsigned a = 0; a < space->rank; a++) graph_mark(need, space->extent[a]);
   return need;
 }
 
 bool *nest_begin_tile(Nest *l, const char *name, Tiles tiles) {
   bool *need = begin_tiles(l, name, &tiles, tiles.space);
-  l->tile = tiles.axes;
+  l->kernel.tile = tiles.axes;
   return need;
 }
 
@@ -77,8 +73,8 @@ bool nest_checks(Nest *l) {
   if (!emit_numbers(l, need, "a requirement is checked before anything is computed, so it cannot depend on the elements of a tensor")) return false;
   for (unsigned k = 0; k < g->n_requires; k++) {
     const Requirement *r = &g->requires[k];
-    Inst *args[5] = {l->scalar[r->cond->id]};
-    for (unsigned v = 0; v < r->n; v++) args[v + 1] = nest_cast(l, TYPE_F64, l->scalar[r->value[v]->id]);
+    Inst *args[5] = {l->kernel.scalar[r->cond->id]};
+    for (unsigned v = 0; v < r->n; v++) args[v + 1] = nest_cast(l, TYPE_F64, l->kernel.scalar[r->value[v]->id]);
     nest_add(l, KOP_E_REQUIRE, TYPE_BOOL, program_text(l->program, requirement_text(r, l->program->arena)), 1 + r->n, args);
   }
   return true;
@@ -91,7 +87,7 @@ bool nest_layout(Nest *l) {
   graph_mark_exists(g, need);
   if (!emit_numbers(l, need, "whether a state exists cannot depend on the elements of a tensor")) return false;
   for (unsigned k = 0; k < g->n_exists; k++) {
-    Inst *exists = g->exists[k].when ? l->scalar[g->exists[k].when->id] : nest_const(l, TYPE_BOOL, 1);
+    Inst *exists = g->exists[k].when ? l->kernel.scalar[g->exists[k].when->id] : nest_const(l, TYPE_BOOL, 1);
     nest_add(l, KOP_E_EXISTS, TYPE_BOOL, g->exists[k].operand, 1, &exists);
   }
   return true;
@@ -114,41 +110,33 @@ static Inst *first_of_call(Nest *l, ReduceKind kind, Type type) {
 void nest_stage(Nest *l, unsigned stage) {
   const Graph *g = l->graph;
   bool *need = nest_begin(l, arena_printf(l->arena, "stage_%u", stage), LAUNCH_ITEM);
-  for (unsigned i = 0; i < g->n_nodes; i++) if (l->slot[i] >= 0 && l->stage[i] == stage + 1) graph_mark(need, g->nodes[i]->args[0]);
+  for (unsigned i = 0; i < g->n_nodes; i++) if (l->plan.slot[i] >= 0 && l->plan.stage[i] == stage + 1) graph_mark(need, g->nodes[i]->args[0]);
   nest_close_need(l, need);
   nest_emit(l, need, -1);
   for (unsigned i = 0; i < g->n_nodes; i++)
-    if (l->slot[i] >= 0 && l->stage[i] == stage + 1) nest_add(l, KOP_E_SET_SLOT, TYPE_BOOL, l->slot[i], 1, &l->scalar[g->nodes[i]->args[0]->id]);
+    if (l->plan.slot[i] >= 0 && l->plan.stage[i] == stage + 1) nest_add(l, KOP_E_SET_SLOT, TYPE_BOOL, l->plan.slot[i], 1, &l->kernel.scalar[g->nodes[i]->args[0]->id]);
   nest_begin(l, arena_printf(l->arena, "total_%u", stage), LAUNCH_TOTAL);
   for (unsigned i = 0; i < g->n_nodes; i++) {
     const Node *n = g->nodes[i];
-    if (l->slot[i] < 0 || l->stage[i] != stage + 1) continue;
+    if (l->plan.slot[i] < 0 || l->plan.stage[i] != stage + 1) continue;
     ReduceKind kind = (ReduceKind)(n->aux & 255);
     Inst *first = first_of_call(l, kind, (Type)n->type), *item = nest_open(l, nest_i64(l, 0), nest_add(l, KOP_E_ITEMS, TYPE_I64, 0, 0, NULL), 1, &first);
-    Inst *next = pair_of_call(l, kind, nest_carried(l, item, 0), nest_add(l, KOP_E_SLOT, (Type)n->type, l->slot[i], 1, &item));
+    Inst *next = pair_of_call(l, kind, nest_carried(l, item, 0), nest_add(l, KOP_E_SLOT, (Type)n->type, l->plan.slot[i], 1, &item));
     nest_close(l, 1, &next);
     Inst *total = nest_carried(l, item, 0);
-    nest_add(l, KOP_E_SET_TOTAL, TYPE_BOOL, l->slot[i], 1, &total);
+    nest_add(l, KOP_E_SET_TOTAL, TYPE_BOOL, l->plan.slot[i], 1, &total);
   }
 }
 
 /* --- writes ---------------------------------------------------------------------------------------------------------------------------------- */
 
-Inst *nest_to_storage(Nest *l, const Operand *o, Inst *x) {
-  if (o->flush && x->type == TYPE_F32) {
-    Inst *tiny = nest_op2(l, KOP_LT, nest_op1(l, KOP_ABS, x), nest_const(l, TYPE_F32, 0x00800000));
-    x = nest_select(l, tiny, nest_const(l, TYPE_F32, 0), x);
-  }
-  return nest_cast(l, o->storage, x);
-}
-
 /* A new value, if it is not kept anyway; it stands in the type of memory. Returns 1 + its buffer; 0: a number. */
 unsigned nest_compute_write(Nest *l, const Write *w) {
   const Node *x = w->value;
   const Operand *o = operand_of(l, w->operand);
-  if (!x->space->rank || l->stored[x->id]) return x->space->rank ? 1 + nest_buffer(l, x) : 0;
+  if (!x->space->rank || l->plan.stored[x->id]) return x->space->rank ? 1 + nest_buffer(l, x) : 0;
   unsigned buffer = nest_temp(l, arena_printf(l->arena, "new_%s", o->name), o->storage, (Wanted){.space = x->space, .operand = -1});
-  if (w->when) nest_if(l, l->scalar[w->when->id]);
+  if (w->when) nest_if(l, l->kernel.scalar[w->when->id]);
   nest_axes(l, x->space, x->space->rank);
   Inst *at = nest_flat(l, x->space, x->space->rank);
   nest_here(l, x->space, at);
@@ -161,16 +149,16 @@ unsigned nest_compute_write(Nest *l, const Write *w) {
 void nest_copy_write(Nest *l, const Write *w, unsigned from) {
   const Operand *o = operand_of(l, w->operand);
   Inst *count = nest_operand_count(l, w->operand), *present = operand_may_be_absent(o) ? nest_add(l, KOP_E_PRESENT, TYPE_BOOL, w->operand, 0, NULL) : NULL;
-  if (w->when) nest_if(l, l->scalar[w->when->id]);
-  Inst *i = nest_open(l, nest_i64(l, 0), count, 0, NULL), *x = from ? nest_load(l, from - 1, i, NULL) : l->scalar[w->value->id];
-  if (x->type != o->storage || !from || l->stored[w->value->id]) x = nest_to_storage(l, o, x);
+  if (w->when) nest_if(l, l->kernel.scalar[w->when->id]);
+  Inst *i = nest_open(l, nest_i64(l, 0), count, 0, NULL), *x = from ? nest_load(l, from - 1, i, NULL) : l->kernel.scalar[w->value->id];
+  if (x->type != o->storage || !from || l->plan.stored[w->value->id]) x = nest_to_storage(l, o, x);
   nest_store(l, w->operand, i, x, present);
   nest_close(l, 0, NULL);
   if (w->when) nest_end_if(l);
 }
 
 void nest_set_number(Nest *l, const Write *w, Inst *x) {
-  if (w->when) nest_if(l, l->scalar[w->when->id]);
+  if (w->when) nest_if(l, l->kernel.scalar[w->when->id]);
   nest_add(l, KOP_E_SET_SCALAR, TYPE_BOOL, w->operand, 1, &x);
   if (w->when) nest_end_if(l);
 }
@@ -187,7 +175,7 @@ static bool globals_ok(Nest *l) {
   return true;
 }
 
-void nest_writes(Nest *l, const char *name, Launch launch) {
+static void write_all(Nest *l, const char *name, Launch launch) {
   const Graph *g = l->graph;
   bool call = launch == LAUNCH_FINISH, any = call && g->skip;
   for (unsigned k = 0; k < g->n_writes; k++) any |= (operand_of(l, g->writes[k].operand)->scope == SCOPE_GLOBAL) == call;
@@ -204,7 +192,7 @@ void nest_writes(Nest *l, const char *name, Launch launch) {
     const Operand *o = operand_of(l, g->writes[k].operand);
     if ((o->scope == SCOPE_GLOBAL) != call) continue;
     if (operand_is_tensor(o)) from[k] = nest_compute_write(l, &g->writes[k]);
-    else number[k] = nest_cast(l, operand_field_type(o), nest_to_storage(l, o, l->scalar[g->writes[k].value->id]));
+    else number[k] = nest_cast(l, operand_field_type(o), nest_to_storage(l, o, l->kernel.scalar[g->writes[k].value->id]));
   }
   for (unsigned k = 0; k < g->n_writes; k++) {
     const Operand *o = operand_of(l, g->writes[k].operand);
@@ -212,12 +200,12 @@ void nest_writes(Nest *l, const char *name, Launch launch) {
     if (operand_is_tensor(o)) nest_copy_write(l, &g->writes[k], from[k]);
     else nest_set_number(l, &g->writes[k], number[k]);
   }
-  if (call && g->skip) nest_add(l, KOP_E_SKIP, TYPE_BOOL, 0, 1, &l->scalar[g->skip->id]);
+  if (call && g->skip) nest_add(l, KOP_E_SKIP, TYPE_BOOL, 0, 1, &l->kernel.scalar[g->skip->id]);
 }
 
 /* --- sizes ------------------------------------------------------------------------------------------------------------------------------------- */
 
-static Inst *where(Nest *l, const Node *when, Inst *n) { return when ? nest_select(l, l->scalar[when->id], n, nest_i64(l, 0)) : n; }
+static Inst *where(Nest *l, const Node *when, Inst *n) { return when ? nest_select(l, l->kernel.scalar[when->id], n, nest_i64(l, 0)) : n; }
 static void set_count(Nest *l, unsigned buffer, Inst *n) { nest_add(l, KOP_E_SET_COUNT, TYPE_BOOL, buffer, 1, &n); }
 
 static void mark_extents(const Space *s, bool *need) { for (unsigned a = 0; s && a < s->rank; a++) graph_mark(need, s->extent[a]); }
@@ -255,19 +243,20 @@ static void set_space(Nest *l, unsigned space) {
   nest_add(l, KOP_E_SET_SPACE, TYPE_BOOL, space, 2, (Inst *[]){where(l, t->when, positions), nest_select(l, nest_op2(l, KOP_LT, grain, least), least, grain)});
 }
 
-static bool lower_sizes(Nest *l, bool call) {
+static bool lower_sizes(Nest *l, const NestTemps *temps) {
+  bool call = temps->call;
   unsigned states = 0;
   for (unsigned k = 0; k < l->module->n_operands; k++) {
     const Operand *o = operand_of(l, k);
     states += o->shape && !operand_is_shaped(o) && (o->scope == SCOPE_GLOBAL) == call;
   }
   bool tiles = !call && l->program->n_spaces;
-  if (!states && !l->n_wanted[call] && !tiles) return true;
+  if (!states && !temps->n_wanted && !tiles) return true;
   bool *need = nest_begin(l, call ? "call_sizes" : "sizes", call ? LAUNCH_CALL_SIZES : LAUNCH_SIZES);
-  for (unsigned k = 0; k < l->n_wanted[call]; k++) {
-    mark_extents(l->wanted[call][k].space, need);
-    mark_extents(l->wanted[call][k].room.space, need);
-    graph_mark(need, l->wanted[call][k].when);
+  for (unsigned k = 0; k < temps->n_wanted; k++) {
+    mark_extents(temps->wanted[k].space, need);
+    mark_extents(temps->wanted[k].room.space, need);
+    graph_mark(need, temps->wanted[k].when);
   }
   for (unsigned k = 0; tiles && k < l->program->n_spaces; k++) {
     mark_extents(l->tiles[k].space, need);
@@ -275,7 +264,7 @@ static bool lower_sizes(Nest *l, bool call) {
     graph_mark(need, l->tiles[k].when);
   }
   for (unsigned i = 0; i < l->graph->n_nodes; i++)
-    if (need[i] && l->carry[i]) return refuse(l, l->graph->nodes[i], "the room for this value is made before the loop: an extent may not change from trip to trip; give it the largest and mask the rest");
+    if (need[i] && l->plan.carry[i]) return refuse(l, l->graph->nodes[i], "the room for this value is made before the loop: an extent may not change from trip to trip; give it the largest and mask the rest");
   if (!emit_numbers(l, need, "the room for this value is made before tensors are read: an extent may not depend on their elements; give it the largest and mask the rest")) return false;
   for (unsigned k = 0; k < l->module->n_operands; k++) {
     const Operand *o = operand_of(l, k);
@@ -286,8 +275,8 @@ static bool lower_sizes(Nest *l, bool call) {
     }
     set_count(l, k, nest_operand_count(l, k));
   }
-  for (unsigned k = 0; k < l->n_wanted[call]; k++) {
-    const Wanted *w = &l->wanted[call][k];
+  for (unsigned k = 0; k < temps->n_wanted; k++) {
+    const Wanted *w = &temps->wanted[k];
     set_count(l, w->buffer, where(l, w->when, elements_of(l, w)));
   }
   for (unsigned k = 0; tiles && k < l->program->n_spaces; k++) if (l->tiles[k].space || l->tiles[k].room.space) set_space(l, k);
@@ -304,34 +293,38 @@ static bool ranks_fit(Nest *l) {
   return true;
 }
 
+static NestTemps temps_new(const Nest *l, bool call) {
+  NestTemps t = {.call = call};
+  t.buffer = nest_by_node(l, sizeof *t.buffer);
+  t.carried = nest_by_node(l, sizeof *t.carried);
+  t.kept = nest_by_node(l, sizeof *t.kept);
+  return t;
+}
+
 bool nest_start(Nest *l, Unit *unit) {
   const Graph *g = unit->graph;
   *l = (Nest){.unit = unit, .graph = g, .module = unit->module, .arena = unit->arena};
   l->program = program_new(unit->module, unit->arena, g->name);
   l->program->advances = g->advances;
   l->program->equal_hypers = graph_shared_hypers(g, l->arena);
-  l->carry = graph_carries(g, l->arena);
-  l->stage = graph_stages(g, l->arena, &l->n_stages);
-  l->slot = graph_slots(g, l->arena, &l->n_slots);
-  l->program->n_slots = l->n_slots;
-  l->stored = arena_array(l->arena, g->n_nodes + 1, sizeof *l->stored);
-  l->keeps = arena_array(l->arena, g->n_nodes + 1, sizeof *l->keeps);
-  l->source = arena_array(l->arena, g->n_nodes + 1, sizeof *l->source);
-  l->direct = arena_array(l->arena, g->n_nodes + 1, sizeof *l->direct);
-  l->known = arena_array(l->arena, g->n_nodes + 1, sizeof *l->known);
-  l->memo = arena_array(l->arena, g->n_nodes + 1, sizeof *l->memo);
-  for (int call = 0; call < 2; call++) {
-    l->temp[call] = arena_array(l->arena, g->n_nodes + 1, sizeof **l->temp);
-    l->next[call] = arena_array(l->arena, g->n_nodes + 1, sizeof **l->next);
-    l->kept[call] = arena_array(l->arena, g->n_nodes + 1, sizeof **l->kept);
-  }
+  l->plan.carry = graph_carries(g, l->arena);
+  l->plan.stage = graph_stages(g, l->arena, &l->plan.n_stages);
+  l->plan.slot = graph_slots(g, l->arena, &l->program->n_slots);
+  l->plan.stored = nest_by_node(l, sizeof *l->plan.stored);
+  l->plan.keeps = nest_by_node(l, sizeof *l->plan.keeps);
+  l->plan.source = nest_by_node(l, sizeof *l->plan.source);
+  l->plan.direct = nest_by_node(l, sizeof *l->plan.direct);
+  l->point.known = nest_by_node(l, sizeof *l->point.known);
+  l->point.memo = nest_by_node(l, sizeof *l->point.memo);
+  l->items = temps_new(l, false);
+  l->call = temps_new(l, true);
   nest_choose_stored(l);
   return ranks_fit(l) && globals_ok(l);
 }
 
 void nest_finish(Nest *l) {
-  nest_writes(l, "finish", LAUNCH_FINISH);
-  if (!lower_sizes(l, false) || !lower_sizes(l, true)) return;
+  write_all(l, "finish", LAUNCH_FINISH);
+  if (!lower_sizes(l, &l->items) || !lower_sizes(l, &l->call)) return;
   for (unsigned k = 0; k < l->program->n_kernels; k++) kernel_number(l->program->kernels[k]);
   l->unit->program = l->program;
 }
@@ -339,8 +332,8 @@ void nest_finish(Nest *l) {
 void lower_nests(Unit *unit) {
   Nest nest, *l = &nest;
   if (!nest_start(l, unit) || !nest_checks(l) || !nest_layout(l)) return;
-  for (unsigned i = 0; i < l->graph->n_nodes; i++) l->keeps[i] = l->n_stages && nest_costs(l, l->graph->nodes[i]);
-  for (unsigned stage = 0; stage < l->n_stages; stage++) nest_stage(l, stage);
-  nest_writes(l, "item", LAUNCH_ITEM);
+  for (unsigned i = 0; i < l->graph->n_nodes; i++) l->plan.keeps[i] = l->plan.n_stages && nest_costs(l, l->graph->nodes[i]);
+  for (unsigned stage = 0; stage < l->plan.n_stages; stage++) nest_stage(l, stage);
+  write_all(l, "item", LAUNCH_ITEM);
   nest_finish(l);
 }

@@ -1,7 +1,7 @@
 /* lower_share.c: temporaries of one size whose times do not meet are one. Exact.
  *
  * Kernels of an item run in order, so a temporary lives from the first kernel that touches it to the last; inside a repeat, as long as the repeat. */
-#include "passes/lower_nest.h"
+#include "passes/lower_program.h"
 
 typedef struct Life { unsigned first, last; bool touched; } Life;
 
@@ -33,7 +33,7 @@ static bool same_size(const Wanted *a, const Wanted *b) {
 
 void nest_share_temps(Nest *l) {
   Program *p = l->program;
-  unsigned operands = l->module->n_operands, n = l->n_wanted[0], depth = 0, opened = 0;
+  unsigned operands = l->module->n_operands, n = l->items.n_wanted, depth = 0, opened = 0;
   Life *life = arena_array(l->arena, p->n_temps + 1, sizeof *life);
   unsigned *instead = arena_array(l->arena, p->n_temps + 1, sizeof *instead);
   for (unsigned k = 0; k < p->n_temps; k++) instead[k] = k;
@@ -45,10 +45,10 @@ void nest_share_temps(Nest *l) {
     depth -= p->kernels[k]->launch == LAUNCH_END;
   }
   for (unsigned k = 0; k < n; k++) {
-    const Wanted *w = &l->wanted[0][k];
+    const Wanted *w = &l->items.wanted[k];
     Life *mine = &life[w->buffer - operands];
     for (unsigned o = 0; o < k && mine->touched; o++) {
-      const Wanted *v = &l->wanted[0][o];
+      const Wanted *v = &l->items.wanted[o];
       unsigned other = v->buffer - operands;
       Life *its = &life[other];
       if (instead[other] != other || !its->touched || p->temps[other].type != p->temps[w->buffer - operands].type || !same_size(v, w)) continue;

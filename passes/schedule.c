@@ -25,7 +25,7 @@ static bool is_bit(const Node *x) { return x->op == OP_CONST && (x->imm == 0 || 
 static bool counts(const Node *x) { return (x->op == OP_CAST && x->args[0]->type == TYPE_BOOL) || (x->op == OP_SELECT && is_bit(x->args[1]) && is_bit(x->args[2])); }
 
 static bool is_fold(const Schedule *s, const Node *n) {
-  if (n->op != OP_REDUCE || n->space->rank || s->nest.carry[n->id] || !graph_is_item_space(s->graph->module, n->args[0]->space)) return false;
+  if (n->op != OP_REDUCE || n->space->rank || s->nest.plan.carry[n->id] || !graph_is_item_space(s->graph->module, n->args[0]->space)) return false;
   switch ((ReduceKind)(n->aux & 255)) {
     case REDUCE_SUM: return n->aux >> 8 == ORDER_LANES && (type_kind(n->type) == KIND_FLOAT || counts(n->args[0]));
     case REDUCE_PROD: return n->aux >> 8 == ORDER_LANES && type_kind(n->type) == KIND_FLOAT;
@@ -38,14 +38,14 @@ static bool is_fold(const Schedule *s, const Node *n) {
 /* A scan of numbers alone costs less than a place to keep what it gives. */
 static void find_whole(Schedule *s) {
   const Graph *g = s->graph;
-  bool *data = arena_array(s->nest.arena, g->n_nodes + 1, sizeof *data);
+  bool *data = nest_by_node(&s->nest, sizeof *data);
   for (unsigned i = 0; i < g->n_nodes; i++) {
     const Node *n = g->nodes[i];
     data[i] = n->space->rank || n->op == OP_READ || n->op == OP_REDUCE || n->op == OP_CONTRACT || n->op == OP_ATTEND;
     for (unsigned k = 0; k < n->n_args; k++) data[i] |= data[n->args[k]->id] && !s->whole[n->args[k]->id];
     for (unsigned k = 0; n->region && k < n->region->n_results; k++) data[i] |= data[n->region->results[k]->id] && !s->whole[n->region->results[k]->id];
     s->fold[i] = is_fold(s, n);
-    s->whole[i] = !s->nest.carry[i] && (s->nest.stored[i] || (nest_costs(&s->nest, n) && (n->op != OP_RESULT || data[i])));
+    s->whole[i] = !s->nest.plan.carry[i] && (s->nest.plan.stored[i] || (nest_costs(&s->nest, n) && (n->op != OP_RESULT || data[i])));
   }
 }
 
@@ -53,7 +53,7 @@ static void find_whole(Schedule *s) {
 static unsigned stage_ready(const Schedule *s, unsigned stage) {
   unsigned round = 0;
   for (unsigned i = 0; i < s->graph->n_nodes; i++)
-    if (s->nest.slot[i] >= 0 && s->nest.stage[i] == stage) round = later(round, s->ready[s->graph->nodes[i]->args[0]->id]);
+    if (s->nest.plan.slot[i] >= 0 && s->nest.plan.stage[i] == stage) round = later(round, s->ready[s->graph->nodes[i]->args[0]->id]);
   return round;
 }
 
@@ -68,7 +68,7 @@ static void find_rounds(Schedule *s) {
       for (unsigned k = 0; k < n->space->rank; k++) at = later(at, s->ready[n->space->extent[k]->id]);
       for (unsigned k = 0; k < n->n_args; k++) at = later(at, s->ready[n->args[k]->id]);
       for (unsigned k = 0; n->region && k < n->region->n_results; k++) at = later(at, s->ready[n->region->results[k]->id]);
-      if (s->nest.slot[i] >= 0) at = stage_ready(s, s->nest.stage[i]);
+      if (s->nest.plan.slot[i] >= 0) at = stage_ready(s, s->nest.plan.stage[i]);
       s->round[i] = at;
       at += s->whole[i];
       changed |= at != s->ready[i];
@@ -90,18 +90,18 @@ static bool leaves_value(const Schedule *s, unsigned write) {
 
 static void set_sources(Schedule *s, unsigned round) {
   for (unsigned k = 0; k < s->graph->n_writes; k++)
-    if (s->in_loop[k] && s->write_round[k] < round && leaves_value(s, k)) s->nest.source[s->graph->writes[k].value->id] = 1 + s->graph->writes[k].operand;
+    if (s->in_loop[k] && s->write_round[k] < round && leaves_value(s, k)) s->nest.plan.source[s->graph->writes[k].value->id] = 1 + s->graph->writes[k].operand;
 }
 
-static void clear_sources(Schedule *s) { memset(s->nest.source, 0, (s->graph->n_nodes + 1) * sizeof *s->nest.source); }
+static void clear_sources(Schedule *s) { memset(s->nest.plan.source, 0, (s->graph->n_nodes + 1) * sizeof *s->nest.plan.source); }
 
 /* Marks what the work of a round needs, down to what is kept from earlier ones and to what was written. */
 static bool *round_needs(Schedule *s, unsigned round) {
   const Graph *g = s->graph;
-  bool *need = arena_array(s->nest.arena, g->n_nodes + 1, sizeof *need);
+  bool *need = nest_by_node(&s->nest, sizeof *need);
   for (unsigned i = 0; i < g->n_nodes; i++) {
     if (s->whole[i] && s->round[i] == round) need[i] = true;
-    if (s->nest.slot[i] >= 0 && s->ready[i] == round) graph_mark(need, g->nodes[i]->args[0]);
+    if (s->nest.plan.slot[i] >= 0 && s->ready[i] == round) graph_mark(need, g->nodes[i]->args[0]);
   }
   for (unsigned k = 0; k < g->n_writes; k++) {
     if (schedule_target(s, k)->scope == SCOPE_GLOBAL || s->write_round[k] != round) continue;
@@ -111,7 +111,7 @@ static bool *round_needs(Schedule *s, unsigned round) {
   set_sources(s, round);
   for (unsigned i = g->n_nodes; i-- > 0;) {
     const Node *n = g->nodes[i];
-    if (!need[i] || s->nest.source[i] || s->nest.slot[i] >= 0 || (s->whole[i] && s->round[i] < round)) continue;
+    if (!need[i] || s->nest.plan.source[i] || s->nest.plan.slot[i] >= 0 || (s->whole[i] && s->round[i] < round)) continue;
     for (unsigned k = 0; k < n->n_args; k++) need[n->args[k]->id] = true;
     for (unsigned k = 0; n->region && k < n->region->n_results; k++) need[n->region->results[k]->id] = true;
   }
@@ -121,14 +121,14 @@ static bool *round_needs(Schedule *s, unsigned round) {
 /* Tensors that a round reads, as a set by operand. */
 static void mark_reads(Schedule *s, const bool *need, bool *read) {
   for (unsigned i = 0; i < s->graph->n_nodes; i++) {
-    if (need[i] && s->nest.source[i]) read[s->nest.source[i] - 1] = true;
+    if (need[i] && s->nest.plan.source[i]) read[s->nest.plan.source[i] - 1] = true;
     else if (need[i] && s->graph->nodes[i]->op == OP_READ) read[s->graph->nodes[i]->imm] = true;
   }
 }
 
 static bool needs_old(Schedule *s, const bool *need, unsigned operand) {
   for (unsigned i = 0; i < s->graph->n_nodes; i++)
-    if (need[i] && !s->nest.source[i] && s->graph->nodes[i]->op == OP_READ && s->graph->nodes[i]->imm == operand) return true;
+    if (need[i] && !s->nest.plan.source[i] && s->graph->nodes[i]->op == OP_READ && s->graph->nodes[i]->imm == operand) return true;
   return false;
 }
 
@@ -210,23 +210,23 @@ static void place_writes(Schedule *s) {
 
 /* The totals that this round's numbers need. */
 static void emit_totals(Schedule *s, unsigned round) {
-  for (unsigned stage = 1; stage <= s->nest.n_stages; stage++)
+  for (unsigned stage = 1; stage <= s->nest.plan.n_stages; stage++)
     if (stage_ready(s, stage) == round) nest_stage(&s->nest, stage - 1);
 }
 
-static bool is_left(const Schedule *s, unsigned i, unsigned round) { return s->whole[i] && !s->fold[i] && s->round[i] == round && !s->nest.kept[0][i]; }
+static bool is_left(const Schedule *s, unsigned i, unsigned round) { return s->whole[i] && !s->fold[i] && s->round[i] == round && !s->nest.items.kept[i]; }
 
 /* A number that costs a loop and is not always needed: elsewhere what its temporary holds is read and dropped. */
 static void emit_number_in_arm(Schedule *s, const Node *n, unsigned round) {
   Nest *l = &s->nest;
   bool *need = schedule_begin(s, arena_printf(l->arena, "number_%u", n->id), round, LAUNCH_ITEM);
   need[n->id] = true;
-  graph_mark(need, l->work[n->id]);
+  graph_mark(need, l->plan.work[n->id]);
   nest_close_need(l, need);
   need[n->id] = false;
   nest_emit(l, need, -1);
   need[n->id] = true;
-  nest_if(l, l->scalar[l->work[n->id]->id]);
+  nest_if(l, l->kernel.scalar[l->plan.work[n->id]->id]);
   nest_emit(l, need, -1);
   nest_end_if(l);
 }
@@ -237,7 +237,7 @@ static void emit_whole(Schedule *s, unsigned round) {
   bool any = false, *need;
   schedule_rows(s, round);
   for (unsigned i = 0; i < g->n_nodes; i++) if (is_left(s, i, round)) nest_product(&s->nest, g->nodes[i]);
-  for (unsigned i = 0; i < g->n_nodes; i++) if (is_left(s, i, round) && !g->nodes[i]->space->rank && s->nest.work[i]) emit_number_in_arm(s, g->nodes[i], round);
+  for (unsigned i = 0; i < g->n_nodes; i++) if (is_left(s, i, round) && !g->nodes[i]->space->rank && s->nest.plan.work[i]) emit_number_in_arm(s, g->nodes[i], round);
   for (unsigned i = 0; i < g->n_nodes; i++) any |= is_left(s, i, round);
   if (!any) return;
   need = schedule_begin(s, "item", round, LAUNCH_ITEM);
@@ -260,11 +260,11 @@ static void emit_join(Schedule *s, unsigned round) {
       graph_mark(need, n->args[0]->space->extent[0]);
       nest_close_need(l, need);
       nest_emit(l, need, -1);
-      Inst *count = l->scalar[n->args[0]->space->extent[0]->id];
+      Inst *count = l->kernel.scalar[n->args[0]->space->extent[0]->id];
       chunks = nest_op2(l, KOP_SHR, nest_op2(l, KOP_ADD, count, nest_i64(l, OPTC_CHUNK - 1)), nest_i64(l, 16));
     }
     nest_store(l, nest_buffer(l, n), nest_i64(l, 0), nest_join(l, s->partial[i], chunks, (ReduceKind)(n->aux & 255), (Type)n->type), NULL);
-    l->kept[0][i] = true;
+    l->items.kept[i] = true;
   }
 }
 
@@ -272,7 +272,7 @@ static void emit_join(Schedule *s, unsigned round) {
 
 static bool is_apart(const Schedule *s, unsigned k) {
   Scope scope = schedule_target(s, k)->scope;
-  return !s->in_loop[k] && !s->nest.direct[s->graph->writes[k].value->id] && scope != SCOPE_GLOBAL && !(s->blocks && scope == SCOPE_TENSOR);
+  return !s->in_loop[k] && !s->nest.plan.direct[s->graph->writes[k].value->id] && scope != SCOPE_GLOBAL && !(s->blocks && scope == SCOPE_TENSOR);
 }
 
 /* New values of what is not written in a loop over elements: computed before anything of this round is written, copied after all is. */
@@ -298,7 +298,7 @@ static void emit_apart(Schedule *s, unsigned *from, bool copy) {
   Inst **number = arena_array(l->arena, g->n_writes + 1, sizeof *number);
   for (unsigned k = 0; k < g->n_writes; k++) {
     const Operand *o = schedule_target(s, k);
-    if (is_apart(s, k) && o->scope == SCOPE_SCALAR) number[k] = nest_cast(l, operand_field_type(o), nest_to_storage(l, o, l->scalar[g->writes[k].value->id]));
+    if (is_apart(s, k) && o->scope == SCOPE_SCALAR) number[k] = nest_cast(l, operand_field_type(o), nest_to_storage(l, o, l->kernel.scalar[g->writes[k].value->id]));
   }
   for (unsigned k = 0; k < g->n_writes; k++) {
     if (!is_apart(s, k)) continue;
@@ -332,13 +332,13 @@ void pass_schedule(Unit *unit, const PassArgs *args) {
   const Node **work, **room;
   schedule_demands(unit->graph, unit->arena, &work, &room);
   if (!nest_start(l, unit) || !nest_checks(l) || !nest_layout(l)) return;
-  l->work = work;
-  l->room = room;
-  s->ready = arena_array(l->arena, g->n_nodes + 1, sizeof *s->ready);
-  s->round = arena_array(l->arena, g->n_nodes + 1, sizeof *s->round);
-  s->whole = arena_array(l->arena, g->n_nodes + 1, sizeof *s->whole);
-  s->fold = arena_array(l->arena, g->n_nodes + 1, sizeof *s->fold);
-  s->partial = arena_array(l->arena, g->n_nodes + 1, sizeof *s->partial);
+  l->plan.work = work;
+  l->plan.room = room;
+  s->ready = nest_by_node(l, sizeof *s->ready);
+  s->round = nest_by_node(l, sizeof *s->round);
+  s->whole = nest_by_node(l, sizeof *s->whole);
+  s->fold = nest_by_node(l, sizeof *s->fold);
+  s->partial = nest_by_node(l, sizeof *s->partial);
   s->write_round = arena_array(l->arena, g->n_writes + 1, sizeof *s->write_round);
   s->in_loop = arena_array(l->arena, g->n_writes + 1, sizeof *s->in_loop);
   s->blocks = schedule_find_blocks(s);
@@ -348,8 +348,8 @@ void pass_schedule(Unit *unit, const PassArgs *args) {
   for (unsigned k = 0; k < g->n_writes; k++)
     if (schedule_target(s, k)->scope != SCOPE_GLOBAL) s->n_rounds = later(s->n_rounds, known_at(s, &g->writes[k]) + 1);
   for (unsigned i = 0; i < g->n_nodes; i++) {
-    if (l->slot[i] >= 0) s->n_rounds = later(s->n_rounds, s->ready[i] + 1);      /* globals and later calls may want it */
-    l->keeps[i] = s->whole[i] && !g->nodes[i]->space->rank;
+    if (l->plan.slot[i] >= 0) s->n_rounds = later(s->n_rounds, s->ready[i] + 1);      /* globals and later calls may want it */
+    l->plan.keeps[i] = s->whole[i] && !g->nodes[i]->space->rank;
   }
   place_writes(s);
   emit_program(s);

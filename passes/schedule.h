@@ -1,7 +1,7 @@
 /* schedule.h: private to passes/schedule*.c: the state of pass `schedule`. */
 #ifndef OPTC_PASSES_SCHEDULE_H
 #define OPTC_PASSES_SCHEDULE_H
-#include "passes/lower_nest.h"
+#include "passes/lower_program.h"
 
 typedef struct Blocks Blocks;             /* schedule_blocks.c */
 

@@ -116,9 +116,9 @@ const Blocks *schedule_find_blocks(Schedule *s) {
   const bool *live = graph_reachable(g, s->nest.arena);
   bool any = false;
   if (!find_spaces(b)) return NULL;
-  b->class = arena_array(s->nest.arena, g->n_nodes + 1, sizeof *b->class);
-  b->late = arena_array(s->nest.arena, g->n_nodes + 1, sizeof *b->late);
-  b->staged = arena_array(s->nest.arena, g->n_nodes + 1, sizeof *b->staged);
+  b->class = nest_by_node(&s->nest, sizeof *b->class);
+  b->late = nest_by_node(&s->nest, sizeof *b->late);
+  b->staged = nest_by_node(&s->nest, sizeof *b->staged);
   for (unsigned i = 0; i < g->n_nodes; i++) {
     const Node *n = g->nodes[i];
     if (!live[i]) continue;
@@ -130,7 +130,7 @@ const Blocks *schedule_find_blocks(Schedule *s) {
     if (b->class[i] == NONE ? n->op == OP_MAP && is_element_value(b->class[n->args[0]->id]) : b->class[i] == NUMBER && !is_early(b, n)) return NULL;
   }
   for (unsigned k = 0; k < g->n_writes; k++) if (!write_fits(b, &g->writes[k])) return NULL;
-  for (unsigned i = 0; i < g->n_nodes && any; i++) if (is_element_value(b->class[i])) s->nest.stored[i] = false;
+  for (unsigned i = 0; i < g->n_nodes && any; i++) if (is_element_value(b->class[i])) s->nest.plan.stored[i] = false;
   return any ? b : NULL;
 }
 
@@ -156,7 +156,7 @@ static void mark_flat(const Sweep *w, bool *need, bool stage) {
   for (unsigned k = 0; k < g->n_writes && !stage; k++) if (is_of(w, k, FLAT)) graph_mark(need, g->writes[k].value);
 }
 
-static bool *new_set(const Sweep *w) { return arena_array(w->nest->arena, w->schedule->graph->n_nodes + 1, sizeof(bool)); }
+static bool *new_set(const Sweep *w) { return nest_by_node(w->nest, sizeof(bool)); }
 
 /* A loop over the elements of the block; what is the same for all of them is computed before. Returns the place in the block. */
 static Inst *open_elements(const Sweep *w, bool stage) {
@@ -165,14 +165,14 @@ static Inst *open_elements(const Sweep *w, bool stage) {
   mark_flat(w, roots, stage);
   nest_settle(l, w->blocks->item, 1, roots);
   Inst *at = nest_open(l, nest_i64(l, 0), w->count, 0, NULL);
-  l->index[0] = nest_op2(l, KOP_ADD, at, w->first);
-  nest_here(l, w->blocks->item, l->index[0]);
+  l->point.index[0] = nest_op2(l, KOP_ADD, at, w->first);
+  nest_here(l, w->blocks->item, l->point.index[0]);
   return at;
 }
 
 static void close_elements(const Sweep *w) {
   nest_close(w->nest, 0, NULL);
-  w->nest->outer = 0;
+  nest_unsettle(w->nest);
 }
 
 static void stage(const Sweep *w) {
@@ -194,13 +194,13 @@ static void reduce(const Sweep *w) {
   bool *roots = new_set(w);
   unsigned n = 0;
   for (unsigned i = 0; i < g->n_nodes; i++) if (is_reduction(w, g->nodes[i])) graph_mark(roots, g->nodes[i]->args[0]);
-  l->index[0] = w->block;
+  l->point.index[0] = w->block;
   nest_settle(l, w->blocks->blocked, 2, roots);
   Inst *at = nest_open(l, nest_i64(l, 0), nest_i64(l, w->blocks->blocked->extent[1]->imm), 0, NULL);
-  l->index[1] = at;
+  l->point.index[1] = at;
   for (unsigned i = 0; i < g->n_nodes; i++) {
     const Node *map = g->nodes[i];
-    if (map->op == OP_MAP && w->blocks->class[i] == BLOCKED) l->known[i] = nest_load(l, w->buffer[map->args[0]->id], at, NULL);
+    if (map->op == OP_MAP && w->blocks->class[i] == BLOCKED) l->point.known[i] = nest_load(l, w->buffer[map->args[0]->id], at, NULL);
   }
   nest_here(l, w->blocks->blocked, nest_op2(l, KOP_ADD, at, w->first));
   for (unsigned i = 0; i < g->n_nodes; i++) {
@@ -211,8 +211,8 @@ static void reduce(const Sweep *w) {
   close_elements(w);
   n = 0;
   for (unsigned i = 0; i < g->n_nodes; i++) {
-    if (w->blocks->class[i] == BLOCKED) l->known[i] = NULL;
-    if (is_reduction(w, g->nodes[i])) l->known[i] = nest_add(l, KOP_E_FOLDED, (Type)g->nodes[i]->type, n++, 1, &at);
+    if (w->blocks->class[i] == BLOCKED) l->point.known[i] = NULL;
+    if (is_reduction(w, g->nodes[i])) l->point.known[i] = nest_add(l, KOP_E_FOLDED, (Type)g->nodes[i]->type, n++, 1, &at);
   }
 }
 
@@ -222,27 +222,27 @@ static void store(const Sweep *w, unsigned k, Inst *at, Inst *value) {
   Nest *l = w->nest;
   const Write *write = &w->schedule->graph->writes[k];
   Inst *guard = operand_may_be_absent(schedule_target(w->schedule, k)) ? nest_add(l, KOP_E_PRESENT, TYPE_BOOL, write->operand, 0, NULL) : NULL;
-  nest_store(l, write->operand, at, value, nest_both(l, write->when ? l->scalar[write->when->id] : NULL, guard));
+  nest_store(l, write->operand, at, value, nest_both(l, write->when ? l->kernel.scalar[write->when->id] : NULL, guard));
 }
 
 /* Values of the block, for its elements and to be written behind them. */
 static void find_rows(const Sweep *w, Inst **value) {
   Nest *l = w->nest;
   const Graph *g = w->schedule->graph;
-  l->index[0] = w->block;
+  l->point.index[0] = w->block;
   nest_here(l, w->blocks->row, w->block);
   for (unsigned k = 0; k < g->n_writes; k++) if (is_of(w, k, ROW)) value[k] = stored_value(w, k);
   for (unsigned i = 0; i < g->n_nodes; i++) {
     const Node *map = g->nodes[i];
-    if (map->op == OP_MAP && w->blocks->class[i] == FLAT) l->known[i] = nest_element(l, map->args[0]);
+    if (map->op == OP_MAP && w->blocks->class[i] == FLAT) l->point.known[i] = nest_element(l, map->args[0]);
   }
 }
 
 static void write_elements(const Sweep *w, Inst **value) {
   Nest *l = w->nest;
   const Graph *g = w->schedule->graph;
-  Inst *at = open_elements(w, false), *flat = l->flat;
-  for (unsigned i = 0; i < g->n_nodes; i++) if (w->blocks->staged[i]) l->known[i] = nest_load(l, w->buffer[i], at, NULL);
+  Inst *at = open_elements(w, false), *flat = l->point.flat;
+  for (unsigned i = 0; i < g->n_nodes; i++) if (w->blocks->staged[i]) l->point.known[i] = nest_load(l, w->buffer[i], at, NULL);
   for (unsigned k = 0; k < g->n_writes; k++) if (is_of(w, k, FLAT)) value[k] = stored_value(w, k);
   for (unsigned k = 0; k < g->n_writes; k++) if (is_of(w, k, FLAT)) store(w, k, flat, value[k]);
   close_elements(w);
@@ -252,7 +252,7 @@ void schedule_blocks(Schedule *s) {
   Nest *l = &s->nest;
   const Graph *g = s->graph;
   const Blocks *b = s->blocks;
-  Sweep sweep = {.blocks = b, .schedule = s, .nest = l, .buffer = arena_array(l->arena, g->n_nodes + 1, sizeof *sweep.buffer)}, *w = &sweep;
+  Sweep sweep = {.blocks = b, .schedule = s, .nest = l, .buffer = nest_by_node(l, sizeof *sweep.buffer)}, *w = &sweep;
   Inst **value = arena_array(l->arena, g->n_writes + 1, sizeof *value);
   bool *need = nest_begin_tile(l, "blocks", (Tiles){.space = b->blocked, .axes = 1, .least = 1});
   for (unsigned k = 0; k < g->n_writes; k++) if (schedule_target(s, k)->scope == SCOPE_TENSOR) graph_mark_write(need, &g->writes[k]);
@@ -265,12 +265,12 @@ void schedule_blocks(Schedule *s) {
   w->block = nest_open(l, nest_add(l, KOP_E_BEGIN, TYPE_I64, 0, 0, NULL), nest_add(l, KOP_E_END, TYPE_I64, 0, 0, NULL), 0, NULL);
   w->first = nest_op2(l, KOP_MUL, w->block, nest_i64(l, length));
   w->count = nest_min(l, nest_op2(l, KOP_SUB, count, w->first), nest_i64(l, length));
-  for (unsigned i = 0; i < g->n_nodes; i++) if (need[i] && is_block_index(b, g->nodes[i])) l->known[i] = w->block;
+  for (unsigned i = 0; i < g->n_nodes; i++) if (need[i] && is_block_index(b, g->nodes[i])) l->point.known[i] = w->block;
   stage(w);
   reduce(w);
   find_rows(w, value);
   write_elements(w, value);
   for (unsigned k = 0; k < g->n_writes; k++) if (is_of(w, k, ROW)) store(w, k, w->block, value[k]);
   nest_close(l, 0, NULL);
-  for (unsigned i = 0; i < g->n_nodes; i++) l->known[i] = NULL;
+  for (unsigned i = 0; i < g->n_nodes; i++) l->point.known[i] = NULL;
 }

@@ -74,7 +74,7 @@ static void emit_element(const Phase *p, Inst *flat, Inst *at) {
   for (unsigned k = 0; k < p->n_writes; k++) {
     const Write *w = write_of(p, k);
     Inst *guard = operand_may_be_absent(schedule_target(p->schedule, p->write[k])) ? nest_add(l, KOP_E_PRESENT, TYPE_BOOL, w->operand, 0, NULL) : NULL;
-    nest_store(l, w->operand, flat, value[p->n_folds + k], nest_both(l, w->when ? l->scalar[w->when->id] : NULL, guard));
+    nest_store(l, w->operand, flat, value[p->n_folds + k], nest_both(l, w->when ? l->kernel.scalar[w->when->id] : NULL, guard));
   }
 }
 
@@ -90,13 +90,13 @@ static void keep_folded(const Phase *p, Inst *loop) {
 /* Element by element, whatever that costs. */
 static void emit_flat(const Phase *p) {
   Nest *l = p->nest;
-  l->shard = p->first;
+  l->point.shard = p->first;
   Inst *loop = nest_open(l, p->begin, p->end, 0, NULL);
-  l->index[0] = loop;
+  l->point.index[0] = loop;
   nest_here(l, p->space, loop);
   emit_element(p, loop, NULL);
   nest_close(l, 0, NULL);
-  l->shard = NULL;
+  l->point.shard = NULL;
   keep_folded(p, loop);
 }
 
@@ -105,7 +105,7 @@ static void emit_flat(const Phase *p) {
 static void know(const Phase *p, const Node *length, Op op, Inst *x) {
   for (unsigned i = 0; i < p->schedule->graph->n_nodes; i++) {
     const Node *n = p->schedule->graph->nodes[i];
-    if (p->need[i] && n->op == op && divides_position(p, n) && n->args[1] == length) p->nest->known[i] = x;
+    if (p->need[i] && n->op == op && divides_position(p, n) && n->args[1] == length) p->nest->point.known[i] = x;
   }
 }
 
@@ -114,23 +114,23 @@ static void emit_rows(const Phase *p, const Node *length, Inst *begin, Inst *end
   Nest *l = p->nest;
   Inst *part[2], *n = nest_extent(l, length), *row = nest_open_rows(l, n, nest_op2(l, KOP_ADD, begin, p->first), nest_op2(l, KOP_ADD, end, p->first), part);
   Inst *first = nest_op2(l, KOP_MUL, row, n);
-  bool *roots = arena_array(l->arena, p->schedule->graph->n_nodes + 1, sizeof *roots);
+  bool *roots = nest_by_node(l, sizeof *roots);
   mark_work(p, roots);
-  l->under = extent_condition(length);
+  l->kernel.under = extent_condition(length);
   know(p, length, OP_IDIV, row);
   nest_settle(l, p->space, 1, roots);
   Inst *at = nest_open(l, part[0], part[1], 0, NULL), *flat = nest_op2(l, KOP_SUB, at, p->first);
   know(p, length, OP_IMOD, nest_op2(l, KOP_SUB, at, first));
-  l->index[0] = at;
+  l->point.index[0] = at;
   nest_here(l, p->space, flat);
-  size_t from = l->at->n;
+  size_t from = l->kernel.at->n;
   emit_element(p, flat, low ? nest_op2(l, KOP_SUB, at, low) : NULL);
   if (low) nest_fetch(l, from, at, nest_i64(l, BLOCK));                  /* while a block is folded nothing is read */
   nest_close(l, 0, NULL);
   know(p, length, OP_IMOD, NULL);
   know(p, length, OP_IDIV, NULL);
-  l->under = NULL;
-  l->outer = 0;
+  l->kernel.under = NULL;
+  nest_unsettle(l);
   nest_close(l, 0, NULL);
 }
 
@@ -158,12 +158,12 @@ static void emit_views(const Phase *p, unsigned k) {
   Nest *l = p->nest;
   if (k == p->n_views) { emit_flat(p); return; }
   const Node *condition = extent_condition(p->view[k]);
-  if (condition) nest_if(l, l->scalar[condition->id]);
+  if (condition) nest_if(l, l->kernel.scalar[condition->id]);
   if (p->n_folds) emit_blocks(p, p->view[k]);
   else emit_rows(p, p->view[k], p->begin, p->end, NULL);
   if (!condition) return;
   nest_end_if(l);
-  nest_if(l, nest_op1(l, KOP_NOT, l->scalar[condition->id]));
+  nest_if(l, nest_op1(l, KOP_NOT, l->kernel.scalar[condition->id]));
   emit_views(p, k + 1);
   nest_end_if(l);
 }

@@ -15,13 +15,11 @@ static unsigned free_axes(const Node *n) {
 
 static bool takes(const Schedule *s, unsigned i) {
   const Node *n = s->graph->nodes[i];
-  return s->whole[i] && !s->fold[i] && n->space->rank && free_axes(n) && !s->nest.kept[0][i];
+  return s->whole[i] && !s->fold[i] && n->space->rank && free_axes(n) && !s->nest.items.kept[i];
 }
 
 static const Space *tile_space(const Node *n) { return n->op == OP_REDUCE ? n->args[0]->space : n->space; }
 static bool by_columns(Schedule *s, const Node *n) { return n->op == OP_REDUCE && nest_goes_by_columns(&s->nest, n); }
-
-static const Node *work_of(const Nest *l, unsigned i) { return l->work ? l->work[i] : NULL; }
 
 /* --- kernels of several nodes ------------------------------------------------------------------------------------------------------------------- */
 
@@ -50,9 +48,9 @@ static bool is_at_hand(const Group *g, const Node *root) {
   need[root->id] = true;
   for (unsigned i = root->id + 1; i-- > 0;) {
     const Node *n = s->graph->nodes[i];
-    bool kept = l->kept[0][i] && (s->whole[i] || s->fold[i]);
-    if (!need[i] || kept || (l->slot[i] >= 0 && s->ready[i] <= g->round)) continue;
-    bool there = n == root || !(s->whole[i] || s->fold[i] || l->slot[i] >= 0);
+    bool kept = l->items.kept[i] && (s->whole[i] || s->fold[i]);
+    if (!need[i] || kept || (l->plan.slot[i] >= 0 && s->ready[i] <= g->round)) continue;
+    bool there = n == root || !(s->whole[i] || s->fold[i] || l->plan.slot[i] >= 0);
     if (!there && !(g->member[i] && n->space->rank)) return false;
     if (!there) continue;
     for (unsigned k = 0; k < node_parts(n); k++) {
@@ -72,15 +70,15 @@ static void emit_group(Group *g, const Node *first) {
   g->member[first->id] = true;
   for (unsigned i = first->id + 1; i < s->graph->n_nodes; i++) {
     const Node *n = s->graph->nodes[i];
-    if (!takes(s, i) || free_axes(n) != g->axes || !has_rows(g, tile_space(n)) || work_of(l, i) != work_of(l, first->id) || by_columns(s, n) || !is_at_hand(g, n)) continue;
+    if (!takes(s, i) || free_axes(n) != g->axes || !has_rows(g, tile_space(n)) || nest_demand(l, n) != nest_demand(l, first) || by_columns(s, n) || !is_at_hand(g, n)) continue;
     g->member[i] = true;
     if (tile_space(n)->rank > widest->rank) widest = tile_space(n);
   }
-  bool *need = nest_begin_tile(l, arena_printf(l->arena, "rows_%u_%u", g->round, first->id), (Tiles){.space = widest, .axes = g->axes, .least = 1, .when = work_of(l, first->id)});
+  bool *need = nest_begin_tile(l, arena_printf(l->arena, "rows_%u_%u", g->round, first->id), (Tiles){.space = widest, .axes = g->axes, .least = 1, .when = nest_demand(l, first)});
   for (unsigned i = 0; i < s->graph->n_nodes; i++) {
     if (!g->member[i]) continue;
     need[i] = true;
-    if (l->direct[i]) graph_mark(need, l->direct[i]->when);
+    if (l->plan.direct[i]) graph_mark(need, l->plan.direct[i]->when);
   }
   nest_close_need(l, need);
   nest_emit(l, need, -1);
@@ -88,17 +86,17 @@ static void emit_group(Group *g, const Node *first) {
 
 void schedule_rows(Schedule *s, unsigned round) {
   Nest *l = &s->nest;
-  l->folds = true;
+  l->plan.folds = true;
   for (unsigned i = 0; i < s->graph->n_nodes; i++) {
     const Node *n = s->graph->nodes[i];
     if (!takes(s, i) || s->round[i] != round || l->program->n_spaces == OPTC_MAX_SPACES) continue;
     if (!by_columns(s, n)) {
-      emit_group(&(Group){s, round, tile_space(n), free_axes(n), arena_array(l->arena, s->graph->n_nodes + 1, sizeof(bool))}, n);
+      emit_group(&(Group){s, round, tile_space(n), free_axes(n), nest_by_node(l, sizeof(bool))}, n);
       continue;
     }
-    bool *need = nest_begin_tile(l, arena_printf(l->arena, "columns_%u_%u", round, i), (Tiles){.space = tile_space(n), .axes = free_axes(n), .least = NEST_STRIP, .when = work_of(l, i)});
+    bool *need = nest_begin_tile(l, arena_printf(l->arena, "columns_%u_%u", round, i), (Tiles){.space = tile_space(n), .axes = free_axes(n), .least = NEST_STRIP, .when = nest_demand(l, n)});
     need[i] = true;
-    if (l->direct[i]) graph_mark(need, l->direct[i]->when);
+    if (l->plan.direct[i]) graph_mark(need, l->plan.direct[i]->when);
     nest_close_need(l, need);
     nest_emit(l, need, -1);
   }
@@ -125,9 +123,9 @@ void schedule_values(Schedule *s) {
     const Write *w = &s->graph->writes[k];
     const Operand *o = schedule_target(s, k);
     bool flat = o->item_shape && graph_is_item_space(s->graph->module, w->value->space);
-    if (o->scope != SCOPE_TENSOR || flat || !w->value->space->rank || l->carry[w->value->id]) continue;
-    if (!l->stored[w->value->id] && !free_axes(w->value)) continue;
-    l->stored[w->value->id] = true;
-    if (free_axes(w->value) && !is_met(s, k)) l->direct[w->value->id] = w;
+    if (o->scope != SCOPE_TENSOR || flat || !w->value->space->rank || l->plan.carry[w->value->id]) continue;
+    if (!l->plan.stored[w->value->id] && !free_axes(w->value)) continue;
+    l->plan.stored[w->value->id] = true;
+    if (free_axes(w->value) && !is_met(s, k)) l->plan.direct[w->value->id] = w;
   }
 }

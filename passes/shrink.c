@@ -3,7 +3,7 @@
  * Before and after: a graph without function nodes. Over the positions of an item, an element operation on values of some axes of a view of it (x[i] where the position
  * is row i) becomes the operation over those axes, read at the same place: sqrt(map x, i) = map (sqrt x), i. That holds where the view exists; where it does not, a map reads 0,
  * and the operation on zeros is selected: select c, (map (sqrt x), i), sqrt(0). */
-#include "passes/lower_nest.h"
+#include "passes/lower_index.h"
 #include "passes/passes.h"
 
 /* select(where, map(x, place), otherwise), or the map alone: otherwise is 0. */

@@ -205,6 +205,24 @@ static void find_needed(Gradient *G, const Node *n, bool *seen, int64_t depth, u
   for (unsigned k = 0; k < node_parts(n); k++) find_needed(G, node_part(n, k), seen, depth, n_carried, needed);
 }
 
+/* Room for what is kept is made before tensors are read and before any loop runs. */
+static bool trips_are_known(Gradient *G, const Node *trips) {
+  const bool *needs = graph_needs(G->g, trips, G->arena);
+  for (unsigned i = 0; i <= trips->id; i++) {
+    const Node *n = G->g->nodes[i];
+    bool later = n->space->rank || n->op == OP_READ || n->op == OP_MAP || n->op == OP_TOTAL || n->op == OP_REDUCE || n->op == OP_CONTRACT || n->op == OP_ATTEND || n->op == OP_CARRY || n->op == OP_RESULT;
+    if (needs[i] && later) return false;
+  }
+  return true;
+}
+
+static void refuse_trips(Gradient *G, const Node *scan) {
+  Range all = scan->where, trips = scan->args[0]->where;
+  bool inside = trips.source && trips.source == all.source && trips.begin >= all.begin && trips.end <= all.end;        /* the first place of the number may be another */
+  diag_error(G->diag, inside ? trips : all, "'backward' keeps what this scan carries, trip by trip, in room that is made before tensors are read: "
+    "the number of trips may not depend on their elements, nor on a loop around it; scan to the largest number, 'scan k < N', and keep the rest by where(k < n, new, old)");
+}
+
 /* The scan itself, which also keeps the needed values as they are before each trip: history[k] over [trips, axes of the value]. */
 static bool keep_values(Gradient *G, const Node *scan, const bool *needed, const Node **history) {
   Graph *g = G->g;
@@ -217,6 +235,7 @@ static bool keep_values(Gradient *G, const Node *scan, const bool *needed, const
     const Node *first = scan->args[k + 1], *extent[GRADIENT_AXES + 1] = {scan->args[0]}, *put[GRADIENT_AXES + 3];
     const Space *s = first->space;
     if (s->rank >= GRADIENT_AXES) { gradient_refuse(G, scan, "a scan that carries 8 axes"); return false; }
+    if (all == n && !trips_are_known(G, scan->args[0])) { refuse_trips(G, scan); return false; }
     for (unsigned a = 0; a < s->rank; a++) extent[a + 1] = s->extent[a];
     const Space *whole = graph_space(g, s->rank + 1, extent);
     put[0] = carry(G, scan->imm, all, (Type)first->type, whole);

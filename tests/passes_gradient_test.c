@@ -393,13 +393,20 @@ static void test_graphs_grow_linearly(void) {
   CU_ASSERT(c < 200*60);
 }
 
-static void test_what_has_no_derivative_is_refused(void) {
+static void refuses(const char *text, const char *message) {
   World w;
-  CU_ASSERT(!compile(&w, "rule r() {\n  in x[N, N]\n  out z[N, N]\n  backward wrt x\n  z = eigvec(x)\n}\n", false));
-  Text text = {.arena = w.arena};
-  diag_render_text(w.diag, &text, false);
-  CU_ASSERT_PTR_NOT_NULL(strstr(text.data ? text.data : "", "gradient:5:7: error: there is no derivative of eigvec"));
+  CU_ASSERT(!compile(&w, text, false));
+  Text said = {.arena = w.arena};
+  diag_render_text(w.diag, &said, false);
+  CU_ASSERT_PTR_NOT_NULL(strstr(said.data ? said.data : "", message));
   arena_free(w.arena);
+}
+
+static void test_what_has_no_derivative_is_refused(void) {
+  refuses("rule r() {\n  in x[N, N]\n  out z[N, N]\n  backward wrt x\n  z = eigvec(x)\n}\n", "gradient:5:7: error: there is no derivative of eigvec");
+  static const char what[] = "error: 'backward' keeps what this scan carries, trip by trip, in room that is made before tensors are read";
+  refuses("rule r() {\n  in x[N], n[1]: i32\n  out z[]\n  backward wrt x\n  h = 1\n  scan k < n[0] { h = tanh(h*x[k]) }\n  z = h\n}\n", what);
+  refuses("rule r() {\n  in x[N]\n  out z[]\n  backward wrt x\n  h = 1\n  scan i < N { scan k < i { h = tanh(h*x[k]) } }\n  z = h\n}\n", what);
 }
 
 int main(void) {

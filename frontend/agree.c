@@ -17,15 +17,31 @@ const Node *under_guard(Lower *l, const Node *cond) {
   return guard ? graph_op2(l->graph, OP_OR, graph_op1(l->graph, OP_NOT, guard), cond) : cond;
 }
 
-void extents_agree(Lower *l, const Node *a, const char *what_a, const Node *b, const char *what_b) {
+/* Never taken: what stands there is no mistake. */
+static bool in_dead_branch(Lower *l) {
+  Bits taken;
+  return l->scope->guard && node_constant(l->graph, l->scope->guard, &taken) && !taken;
+}
+
+static void note_extent(Lower *l, Range at, const Extent *e, int64_t n) {
+  bool here = e->where.source == at.source && e->where.begin == at.begin && e->where.end == at.end;
+  if (e->where.source && !here) diag_note(l->diag, e->where, "%s is %lld", e->what, (long long)n);
+}
+
+void extents_agree(Lower *l, Range at, Extent a, Extent b) {
   Bits x, y;
-  if (a == b) return;
-  if (node_uses(l->graph, a, leaf_of_elements, l->context->module) || node_uses(l->graph, b, leaf_of_elements, l->context->module)) return;
-  if (a->op == OP_CONST && b->op == OP_CONST && node_constant(l->graph, a, &x) && node_constant(l->graph, b, &y) && x == y) return;
-  const Node *cond = graph_op2(l->graph, OP_EQ, a, b);
-  cond = under_guard(l, cond);
+  if (a.node == b.node) return;
+  if (node_uses(l->graph, a.node, leaf_of_elements, l->context->module) || node_uses(l->graph, b.node, leaf_of_elements, l->context->module)) return;
+  if (node_constant(l->graph, a.node, &x) && node_constant(l->graph, b.node, &y)) {
+    if (x == y || in_dead_branch(l)) return;
+    if (!lower_error(l, at, "%s is %lld, %s is %lld: this never fits", b.what, (long long)y, a.what, (long long)x)) return;
+    note_extent(l, at, &a, (int64_t)x);
+    note_extent(l, at, &b, (int64_t)y);
+    return;
+  }
+  const Node *cond = under_guard(l, graph_op2(l->graph, OP_EQ, a.node, b.node));
   for (unsigned i = 0; i < l->graph->n_requires; i++) if (l->graph->requires[i].cond == cond) return;
-  const Node *values[2] = {graph_cast(l->graph, TYPE_F64, b), graph_cast(l->graph, TYPE_F64, a)};
-  const char *names[2] = {what_b, what_a};
-  graph_require(l->graph, arena_printf(l->arena, "%s is {}, %s is {}", what_b, what_a), cond, 2, values, names);
+  const Node *values[2] = {graph_cast(l->graph, TYPE_F64, b.node), graph_cast(l->graph, TYPE_F64, a.node)};
+  const char *names[2] = {b.what, a.what};
+  graph_require(l->graph, arena_printf(l->arena, "%s is {}, %s is {}", b.what, a.what), cond, 2, values, names);
 }

@@ -220,6 +220,21 @@ static int operand_for(Lower *l, const Stmt *s, const Decl *d, const char *name,
   return reserved;
 }
 
+/* Two states of one item under one name of checkpoints; those of opposite branches never meet. */
+static void warn_shared_external(Lower *l, const First *f) {
+  const Module *m = l->context->module;
+  const Operand *o = &m->operands[f->operand];
+  const char *name = o->external ? o->external : o->name;
+  for (unsigned i = 0; i < l->context->n_firsts; i++) {
+    const First *g = &l->context->firsts[i];
+    const Operand *other = &m->operands[g->operand];
+    if (g->operand == f->operand || strcmp(other->external ? other->external : other->name, name)) continue;
+    if (g->graph == f->graph && exclusive(g->guard, f->guard)) continue;
+    if (lower_warning(l, o->where, "states '%s' and '%s' are both called \"%s\" in checkpoints", other->name, o->name, name)) diag_note(l->diag, other->where, "declared here");
+    return;
+  }
+}
+
 static void declare_one(Lower *l, const Stmt *s, const Decl *d) {
   Module *m = l->context->module;
   bool tensor = s->scope == SCOPE_TENSOR, items = tensor && l->context->has_param && (!d->shape || shape_is_items(l, d->shape));
@@ -266,6 +281,7 @@ static void declare_one(Lower *l, const Stmt *s, const Decl *d) {
   if (s->role != ROLE_STATE) return;
   l->context->firsts = arena_grow(l->arena, l->context->firsts, &l->context->firsts_capacity, l->context->n_firsts + 1, sizeof *l->context->firsts);
   l->context->firsts[l->context->n_firsts++] = (First){(unsigned)index, l->graph, first.node, l->scope->guard, d->value ? d->value->where : d->where, l->scope->guard_where};
+  warn_shared_external(l, &l->context->firsts[l->context->n_firsts - 1]);
 }
 
 void declare(Lower *l, const Stmt *s) {

@@ -1,6 +1,7 @@
 /* lexer.re: from bytes to tokens (re2c). Never fails: what is no token becomes a T_BAD that says why. */
 #include <string.h>
 #include "frontend/grammar.h"
+#include "frontend/habits.h"
 #include "frontend/lexer.h"
 #include "frontend/parser.h"
 
@@ -117,7 +118,7 @@ void lexer_next(Lexer *x, Token *t) {
       "||" { bad_token(t, "'||' is not an operator; write 'or'", "or"); break; }
       "!" { bad_token(t, "'!' is not an operator; write 'not'", "not "); break; }
       "?" { bad_token(t, "unexpected '?'; a choice is written where(c, a, b)", NULL); break; }
-      ".T" { bad_token(t, "unexpected '.'; the transpose is written g'", NULL); x->cursor = begin + 1; break; }
+      "." name { bad_token(t, habit_attribute(arena_strndup(x->arena, begin + 1, (size_t)(x->cursor - begin) - 1)), NULL); x->cursor = begin + 1; break; }
       "." { bad_token(t, "unexpected '.'", NULL); break; }
       "\x00" { bad_token(t, "a NUL byte in the text: this is not a source file", NULL); break; }
       utf8 { lexer_bad_character(x->arena, t, begin, x->cursor); break; }

@@ -174,6 +174,7 @@ struct Lexical {
   Range guard_where;                     /* the innermost */
   Indices *ix;                           /* NULL: no indices, tensors are whole */
   const View *view;                      /* the one seen here */
+  const char *target;                    /* the name that the statement assigns */
   const Space *statement;                /* of the tensor that an index-free statement assigns, or NULL */
   unsigned scans;                        /* depth */
   Call *calls;

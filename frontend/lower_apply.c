@@ -136,7 +136,7 @@ static bool apply_axes(Lower *l, const Decl *d, const Value *v, Range where) {
         if (!size || alone) continue;
       }
       const Node *want = (dim_name(dim) != NULL) == (bool)alone ? index_limit(l, dim->expr) : NULL;
-      if (want) extents_agree(l, want, lower_text(l, dim->where), extent, what);
+      if (want) extents_agree(l, where, (Extent){want, lower_text(l, dim->where), dim->where}, (Extent){extent, what, where});
     }
   return true;
 }
@@ -204,6 +204,20 @@ static bool given_before(const Stmt *s, unsigned i) {
   return false;
 }
 
+static void unknown_bind(Lower *l, const Rule *rule, const Name *given) {
+  unsigned n = 0, room = rule->hypers.n + 1;
+  for (unsigned i = 0; i < rule->body.n; i++) room += rule->body.at[i]->decls.n;
+  const char **names = arena_array(l->arena, room, sizeof *names);
+  for (unsigned i = 0; i < rule->hypers.n; i++) names[n++] = rule->hypers.at[i].name.text;
+  for (unsigned i = 0; i < rule->body.n; i++) {
+    const Stmt *s = rule->body.at[i];
+    for (unsigned k = 0; k < s->decls.n && (s->role == ROLE_PARAM || s->role == ROLE_GRAD || s->role == ROLE_IN); k++) names[n++] = s->decls.at[k].name;
+  }
+  const char *nearest = suggest_word(given->text, names, n);
+  if (!nearest) lower_error(l, given->where, "rule '%s' has no hyper-parameter or operand '%s'", rule->name.text, given->text);
+  else if (lower_error(l, given->where, "rule '%s' has no hyper-parameter or operand '%s'; did you mean '%s'?", rule->name.text, given->text, nearest)) diag_fix(l->diag, nearest);
+}
+
 /* Entries of the applied rule become ours where it always runs. */
 static void keep_entries(Lower *l, const Rule *rule, const Stmt *s, const Names *names) {
   Context *x = l->context;
@@ -260,7 +274,7 @@ void lower_apply(Lower *l, const Stmt *s) {
   scope_leave(l);
   for (unsigned i = 0; i < s->binds.n; i++)
     if (given_before(s, i)) lower_error(l, s->binds.at[i].name.where, "'%s' is given twice", s->binds.at[i].name.text);
-    else if (!insert.taken[i]) lower_error(l, s->binds.at[i].name.where, "rule '%s' has no hyper-parameter or operand '%s'", rule->name.text, s->binds.at[i].name.text);
+    else if (!insert.taken[i]) { unknown_bind(l, rule, &s->binds.at[i].name); lower_argument(l, s->binds.at[i].value); }
   scope_finish(l, inner.names, 0);
   hand_back(l, inner.names, outer->names, s);
   keep_entries(l, rule, s, inner.names);

@@ -32,6 +32,14 @@ static void warn_before_first(Lower *l, const char *name, const Axes *axes, cons
   lower_warning(l, e->op_where, "always outside the axis, reads 0; %s is %s[%s]", which, name, text.data);
 }
 
+/* A constant position in an axis whose extent is a constant: x[5] of x[3]. */
+static void warn_outside(Lower *l, const char *name, const Node *at, const Node *extent, unsigned axis, Range where) {
+  Bits x, n;
+  if (!at || at->op != OP_CONST || !node_constant(l->graph, extent, &n)) return;
+  x = (Bits)at->imm;
+  if (x >= n && (int64_t)x >= 0) lower_warning(l, where, "always outside the axis, reads 0: axis %u of %s is %lld", axis, name, (long long)n);
+}
+
 /* Positions along all axes; `...` are the indices that stand for it. */
 bool element_positions(Lower *l, const char *name, const Axes *axes, const SubList *subs, Range bracket, const Node **out) {
   unsigned n = 0, dots = 0;
@@ -49,6 +57,7 @@ bool element_positions(Lower *l, const char *name, const Axes *axes, const SubLi
     if (!subs->at[k].ellipsis) {
       warn_before_first(l, name, axes, subs, k, n);
       out[n] = position(l, &subs->at[k]);
+      warn_outside(l, name, out[n], axes->extent[n], n, subs->at[k].where);
       good &= out[n++] != NULL;
       continue;
     }

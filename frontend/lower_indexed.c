@@ -22,9 +22,9 @@ static bool introduce(Left *left, const Expr *e, const char **bound, unsigned n_
     if (index_find(&left->ix, e->name) >= 0 || index_find(l->scope->ix, e->name) >= 0 || scope_find(l->scope->names, e->name) || file_const(l, e->name) || builtin_find(e->name)) return true;
     if (file_fn(l, e->name) || (l->context->has_step && !strcmp(e->name, "t")) || !strcmp(e->name, "all")) return true;
     bool poisoned = false;
-    const Node *extent = index_range(l, e->name, left->s->value, NULL, NULL, NULL, &poisoned);
+    const Node *extent = index_range(l, e->name, left->s->value, NULL, (Extent){0}, &poisoned);
     for (unsigned k = 0; k < left->s->subs.n; k++)
-      if (!left->s->subs.at[k].ellipsis) extent = index_range(l, e->name, left->s->subs.at[k].expr, NULL, extent, "the other axis", &poisoned);
+      if (!left->s->subs.at[k].ellipsis) extent = index_range(l, e->name, left->s->subs.at[k].expr, NULL, (Extent){extent, "the other axis", {0}}, &poisoned);
     if (!extent) {
       if (!poisoned) lower_error(l, e->where, "the range of index '%s' is not known; write '%s < n' where it is introduced", e->name, e->name);
       return false;
@@ -90,9 +90,9 @@ static bool new_axis(Left *left, const Sub *sub, unsigned axis, const char *name
     if (!extent) return false;
     if (left->known && extent != left->axes.extent[axis]) left->whole = false;
   } else if (left->known && axis < left->axes.n) {
-    extent = index_range(l, name, left->s->value, NULL, left->axes.extent[axis], arena_printf(l->arena, "axis %u of %s", axis, left->name), &poisoned);
+    extent = index_range(l, name, left->s->value, NULL, (Extent){left->axes.extent[axis], arena_printf(l->arena, "axis %u of %s", axis, left->name), sub->where}, &poisoned);
   } else {
-    extent = index_range(l, name, left->s->value, NULL, NULL, NULL, &poisoned);
+    extent = index_range(l, name, left->s->value, NULL, (Extent){0}, &poisoned);
   }
   if (!extent) {
     if (!poisoned) range_not_known(left, sub, name);
@@ -245,6 +245,14 @@ static const Expr *reads_itself(Lower *l, const char *name, const Indices *ix, c
   return found ? found : reads_itself(l, name, ix, e->b);
 }
 
+/* Elements of what is only read: the rule sees them changed, the caller's tensor does not. */
+static void warn_input(Lower *l, const Stmt *s, const Symbol *symbol) {
+  if (symbol->kind != SYMBOL_OPERAND) return;
+  const Operand *o = &l->context->module->operands[symbol->index];
+  if (o->role != ROLE_IN && o->role != ROLE_GRAD) return;
+  lower_warning(l, s->name.where, "'%s' is %s %s: its elements change in this call, not in the caller's tensor; 'inout' writes there", o->name, symbol_article(l, symbol), role_name(o->role));
+}
+
 /* The value of an indexed statement, as a whole tensor; false when its name cannot be assigned so. */
 Value lower_indexed(Lower *l, const Stmt *s, Binding *binding) {
   Left left = {.l = l, .s = s, .whole = true, .name = s->name.text};
@@ -276,7 +284,7 @@ Value lower_indexed(Lower *l, const Stmt *s, Binding *binding) {
     l->scope->ix = outer;
     return (Value){0};
   }
-  if (!left.known && s->op != OPER_NONE) { lower_error(l, s->name.where, "unknown name '%s'", left.name); l->scope->ix = outer; return (Value){0}; }
+  if (!left.known && s->op != OPER_NONE) { name_value(l, left.name, s->name.where, false); l->scope->ix = outer; return (Value){0}; }
   indices_close(l, &left.ix);
   left.ix.statement = left.ix.n;
   const Expr *self = left.whole && left.known && l->context->options->warnings ? reads_itself(l, left.name, &left.ix, s->value) : NULL;
@@ -289,6 +297,7 @@ Value lower_indexed(Lower *l, const Stmt *s, Binding *binding) {
     }
     lower_warning(l, where, "the right side reads %s as it was before; a running result is 'scan %s { }'", self->name, i);
   }
+  if (binding && !left.whole) warn_input(l, s, binding->symbol);
   if (base.node && binding) binding->symbol->used |= s->op != OPER_NONE;
   Value v = compute(&left, base);
   l->scope->ix = outer;

@@ -43,7 +43,7 @@ static bool kept_axes(Lower *l, const Expr *e, unsigned *axis, unsigned *count) 
 Value lower_keeping(Lower *l, const Expr *e) {
   const struct Keeping *f = find(e->name);
   unsigned kept[LOWER_MAX_AXES], order[LOWER_MAX_AXES], n = 0, mask = 0, n_kept;
-  if (e->args.n != 1) { lower_error(l, e->op_where, "%s takes 1 argument, %u are given", e->name, e->args.n); return (Value){0}; }
+  if (e->args.n != 1) { lower_error(l, e->op_where, "%s takes 1 argument, %u are given%s", e->name, e->args.n, e->args.n == 2 && !e->has_subs ? "; an axis is named by its index: softmax[j](x[i, j])" : ""); return (Value){0}; }
   if (!kept_axes(l, e, kept, &n_kept)) return (Value){0};
   Value v = lower_expr(l, e->args.at[0]);
   if (!v.node) return v;

@@ -25,9 +25,10 @@ Value lower_matmul(Lower *l, Range where, Value a, Value b) {
   const Node *extent[LOWER_MAX_AXES], *left[LOWER_MAX_AXES], *right[LOWER_MAX_AXES];
   for (unsigned k = 0; k < lead; k++) {
     extent[k] = x->extent[k];
-    extents_agree(l, x->extent[k], "the left side's axis of '@'", y->extent[k], "the right side's");
+    extents_agree(l, where, (Extent){x->extent[k], "the left side's axis of '@'", axis_where(&a, k)}, (Extent){y->extent[k], "the right side's", axis_where(&b, k)});
   }
-  extents_agree(l, x->extent[rank - 1], "the left side's last axis of '@'", y->extent[rank - 2], "the right side's last but one");
+  extents_agree(l, where, (Extent){x->extent[rank - 1], "the left side's last axis of '@'", axis_where(&a, rank - 1)},
+                (Extent){y->extent[rank - 2], "the right side's last but one", axis_where(&b, rank - 2)});
   extent[lead] = x->extent[lead];
   extent[lead + 1] = y->extent[rank - 1];
   extent[lead + 2] = x->extent[rank - 1];
@@ -64,6 +65,8 @@ Value lower_matrix_function(Lower *l, const Expr *e, Op op, Value v) {
   if (!value_is(&v, KIND_FLOAT)) { lower_error(l, e->args.at[0]->where, "'%s' of a bool; write where(c, 1, 0)", e->name); return (Value){0}; }
   const Space *space = value_space(l, &v);
   const Node *arg = node_spread(l, v.node, space);
-  if (op == OP_EIGVEC) extents_agree(l, space->extent[space->rank - 2], "the last but one axis of eigvec", space->extent[space->rank - 1], "the last axis");
+  if (op == OP_EIGVEC) 
+    extents_agree(l, e->op_where, (Extent){space->extent[space->rank - 2], "the last but one axis of eigvec", axis_where(&v, space->rank - 2)},
+                  (Extent){space->extent[space->rank - 1], "the last axis", axis_where(&v, space->rank - 1)});
   return tensor(graph_node(l->graph, op, (Type)arg->type, space, 0, 0, 1, &arg), space, v.wide);
 }

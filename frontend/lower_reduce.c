@@ -240,7 +240,7 @@ static bool bind(Lower *l, const Expr *e, Indices *inner) {
     }
     if (index_find(inner, name) >= 0) { index_add(l, inner, name, NULL, where); good = false; continue; }
     bool poisoned = false;
-    const Node *extent = limit ? index_limit(l, limit) : index_range(l, name, e->args.at[0], NULL, NULL, NULL, &poisoned);
+    const Node *extent = limit ? index_limit(l, limit) : index_range(l, name, e->args.at[0], NULL, (Extent){0}, &poisoned);
     if (!extent && !limit && !poisoned) lower_error(l, where, "the range of index '%s' is not known; write '%s < n' where it is introduced", name, name);
     if (!extent || !index_add(l, inner, name, extent, where)) good = false;
   }
@@ -315,7 +315,7 @@ Value lower_reduction(Lower *l, const Expr *e) {
   const struct Reduction *r = find(e->name);
   bool all = over_all(e);
   if (e->args.n != 1) {
-    lower_error(l, e->op_where, "%s takes 1 argument, %u are given", e->name, e->args.n);
+    lower_error(l, e->op_where, "%s takes 1 argument, %u are given%s", e->name, e->args.n, e->args.n == 2 && !e->has_subs ? "; an axis is named by its index: sum[j](x[i, j])" : "");
     return (Value){0};
   }
   if (all && !r->over_all) { lower_error(l, e->op_where, "'%s' does not run over all items; sum, mean, max, min, norm, any and every do", e->name); return (Value){0}; }

@@ -149,7 +149,7 @@ void lower_scan(Lower *l, const Stmt *s) {
     return;
   }
   bool poisoned = false;
-  c.trips = limit ? index_limit(l, limit) : index_range(l, name, NULL, &s->body, NULL, NULL, &poisoned);
+  c.trips = limit ? index_limit(l, limit) : index_range(l, name, NULL, &s->body, (Extent){0}, &poisoned);
   if (!c.trips) {
     if (!limit && !poisoned) lower_error(l, c.index_where, "the range of index '%s' is not known; write '%s < n' where it is introduced", name, name);
     poison_assigned(l, &s->body);

@@ -64,12 +64,13 @@ static void assign(Lower *l, const Stmt *s) {
   warn_exchanged(l, s);
   const char *name = s->name.text;
   Binding *binding = scope_find_assigned(l, name);
+  l->scope->target = name;
   Value v = s->has_subs ? lower_indexed(l, s, binding) : right_side(l, s, binding);
+  l->scope->target = NULL;
   binding = scope_find_assigned(l, name);               /* the expression may have added names */
   if (!binding && (s->has_subs ? !v.node : s->op != OPER_NONE)) { name_poison(l, name, s->name.where); return; }
   v.literal = false;
   v.operand = 0;
-  v.name = name;
   if (!binding) {
     bool is_free = l->scope->in_fn ? strcmp(name, "t") : name_is_free(l, name, s->name.where);
     if (!is_free && l->scope->in_fn) lower_error(l, s->name.where, "'%s' is predeclared and cannot be assigned", name);
@@ -92,7 +93,10 @@ static void assign(Lower *l, const Stmt *s) {
     }
   } else if (!binding->partial) {
     v = fit(l, binding, v, s->value);
+    if (binding->symbol->kind == SYMBOL_HYPER && v.node)
+      lower_warning(l, s->name.where, "'%s' is a hyper-parameter: it is changed for the rest of this call, not for the next; give the new value a name of its own", name);
   }
+  v.name = name;
   binding->value = v;
   binding->set = true;
   binding->poison = !v.node;

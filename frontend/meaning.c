@@ -1,5 +1,6 @@
 /* meaning.c: what a name is worth where it stands; names that mean nothing. */
 #include <string.h>
+#include "frontend/habits.h"
 #include "frontend/names.h"
 #include "ir/suggest.h"
 
@@ -92,6 +93,19 @@ static Value step_value(Lower *l, Range where) {
   return value_of(graph_node(l->graph, OP_STEP, TYPE_I64, graph_scalar_space(l->graph), 0, 0, 0, NULL));
 }
 
+/* Why a name means nothing: what stands for it here, a slip, a value of the last call that was not declared. */
+static void unknown_name(Lower *l, const char *name, Range where, bool as_function) {
+  const char *habit = habit_name(name), *nearest = habit ? NULL : suggest(l, name, as_function), *what = as_function ? "function" : "name";
+  Binding *meant = nearest ? scope_find(l->scope->names, nearest) : NULL;
+  if (meant) meant->symbol->used = true;                /* no second complaint about the same slip */
+  bool itself = l->scope->target && !strcmp(l->scope->target, name) && !as_function;
+  if (habit) lower_error(l, where, "unknown %s '%s'; %s", what, name, habit);
+  else if (nearest) { if (lower_error(l, where, "unknown %s '%s'; did you mean '%s'?", what, name, nearest)) diag_fix(l->diag, nearest); }
+  else if (itself && l->context->has_param && !l->scope->in_fn) lower_error(l, where, "unknown name '%s': it has no value before this statement; what is kept from call to call is declared, 'state %s'", name, name);
+  else if (itself) lower_error(l, where, "unknown name '%s': it has no value before this statement", name);
+  else lower_error(l, where, "unknown %s '%s'", what, name);
+}
+
 Value name_value(Lower *l, const char *name, Range where, bool as_function) {
   int index = index_find(l->scope->ix, name);
   if (index >= 0) return value_of(index_node(l, l->scope->ix->space, (unsigned)index));
@@ -104,13 +118,6 @@ Value name_value(Lower *l, const char *name, Range where, bool as_function) {
   if (fn) return (Value){.fn = fn};
   const Builtin *builtin = builtin_find(name);
   if (builtin) return (Value){.builtin = builtin};
-  if (!known_unknown(l, name)) {
-    const char *nearest = suggest(l, name, as_function), *what = as_function ? "function" : "name";
-    Binding *meant = nearest ? scope_find(l->scope->names, nearest) : NULL;
-    if (meant) meant->symbol->used = true;              /* no second complaint about the same slip */
-    if (as_function && !strcmp(name, "pow")) lower_error(l, where, "unknown function 'pow'; a power is written x^y");
-    else if (nearest) { if (lower_error(l, where, "unknown %s '%s'; did you mean '%s'?", what, name, nearest)) diag_fix(l->diag, nearest); }
-    else lower_error(l, where, "unknown %s '%s'", what, name);
-  }
+  if (!known_unknown(l, name)) unknown_name(l, name, where, as_function);
   return (Value){0};
 }

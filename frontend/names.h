@@ -95,6 +95,6 @@ void pattern_bind(Lower *, const Shape *, const Node *when);             /* name
 const Node *pattern_test(Lower *, const Shape *);
 
 /* ranges.c */
-const Node *index_range(Lower *, const char *name, const Expr *, const StmtList *, const Node *found, const char *found_in, bool *poisoned);      /* poisoned: it may hang on a name that was refused */
+const Node *index_range(Lower *, const char *name, const Expr *, const StmtList *, Extent found, bool *poisoned);      /* poisoned: it may hang on a name that was refused */
 unsigned ellipsis_extents(Lower *, const Expr *, const Node **extents, bool *found);       /* what `...` stands for in an expression */
 #endif

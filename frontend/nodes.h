@@ -21,7 +21,8 @@ const Node *dim_extent(Lower *, unsigned operand, bool item, const Shape *, unsi
 
 /* agree.c */
 const Node *under_guard(Lower *, const Node *cond);                      /* a requirement where the enclosing conditions hold */
-void extents_agree(Lower *, const Node *a, const char *what_a, const Node *b, const char *what_b);     /* proved, or required at entry */
+typedef struct Extent { const Node *node; const char *what; Range where; } Extent;       /* of an axis: "axis 0 of x", and what says so (no source: nothing in the text) */
+void extents_agree(Lower *, Range at, Extent a, Extent b);               /* proved, refused, or required at entry */
 
 /* move.c */
 const Node *node_move(Lower *, const Node *, const Space *to, const Node *const *index);      /* every index inside its axis: pointwise values are computed anew */

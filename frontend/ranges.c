@@ -5,7 +5,7 @@
 /* A fn's parameters stand for the arguments of its call. */
 typedef struct Env { const Fn *fn; const Expr *call; Names *scope; const struct Env *outer; unsigned depth; } Env;
 
-typedef struct Search { Lower *l; const char *name; const Node *extent; const char *what; bool *poisoned; bool ellipsis; unsigned n; const Node *all[LOWER_MAX_AXES]; } Search;
+typedef struct Search { Lower *l; const char *name; Extent found; bool *poisoned; bool ellipsis; unsigned n; const Node *all[LOWER_MAX_AXES]; } Search;
 
 static const Expr *resolve(const Env **env, const Expr *e) {
   while (e->kind == EXPR_NAME && (*env)->fn) {
@@ -33,10 +33,10 @@ static bool tensor_named(Search *s, const Env *env, const char *name, Axes *axes
   return v.node && v.tensor && axes_of(s->l, &v, axes);
 }
 
-static void found(Search *s, const Node *extent, unsigned axis, const char *tensor) {
-  const char *what = arena_printf(s->l->arena, "axis %u of %s", axis, tensor);
-  if (!s->extent) { s->extent = extent; s->what = what; }
-  else extents_agree(s->l, s->extent, s->what, extent, what);
+static void found(Search *s, const Node *extent, unsigned axis, const char *tensor, Range where) {
+  Extent now = {extent, arena_printf(s->l->arena, "axis %u of %s", axis, tensor), where};
+  if (!s->found.node) s->found = now;
+  else extents_agree(s->l, where, s->found, now);
 }
 
 static void search(Search *s, const Env *env, const Expr *e);
@@ -50,9 +50,9 @@ static void search_subs(Search *s, const Env *env, const char *name, const SubLi
     const Sub *sub = &subs->at[k];
     if (sub->ellipsis) {
       unsigned more = known && axes.n + 1 >= subs->n ? axes.n + 1 - subs->n : 0;
-      if (s->ellipsis && known && !s->n && !s->extent) {
+      if (s->ellipsis && known && !s->n && !s->found.node) {
         s->n = more;
-        s->extent = graph_i64(s->l->graph, 0);
+        s->found.node = graph_i64(s->l->graph, 0);
         for (unsigned i = 0; i < more; i++) s->all[i] = axes.extent[at + i];
       }
       at += more;
@@ -61,7 +61,7 @@ static void search_subs(Search *s, const Env *env, const char *name, const SubLi
     const Env *outer = env;
     const Expr *r = resolve(&outer, sub->expr);
     bool bare = s->name && r && r->kind == EXPR_NAME && !strcmp(r->name, s->name) && !outer->fn;
-    if (bare && known && at < axes.n) found(s, axes.extent[at], at, shown);
+    if (bare && known && at < axes.n) found(s, axes.extent[at], at, shown, sub->where);
     else search(s, env, sub->expr);
     at++;
   }
@@ -105,12 +105,12 @@ static void search_block(Search *s, const Env *env, const StmtList *list) {
   }
 }
 
-const Node *index_range(Lower *l, const char *name, const Expr *e, const StmtList *block, const Node *extent, const char *what, bool *poisoned) {
-  Search s = {.l = l, .name = name, .extent = extent, .what = what, .poisoned = poisoned};
+const Node *index_range(Lower *l, const char *name, const Expr *e, const StmtList *block, Extent given, bool *poisoned) {
+  Search s = {.l = l, .name = name, .found = given, .poisoned = poisoned};
   Env env = {.scope = l->scope->names};
   if (e) search(&s, &env, e);
   if (block) search_block(&s, &env, block);
-  return s.extent;
+  return s.found.node;
 }
 
 unsigned ellipsis_extents(Lower *l, const Expr *e, const Node **extents, bool *known) {
@@ -118,7 +118,7 @@ unsigned ellipsis_extents(Lower *l, const Expr *e, const Node **extents, bool *k
   Search s = {.l = l, .ellipsis = true, .poisoned = &poisoned};
   Env env = {.scope = l->scope->names};
   search(&s, &env, e);
-  *known = s.extent != NULL;
+  *known = s.found.node != NULL;
   memcpy(extents, s.all, s.n*sizeof *extents);
   return s.n;
 }

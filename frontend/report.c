@@ -14,6 +14,7 @@ static bool is_said(const Lower *l, DiagLevel level, Range where, const char *te
 }
 
 bool lower_warning(Lower *l, Range where, const char *format, ...) {
+  if (!l->context->options->warnings) return false;
   va_list args;
   va_start(args, format);
   const char *text = arena_vprintf(l->arena, format, args);

@@ -35,6 +35,10 @@ const char *shape_of_value(Lower *l, const Value *v) {
   return arena_printf(l->arena, "%u ax%s", n, n == 1 ? "is" : "es");
 }
 
+Range axis_where(const Value *v, unsigned axis) {
+  return v->shape && comparable(v->shape) && axis < v->shape->n ? v->shape->at[axis].where : (Range){0};
+}
+
 static bool differ(Lower *l, const Shape *a, const Shape *b) {
   if (a->n != b->n) return true;
   for (unsigned i = 0; i < a->n; i++) if (strcmp(dim_text(l, &a->at[i]), dim_text(l, &b->at[i]))) return true;

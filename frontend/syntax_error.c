@@ -4,6 +4,7 @@
  * before it needs, then what the statement needs. */
 #include <string.h>
 #include "frontend/grammar.h"
+#include "frontend/habits.h"
 #include "frontend/lexer.h"
 #include "frontend/syntax_error.h"
 #include "ir/suggest.h"
@@ -186,35 +187,17 @@ static bool double_star(Parser *p, Token t) {
   return true;
 }
 
-typedef struct Foreigner { const char *word, *message; } Foreigner;
-static const Foreigner foreigners[] = {
-  {"for", "there is no 'for': an index runs over its axis; a recurrence is 'scan i { }'"},
-  {"elif", "'elif' is written 'else if'"},
-  {"while", "there is no 'while': a fixed number of rounds is 'repeat n { }'"},
-  {"def", "a function is written 'fn name(x) = ...'"},
-  {"function", "a function is written 'fn name(x) = ...'"},
-  {"func", "a function is written 'fn name(x) = ...'"},
-  {"let", "there is no 'let': a name is assigned, 'x = ...'"},
-  {"var", "there is no 'var': a name is assigned, 'x = ...'"},
-  {"import", "another file is named by 'use \"file.opt\"'"},
-  {"include", "another file is named by 'use \"file.opt\"'"},
-  {"assert", "a condition on the call is written 'require'"},
-};
-
 static bool foreign_word(Parser *p, Token t) {
   if (t.kind == T_NAME && !strcmp(t.text, "elif") && p->last.kind == T_RBRACE) {
-    diag_error(p->diag, parse_token_range(p, t), "'elif' is written 'else if'");
+    diag_error(p->diag, parse_token_range(p, t), "%s", habit_statement(t.text));
     diag_fix(p->diag, "else if");
     return true;
   }
   Token word = at_statement_start(p) ? t : p->first;
   if (word.kind != T_NAME || (!at_statement_start(p) && p->last.begin != word.begin) || is_assign(t.kind)) return false;
-  for (size_t i = 0; i < COUNT(foreigners); i++) {
-    if (strcmp(foreigners[i].word, word.text)) continue;
-    diag_error(p->diag, parse_token_range(p, word), "%s", foreigners[i].message);
-    return true;
-  }
-  return false;
+  const char *message = habit_statement(word.text);
+  if (message) diag_error(p->diag, parse_token_range(p, word), "%s", message);
+  return message != NULL;
 }
 
 /* Two words at the beginning of a statement (or of an item): the first may be a keyword with a slip. */
@@ -259,9 +242,50 @@ static bool unknown_type(Parser *p, Token t) {
   return true;
 }
 
-static bool second_bracket(Parser *p, Token t) {
-  if (p->last.kind != T_RBRACKET || t.kind != T_LBRACKET) return false;
-  diag_error(p->diag, parse_token_range(p, t), "one bracket holds all indices: x[i, j]");
+/* Two tokens that never stand side by side, and what was meant. */
+typedef struct Pair { int before, now; const char *message; } Pair;
+static const Pair pairs[] = {
+  {T_RBRACKET, T_LBRACKET, "one bracket holds all indices: x[i, j]"},
+  {T_SCAN, T_REVERSE, "'reverse' stands behind the index: 'scan i reverse { }'"},
+  {T_REPEAT, T_REVERSE, "'repeat' has no order of its rounds; 'scan i reverse { }' has"},
+};
+
+static bool wrong_pair(Parser *p, Token t) {
+  for (size_t i = 0; i < COUNT(pairs); i++) {
+    if (p->last.kind != pairs[i].before || t.kind != pairs[i].now) continue;
+    diag_error(p->diag, parse_token_range(p, t), "%s", pairs[i].message);
+    return true;
+  }
+  return false;
+}
+
+static bool slice(Parser *p, Token t) {
+  if (t.kind != T_COLON || !inside_bracket(p) || p->open[p->n_open - 1].kind != T_LBRACKET) return false;
+  diag_error(p->diag, parse_token_range(p, t), "there are no slices: an index runs over its whole axis, y[i] = x[i, 0], or over a part of it, y[i < n] = x[i + first]");
+  return true;
+}
+
+static bool named_argument(Parser *p, Token t) {
+  const char *message = t.kind == T_ASSIGN && p->last.kind == T_NAME && inside_bracket(p) ? habit_argument(p->last.text) : NULL;
+  if (!message || in_rule_header(p)) return false;
+  diag_error(p->diag, parse_token_range(p, p->last), "%s", message);
+  return true;
+}
+
+/* Where `//` stands on the line before a token. */
+static bool slashes_before(const Parser *p, Token t, Range *where) {
+  for (uint32_t at = t.begin; at > 1 && p->source->text[at - 1] != '\n'; at--) {
+    if (p->source->text[at - 1] != '/' || p->source->text[at - 2] != '/') continue;
+    *where = parse_range(p, at - 2, at);
+    return true;
+  }
+  return false;
+}
+
+static bool slashes_as_comment(Parser *p, Token t) {
+  if (t.kind != T_IDIV) return false;
+  diag_error(p->diag, parse_token_range(p, t), "a comment begins with '#'; '//' divides integers");
+  diag_fix(p->diag, "#");
   return true;
 }
 
@@ -331,6 +355,8 @@ static bool two_operands(Parser *p, Token t) {
   if (p->last.kind == T_RBRACE) diag_error(p->diag, parse_token_range(p, t), "expected a new line before '%s'", token_text(p, t));
   else if (inside_bracket(p)) diag_error(p->diag, place_of(p, t), "expected an operator or ',' before '%s'", token_text(p, t));
   else diag_error(p->diag, parse_token_range(p, t), "expected an operator or a new line before '%s'", token_text(p, t));
+  Range slashes;
+  if (slashes_before(p, t, &slashes)) diag_note(p->diag, slashes, "'//' divides integers; a comment begins with '#'");
   return true;
 }
 
@@ -379,7 +405,8 @@ static bool unexpected(Parser *p, Token t) {
 }
 
 static bool (*const explanations[])(Parser *, Token) = {
-  end_of_file, bracket_left_open, line_left_open, else_without_if, rule_inside_rule, double_star, foreign_word, misspelt_keyword, unknown_type, second_bracket, assignment_as_condition,
+  end_of_file, bracket_left_open, line_left_open, else_without_if, rule_inside_rule, double_star, foreign_word, slashes_as_comment, misspelt_keyword, unknown_type, wrong_pair, slice, named_argument,
+  assignment_as_condition,
   keyword_as_name, list_of_declarations, two_operands, needed_after, statement_needs, unexpected,
 };
 

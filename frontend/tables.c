@@ -99,6 +99,13 @@ static const Node *table_position(Lower *l, const Const *c, const Expr *e, const
   return inside ? graph_select(l->graph, inside, flat, graph_i64(l->graph, -1)) : flat;
 }
 
+static const char *table_shape(Lower *l, const int64_t *extent, unsigned n) {
+  Text out = {.arena = l->arena};
+  for (unsigned k = 0; k < n; k++) text_add(&out, "%s%lld", k ? ", " : "[", (long long)extent[k]);
+  text_add(&out, "]");
+  return out.data;
+}
+
 /* c[i]: 0 outside, like every read. */
 Value const_index(Lower *l, const Const *c, const Expr *e) {
   Value bad = {0};
@@ -110,7 +117,11 @@ Value const_index(Lower *l, const Const *c, const Expr *e) {
   if (!at || !const_type(l, c, &type, &storage)) return bad;
   Value all = value_of(graph_const(l->graph, type, 0));
   Bits index;
-  if (node_constant(l->graph, at, &index)) return index < c->values.n ? const_element(l, c, c->values.at[index], e->where) : all;
+  if (node_constant(l->graph, at, &index)) {
+    if (index < c->values.n) return const_element(l, c, c->values.at[index], e->where);
+    lower_warning(l, e->where, "always outside the table, reads 0: '%s' is %s", c->name.text, table_shape(l, extent, n));
+    return all;
+  }
   if (c->values.n > TABLE_MAX) { lower_error(l, e->where, "a const table that is read at a run-time index has at most %d elements; give it as 'in global'", TABLE_MAX); return bad; }
   for (unsigned k = 0; k < c->values.n; k++) {
     Value one = const_element(l, c, c->values.at[k], e->where);

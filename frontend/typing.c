@@ -1,4 +1,5 @@
 /* typing.c: which type an operation happens in, where f64 ends, and what the operators mean (language, sections 4 and 5). */
+#include <math.h>
 #include <string.h>
 #include "frontend/values.h"
 
@@ -30,12 +31,21 @@ Value value_like(const Node *node, Value a, Value b) {
   return (Value){.node = node, .tensor = a.tensor || b.tensor, .space = a.tensor ? a.space : b.space, .wide = (a.wide || b.wide) && node->type == TYPE_F64};
 }
 
+/* A constant of the text that f32 has no number for. */
+static void warn_beyond_f32(Lower *l, const Node *n) {
+  double x = bits_to_f64((Bits)n->imm, TYPE_F64);
+  if (!n->where.source || !isfinite(x) || x == 0) return;
+  if (isinf((float)x)) lower_warning(l, n->where, "'%s' is beyond the largest f32, 3.4e38: where it meets f32 data it is inf", lower_text(l, n->where));
+  else if ((float)x == 0) lower_warning(l, n->where, "'%s' is below the least f32, 1.4e-45: where it meets f32 data it is 0", lower_text(l, n->where));
+}
+
 /* A constant changes its type while compiling (a literal rounds once to the type it meets); everything else by a CAST. */
 Value value_convert(Lower *l, Value v, Type type) {
   if (!v.node || v.node->type == type) return v;
   const Node *node;
   if (v.node->op == OP_CONST) {
     Bits bits = (Bits)v.node->imm;
+    if (type == TYPE_F32 && v.node->type == TYPE_F64) warn_beyond_f32(l, v.node);
     node = graph_const(l->graph, type, element_eval(ELEMENT_CAST, type, (Type)v.node->type, &bits));
   } else {
     node = graph_cast(l->graph, type, v.node);

@@ -7,6 +7,7 @@
 const char *shape_of_value(Lower *, const Value *);
 const char *shape_of_item(Lower *);                                      /* "shape [R, C]" or "the shape of p" */
 const char *shape_text(Lower *, const Shape *);
+Range axis_where(const Value *, unsigned axis);                          /* as declared; nowhere: it is not */
 bool shapes_agree(Lower *, const char *oper, Range op_where, const Value *a, const Value *b);
 bool indices_match(Lower *, const char *name, const Shape *, const SubList *, Range bracket);
 

@@ -86,11 +86,13 @@ static Value to_flat(Lower *l, Value v, const View *view) {
   return moved(v, node_move(l, v.node, flat, index), flat);
 }
 
-static Value same_rank(Lower *l, Value v, const Space *to, const char *name) {
+static Value same_rank(Lower *l, Value v, const Space *to, Range where, const char *name) {
   const Space *from = value_space(l, &v);
   const Node *index[LOWER_MAX_AXES];
   for (unsigned k = 0; k < to->rank; k++) {
-    extents_agree(l, to->extent[k], arena_printf(l->arena, "axis %u of %s", k, name && v.name != name ? name : "the other side"), from->extent[k], arena_printf(l->arena, "axis %u of %s", k, v.name ? v.name : name ? name : "a value"));
+    const char *other = arena_printf(l->arena, "axis %u of %s", k, name ? name : "the other side");
+    const char *own = arena_printf(l->arena, "axis %u of %s", k, v.name && v.name != name ? v.name : "the value");
+    extents_agree(l, where, (Extent){to->extent[k], other, {0}}, (Extent){from->extent[k], own, axis_where(&v, k)});
     index[k] = index_node(l, to, k);
   }
   return moved(v, node_at(l, v.node, from, to, index, to->rank), to);
@@ -104,13 +106,13 @@ Value value_to_space(Lower *l, Value v, const Space *to, Range where, const char
   if (is_item_space(l, from) && to->rank) {
     const View *view = view_of_space(l, to), *here = view ? view : view_here(l);
     if (view) return from_flat(l, v, view);
-    if (here && here->space->rank == to->rank) return same_rank(l, from_flat(l, v, here), to, name);
+    if (here && here->space->rank == to->rank) return same_rank(l, from_flat(l, v, here), to, where, name);
   } else if (is_item_space(l, to)) {
     const View *view = view_of_space(l, from), *here = view ? view : view_here(l);
     if (view) return to_flat(l, v, view);
-    if (here && here->space->rank == from->rank) return to_flat(l, same_rank(l, v, here->space, name), here);
+    if (here && here->space->rank == from->rank) return to_flat(l, same_rank(l, v, here->space, where, name), here);
   } else if (from->rank == to->rank) {
-    return same_rank(l, v, to, name);
+    return same_rank(l, v, to, where, name);
   }
   lower_error(l, where, "shapes differ: %s has %u ax%s, %s has %u", v.name ? v.name : "this", from->rank, from->rank == 1 ? "is" : "es", name ? name : "the other side", to->rank);
   return (Value){0};

@@ -66,6 +66,32 @@ static void test_syntax(void) {
   CHECK(rows, false);
 }
 
+/* What is written by the habit of another language. */
+static void test_habits(void) {
+  static const Row rows[] = {
+    {"rule r() {\n  param p  `//` the weights\n  grad g\n  p -= g\n}", "a comment begins with '#'; '//' divides integers", DIAG_ERROR},
+    {"rule r() {\n  param p\n  grad g\n  `//` update\n  p -= g\n}", "a comment begins with '#'; '//' divides integers", DIAG_ERROR},
+    {"rule r() { in x[N, M]; out y[N]; y[i] = x[`:`, 0] }", "there are no slices: an index runs over its whole axis, y[i] = x[i, 0], or over a part of it, y[i < n] = x[i + first]", DIAG_ERROR},
+    {"rule r() { in x[N]; out y[N]; y = x[0`:`3] }", "there are no slices: an index runs over its whole axis, y[i] = x[i, 0], or over a part of it, y[i < n] = x[i + first]", DIAG_ERROR},
+    {"rule r() { param p; p = mean(p, `axis`=1) }", "an axis is named by its index: mean[j](x[i, j])", DIAG_ERROR},
+    {"rule r() { param p; p = p`.`sum(1) }", "unexpected '.'; there are neither methods nor modules: sum[j](x[i, j]) runs over an index, sum(x) over all elements", DIAG_ERROR},
+    {"rule r() { param p; p = np`.`sqrt(p) }", "unexpected '.'; there are neither modules nor methods: functions are called by their name, as in sqrt(x)", DIAG_ERROR},
+    {"rule r() { in x[N]; out y[N]; h = 0; scan `reverse` i { h = h + x[i]; y[i] = h } }", "'reverse' stands behind the index: 'scan i reverse { }'", DIAG_ERROR},
+  };
+  CHECK(rows, false);
+  static const Row meanings[] = {
+    {"rule r() { in x[N, M]; out y[N]; y = `sum`(x, 1) }", "sum takes 1 argument, 2 are given; an axis is named by its index: sum[j](x[i, j])", DIAG_ERROR},
+    {"rule r() { in x[N, M]; out y[N]; y[i] = `softmax`(x, 1) }", "softmax takes 1 argument, 2 are given; an axis is named by its index: softmax[j](x[i, j])", DIAG_ERROR},
+    {"rule r() { param p; p = `zeros_like`(p) }", "unknown function 'zeros_like'; a tensor of zeros is x[i < N] = 0; a state begins with 0", DIAG_ERROR},
+    {"rule r(lr = 1) { param p; grad g; m = 0.9*`m` + g; p -= lr*m }", "unknown name 'm': it has no value before this statement; what is kept from call to call is declared, 'state m'", DIAG_ERROR},
+    {"rule r(lr = 1) { param p; grad g; `m` += g; p -= lr*m }", "unknown name 'm': it has no value before this statement; what is kept from call to call is declared, 'state m'", DIAG_ERROR},
+    {"rule r() { in x[N]; out y[N]; h[i] = 0.9*`h`[i] + x[i]; y = h }", "unknown name 'h': it has no value before this statement", DIAG_ERROR},
+    {"rule b(lr = 1) { param p; grad g; p -= lr*g }\nrule r() { param p; grad g; apply b(`lrr` = 2) }", "rule 'b' has no hyper-parameter or operand 'lrr'; did you mean 'lr'?", DIAG_ERROR},
+    {"rule b(lr = 1) { param weight; grad g; weight -= lr*g }\nrule r() { param p; grad g; apply b(`wieght` = p) }", "rule 'b' has no hyper-parameter or operand 'wieght'; did you mean 'weight'?", DIAG_ERROR},
+  };
+  CHECK(meanings, true);
+}
+
 static void test_names(void) {
   static const Row rows[] = {
     {ADAM "  p -= `beta`*g\n}", "unknown name 'beta'; did you mean 'beta1'?", DIAG_ERROR},
@@ -138,10 +164,48 @@ static void test_hyper_parameters_are_64_at_most(void) {
   }
 }
 
+/* Constants that can only be a mistake. */
+static void test_constants(void) {
+  static const Row rows[] = {
+    {ADAM "  p -= `1e39`*g\n}", "'1e39' is beyond the largest f32, 3.4e38: where it meets f32 data it is inf", DIAG_WARNING},
+    {ADAM "  p -= g/(abs(g) + `1e-50`)\n}", "'1e-50' is below the least f32, 1.4e-45: where it meets f32 data it is 0", DIAG_WARNING},
+    {"const b[3] = [1, 2, 3]\n" ADAM "  p -= `b[3]`*g\n}", "always outside the table, reads 0: 'b' is [3]", DIAG_WARNING},
+    {"const b[3] = [1, 2, 3]\n" ADAM "  p -= `b[-1]`*g\n}", "always outside the table, reads 0: 'b' is [3]", DIAG_WARNING},
+    {"const b[1, 2] = [1, 2]\n" ADAM "  p -= `b[0, 2]`*g\n}", "always outside the table, reads 0: 'b' is [1, 2]", DIAG_WARNING},
+    {"rule r() { in x[3]; out y[3]; y[i] = x[`3`] }", "always outside the axis, reads 0: axis 0 of x is 3", DIAG_WARNING},
+    {ADAM "  state `v` as \"exp_avg\"; v = v + g; p -= v\n}", "states 'exp_avg' and 'v' are both called \"exp_avg\" in checkpoints", DIAG_WARNING},
+    {ADAM "  `lr` = 0.5*lr; p -= lr*g\n}", "'lr' is a hyper-parameter: it is changed for the rest of this call, not for the next; give the new value a name of its own", DIAG_WARNING},
+    {"rule r() { in x[N], k[N]: i32; out y[N]; `x`[k[i]] = 1; y[i] = x[i] }", "'x' is an in: its elements change in this call, not in the caller's tensor; 'inout' writes there", DIAG_WARNING},
+  };
+  CHECK(rows, true);
+}
+
+static void test_shapes_that_never_fit(void) {
+  static const Row rows[] = {
+    {"rule r() { in x[3], z[4]; out y[3]; y[i] = x[i] + z[`i`] }", "axis 0 of z is 4, axis 0 of y is 3: this never fits", DIAG_ERROR},
+    {"rule r() { in x[3], z[4]; out y[]; y = sum[i](x[i]*z[`i`]) }", "axis 0 of z is 4, axis 0 of x is 3: this never fits", DIAG_ERROR},
+    {"rule r() { in x[N, 3], z[4, N]; out y[N, N]; y = x `@` z }", "the right side's last but one is 4, the left side's last axis of '@' is 3: this never fits", DIAG_ERROR},
+    {"rule r() { in x[3]; out y[3]; w[i < 2*2] = x[i]; y = `w` }", "axis 0 of w is 4, axis 0 of y is 3: this never fits", DIAG_ERROR},
+    {"rule b() { param p; in w[3]; p -= w[0] }\nrule r() { param p; in z[4]; apply b(w = `z`) }", "axis 0 of w is 4, 3 is 3: this never fits", DIAG_ERROR},
+  };
+  CHECK(rows, true);
+  static const char fits[] = "rule r(const n: int = 4) { in x[3], z[n]; out y[3]; if n == 3 { y[i] = x[i] + z[i] } else { y = x } }";      /* a branch that is never taken */
+  Arena *a = arena_new(NULL, 0);
+  Diag *d = diag_new(a, 0);
+  Source source = {"a.opt", fits, strlen(fits)};
+  FrontendOptions options = {.read = no_file, .warnings = true};
+  FileSet *set = frontend_load(a, d, &source, &options);
+  CU_ASSERT_TRUE(set && frontend_lower(a, d, set, &options) && !diag_count(d));
+  arena_free(a);
+}
+
 int main(void) {
   static const SuiteTest tests[] = {
     {"syntax", test_syntax},
+    {"habits", test_habits},
     {"names", test_names},
+    {"constants", test_constants},
+    {"shapes that never fit", test_shapes_that_never_fit},
     {"indices", test_indices},
     {"kinds, shapes and levels", test_kinds_and_levels},
     {"hyper-parameters are 64 at most", test_hyper_parameters_are_64_at_most},

@@ -6,11 +6,12 @@ BENCH_FAST := $(CC) -std=gnu11 -O3 -march=native -Wall -Wextra -Wno-unused-param
 BENCH_JSON := $(BUILD)/bench.json
 
 .PHONY: bench
-bench: $(BENCH)/bench_adamw $(BENCH)/bench_rules $(BENCH)/bench_compile $(if $(PEERS),$(BENCH)/libadamw_list.so)
+bench: $(BENCH)/bench_adamw $(BENCH)/bench_rules $(BENCH)/bench_products $(BENCH)/bench_compile $(if $(PEERS),$(BENCH)/libadamw_list.so)
 	@rm -f $(BENCH_JSON)
 	@$(BENCH)/bench_compile $(BENCH_JSON) $(BUILD)/optc rules/adamw.opt $(if $(QUICK),quick)
 	@OMP_WAIT_POLICY=active $(BENCH)/bench_adamw $(BENCH_JSON) $(if $(QUICK),quick)
 	@OMP_WAIT_POLICY=active $(BENCH)/bench_rules $(BENCH_JSON) $(if $(QUICK),quick)
+	@OMP_WAIT_POLICY=active $(BENCH)/bench_products $(BENCH_JSON) $(if $(QUICK),quick)
 	@$(if $(PEERS),$(PYTHON) tests/bench/peers.py $(BENCH_JSON) $(BENCH) $(if $(QUICK),quick))
 
 $(BENCH)/%.o: tests/bench/%.c tests/bench/adamw_peers.h tests/bench/measure.h
@@ -42,3 +43,7 @@ $(BENCH)/bench_rules: tests/bench/bench_rules.c $(addprefix $(BENCH)/,measure.o 
 	$(BENCH_FAST) -Iir -c $< -o $(BENCH)/bench_rules.o
 	g++ -no-pie $(BENCH)/bench_rules.o $(BENCH)/measure.o $(BENCH)/adamw_intrinsics.o -Wl,--start-group $(LIB) -Wl,--end-group -static-libstdc++ -static-libgcc $(LLVM_STATIC) \
 	  -ljansson -fopenmp -lm -Wl,--gc-sections -o $@
+$(BENCH)/bench_products: tests/bench/bench_products.c $(BENCH)/measure.o $(LIB)
+	$(BENCH_FAST) -Iir -c $< -o $(BENCH)/bench_products.o
+	g++ -no-pie $(BENCH)/bench_products.o $(BENCH)/measure.o -Wl,--start-group $(LIB) -Wl,--end-group -static-libstdc++ -static-libgcc $(LLVM_STATIC) \
+	  -ljansson -fopenmp -lm -ldl -Wl,--gc-sections -o $@

@@ -57,7 +57,7 @@ static void what_llvm_prints_for_c_gives_the_bits_of_this_machine(void) {
     for (size_t g = 0; g < COUNT(gpus); g++) {
       char what[32];
       snprintf(what, sizeof what, "-O%d %s", level, gpus[g]);
-      CU_ASSERT_EQUAL_FATAL(scratch_run("%s --target=nvptx64 -march=%s -O%d %s -w -S -x c %s -o generic.ptx", clang, gpus[g], level, flags, here), 0);
+      CU_ASSERT_EQUAL_FATAL(scratch_run("%s --target=nvptx64 -march=%s -Xclang -target-feature -Xclang +ptx78 -O%d %s -w -S -x c %s -o generic.ptx", clang, gpus[g], level, flags, here), 0);
       char *text = scratch_read("generic.ptx", &size);
       CU_ASSERT_PTR_NOT_NULL_FATAL(text);
       text[size] = 0;

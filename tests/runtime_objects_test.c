@@ -1,5 +1,5 @@
-/* runtime_objects_test.c: what is written for other compilers: headers of every rule that ships as C99 and C++11, PTX of every rule for each GPU,
- * and objects called from C. */
+/* runtime_objects_test.c: what is written for other compilers: headers of every rule that ships as C99 and C++11, and
+ * objects called from C. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
@@ -9,8 +9,8 @@
 #include "tests/support/object_file.h"
 #include "tests/support/suite.h"
 
-static optc_emission *emit(optc_context *cx, const ShippedRule *r, const int *kinds, int n_kinds, const char *gpu) {
-  optc_emit_options options = {.size = sizeof options, .kinds = kinds, .n_kinds = n_kinds, .level = 2, .rule = r->name, .gpu = gpu};
+static optc_emission *emit(optc_context *cx, const ShippedRule *r, const int *kinds, int n_kinds) {
+  optc_emit_options options = {.size = sizeof options, .kinds = kinds, .n_kinds = n_kinds, .level = 2, .rule = r->name};
   optc_emission *e;
   if (!optc_emit_file(cx, r->path, &options, &e)) return e;
   printf("\n%s: %s", r->name, optc_context_diagnostics(cx));
@@ -35,7 +35,7 @@ static void every_header_is_strict_c99_and_cxx11_alone_and_beside_all_others(voi
   FILE *all = fopen(scratch_path("all.c"), "w");
   CU_ASSERT_PTR_NOT_NULL_FATAL(all);
   for (int i = 0; i < n; i++) {
-    optc_emission *e = emit(cx, &rules[i], kinds, 2, NULL);
+    optc_emission *e = emit(cx, &rules[i], kinds, 2);
     if (!e) continue;
     char file[128];
     size_t size;
@@ -63,44 +63,6 @@ static void every_header_is_strict_c99_and_cxx11_alone_and_beside_all_others(voi
     const char *strict = "-pedantic-errors -Wall -Wextra -Wno-missing-field-initializers -Werror";
     if (scratch_run("for h in headers/*.h; do %s %s -fsyntax-only $h || exit 1; done", compilers[c], strict)) { show_log(compilers[c]); CU_FAIL("a header alone"); }
     if (scratch_run("%s %s -c all.c -o all.o && cc all.o objects/*.o -o all && ./all >&2", compilers[c], strict)) { show_log(compilers[c]); CU_FAIL("all headers in one program"); }
-  }
-  optc_context_free(cx);
-}
-
-/* --- PTX ---------------------------------------------------------------------------------------------------------------------------------------------- */
-static void every_rule_becomes_ptx_that_assembles_for_each_gpu(void) {
-  static const char *const gpus[] = {"sm_70", "sm_80", "sm_90"}, *const effort[] = {"-O0", "-O0", "-O1"};      /* all of it is assembled at each */
-  static const int kinds[] = {OPTC_EMIT_PTX};
-  const char *ptxas = getenv("OPTC_PTXAS") ? getenv("OPTC_PTXAS") : "ptxas";
-  bool can = command_exists(ptxas);
-  if (!can) printf("\nskipped: assembling PTX, there is no ptxas\n");
-  optc_context *cx = fixture_context();
-  int n;
-  const ShippedRule *rules = shipped_rules(&n);
-  CU_ASSERT(n >= 50);
-  for (int g = 0; g < 3; g++) {
-    CU_ASSERT_EQUAL_FATAL(scratch_run("mkdir -p %s", gpus[g]), 0);
-    for (int i = 0; i < n; i++) {
-      optc_emission *e = emit(cx, &rules[i], kinds, 1, gpus[g]);
-      if (!e) continue;
-      char words[64], file[128];
-      size_t size;
-      const char *text = optc_emission_data(e, 0, &size);
-      snprintf(words, sizeof words, ".target %s", gpus[g]);
-      CU_ASSERT(strstr(text, words) && strstr(text, ".visible .entry"));
-      CU_ASSERT_PTR_NULL(strstr(text, ".extern"));            /* needs nothing that a driver does not have */
-      snprintf(file, sizeof file, "%s/%s.ptx", gpus[g], rules[i].name);
-      CU_ASSERT(scratch_write(file, text, strlen(text)));
-      optc_emission_free(e);
-    }
-    if (can && scratch_run("%s --help | grep -q \"'%s'\"", ptxas, gpus[g])) {
-      printf("\nskipped: assembling for %s, this ptxas does not know it\n", gpus[g]);
-      continue;
-    }
-    if (can && scratch_run("for f in %s/*.ptx; do %s -arch=%s %s $f -o %s.cubin || { echo $f; exit 1; }; done", gpus[g], ptxas, gpus[g], effort[g], gpus[g])) {
-      show_log(gpus[g]);
-      CU_FAIL("PTX does not assemble");
-    }
   }
   optc_context_free(cx);
 }
@@ -159,7 +121,7 @@ static void a_state_that_is_absent_needs_no_memory_in_an_object(void) {
 
 int main(void) {
   static const SuiteTest tests[] = {
-    TEST(every_header_is_strict_c99_and_cxx11_alone_and_beside_all_others), TEST(every_rule_becomes_ptx_that_assembles_for_each_gpu), TEST(a_state_that_is_absent_needs_no_memory_in_an_object),
+    TEST(every_header_is_strict_c99_and_cxx11_alone_and_beside_all_others), TEST(a_state_that_is_absent_needs_no_memory_in_an_object),
   };
   return suite_run("what other compilers read", tests);
 }

@@ -164,7 +164,7 @@ static void check_fusion(const Read *r) {
     char *text = kernel_text(r->text, r->kernels[k].name);
     CU_ASSERT_PTR_NOT_NULL(text);
     for (int t = 0; text && t < 2; t++) {
-      if (may_fuse(text, t)) continue;
+      if (may_fuse(strstr(text, "call.") ? r->text : text, t)) continue;     /* functions called become part of the kernel */
       n_unfused[t] += occurrences(text, floats[t].mul) > 0;
       if (r->kernels[k].op[floats[t].fused]) complain(r->c, r->kernels[k].name, "multiplications and additions were fused");
       else CU_PASS();
@@ -189,12 +189,59 @@ static void check_adamw(const Read *r) {
 }
 static void adamw_leaves_registers_for_many_warps(void) { for_all_assembled(check_adamw); }
 
+/* --- the checks themselves: text changed on purpose ------------------------------------------------------------------------------------------ */
+static char *replaced(const char *text, const char *from, const char *to) {
+  size_t size = strlen(text) + (size_t)occurrences(text, from)*strlen(to) + 1;
+  char *made = calloc(1, size), *end = made;
+  for (const char *at; (at = strstr(text, from)); text = at + strlen(from)) end += sprintf(end, "%.*s%s", (int)(at - text), text, to);
+  strcpy(end, text);
+  return made;
+}
+
+static void text_without_roundings_is_fused_and_too_few_registers_spill(void) {
+  static const struct { const char *from[3], *to[3]; bool fused, spilt; } ways[] = {
+    {{"mul.rn.f32", "add.rn.f32", "sub.rn.f32"}, {"mul.f32", "add.f32", "sub.f32"}, true, false}, {{")\n{"}, {")\n.maxnreg 24\n{"}, false, true}, {{"ret;"}, {"ret;"}, false, false}};
+  const char *ptxas = assembler_for("sm_90");
+  if (!ptxas) return;
+  ShippedRule lion = {"rules/lion.opt", "lion"};
+  optc_context *cx = fixture_context();
+  for (size_t w = 0; w < sizeof ways/sizeof *ways; w++) {
+    Case c = {.rule = &lion, .elementwise = true, .level = 2, .assembly = {.name = "planted", .command = ptxas, .gpu = "sm_90", .effort = 3}};
+    size_t size;
+    CU_ASSERT_FATAL(emit(cx, &c));
+    char *text = scratch_read("planted.ptx", &size);
+    for (int k = 0; k < 3 && ways[w].from[k]; k++) {
+      char *changed = replaced(text, ways[w].from[k], ways[w].to[k]);
+      free(text);
+      text = changed;
+    }
+    CU_ASSERT(scratch_write("planted.ptx", text, strlen(text)) && assembly_start(&c.assembly));
+    assembly_join();
+    CU_ASSERT_FATAL(c.assembly.good);
+    void *bytes = scratch_read("planted.cubin", &size);
+    int n;
+    unsigned fused = 0, stack = 0;
+    CubinKernel *kernels = cubin_read(bytes, size, &n);
+    for (int k = 0; k < n; k++) {
+      fused += kernels[k].op[SASS_FFMA];
+      stack += kernels[k].stack;
+    }
+    CU_ASSERT_EQUAL(fused > 0, ways[w].fused);
+    CU_ASSERT_EQUAL(stack > 0, ways[w].spilt);
+    free(kernels);
+    free(bytes);
+    free(text);
+  }
+  optc_context_free(cx);
+}
+
 int main(void) {
   static const SuiteTest tests[] = {
     TEST(every_rule_assembles_for_each_gpu),
     TEST(nothing_spills_in_rules_that_go_element_by_element),
     TEST(products_and_sums_are_fused_nowhere_but_where_the_text_says_so),
     TEST(adamw_leaves_registers_for_many_warps),
+    TEST(text_without_roundings_is_fused_and_too_few_registers_spill),
   };
   return suite_run("PTX of all rules, assembled", tests);
 }

@@ -71,7 +71,7 @@ static bool same_block(const Program *p, const Block *x, const Program *q, const
 static bool has_variants(const Block *block) {
   for (unsigned i = 0; block && i < block->n; i++) {
     const Inst *inst = block->insts[i];
-    bool tile = inst->op == KOP_E_TILE || inst->op == KOP_E_TILE_TRANSPOSE || inst->op == KOP_E_TILE_ROWS || inst->op == KOP_E_TILE_COLUMNS;
+    bool tile = kop_contracts(inst->op) || inst->op == KOP_E_TILE_TRANSPOSE || inst->op == KOP_E_TILE_ROWS || inst->op == KOP_E_TILE_COLUMNS;
     if (tile || (inst->op == KOP_E_FOR && inst->binding == BIND_VECTOR) || has_variants(inst->body) || has_variants(inst->otherwise)) return true;
   }
   return false;

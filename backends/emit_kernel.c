@@ -259,7 +259,7 @@ static void emit_inst(Emitter *e, const Inst *inst) {
     case KOP_E_LOAD: e->value[inst->id] = scalar_load(e, inst); return;
     case KOP_E_STORE: scalar_store(e, inst); return;
     case KOP_E_PREFETCH: emit_prefetch(e, emit_address(e, inst->imm, e->value[inst->args[0]->id]), false); return;
-    case KOP_E_TILE: emit_tile_contract(e, inst); return;
+    case KOP_E_TILE: case KOP_E_TILE_FAST: emit_tile_contract(e, inst); return;
     case KOP_E_TILE_TRANSPOSE: emit_tile_transpose(e, inst); return;
     case KOP_E_SET_UNIFORM:
       store_word(e, (Type)inst->args[0]->type, e->value[inst->args[0]->id], at(e, e->b, field(e, FRAME(uniform), e->pointer), 8*(uint64_t)inst->imm));

@@ -4,7 +4,7 @@
  * elements of panel A one after the other, and does one fma a register. A type of which the columns do not fit goes over them in parts. What is whole is added to C
  * by vectors; at an edge the accumulators go to the stack, and what counts is added from there. While it runs it fetches the panel A behind its own: a caller that
  * walks B inside A finds it near.
- * It is a function that kernels call.
+ * It is a function that kernels call. Panels of 16-bit floats are widened on the way; tile_contract_fast multiplies pairs of bf16 positions where the machine can.
  * tile_transpose: squares of one register a side by interleaving rows, log2(side) times; the rest element by element. */
 #include "backends/emit.h"
 #include <string.h>
@@ -12,7 +12,8 @@
 enum { ACCUMULATORS = 32 };
 
 typedef struct Tile {
-  Type type;
+  Type type, panel;                      /* of C, and of what is multiplied */
+  bool dots;                             /* two positions at a time */
   unsigned rows, columns, lanes, vectors;              /* of a part: vectors a row */
   LLVMValueRef c, a, b, stride, n_rows, n_columns, k, add, first;          /* first: column of the part */
 } Tile;
@@ -80,12 +81,17 @@ static void close_under(Emitter *e, const Under *r) {
 
 /* --- products ------------------------------------------------------------------------------------------------------------------------- */
 
+static LLVMValueRef load_panel(const Emitter *e, const Tile *t, unsigned lanes, LLVMValueRef pointer) {
+  LLVMValueRef x = load(e, t->panel, lanes, pointer);
+  return t->panel == t->type ? x : emit_element(e, ELEMENT_CAST, t->type, t->panel, &x, lanes);
+}
+
 /* acc[row][vector] of one position: `a` is at row 0 of it in panel A, `b` at the part's first column in panel B. */
 static void multiply(Emitter *e, const Tile *t, LLVMValueRef a, LLVMValueRef b, const LLVMValueRef *acc, LLVMValueRef *next) {
   LLVMValueRef row[ACCUMULATORS];
-  for (unsigned v = 0; v < t->vectors; v++) row[v] = load(e, t->type, t->lanes, step(e, t->type, b, number(e, v*t->lanes)));
+  for (unsigned v = 0; v < t->vectors; v++) row[v] = load_panel(e, t, t->lanes, step(e, t->panel, b, number(e, v*t->lanes)));
   for (unsigned r = 0; r < t->rows; r++) {
-    LLVMValueRef x = emit_splat(e, load(e, t->type, 1, step(e, t->type, a, number(e, r*KERNEL_TILE_GROUP))), t->lanes);
+    LLVMValueRef x = emit_splat(e, load_panel(e, t, 1, step(e, t->panel, a, number(e, r*KERNEL_TILE_GROUP))), t->lanes);
     for (unsigned v = 0; v < t->vectors; v++) {
       unsigned i = r*t->vectors + v;
       LLVMValueRef in[3] = {x, row[v], acc[i]};
@@ -95,31 +101,69 @@ static void multiply(Emitter *e, const Tile *t, LLVMValueRef a, LLVMValueRef b, 
   }
 }
 
-/* All positions: groups of panel A, and the positions of a group. */
-static void chains(Emitter *e, const Tile *t, LLVMValueRef *acc) {
+/* The same of two positions, of which the second (of B: in row b2) may be missing: then it is 0. Pairs of bf16 lie side by side in panel A; columns of B meet here. */
+static void multiply_pairs(Emitter *e, const Tile *t, LLVMValueRef a, LLVMValueRef b, LLVMValueRef b2, const LLVMValueRef *acc, LLVMValueRef *next) {
+  LLVMTypeRef pairs = LLVMVectorType(LLVMBFloatTypeInContext(e->context), 2*t->lanes);
+  LLVMValueRef row[ACCUMULATORS], low = LLVMConstInt(e->i32, 0xffff, 0);
+  for (unsigned v = 0; v < t->vectors; v++) {
+    LLVMValueRef at = number(e, v*t->lanes), x = load(e, t->panel, t->lanes, step(e, t->panel, b, at)), y = b2 ? load(e, t->panel, t->lanes, step(e, t->panel, b2, at)) : NULL, mask[64];
+    for (unsigned i = 0; i < 2*t->lanes; i++) mask[i] = LLVMConstInt(e->i32, i/2 + (i % 2 ? t->lanes : 0), 0);
+    row[v] = LLVMBuildBitCast(e->b, LLVMBuildShuffleVector(e->b, x, y ? y : LLVMConstNull(LLVMTypeOf(x)), LLVMConstVector(mask, 2*t->lanes), ""), pairs, "");
+  }
+  for (unsigned r = 0; r < t->rows; r++) {
+    LLVMValueRef pair = LLVMBuildLoad2(e->b, e->i32, step(e, t->panel, a, number(e, r*KERNEL_TILE_GROUP)), "");
+    LLVMSetAlignment(pair, type_bytes(t->panel));
+    LLVMValueRef x = LLVMBuildBitCast(e->b, emit_splat(e, b2 ? pair : LLVMBuildAnd(e->b, pair, low, ""), t->lanes), pairs, "");
+    for (unsigned v = 0; v < t->vectors; v++) {
+      unsigned i = r*t->vectors + v;
+      LLVMValueRef in[3] = {acc[i], x, row[v]};
+      next[i] = emit_intrinsic(e, "llvm.x86.avx512bf16.dpbf16ps.512", NULL, 0, in, 3);
+    }
+  }
+}
+
+/* What acc is behind a condition under which it became `inner`. */
+static void merge(Emitter *e, const Tile *t, const Under *under, const LLVMValueRef *outer, const LLVMValueRef *inner, LLVMValueRef *acc) {
+  LLVMBasicBlockRef from[2] = {under->before, LLVMGetInsertBlock(e->b)};
+  close_under(e, under);
+  for (unsigned i = 0; i < t->rows*t->vectors; i++) {
+    LLVMValueRef in[2] = {outer[i], inner[i]}, x = LLVMBuildPhi(e->b, emit_type(e, t->type, t->lanes), "");
+    LLVMAddIncoming(x, in, from, 2);
+    acc[i] = x;
+  }
+}
+
+/* The first k positions, `by` at a time, from zeros: groups of panel A, and the positions of a group. */
+static void chains_of(Emitter *e, const Tile *t, LLVMValueRef k, unsigned by, LLVMValueRef *acc) {
   unsigned n = t->rows*t->vectors;
-  LLVMValueRef zero[ACCUMULATORS], next[ACCUMULATORS], group = number(e, KERNEL_TILE_GROUP);
+  LLVMValueRef zero[ACCUMULATORS], next[ACCUMULATORS], group = number(e, KERNEL_TILE_GROUP), columns = number(e, t->columns);
   for (unsigned i = 0; i < n; i++) zero[i] = emit_const(e, t->type, 0, t->lanes);
-  LLVMValueRef a = t->a, b = step(e, t->type, t->b, t->first);
-  LLVMValueRef whole = LLVMBuildAnd(e->b, plus(e, t->k, number(e, KERNEL_TILE_GROUP - 1)), LLVMConstInt(e->i64, ~UINT64_C(0) - (KERNEL_TILE_GROUP - 1), 0), "");
-  LLVMValueRef behind = step(e, t->type, a, times(e, whole, number(e, t->rows)));
-  Under some = open_under(e, LLVMBuildICmp(e->b, LLVMIntSLT, number(e, 0), t->k, ""));
-  Loop groups = open_loop(e, number(e, 0), t->k, KERNEL_TILE_GROUP, n, zero);
-  LLVMValueRef from = step(e, t->type, a, times(e, groups.index, number(e, t->rows)));
-  Loop positions = open_loop(e, groups.index, least(e, plus(e, groups.index, group), t->k), 1, n, groups.carried);
-  emit_prefetch(e, step(e, t->type, behind, times(e, positions.index, number(e, t->rows))), false);
-  LLVMValueRef within = LLVMBuildSub(e->b, positions.index, groups.index, "");
-  multiply(e, t, step(e, t->type, from, within), step(e, t->type, b, times(e, positions.index, number(e, t->columns))), positions.carried, next);
+  LLVMValueRef a = t->a, b = step(e, t->panel, t->b, t->first);
+  LLVMValueRef whole = LLVMBuildAnd(e->b, plus(e, k, number(e, KERNEL_TILE_GROUP - 1)), LLVMConstInt(e->i64, ~UINT64_C(0) - (KERNEL_TILE_GROUP - 1), 0), "");
+  LLVMValueRef behind = step(e, t->panel, a, times(e, whole, number(e, t->rows)));
+  Under some = open_under(e, LLVMBuildICmp(e->b, LLVMIntSLT, number(e, 0), k, ""));
+  Loop groups = open_loop(e, number(e, 0), k, KERNEL_TILE_GROUP, n, zero);
+  LLVMValueRef from = step(e, t->panel, a, times(e, groups.index, number(e, t->rows)));
+  Loop positions = open_loop(e, groups.index, least(e, plus(e, groups.index, group), k), by, n, groups.carried);
+  emit_prefetch(e, step(e, t->panel, behind, times(e, positions.index, number(e, t->rows))), false);
+  LLVMValueRef at = step(e, t->panel, from, LLVMBuildSub(e->b, positions.index, groups.index, "")), row = step(e, t->panel, b, times(e, positions.index, columns));
+  if (t->dots) multiply_pairs(e, t, at, row, step(e, t->panel, row, columns), positions.carried, next);
+  else multiply(e, t, at, row, positions.carried, next);
   close_loop(e, &positions, next);
   close_loop(e, &groups, positions.carried);
-  LLVMBasicBlockRef last = LLVMGetInsertBlock(e->b);
-  close_under(e, &some);
-  for (unsigned i = 0; i < n; i++) {
-    LLVMBasicBlockRef from_blocks[2] = {some.before, last};
-    LLVMValueRef in[2] = {zero[i], groups.carried[i]};
-    acc[i] = LLVMBuildPhi(e->b, emit_type(e, t->type, t->lanes), "");
-    LLVMAddIncoming(acc[i], in, from_blocks, 2);
-  }
+  merge(e, t, &some, zero, groups.carried, acc);
+}
+
+static void chains(Emitter *e, const Tile *t, LLVMValueRef *acc) {
+  if (!t->dots) { chains_of(e, t, t->k, 1, acc); return; }
+  LLVMValueRef last = LLVMBuildAnd(e->b, t->k, LLVMConstInt(e->i64, ~UINT64_C(1), 0), ""), next[ACCUMULATORS], outer[ACCUMULATORS];
+  chains_of(e, t, last, 2, acc);
+  memcpy(outer, acc, sizeof outer);
+  Under odd = open_under(e, LLVMBuildICmp(e->b, LLVMIntNE, last, t->k, ""));
+  LLVMValueRef within = LLVMBuildAnd(e->b, last, number(e, KERNEL_TILE_GROUP - 1), ""), group = LLVMBuildSub(e->b, last, within, "");
+  LLVMValueRef a = step(e, t->panel, t->a, plus(e, times(e, group, number(e, t->rows)), within)), b = step(e, t->panel, t->b, plus(e, t->first, times(e, last, number(e, t->columns))));
+  multiply_pairs(e, t, a, b, NULL, outer, next);
+  merge(e, t, &odd, outer, next, acc);
 }
 
 /* C (or 0) and what is added; where C does not count, its memory is not read: it may never have been written. */
@@ -190,12 +234,12 @@ static LLVMValueRef stack(const Emitter *e, Type type, unsigned elements) {
 
 enum { PARAMETERS = 8 };
 
-static void whole_tile(Emitter *e, Type type, LLVMValueRef fn) {
+static void whole_tile(Emitter *e, Type type, Type panel, bool dots, LLVMValueRef fn) {
   const Machine *m = e->variant;
   LLVMValueRef x[PARAMETERS];
   for (unsigned i = 0; i < PARAMETERS; i++) x[i] = LLVMGetParam(fn, i);
   unsigned lanes = type == TYPE_F64 && m->lanes > 1 ? m->lanes/2 : m->lanes, width = m->tile_columns*lanes/m->lanes;
-  Tile t = {.type = type, .rows = m->tile_rows, .columns = m->tile_columns, .lanes = lanes, .vectors = width/lanes, .c = x[0], .a = x[1], .b = x[2], .stride = x[3],
+  Tile t = {.type = type, .panel = panel, .dots = dots, .rows = m->tile_rows, .columns = m->tile_columns, .lanes = lanes, .vectors = width/lanes, .c = x[0], .a = x[1], .b = x[2], .stride = x[3],
             .n_rows = x[4], .n_columns = x[5], .k = x[6], .add = x[7], .first = number(e, 0)};
   LLVMValueRef scratch = stack(e, type, t.rows*width);
   if (width == t.columns) { part(e, &t, scratch); return; }
@@ -205,9 +249,9 @@ static void whole_tile(Emitter *e, Type type, LLVMValueRef fn) {
   close_loop(e, &parts, NULL);
 }
 
-/* One function a type and variant: kernels that multiply are many, and its code is long. */
-static LLVMValueRef tile_function(Emitter *e, Type type, LLVMTypeRef signature) {
-  char *name = arena_printf(e->arena, "%s_tile_%s_%s", e->module->name, type_name(type), e->variant->label);
+/* One function for the types and the variant: kernels that multiply are many, and its code is long. */
+static LLVMValueRef tile_function(Emitter *e, Type type, Type panel, bool dots, LLVMTypeRef signature) {
+  char *name = arena_printf(e->arena, "%s_tile%s_%s_%s_%s", e->module->name, dots ? "_pairs" : "", type_name(panel), type_name(type), e->variant->label);
   for (char *s = name; *s; s++) if (*s == '-' || *s == '.') *s = '_';
   LLVMValueRef known = LLVMGetNamedFunction(e->llvm, name);
   if (known) return known;
@@ -218,7 +262,7 @@ static LLVMValueRef tile_function(Emitter *e, Type type, LLVMTypeRef signature) 
   LLVMBasicBlockRef first = emit_new_block(e), body = emit_new_block(e);
   LLVMPositionBuilderAtEnd(e->entry, first);
   LLVMPositionBuilderAtEnd(e->b, body);
-  whole_tile(e, type, e->fn);
+  whole_tile(e, type, panel, dots, e->fn);
   LLVMBuildRetVoid(e->b);
   LLVMBuildBr(e->entry, body);
   LLVMValueRef fn = e->fn;
@@ -236,7 +280,9 @@ void emit_tile_contract(Emitter *e, const Inst *inst) {
   LLVMValueRef args[PARAMETERS] = {emit_address(e, buffer[0].buffer, x[0]), emit_address(e, buffer[1].buffer, x[4]), emit_address(e, buffer[2].buffer, x[5]), x[1], x[2], x[3], x[6], x[7]};
   LLVMTypeRef types[PARAMETERS] = {e->pointer, e->pointer, e->pointer, e->i64, e->i64, e->i64, e->i64, e->i1};
   LLVMTypeRef signature = LLVMFunctionType(e->none, types, PARAMETERS, 0);
-  LLVMBuildCall2(e->b, signature, tile_function(e, program_buffer_type(e->program, buffer[0].buffer), signature), args, PARAMETERS, "");
+  Type type = program_buffer_type(e->program, buffer[0].buffer), panel = program_buffer_type(e->program, buffer[1].buffer);
+  bool dots = inst->op == KOP_E_TILE_FAST && panel == TYPE_BF16 && e->variant->dots;
+  LLVMBuildCall2(e->b, signature, tile_function(e, type, panel, dots, signature), args, PARAMETERS, "");
 }
 
 /* --- transposing ---------------------------------------------------------------------------------------------------------------------- */

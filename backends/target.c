@@ -25,6 +25,7 @@ static const Cpu cpus[] = {
   {"sm_87", ARCH_NVPTX, 0}, {"sm_89", ARCH_NVPTX, 0}, {"sm_90", ARCH_NVPTX, 0}, {"sm_90a", ARCH_NVPTX, 0},
 };
 enum { N_CPUS = sizeof cpus/sizeof *cpus };
+static const char *const with_dots[] = {"cooperlake", "sapphirerapids", "emeraldrapids", "graniterapids", "znver4", "znver5"};      /* avx512bf16 */
 
 static const struct { const char *name; Arch arch; } triples[] = {
   {"x86_64-unknown-linux-gnu", ARCH_X86_64}, {"x86_64-pc-linux-gnu", ARCH_X86_64}, {"x86_64-linux-gnu", ARCH_X86_64}, {"x86_64-unknown-linux-musl", ARCH_X86_64},
@@ -127,6 +128,7 @@ static void complete(Machine *m, const char *given) {
     m->fma = (isa >= V3 && feature_sign(given, "fma") >= 0 && feature_sign(given, "avx") >= 0) || feature_sign(given, "fma") > 0;
     m->mask_bits = isa >= V4 ? 8 : isa >= V3 && feature_sign(given, "avx") >= 0 && feature_sign(given, "avx2") >= 0 ? 32 : 0;
     m->wide = isa >= V4;
+    m->dots = isa >= V4 && (feature_sign(given, "avx512bf16") ? feature_sign(given, "avx512bf16") > 0 : m->dots);
     m->ahead = 256;
   } else {
     m->fma = true;
@@ -147,6 +149,7 @@ static bool native_machine(Arena *a, const Target *t, Arch arch, Diag *diag, Mac
   m->cpu = backend_host_cpu(a);
   m->features = arena_strndup(a, this_host.features, strlen(this_host.features));
   m->isa = arch == ARCH_X86_64 ? isa_of_features(m->features) : 0;
+  m->dots = feature_sign(m->features, "avx512bf16") > 0;
   if (t->features && *t->features) m->features = arena_printf(a, "%s,%s", m->features, t->features);
   return true;
 }
@@ -184,6 +187,7 @@ const Machine *target_machines(Arena *a, const Target *t, Diag *diag, unsigned *
         return NULL;
       } else {
         m->isa = cpu->isa;
+        for (unsigned k = 0; k < sizeof with_dots/sizeof *with_dots; k++) m->dots = m->dots || !strcmp(name, with_dots[k]);
       }
     }
     complete(m, t->features);

@@ -373,7 +373,7 @@ static Pipeline make_pipeline(Arena *a, const uint8_t *record, const uint8_t *en
   const Pass *choice[2][64], *expand = pass_find("expand");
   unsigned choices[2] = {0, 0};
   for (unsigned k = 0; k < n_passes; k++) {
-    if (passes[k].form != PASS_LOWER) choice[passes[k].form == PASS_KERNEL][choices[passes[k].form == PASS_KERNEL]++] = &passes[k];
+    if (passes[k].form != PASS_LOWER && passes[k].exact) choice[passes[k].form == PASS_KERNEL][choices[passes[k].form == PASS_KERNEL]++] = &passes[k];
   }
   for (; record < end; record += GENOME_RECORD) {
     Decisions d = {record, GENOME_RECORD, 0};

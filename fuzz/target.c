@@ -50,7 +50,7 @@ static void test_text(OracleCase *c, const uint8_t *data, size_t size) {
   c->may_refuse = true;
   c->texts = true;
   c->data = size & 0xffff;
-  c->pipeline = pipeline_default(c->arena, 2);
+  c->pipeline = pipeline_default(c->arena, 2, false);
   for (unsigned k = 0; k < c->module->n_graphs; k++) {
     c->graph = c->module->graphs[k];
     c->diag = diag_new(c->arena, 0);

@@ -66,6 +66,7 @@ const char *kop_name(KOp);
 bool kop_has_result(KOp);
 const char *launch_name(Launch);
 bool launch_has_space(Launch);
+static inline bool kop_contracts(unsigned op) { return op == KOP_E_TILE || op == KOP_E_TILE_FAST; }
 
 Program *program_new(const Module *, Arena *, const char *entry);
 Kernel *program_kernel(Program *, const char *name, Launch);             /* appended */

@@ -89,6 +89,13 @@ static Bits leaf(const Runner *r, const Inst *inst) {
 
 /* --- tiles -------------------------------------------------------------------------------------------------------------- */
 
+/* An element of a panel, as it is multiplied. */
+static Bits factor(const Runner *r, unsigned panel, int64_t place, Type type) {
+  Type stored = program_buffer_type(r->program, panel);
+  Bits x = load(r, panel, place);
+  return stored == type ? x : element_eval(ELEMENT_CAST, type, stored, &x);
+}
+
 static void contract_tile(const Runner *r, const Inst *inst) {
   Bits at[8];
   Touch buffer[MAX_TOUCHES];
@@ -100,7 +107,7 @@ static void contract_tile(const Runner *r, const Inst *inst) {
       Bits acc = 0;
       for (int64_t p = 0; p < (int64_t)at[6]; p++) {
         int64_t place = (p/KERNEL_TILE_GROUP*INTERPRET_ROWS + row)*KERNEL_TILE_GROUP + p%KERNEL_TILE_GROUP;
-        Bits x[3] = {load(r, buffer[1].buffer, (int64_t)at[4] + place), load(r, buffer[2].buffer, (int64_t)at[5] + p*INTERPRET_COLUMNS + column), acc};
+        Bits x[3] = {factor(r, buffer[1].buffer, (int64_t)at[4] + place, type), factor(r, buffer[2].buffer, (int64_t)at[5] + p*INTERPRET_COLUMNS + column, type), acc};
         if (type == TYPE_F32) acc = element_eval(ELEMENT_FMA, type, type, x);
         else acc = element_eval(ELEMENT_ADD, type, type, (Bits[]){acc, element_eval(ELEMENT_MUL, type, type, x)});
       }
@@ -140,7 +147,7 @@ static bool pointwise(const Inst *loop) {
     switch ((KOp)inst->op) {
       case KOP_E_LOAD: case KOP_E_STORE: if (inst->args[0] != loop) return false; break;
       case KOP_E_FOR: case KOP_E_IF: case KOP_E_SET_SCALAR: case KOP_E_SET_UNIFORM: case KOP_E_REQUIRE: case KOP_E_EXISTS: case KOP_E_CARRIED: return false;
-      case KOP_E_TILE: case KOP_E_TILE_TRANSPOSE: case KOP_E_SET_COUNT: case KOP_E_SET_EXTENT: case KOP_E_SET_SPACE: case KOP_E_SET_SLOT: case KOP_E_SLOT: case KOP_E_SET_TOTAL: return false;
+      case KOP_E_TILE: case KOP_E_TILE_FAST: case KOP_E_TILE_TRANSPOSE: case KOP_E_SET_COUNT: case KOP_E_SET_EXTENT: case KOP_E_SET_SPACE: case KOP_E_SET_SLOT: case KOP_E_SLOT: case KOP_E_SET_TOTAL: return false;
       default: break;
     }
   }
@@ -284,7 +291,7 @@ static void run_inst(Runner *r, const Inst *inst) {
     case KOP_E_STORE:
       if (inst->n_args < 3 || v[inst->args[2]->id]) store(r, inst->imm, (int64_t)v[inst->args[0]->id], v[inst->args[1]->id]);
       return;
-    case KOP_E_TILE: contract_tile(r, inst); return;
+    case KOP_E_TILE: case KOP_E_TILE_FAST: contract_tile(r, inst); return;
     case KOP_E_TILE_TRANSPOSE: transpose_tile(r, inst); return;
     case KOP_E_SET_UNIFORM: r->frame->uniform[inst->imm] = v[inst->args[0]->id]; return;
     case KOP_E_SET_SCALAR: memcpy(scalar_place(r, inst->imm), &v[inst->args[0]->id], 8); return;

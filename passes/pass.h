@@ -39,7 +39,7 @@ const Pass *pass_find(const char *name);
 
 typedef struct Step { const Pass *pass; PassArgs args; } Step;
 typedef struct Pipeline { Step *steps; unsigned n; } Pipeline;
-Pipeline pipeline_default(Arena *, int level);                           /* 0, 1, 2 */
+Pipeline pipeline_default(Arena *, int level, bool fast);                /* 0, 1, 2; fast: and what is not exact */
 bool pipeline_parse(Arena *, Diag *, const char *text, Pipeline *);      /* false after an error; repeats are allowed */
 
 typedef struct PassTrace {               /* all optional */

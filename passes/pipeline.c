@@ -13,10 +13,10 @@ static void add_step(Arena *arena, Pipeline *p, const Pass *pass, PassArgs args)
   p->steps = steps;
 }
 
-Pipeline pipeline_default(Arena *arena, int level) {
+Pipeline pipeline_default(Arena *arena, int level, bool fast) {
   Pipeline p = {0};
   for (unsigned k = 0; k < n_pass_order; k++)
-    if (pass_order[k]->since <= level || pass_order[k]->required) add_step(arena, &p, pass_order[k], (PassArgs){0});
+    if (pass_order[k]->since <= level || pass_order[k]->required || (fast && !pass_order[k]->exact)) add_step(arena, &p, pass_order[k], (PassArgs){0});
   return p;
 }
 

@@ -11,11 +11,12 @@ static const Range nowhere = {0};
 
 bool build_is_given(const Build *b) { return b->path || (b->name && (b->text || !b->length)); }
 
-bool build_level(Compilation *c, int asked, int *level) {
-  *level = asked < 0 ? 2 : asked;
-  if (*level <= 2) return true;
-  diag_error(c->diag, nowhere, "there is no level -O%d; levels are 0, 1 and 2", asked);
-  return false;
+bool build_level(Compilation *c, Build *b, int asked) {
+  b->level = asked < 0 ? 2 : asked;
+  if (b->level > 2) diag_error(c->diag, nowhere, "there is no level -O%d; levels are 0, 1 and 2", asked);
+  else if (b->fast && b->level < 2) diag_error(c->diag, nowhere, "--fast needs -O2");
+  else if (b->fast && b->passes) diag_error(c->diag, nowhere, "--fast adds a pass to the usual ones; in an explicit list its name is 'fast'");
+  return !diag_errors(c->diag);
 }
 
 /* A whole file. The buffer grows as the file is read: sizes of pipes are not known and those of files may be wrong. The descriptor is closed
@@ -101,7 +102,7 @@ static void pass_printed(void *self, const char *entry, const char *pass, const 
 
 int build_lower(Compilation *c, Build *b) {
   Pipeline pipeline;
-  if (!b->passes) pipeline = pipeline_default(c->arena, b->level);
+  if (!b->passes) pipeline = pipeline_default(c->arena, b->level, b->fast);
   else if (!pipeline_parse(c->arena, c->diag, b->passes, &pipeline)) return OPTC_E_INPUT;
   if (b->print_after && strcmp(b->print_after, "all") && !pass_find(b->print_after)) {
     diag_error(c->diag, nowhere, "there is no pass '%s'", b->print_after);

@@ -12,7 +12,7 @@ typedef struct Build {
   const char *name, *text; size_t length;
   const char *rule, *passes, *store;
   int level;                             /* 0, 1, 2 */
-  bool compute_f64, store_f64, verify_each;
+  bool compute_f64, store_f64, verify_each, fast;
   const char *print_after;
   void (*printed)(void *self, const char *entry, const char *pass, const char *text); void *printed_self;
   /* made */
@@ -25,8 +25,8 @@ typedef struct Build {
 } Build;
 
 bool build_is_given(const Build *);      /* a path, or a name and a text */
-/* -1 is the default level. false (and an error reported): no such level. */
-bool build_level(Compilation *, int asked, int *level);
+/* Sets the level; -1 is the default. false (and an error reported): no such level, or `fast` where it cannot be. */
+bool build_level(Compilation *, Build *, int asked);
 /* Each returns an OPTC_* code and goes on from the one before: read and parse; analyse; run the passes. */
 int build_load(Compilation *, Build *);
 int build_analyse(Compilation *, Build *);

@@ -155,6 +155,7 @@ bool common_option(Common *c, const Options *o, int id, int *code) {
     c->level = o->value[0] - '0';
     return true;
   case OPTION_PASSES: c->passes = o->value; return true;
+  case OPTION_FAST: c->fast = 1; return true;
   case OPTION_STORE: c->store = o->value; return true;
   case OPTION_RULE: c->rule = o->value; return true;
   case OPTION_VERIFY_EACH: c->verify_each = 1; return true;

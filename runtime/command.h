@@ -37,7 +37,7 @@ const char *options_argument(Options *); /* the next argument, taken as part of 
 /* What every subcommand does in the same way. true: handled; *code is set when the program shall end with it. */
 typedef struct Common {
   const char *rule, *passes, *store;
-  int level, compute_f64, verify_each;
+  int level, fast, compute_f64, verify_each;
   bool json, time, color;                /* diagnostics as json; --time-passes; colours */
 } Common;
 void common_default(Common *);

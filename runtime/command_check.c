@@ -236,6 +236,7 @@ int command_check(int argc, char **argv) {
     if (code >= 0) return code;
   }
   options.level = common.level;
+  options.fast = common.fast;
   options.store = common.store;
   options.wide |= common.compute_f64 != 0;
   if (o.first == argc) return command_error(COMMAND_USAGE, "no recorded data is given; see optc check --help");

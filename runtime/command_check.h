@@ -14,6 +14,7 @@ typedef struct CheckOptions {
   const char *rules;                     /* folder of the rules */
   const char *rule;                      /* a .opt file that replaces the one found there, or NULL */
   bool wide;                             /* arithmetic and tensors in f64, compared with what was recorded in f64 */
+  int fast;
   const char *store;                     /* storage policies, or NULL */
   double within;                         /* > 0: the bar of every number, of the largest magnitude of its tensor */
   const char *gpu;                       /* of CHECK_PTX; NULL: the default */

@@ -118,11 +118,11 @@ static int compile(Check *c, const char *rule, optc_emission **emission) {
   static const int backends[] = {[CHECK_GRAPH] = OPTC_BACKEND_GRAPH, [CHECK_KERNEL] = OPTC_BACKEND_KERNEL, [CHECK_JIT] = OPTC_BACKEND_JIT, [CHECK_PTX] = OPTC_BACKEND_PTX};
   static const int kinds[] = {OPTC_EMIT_OBJECT};
   if (c->options->backend == CHECK_AOT) {
-    optc_emit_options options = {.size = sizeof options, .kinds = kinds, .n_kinds = 1, .level = c->options->level, .rule = rule, .compute_f64 = c->options->wide ? 2 : 0,
+    optc_emit_options options = {.size = sizeof options, .kinds = kinds, .n_kinds = 1, .level = c->options->level, .fast = c->options->fast, .rule = rule, .compute_f64 = c->options->wide ? 2 : 0,
       .store = c->options->store};
     return optc_emit_file(c->context, c->index.file, &options, emission);
   }
-  optc_compile_options options = {.size = sizeof options, .level = c->options->level, .rule = rule, .backend = backends[c->options->backend],
+  optc_compile_options options = {.size = sizeof options, .level = c->options->level, .fast = c->options->fast, .rule = rule, .backend = backends[c->options->backend],
     .cpu = c->options->gpu, .compute_f64 = c->options->wide ? 2 : 0, .store = c->options->store};
   return optc_compile_file(c->context, c->index.file, &options, &c->rule);
 }

@@ -188,7 +188,7 @@ static int emit(Request *r, optc_context *cx) {
   int wanted[MAX_KINDS + 1], n = 0;
   for (int i = 0; i < r->n_kinds; i++) wanted[n++] = kinds[r->kind[i]].kind;
   if (r->header) wanted[n++] = OPTC_EMIT_HEADER;
-  optc_emit_options options = {.size = sizeof options, .kinds = wanted, .n_kinds = n, .level = r->common.level, .passes = r->common.passes, .rule = r->common.rule, .store = r->common.store,
+  optc_emit_options options = {.size = sizeof options, .kinds = wanted, .n_kinds = n, .level = r->common.level, .fast = r->common.fast, .passes = r->common.passes, .rule = r->common.rule, .store = r->common.store,
     .compute_f64 = r->common.compute_f64, .verify_each = r->common.verify_each, .warnings_are_errors = r->warnings_are_errors, .target = r->target, .cpus = r->cpu,
     .n_cpus = r->n_cpus, .features = r->features, .gpu = r->gpu, .debug = r->debug, .print_after = r->print_after, .printed = printed,
     .timed = r->common.time ? timing_add : NULL, .timed_self = &r->timing};

@@ -22,7 +22,7 @@ static void find_machine(const Asked *a, optc_emit_options *o) {
 static int explain(Asked *a, optc_context *cx) {
   const Common *c = &a->common;
   int kinds[] = {a->json ? OPTC_EMIT_EXPLAIN_JSON : OPTC_EMIT_EXPLAIN, OPTC_EMIT_EXPLAIN_SVG};
-  optc_emit_options options = {.size = sizeof options, .kinds = kinds, .n_kinds = a->svg ? 2 : 1, .level = c->level, .passes = c->passes, .rule = c->rule, .store = c->store,
+  optc_emit_options options = {.size = sizeof options, .kinds = kinds, .n_kinds = a->svg ? 2 : 1, .level = c->level, .fast = c->fast, .passes = c->passes, .rule = c->rule, .store = c->store,
     .compute_f64 = c->compute_f64, .verify_each = c->verify_each, .timed = c->time ? timing_add : NULL, .timed_self = &a->timing};
   optc_emission *e;
   int status;

@@ -359,7 +359,7 @@ static int choose_entry(const optc_rule *rule, const char *asked) {
 }
 
 static int run(Request *r, optc_context *cx) {
-  optc_compile_options options = {.size = sizeof options, .level = r->common.level, .passes = r->common.passes, .rule = r->common.rule, .store = r->common.store, .cpu = r->cpu, .backend = r->backend,
+  optc_compile_options options = {.size = sizeof options, .level = r->common.level, .fast = r->common.fast, .passes = r->common.passes, .rule = r->common.rule, .store = r->common.store, .cpu = r->cpu, .backend = r->backend,
     .compute_f64 = r->common.compute_f64, .verify_each = r->common.verify_each, .timed = r->common.time ? timing_add : NULL, .timed_self = &r->timing};
   optc_rule *rule;
   int status;

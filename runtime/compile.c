@@ -18,7 +18,7 @@ static const Range nowhere = {0};
 static CacheKey compile_key(Compilation *c, const Compile *k, const char *features) {
   const Build *b = &k->build;
   const optc_compile_options *o = &k->options;
-  int numbers[] = {OPTC_DESC_VERSION, b->level, o->compute_f64, c->context->color};
+  int numbers[] = {OPTC_DESC_VERSION, b->level, b->fast, o->compute_f64, c->context->color};
   const char *texts[] = {OPTC_BUILD_ID, optc_version(), backend_host_triple(c->arena), backend_host_cpu(c->arena), features,
                          o->cpu ? o->cpu : "", o->passes ? o->passes : "(default)", o->rule ? o->rule : "(last)", o->store ? o->store : ""};
   enum { TEXTS = sizeof texts/sizeof *texts };
@@ -124,7 +124,7 @@ static int compile_ptx(Compilation *c, Compile *k) {
   compilation_stage(c, "codegen");
   Source *source = arena_alloc(c->arena, sizeof *source);
   *source = (Source){arena_printf(c->arena, "%s.ptx", b->module->name), (const char *)text.data, text.size};
-  const PtxModule *code = ptx_load(c->arena, c->diag, source, PTX_STRICT);
+  const PtxModule *code = ptx_load(c->arena, c->diag, source, b->fast ? PTX_RELAXED : PTX_STRICT);
   const optc_rule_desc *desc = code ? interp_describe_ptx(k->rule, b->module, b->programs, code) : NULL;
   compilation_stage(c, "describe");
   if (code && !desc) diag_error(c->diag, nowhere, "the PTX has other kernels than the rule");
@@ -138,7 +138,7 @@ static int compile_ptx(Compilation *c, Compile *k) {
 static int compile(Compilation *c, void *self) {
   Compile *k = self;
   compilation_time(c, k->options.timed, k->options.timed_self);
-  if (!build_level(c, k->options.level, &k->build.level)) return OPTC_E_INPUT;
+  if (!build_level(c, &k->build, k->options.level)) return OPTC_E_INPUT;
   int status = build_load(c, &k->build);
   if (status != OPTC_OK) return status;
   switch (k->options.backend) {
@@ -158,6 +158,7 @@ static int compile_rule(optc_context *cx, Compile *k, const optc_compile_options
   k->build.rule = k->options.rule;
   k->build.passes = k->options.passes;
   k->build.store = k->options.store;
+  k->build.fast = k->options.fast;
   k->build.compute_f64 = k->options.compute_f64;
   k->build.store_f64 = k->options.compute_f64 > 1;
   k->build.verify_each = k->options.verify_each;

@@ -68,7 +68,7 @@ static int emit(Compilation *c, void *self) {
   const optc_emit_options *o = &e->options;
   Build *b = &e->build;
   compilation_time(c, o->timed, o->timed_self);
-  if (!build_level(c, o->level, &b->level)) return OPTC_E_INPUT;
+  if (!build_level(c, b, o->level)) return OPTC_E_INPUT;
   const char *gpus[] = {o->gpu ? o->gpu : "sm_80"};
   Target cpu = {.triple = o->target, .cpus = o->cpus, .n_cpus = (unsigned)o->n_cpus, .features = o->features, .level = b->level ? 2 : 0, .with_driver = true, .debug = o->debug};
   Target gpu = {.triple = "nvptx64-nvidia-cuda", .cpus = gpus, .n_cpus = 1, .level = b->level ? 2 : 0, .debug = o->debug};
@@ -122,6 +122,7 @@ static int emission(optc_context *cx, Emission *e, const optc_emit_options *opti
   b->rule = e->options.rule;
   b->passes = e->options.passes;
   b->store = e->options.store;
+  b->fast = e->options.fast;
   b->compute_f64 = e->options.compute_f64;
   b->store_f64 = e->options.compute_f64 > 1;
   b->verify_each = e->options.verify_each;

@@ -106,7 +106,8 @@ static void sweep_text(const Facts *f, const Sweep *s, const Machine *m, Text *o
   size_t before = out->length;
   if (s->loop && (s->loop->binding != BIND_VECTOR || k->launch != LAUNCH_CHUNK)) explain_nest(f->program, k, s->loop, out);
   if (out->length > before) text_add(out, ", ");
-  if (s->tiles) text_add(out, "register tiles;");
+  if (s->tiles && s->fast) text_add(out, "register tiles (--fast: %s operands);", s->fast);
+  else if (s->tiles) text_add(out, "register tiles;");
   else if (s->lanes > 1) text_add(out, "%u lanes, unrolled %u;", s->lanes, s->unroll);
   else text_add(out, "one element at a time;");
   bool reads = buffers_text(f, s, TOUCH_READ, " reads", out);
@@ -236,6 +237,11 @@ static void predicted_text(const Facts *f, const Machine *m, Text *out) {
   double contraction = 0;
   for (unsigned k = 0; k < f->program->n_kernels; k++) contraction += f->kernel[k].contraction;
   if (contraction > 0) text_add(out, "  contractions: %.4g GFLOP\n", 1e-9*contraction);
+  for (unsigned k = 0; k < f->n_sweeps; k++)
+    if (f->sweep[k].fast) {
+      text_add(out, "  --fast: such a product is off by (2u + u^2 + K*2^-23)*sum|ab| + w*(K + sum(|a| + |b|)) at most; K: its length, u, w: by operands (docs/language.md, --fast)\n");
+      break;
+    }
   if (f->seconds <= 0) return;
   text_add(out, "  predicted: ");
   if (f->per > 1) text_add(out, "%.4g ns an element", 1e9*f->seconds/f->per);

@@ -48,6 +48,7 @@ typedef struct Sweep {
   bool contracts;
   unsigned lanes, unroll;
   unsigned ops[ELEMENT_COUNT], n_ops, tiles;
+  const char *fast;                      /* of tiles under --fast: the type of their panels; NULL: strict */
   unsigned char *use, *ahead;            /* TOUCH_*, by buffer; of what stands before it since the sweep before */
   double times;                          /* trips of the repeats around it */
   double *moved[2];                      /* by buffer: bytes read and written, in one trip of the repeats around it */

@@ -71,6 +71,7 @@ static void count_tile(Walk *w, const Inst *inst, double weight) {
   static const unsigned extents[] = {2, 3, 6};
   for (unsigned k = 0; k < 3; k++) work *= values_or(&w->f->values, w->kernel, inst->args[extents[k]], 1);
   w->sweep->tiles += !w->again;
+  if (inst->op == KOP_E_TILE_FAST) w->sweep->fast = type_name(program_buffer_type(w->f->program, (uint32_t)inst->aux & 0xffff));
   w->sweep->contracts = true;
   w->sweep->flops += work;
   w->sweep->contraction += work;
@@ -81,7 +82,7 @@ static bool extends_chain(const Inst *inst) { return inst->op == KOP_FMA && inst
 
 static bool holds_tile(const Block *block) {
   for (unsigned i = 0; block && i < block->n; i++)
-    if (block->insts[i]->op == KOP_E_TILE || holds_tile(block->insts[i]->body) || holds_tile(block->insts[i]->otherwise)) return true;
+    if (kop_contracts(block->insts[i]->op) || holds_tile(block->insts[i]->body) || holds_tile(block->insts[i]->otherwise)) return true;
   return false;
 }
 
@@ -111,7 +112,7 @@ static void count_body(Walk *w, const Block *block, double weight, const Inst *l
     Sweep *s = w->sweep;
     if (inst->op < ELEMENT_COUNT) count_element(w, inst, weight, extends_chain(inst));
     count_touches(w, inst, weight, loop);
-    if (inst->op == KOP_E_TILE) count_tile(w, inst, weight);
+    if (kop_contracts(inst->op)) count_tile(w, inst, weight);
     if (inst->op == KOP_E_FOLD && s->n_folds < SWEEP_FOLDS && !w->again) {
       s->fold_loop[s->n_folds] = loop;
       s->fold[s->n_folds++] = inst;
@@ -231,7 +232,7 @@ static void count_outside(Walk *w, const Inst *inst) {
 static void find_sweeps(Walk *w, const Block *block, bool live) {
   for (unsigned i = 0; block && i < block->n; i++) {
     const Inst *inst = block->insts[i];
-    bool loops = inst->op == KOP_E_FOR && touches_memory(inst->body), tile = inst->op == KOP_E_TILE || inst->op == KOP_E_TILE_TRANSPOSE;
+    bool loops = inst->op == KOP_E_FOR && touches_memory(inst->body), tile = kop_contracts(inst->op) || inst->op == KOP_E_TILE_TRANSPOSE;
     if (inst->op == KOP_E_IF) find_arms(w, inst, live);
     else if (loops && repeats(inst)) find_repeated(w, inst, live);
     else if (loops || tile) {

@@ -58,6 +58,7 @@ static void sweep_json(const Facts *f, const Sweep *s, const Machine *m, Text *o
   if (s->loop) explain_nest(f->program, f->program->kernels[s->kernel], s->loop, &nest);
   text_add(out, "{\"number\": %u, \"lanes\": %u, \"unroll\": %u, \"times\": %.17g, \"nest\": ", s->number, s->lanes, s->unroll, s->times);
   made_string(&nest, out);
+  if (s->tiles) text_add(out, ", \"fast\": %s%s%s", s->fast ? "\"" : "", s->fast ? s->fast : "null", s->fast ? "\"" : "");
   text_add(out, ", \"counted\": %s, \"conditional\": %s, \"small\": %s", s->counted ? "true" : "false", s->conditional ? "true" : "false", s->trivial ? "true" : "false");
   names(f, s->use, TOUCH_READ, "reads", out);
   names(f, s->use, TOUCH_WRITTEN, "writes", out);

@@ -59,6 +59,7 @@ typedef struct optc_compile_options {
   int verify_each;                       /* check the intermediate form after every pass */
   optc_timed timed; void *timed_self;    /* NULL: not wanted */
   const char *store;                     /* storage policies, "m=bf16,v=q8[256]": tensors kept otherwise than the rule says (docs/language.md, Storage policies); NULL: none */
+  int fast;                              /* products of matrices may use the machine's units for operands of few bits: not exact, within the bound of docs/language.md, --fast. Needs level 2 */
 } optc_compile_options;
 typedef struct optc_rule optc_rule;
 /* 0, or OPTC_E_INPUT, OPTC_E_FILE, OPTC_E_TARGET, OPTC_E_MEMORY: then *rule is NULL and the context has the diagnostics. OPTC_E_NULL: *rule is NULL. */
@@ -98,6 +99,7 @@ typedef struct optc_emit_options {
   const char *store;                     /* as in optc_compile_options */
   double bandwidth, peak;                /* for what EXPLAIN predicts: GB/s of memory, GFLOP/s of fused multiply-adds; 0: not known */
   int bandwidth_measured, peak_measured; /* 0: somebody gave them */
+  int fast;                              /* as in optc_compile_options */
 } optc_emit_options;
 typedef struct optc_emission optc_emission;
 /* As optc_compile_*. The result is freed by optc_emission_free, before or after its context. */

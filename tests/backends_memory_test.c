@@ -34,7 +34,7 @@ static void compile(Arena *a, void *self) {
   CU_ASSERT_PTR_NOT_NULL_FATAL(files);
   Module *module = frontend_lower(a, diag, files, &options);
   CU_ASSERT_PTR_NOT_NULL_FATAL(module);
-  Pipeline pipeline = pipeline_default(a, 2);
+  Pipeline pipeline = pipeline_default(a, 2, false);
   PassTrace trace = {.print_after = "all", .verify_each = true, .printed = count_text, .self = w};
   Program **programs = arena_array(a, module->n_graphs, sizeof *programs);
   Text out = {.arena = a};

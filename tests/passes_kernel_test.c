@@ -113,7 +113,7 @@ static void kernel_passes_commute_with_the_meaning(void) {
 static void adamw_is_one_loop_at_level_2(void) {
   Arena *a = arena_new(NULL, 0);
   Unit u = unit_of(a, SAMPLE_ADAMW);
-  Pipeline p = pipeline_default(a, 2);
+  Pipeline p = pipeline_default(a, 2, false);
   CU_ASSERT_FATAL(pipeline_run(&u, &p, &(PassTrace){.verify_each = true}));
   CU_ASSERT_EQUAL_FATAL(u.program->n_kernels, 3);
   CU_ASSERT_EQUAL(u.program->kernels[0]->launch, LAUNCH_CHECK);
@@ -139,7 +139,7 @@ static void adamw_is_one_loop_at_level_2(void) {
 static void level_0_is_one_temporary_a_write(void) {
   Arena *a = arena_new(NULL, 0);
   Unit u = unit_of(a, SAMPLE_ADAMW);
-  Pipeline p = pipeline_default(a, 0);
+  Pipeline p = pipeline_default(a, 0, false);
   CU_ASSERT_EQUAL(p.n, 2);
   CU_ASSERT_FATAL(pipeline_run(&u, &p, &(PassTrace){.verify_each = true}));
   CU_ASSERT_EQUAL(u.program->n_temps, 3);
@@ -150,7 +150,7 @@ static void level_0_is_one_temporary_a_write(void) {
 static void no_guard_is_left_in_a_loop_after_unswitch(void) {
   Arena *a = arena_new(NULL, 0);
   Unit u = unit_of(a, SAMPLE_MOMENTUM);
-  Pipeline p = pipeline_default(a, 2);
+  Pipeline p = pipeline_default(a, 2, false);
   CU_ASSERT_FATAL(pipeline_run(&u, &p, &(PassTrace){.verify_each = true}));
   const char *text = text_of(u.program);
   CU_ASSERT_EQUAL(u.program->n_temps, 0);
@@ -284,7 +284,7 @@ static void note_timed(void *self, const char *entry, const char *pass, double s
 static void traces_see_every_pass(void) {
   Arena *a = arena_new(NULL, 0);
   Unit u = unit_of(a, SAMPLE_MOMENTUM);
-  Pipeline p = pipeline_default(a, 2);
+  Pipeline p = pipeline_default(a, 2, false);
   Trace t = {0};
   PassTrace trace = {.print_after = "all", .time = true, .printed = note_printed, .timed = note_timed, .self = &t};
   CU_ASSERT(pipeline_run(&u, &p, &trace));
@@ -298,7 +298,7 @@ static void traces_see_every_pass(void) {
 
 static void whole_way(Arena *a, void *which) {
   Unit u = unit_of(a, *(Sample *)which);
-  Pipeline p = pipeline_default(a, 2);
+  Pipeline p = pipeline_default(a, 2, false);
   CU_ASSERT(pipeline_run(&u, &p, &(PassTrace){.verify_each = true}));
 }
 

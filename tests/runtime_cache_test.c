@@ -109,13 +109,15 @@ static void a_second_compilation_comes_from_the_cache(void) {
 static void what_code_depends_on_is_in_the_key(void) {
   folder_make();
   char *cache = in_folder("cache");
-  optc_compile_options o0 = {.size = sizeof o0, .level = 0}, v2 = {.size = sizeof v2, .level = 2, .cpu = "x86-64-v2"}, passes = {.size = sizeof passes, .level = 2, .passes = "expand,lower"};
+  optc_compile_options o0 = {.size = sizeof o0, .level = 0}, v2 = {.size = sizeof v2, .level = 2, .cpu = "x86-64-v2"}, passes = {.size = sizeof passes, .level = 2, .passes = "expand,lower"},
+                       fast = {.size = sizeof fast, .level = 2, .fast = 1};
   CU_ASSERT_EQUAL(compiled(cache, rule_text, NULL), 1);
   CU_ASSERT_EQUAL(compiled(cache, rule_text, &o0), 1);
   CU_ASSERT_EQUAL(compiled(cache, rule_text, &v2), 1);
   CU_ASSERT_EQUAL(compiled(cache, rule_text, &passes), 1);
+  CU_ASSERT_EQUAL(compiled(cache, rule_text, &fast), 1);
   CU_ASSERT_EQUAL(compiled(cache, "rule sgd(lr = 2e-3) {\n  param p\n  grad g\n  p -= lr*g\n}\n", NULL), 1);
-  CU_ASSERT_EQUAL(entries(cache, NULL), 5);
+  CU_ASSERT_EQUAL(entries(cache, NULL), 6);
   CU_ASSERT_EQUAL(compiled(cache, rule_text, &o0), 0);
   CU_ASSERT_EQUAL(compiled(cache, rule_text, &v2), 0);
   folder_remove();

@@ -34,7 +34,7 @@ static Program **lower(Forms *f, Diag *diag, int level) {
   Program **programs = arena_array(f->arena, f->module->n_graphs + 1, sizeof *programs);
   for (unsigned i = 0; i < f->module->n_graphs; i++) {
     Unit u = {.module = f->module, .arena = f->arena, .diag = diag, .graph = f->module->graphs[i]};
-    Pipeline p = pipeline_default(f->arena, level);
+    Pipeline p = pipeline_default(f->arena, level, false);
     bool good = pipeline_run(&u, &p, &(PassTrace){.verify_each = true});
     if (!good) say(diag);
     CU_ASSERT_FATAL(good);

@@ -23,7 +23,7 @@ bool route_machine(Route *route, Op op, Type type, const char *folder, Arena *a)
   Graph *g = function_graph(a, op, type);
   Module *m = g->module;
   Unit unit = {.module = m, .arena = a, .diag = m->diag, .graph = g};
-  Pipeline pipeline = pipeline_default(a, 2);
+  Pipeline pipeline = pipeline_default(a, 2, false);
   Target target = {.level = 2};
   Output object;
   bool good = pipeline_run(&unit, &pipeline, NULL) && backend_emit(a, m->diag, m, &unit.program, 1, &target, EMIT_OBJECT, &object);

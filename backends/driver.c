@@ -237,18 +237,18 @@ size_t optc_drive_workspace(const optc_rule_desc *rule, const optc_call *call) {
   return !code && most ? most + 63 : 0;
 }
 
-/* Extent `a` of a state; `...` are the item's own axes, `n` of them. */
+/* Extent `a` of a state; `...` are the item's own axes, `n` of them (-1: there are no dots). */
 static int64_t state_extent(const optc_operand_desc *o, const int64_t *extents, const view *v, int64_t n, int64_t a) {
   int64_t at = o->dots_at - 1;
-  if (a < at || !o->dots_at) return extents[a];
+  if (n < 0 || a < at) return extents[a];
   return a < at + n ? v->shape[o->dots_first + a - at] : extents[a - n + 1];
 }
 
 static void tell_state(optc_state_info *info, const optc_operand_desc *o, const worker *w, const view *v, int64_t k, int exists) {
   int64_t own = o->tensor && !o->item_shape, rank = !o->tensor ? 0 : own ? o->rank : v->rank;
   const int64_t *shape = own ? &w->extents[OPTC_MAX_RANK*k] : v->shape;
-  int64_t dots = own && exists && o->dots_at ? v->rank - o->dots_others : 1;
-  if (own) rank += dots - 1;
+  int64_t dots = own && exists && o->dots_at ? v->rank - o->dots_others : -1;         /* a state that is not there has no item to look at */
+  if (dots >= 0) rank += dots - 1;
   info->name = o->name;
   info->external = o->external ? o->external : o->name;
   info->type = o->type_name;

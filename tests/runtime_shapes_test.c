@@ -274,6 +274,7 @@ static void states_have_the_items_axes_where_dots_stand_for_them(void) {
     }
     Tensor none;
     tensor_make(&none, 0, items[0].shape, 1);
+    none.dl.shape = NULL;
     DLTensor *pointer[5] = {&none.dl};
     int64_t steps = 0;
     optc_item_args item = {.tensor = pointer};

@@ -24,6 +24,8 @@ typedef struct Fold {
 typedef struct Folds { unsigned n; Fold *fold; } Folds;
 enum { FOLD_LANES = LANES_COUNT, FOLD_BLOCK_BITS = LANES_BLOCK_BITS, FOLD_BLOCK = LANES_BLOCK, FOLD_CHUNK_BITS = OPTC_CHUNK_BITS, FOLD_CHUNK_BLOCKS = 1 << (FOLD_CHUNK_BITS - FOLD_BLOCK_BITS) };
 
+typedef struct Count { LLVMValueRef index, step; LLVMBasicBlockRef head, after; } Count;       /* an open loop that counts */
+
 typedef struct Emitter {
   Arena *arena;
   Diag *diag;
@@ -40,7 +42,7 @@ typedef struct Emitter {
   char *printed;
   Text interface;                        /* assembly text of the C interface and its driver; empty: none */
   LLVMBuilderRef b;                      /* where code goes */
-  LLVMBuilderRef entry;                  /* the first block: fields of the frame, read once */
+  LLVMBuilderRef entry;                  /* where a frame begins: its fields, read once */
   LLVMTypeRef type[TYPE_COUNT];          /* of values: bool is i1, storage floats are i16 */
   LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, pointer, none;
 
@@ -49,6 +51,8 @@ typedef struct Emitter {
   const Machine *variant;
   bool cold;                             /* not worth the code generator's time */
   LLVMValueRef fn, frame;
+  LLVMBasicBlockRef done;                /* where the kernel is done with its frame */
+  Count blocks;                          /* GPU: over work entries */
   LLVMValueRef field[FIELD_COUNT];       /* by offset/8 */
   LLVMValueRef *data;                    /* by buffer */
   LLVMValueRef *value;                   /* by id of the instruction: scalars, and what all lanes share */
@@ -77,9 +81,11 @@ LLVMValueRef emit_encode(const Emitter *, Element, LLVMValueRef x, unsigned lane
 /* emit_kernel.c: one kernel in one variant; NULL after an error. */
 LLVMValueRef emit_kernel(Emitter *, const Program *, const Kernel *, const Machine *, const char *name);
 
-/* emit_loop.c: loops over vectors, and loops of GPU threads. */
+/* emit_loop.c: loops over vectors. */
 void emit_vector_loop(Emitter *, const Inst *);
-void emit_thread_loop(Emitter *, const Inst *);
+/* Shared with GPU threads: what does not change in a loop is computed before it; while (low < bound) { body; low += step }. */
+void emit_hoist(Emitter *, const Inst *loop);
+LLVMValueRef emit_counted_loop(Emitter *, const Inst *loop, const Width *, bool masked, LLVMValueRef low, LLVMValueRef bound, LLVMValueRef high, LLVMValueRef step);
 /* Shared with them, from emit_kernel.c. */
 void emit_block(Emitter *, const Block *);
 LLVMValueRef emit_leaf(Emitter *, const Inst *);
@@ -92,6 +98,7 @@ LLVMValueRef emit_from_memory(const Emitter *, Type, LLVMValueRef, unsigned lane
 LLVMValueRef emit_to_memory(const Emitter *, Type, LLVMValueRef, unsigned lanes);
 LLVMTypeRef emit_memory_type(const Emitter *, Type);
 LLVMBasicBlockRef emit_new_block(const Emitter *);
+LLVMValueRef emit_stack(Emitter *, LLVMTypeRef, uint64_t elements);      /* a place on the stack */
 void emit_attributes(Emitter *);         /* of e->fn */
 
 /* emit_fold.c: folds of loops. `width`: lanes of a vector; 16/width of them are the lanes of a block. */
@@ -113,9 +120,13 @@ void emit_enter_scalar_folds(Emitter *, const Inst *loop, LLVMValueRef position)
 void emit_leave_scalar_folds(Emitter *, const Inst *loop);
 void emit_end_scalar_folds(Emitter *, const Inst *loop);
 /* for (index = from; index < to; index += step) around what is written between the two. */
-typedef struct Count { LLVMValueRef index, step; LLVMBasicBlockRef head, after; } Count;
 Count emit_open_count(Emitter *, LLVMValueRef from, LLVMValueRef to, LLVMValueRef step);
 void emit_close_count(Emitter *, const Count *);
+
+/* emit_gpu.c: what is of GPUs only. Around a kernel's code: the loop of a block over its work entries. */
+void emit_open_work(Emitter *);
+void emit_close_work(Emitter *);
+void emit_thread_loop(Emitter *, const Inst *);
 
 /* emit_tile.c: register tiles of matrix products. */
 void emit_tile_contract(Emitter *, const Inst *);

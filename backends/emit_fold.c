@@ -77,9 +77,7 @@ LLVMValueRef emit_fold_join(Emitter *e, const Fold *f, const LLVMValueRef *lanes
 /* --- places on the stack ------------------------------------------------------------------------------------------------------------- */
 
 static LLVMValueRef room(Emitter *e, const Fold *f, unsigned n) {
-  LLVMValueRef place = LLVMBuildAlloca(e->entry, LLVMArrayType2(emit_memory_type(e, f->type), n), "");
-  LLVMSetAlignment(place, 64);
-  return place;
+  return emit_stack(e, emit_memory_type(e, f->type), n);
 }
 
 static LLVMValueRef place_at(Emitter *e, const Fold *f, LLVMValueRef base, LLVMValueRef index) {

@@ -23,12 +23,23 @@ static LLVMValueRef field(Emitter *e, size_t offset, LLVMTypeRef type) {
 }
 _Static_assert(FRAME(trip)/8 < FIELD_COUNT, "fields that are cached");
 
+/* Stands in the function's first block, wherever it is asked for: one place a call. */
+LLVMValueRef emit_stack(Emitter *e, LLVMTypeRef type, uint64_t elements) {
+  LLVMBasicBlockRef here = LLVMGetInsertBlock(e->b), first = LLVMGetEntryBasicBlock(e->fn);
+  LLVMValueRef before = LLVMGetFirstInstruction(first);
+  if (before) LLVMPositionBuilderBefore(e->b, before);
+  else LLVMPositionBuilderAtEnd(e->b, first);
+  LLVMValueRef place = LLVMBuildAlloca(e->b, LLVMArrayType2(type, elements), "");
+  LLVMSetAlignment(place, 64);
+  LLVMPositionBuilderAtEnd(e->b, here);
+  return place;
+}
+
 static LLVMValueRef data_pointer(Emitter *e, int64_t buffer) {
   LLVMValueRef *known = &e->data[buffer];
   const Buffer *temp = buffer < (int64_t)e->module->n_operands ? NULL : &e->program->temps[buffer - e->module->n_operands];
   if (!*known && temp && temp->local) {
-    *known = LLVMBuildAlloca(e->entry, LLVMArrayType2(emit_memory_type(e, temp->type), temp->local), "");
-    LLVMSetAlignment(*known, 64);
+    *known = emit_stack(e, emit_memory_type(e, temp->type), temp->local);
   } else if (!*known) {
     LLVMValueRef table = field(e, FRAME(data), e->pointer);
     *known = LLVMBuildLoad2(e->entry, e->pointer, at(e, e->entry, table, 8*(uint64_t)buffer), "");
@@ -236,7 +247,7 @@ static void emit_require(Emitter *e, const Inst *inst) {
   LLVMBuildStore(e->b, LLVMConstInt(e->i64, (uint64_t)inst->imm + 1, 0), at(e, e->b, e->frame, FRAME(failed)));
   LLVMBuildStore(e->b, LLVMConstInt(e->i64, inst->n_args - 1, 0), at(e, e->b, e->frame, FRAME(n_values)));
   for (unsigned a = 1; a < inst->n_args; a++) LLVMBuildStore(e->b, e->value[inst->args[a]->id], at(e, e->b, e->frame, FRAME(value) + 8*(a - 1)));
-  LLVMBuildRetVoid(e->b);
+  LLVMBuildBr(e->b, e->done);
   LLVMPositionBuilderAtEnd(e->b, next);
 }
 
@@ -327,8 +338,8 @@ LLVMValueRef emit_kernel(Emitter *e, const Program *p, const Kernel *k, const Ma
   bool gpu = variant->arch == ARCH_NVPTX;
   e->program = p;
   e->variant = variant;
-  e->fn = LLVMAddFunction(e->llvm, name, LLVMFunctionType(e->none, &e->pointer, 1, 0));
-  e->frame = LLVMGetParam(e->fn, 0);
+  LLVMTypeRef params[3] = {e->pointer, e->pointer, e->i64};
+  e->fn = LLVMAddFunction(e->llvm, name, LLVMFunctionType(e->none, params, gpu ? 3 : 1, 0));
   if (gpu) LLVMSetFunctionCallConv(e->fn, PTX_KERNEL);
   emit_attributes(e);
   e->cold = !gpu && (!touches_data(k->body) || !strcmp(p->entry, "init"));
@@ -344,11 +355,22 @@ LLVMValueRef emit_kernel(Emitter *e, const Program *p, const Kernel *k, const Ma
   e->folds = arena_array(e->arena, (size_t)k->n_insts + 1, sizeof *e->folds);
   e->fold = arena_array(e->arena, (size_t)k->n_insts + 1, sizeof *e->fold);
   e->shape = arena_array(e->arena, (size_t)k->n_insts + 1, sizeof *e->shape);
-  LLVMBasicBlockRef entry = emit_new_block(e), body = emit_new_block(e);
-  LLVMPositionBuilderAtEnd(e->entry, entry);
+  LLVMBasicBlockRef first = emit_new_block(e);
+  LLVMPositionBuilderAtEnd(e->b, first);
+  if (gpu) emit_open_work(e);
+  else {
+    e->frame = LLVMGetParam(e->fn, 0);
+    LLVMPositionBuilderAtEnd(e->entry, first);
+  }
+  LLVMBasicBlockRef body = emit_new_block(e);
+  e->done = emit_new_block(e);
   LLVMPositionBuilderAtEnd(e->b, body);
   emit_block(e, k->body);
-  LLVMBuildRetVoid(e->b);
+  LLVMBuildBr(e->b, e->done);
   LLVMBuildBr(e->entry, body);
+  LLVMMoveBasicBlockAfter(e->done, LLVMGetLastBasicBlock(e->fn));
+  LLVMPositionBuilderAtEnd(e->b, e->done);
+  if (gpu) emit_close_work(e);
+  LLVMBuildRetVoid(e->b);
   return e->failed ? NULL : e->fn;
 }

@@ -1,4 +1,4 @@
-/* emit_loop.c: loops over vectors, and the grid-stride loops of a GPU.
+/* emit_loop.c: loops over vectors.
  *
  * for i in low..high, lanes L, unroll U becomes
  *     i = low;  while (i + L*U <= high) { U vectors side by side; i += L*U }
@@ -13,7 +13,7 @@
 static bool touches_memory(const Inst *inst) { return inst->op == KOP_E_LOAD || inst->op == KOP_E_STORE || inst->op == KOP_E_PREFETCH; }
 
 /* Shapes, and everything uniform written in front of the loop. */
-static void hoist(Emitter *e, const Inst *loop) {
+void emit_hoist(Emitter *e, const Inst *loop) {
   e->shape[loop->id] = SHAPE_INDEX;
   for (unsigned i = 0; i < loop->body->n; i++) {
     const Inst *inst = loop->body->insts[i];
@@ -248,7 +248,7 @@ static void set_masks(Emitter *e, Width *w, LLVMValueRef index, LLVMValueRef low
 
 /* A loop over vectors (lanes 1: over elements): while (index < bound) { body; index += step }. `masked`: lanes from `high` on are off,
  * and there are fewer than 2^31 elements. Returns the index behind it, where the builder stands then. */
-static LLVMValueRef counted_loop(Emitter *e, const Inst *loop, const Width *w, bool masked, LLVMValueRef low, LLVMValueRef bound, LLVMValueRef high, LLVMValueRef step) {
+LLVMValueRef emit_counted_loop(Emitter *e, const Inst *loop, const Width *w, bool masked, LLVMValueRef low, LLVMValueRef bound, LLVMValueRef high, LLVMValueRef step) {
   LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b), body = emit_new_block(e), after = emit_new_block(e);
   LLVMValueRef ends = masked ? ends_of_lanes(e, w, low, high) : NULL;
   LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, low, bound, ""), body, after);
@@ -307,10 +307,10 @@ static void keep_blocks(Emitter *e, const Inst *loop, const Width *w, LLVMValueR
 /* Fewer than 16 positions that are left of a block low..high. */
 static void rest_of_block(Emitter *e, const Inst *loop, const Width *w, LLVMValueRef low, LLVMValueRef rest, LLVMValueRef high) {
   const Folds *folds = &e->folds[loop->id];
-  if (w->lanes > 1 && can_mask(e, loop)) { counted_loop(e, loop, w, true, rest, high, high, number(e, FOLD_LANES)); return; }
+  if (w->lanes > 1 && can_mask(e, loop)) { emit_counted_loop(e, loop, w, true, rest, high, high, number(e, FOLD_LANES)); return; }
   Width one = {.lanes = 1, .copies = 1, .group = 1, .origin = low};
   for (unsigned k = 0; k < folds->n; k++) emit_fold_keep_lanes(e, &folds->fold[k], folds->fold[k].sum, w->lanes);
-  counted_loop(e, loop, &one, false, rest, high, high, number(e, 1));
+  emit_counted_loop(e, loop, &one, false, rest, high, high, number(e, 1));
   for (unsigned k = 0; k < folds->n; k++) emit_fold_take_lanes(e, &folds->fold[k], folds->fold[k].sum, w->lanes);
 }
 
@@ -322,7 +322,7 @@ static void fold_blocks(Emitter *e, const Inst *loop, const Width *w, LLVMValueR
   LLVMValueRef low = LLVMBuildAdd(e->b, base, LLVMBuildShl(e->b, block.index, number(e, FOLD_BLOCK_BITS), ""), ""), high = LLVMBuildAdd(e->b, low, number(e, FOLD_BLOCK), "");
   if (end) high = least(e, high, end);
   clear_sums(e, loop, w);
-  LLVMValueRef rest = counted_loop(e, loop, w, false, low, end ? LLVMBuildSub(e->b, high, number(e, FOLD_LANES - 1), "") : high, high, number(e, FOLD_LANES));
+  LLVMValueRef rest = emit_counted_loop(e, loop, w, false, low, end ? LLVMBuildSub(e->b, high, number(e, FOLD_LANES - 1), "") : high, high, number(e, FOLD_LANES));
   if (end) rest_of_block(e, loop, w, low, rest, high);
   keep_blocks(e, loop, w, block.index, apart);
   emit_close_count(e, &block);
@@ -364,7 +364,7 @@ static void folding_loop(Emitter *e, const Inst *loop) {
 }
 
 void emit_vector_loop(Emitter *e, const Inst *loop) {
-  hoist(e, loop);
+  emit_hoist(e, loop);
   if (loop_folds(loop)) { folding_loop(e, loop); return; }
   unsigned unroll = e->cold ? 1 : loop->unroll < MAX_COPIES ? loop->unroll : MAX_COPIES;
   LLVMValueRef low = e->value[loop->args[0]->id], high = e->value[loop->args[1]->id];
@@ -373,25 +373,7 @@ void emit_vector_loop(Emitter *e, const Inst *loop) {
   Width one = {.lanes = 1, .copies = 1, .group = 1}, vector = {.lanes = narrow, .copies = 1, .group = 1};
   uint64_t step = (uint64_t)loop->lanes*unroll;
   LLVMValueRef limit = LLVMBuildSub(e->b, high, number(e, step - 1), "");
-  LLVMValueRef rest = counted_loop(e, loop, &wide, false, low, limit, high, number(e, step));
+  LLVMValueRef rest = emit_counted_loop(e, loop, &wide, false, low, limit, high, number(e, step));
   bool masked = loop->lanes > 1 && can_mask(e, loop);
-  counted_loop(e, loop, masked ? &vector : &one, masked, rest, high, high, number(e, masked ? narrow : 1));
-}
-
-/* --- GPU ------------------------------------------------------------------------------------------------------------------------ */
-
-static LLVMValueRef special(Emitter *e, const char *name) {
-  return LLVMBuildZExt(e->b, emit_intrinsic(e, name, NULL, 0, NULL, 0), e->i64, "");
-}
-
-/* Thread k of n takes elements low + k, low + k + n, ... */
-void emit_thread_loop(Emitter *e, const Inst *loop) {
-  LLVMValueRef low = e->value[loop->args[0]->id], high = e->value[loop->args[1]->id];
-  hoist(e, loop);
-  LLVMValueRef block = special(e, "llvm.nvvm.read.ptx.sreg.ntid.x");
-  LLVMValueRef first = LLVMBuildMul(e->b, special(e, "llvm.nvvm.read.ptx.sreg.ctaid.x"), block, "");
-  first = LLVMBuildAdd(e->b, first, special(e, "llvm.nvvm.read.ptx.sreg.tid.x"), "");
-  LLVMValueRef threads = LLVMBuildMul(e->b, special(e, "llvm.nvvm.read.ptx.sreg.nctaid.x"), block, "");
-  Width one = {.lanes = 1, .copies = 1, .group = 1};
-  counted_loop(e, loop, &one, false, LLVMBuildAdd(e->b, low, first, ""), high, high, threads);
+  emit_counted_loop(e, loop, masked ? &vector : &one, masked, rest, high, high, number(e, masked ? narrow : 1));
 }

@@ -226,12 +226,6 @@ static void part(Emitter *e, const Tile *t, LLVMValueRef scratch) {
   LLVMPositionBuilderAtEnd(e->b, done);
 }
 
-static LLVMValueRef stack(const Emitter *e, Type type, unsigned elements) {
-  LLVMValueRef room = LLVMBuildAlloca(e->entry, LLVMArrayType2(e->type[type], elements), "");
-  LLVMSetAlignment(room, 64);
-  return room;
-}
-
 enum { PARAMETERS = 8 };
 
 static void whole_tile(Emitter *e, Type type, Type panel, bool dots, LLVMValueRef fn) {
@@ -241,7 +235,7 @@ static void whole_tile(Emitter *e, Type type, Type panel, bool dots, LLVMValueRe
   unsigned lanes = type == TYPE_F64 && m->lanes > 1 ? m->lanes/2 : m->lanes, width = m->tile_columns*lanes/m->lanes;
   Tile t = {.type = type, .panel = panel, .dots = dots, .rows = m->tile_rows, .columns = m->tile_columns, .lanes = lanes, .vectors = width/lanes, .c = x[0], .a = x[1], .b = x[2], .stride = x[3],
             .n_rows = x[4], .n_columns = x[5], .k = x[6], .add = x[7], .first = number(e, 0)};
-  LLVMValueRef scratch = stack(e, type, t.rows*width);
+  LLVMValueRef scratch = emit_stack(e, e->type[type], t.rows*width);
   if (width == t.columns) { part(e, &t, scratch); return; }
   Loop parts = open_loop(e, t.first, number(e, t.columns), width, 0, NULL);
   t.first = parts.index;

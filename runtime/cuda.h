@@ -13,7 +13,6 @@ typedef struct GpuKernel {
   const char *name;                      /* in the PTX */
   bool on_host;                          /* numbers of the call, no elements: interpreted before anything is launched */
   bool by_threads;                       /* threads share its work; else one does it all */
-  bool spans;                            /* one launch may take all chunks of an item */
   bool answers;                          /* the driver reads what it leaves in the frame, or its uniforms */
   bool sets_numbers;                     /* of items or of the call */
 } GpuKernel;

@@ -1,14 +1,14 @@
 /* cuda_call.c: one call on a GPU. The driver of all backends walks the call in main memory; here its kernels become launches.
  *
  * Everything that a kernel may reach and that is not the caller's tensor has a mirror on the device: the call's structs, copied there first, and the
- * workspace, whose room there is the real one. A launch gets a packet: the frame and the tables it points to, with device addresses. One packet is enough, as
- * copies and kernels are ordered by the stream and a copy from pageable memory returns when that memory may change. Kernels that only compute numbers before the
+ * workspace, whose room there is the real one. A launch gets a packet: the frame, the tables it points to, with device addresses, and the work entries. One packet is
+ * enough, as copies and kernels are ordered by the stream and a copy from pageable memory returns when that memory may change. Kernels that only compute numbers before the
  * others (requirements, sizes, a group's uniforms) are interpreted here: no launch, no wait. */
 #include <string.h>
 #include "ir/interpret.h"
 #include "runtime/cuda.h"
 
-enum { THREADS = 256, MAX_BLOCKS = 4096, MAX_AXES = 64, NUMBERS_AT = 16 };      /* a call's numbers stand behind t and seed */
+enum { THREADS = 256, MAX_WORK = 4096, MAX_SHARE = 64, MAX_AXES = 64, NUMBERS_AT = 16 };      /* SHARE: blocks of one work entry; a call's numbers stand behind t and seed */
 enum { GROUPS, GLOBAL, ITEMS, WORKSPACE, MIRRORS };
 
 typedef struct Mirror { char *host; size_t size; CUdeviceptr device; } Mirror;
@@ -28,7 +28,8 @@ struct GpuCall {
   CUdeviceptr memory, packet_at;
   char *packet; size_t used, uniforms_at;
   void **table;                          /* of pointers, before it is put into the packet */
-  Launcher *pending;                     /* its packet is ready: the next chunks of the same item may join */
+  Launcher *pending;                     /* its packet is ready but for the work entries: more of the same item may join */
+  optc_work *work; size_t n_work;
   int status;
   optc_error error;
 };
@@ -64,7 +65,7 @@ static void *put(GpuCall *c, const void *words, int64_t n) {
 
 static size_t packet_size(const GpuCall *c) {
   size_t n = (size_t)c->desc.n_operands, words = n*(4 + MAX_AXES) + (size_t)c->entry->n_temps + (size_t)c->entry->n_uniforms + 2*(size_t)c->entry->n_spaces + MAX_AXES;
-  return sizeof(optc_frame) + 8*words;
+  return sizeof(optc_frame) + 8*words + MAX_WORK*sizeof(optc_work);
 }
 
 static void pack(GpuCall *c, const optc_frame *f) {
@@ -93,16 +94,19 @@ static void pack(GpuCall *c, const optc_frame *f) {
 }
 
 /* --- launches -------------------------------------------------------------------------------------------------------------------------------- */
+static unsigned up_to(int64_t n, int64_t most) { return n < 1 ? 1 : n > most ? (unsigned)most : (unsigned)n; }
+
 static void flush(GpuCall *c) {
   Launcher *l = c->pending;
   c->pending = NULL;
   if (!l || c->status != OPTC_OK) return;
-  const optc_frame *f = (const optc_frame *)c->packet;
-  int64_t blocks = (f->end - f->begin + THREADS - 1)/THREADS;
-  unsigned grid = !l->kernel->by_threads || blocks < 1 ? 1 : blocks > MAX_BLOCKS ? MAX_BLOCKS : (unsigned)blocks, threads = l->kernel->by_threads ? THREADS : 1;
-  void *params[] = {&c->packet_at};
+  int64_t longest = 0, n = (int64_t)c->n_work;
+  for (int64_t k = 0; k < n; k++) if (c->work[k].end - c->work[k].begin > longest) longest = c->work[k].end - c->work[k].begin;
+  unsigned threads = l->kernel->by_threads ? THREADS : 1, share = l->kernel->by_threads ? up_to((longest + THREADS - 1)/THREADS, MAX_SHARE) : 1;
+  CUdeviceptr frames = c->packet_at, work = (CUdeviceptr)(uintptr_t)put(c, c->work, n*(int64_t)sizeof *c->work/8);
+  void *params[] = {&frames, &work, &n};
   if (!l->function && !CU(c, cuModuleGetFunction, &l->function, c->module, l->kernel->name)) return;
-  if (CU(c, cuMemcpyHtoDAsync, c->packet_at, c->packet, c->used, c->stream)) CU(c, cuLaunchKernel, l->function, grid, 1, 1, threads, 1, 1, 0, c->stream, params, NULL);
+  if (CU(c, cuMemcpyHtoDAsync, c->packet_at, c->packet, c->used, c->stream)) CU(c, cuLaunchKernel, l->function, (unsigned)n, share, 1, threads, 1, 1, 0, c->stream, params, NULL);
 }
 
 /* What the driver reads of a kernel. */
@@ -116,9 +120,28 @@ static void answer(GpuCall *c, optc_frame *f) {
   memcpy(f->uniform, c->packet + c->uniforms_at, (size_t)c->entry->n_uniforms*8);
 }
 
+/* Chunks and tiles of one item differ in where they begin and end alone. */
 static bool joins(const GpuCall *c, const Launcher *l, const optc_frame *f) {
   const optc_frame *last = (const optc_frame *)c->packet;
-  return c->pending == l && l->kernel->spans && last->position == f->position && last->end == f->begin;
+  Launch launch = l->kernel->kernel->launch;
+  return c->pending == l && (launch == LAUNCH_CHUNK || launch == LAUNCH_TILE) && last->position == f->position && !memcmp(last->trip, f->trip, sizeof f->trip);
+}
+
+/* Chunk by chunk, also where the driver asks for many at once. */
+static void add_work(GpuCall *c, Launcher *l, const optc_frame *f) {
+  bool cuts = l->kernel->kernel->launch == LAUNCH_CHUNK;
+  int64_t begin = f->begin;
+  do {
+    if (!joins(c, l, f) || c->n_work == MAX_WORK) {
+      flush(c);
+      pack(c, f);
+      c->pending = l;
+      c->n_work = 0;
+    }
+    int64_t end = cuts && f->end - begin > OPTC_CHUNK ? begin + OPTC_CHUNK : f->end;
+    c->work[c->n_work++] = (optc_work){0, begin, end};
+    begin = end;
+  } while (begin < f->end);
 }
 
 static void interpret(GpuCall *c, const GpuKernel *k, optc_frame *f) {
@@ -133,10 +156,7 @@ static void launch(optc_frame *f) {
   GpuCall *c = l->call;
   if (l->kernel->on_host) { interpret(c, l->kernel, f); return; }
   if (c->status != OPTC_OK) return;      /* the driver goes on: kernels cannot fail */
-  if (joins(c, l, f)) { ((optc_frame *)c->packet)->end = f->end; return; }
-  flush(c);
-  pack(c, f);
-  c->pending = l;
+  add_work(c, l, f);
   if (!l->kernel->answers) return;
   flush(c);
   answer(c, f);
@@ -177,6 +197,7 @@ static void mirror(GpuCall *c, const optc_call *call) {
   size_t packet = packet_size(c), room = align256(packet);
   c->packet = arena_array(c->arena, packet, 1);
   c->table = arena_array(c->arena, (size_t)(c->desc.n_operands + c->entry->n_temps) + 1, sizeof *c->table);
+  c->work = arena_array(c->arena, MAX_WORK, sizeof *c->work);
   for (int k = 0; k < MIRRORS; k++) room += align256(c->mirror[k].size);
   if (!CU(c, cuMemAllocAsync, &c->memory, room, c->stream)) return;
   CUdeviceptr at = c->packet_at = c->memory;

@@ -14,17 +14,6 @@ static bool threads_write(const Block *block) {
 }
 bool gpu_threads_share(const Kernel *k) { return k->launch == LAUNCH_CHUNK && threads_write(k->body); }
 
-/* Whether where the launch begins and ends only bounds loops that threads share: then it may be any run of elements. */
-static bool only_bounds(const Block *block) {
-  for (unsigned i = 0; block && i < block->n; i++) {
-    const Inst *inst = block->insts[i];
-    for (unsigned a = is_shared(inst) ? 2 : 0; a < inst->n_args; a++)
-      if (inst->args[a]->op == KOP_E_BEGIN || inst->args[a]->op == KOP_E_END) return false;
-    if (!only_bounds(inst->body) || !only_bounds(inst->otherwise)) return false;
-  }
-  return true;
-}
-
 static bool has(const Block *block, bool (*is)(const Inst *)) {
   for (unsigned i = 0; block && i < block->n; i++)
     if (is(block->insts[i]) || has(block->insts[i]->body, is) || has(block->insts[i]->otherwise, is)) return true;
@@ -50,9 +39,8 @@ const struct GpuCode *gpu_code(const Module *m, Program *const *programs, const 
     GpuKernel *kernels = arena_array(m->arena, (size_t)p->n_kernels + 1, sizeof *kernels);
     for (unsigned k = 0; k < p->n_kernels; k++) {
       const Kernel *kernel = p->kernels[k];
-      bool shared = gpu_threads_share(kernel);
-      kernels[k] = (GpuKernel){.program = p, .kernel = kernel, .name = *names++, .on_host = runs_first(kernel->launch) && !has(kernel->body, is_on_device), .by_threads = shared,
-        .spans = shared && only_bounds(kernel->body), .answers = has(kernel->body, is_answer), .sets_numbers = has(kernel->body, is_number)};
+      kernels[k] = (GpuKernel){.program = p, .kernel = kernel, .name = *names++, .on_host = runs_first(kernel->launch) && !has(kernel->body, is_on_device), .by_threads = gpu_threads_share(kernel),
+        .answers = has(kernel->body, is_answer), .sets_numbers = has(kernel->body, is_number)};
     }
     code->kernels[i] = kernels;
   }

@@ -7,7 +7,7 @@
 #include "runtime/cuda.h"
 #include "runtime/interp.h"
 
-enum { THREADS = 64, MAX_BLOCKS = 16 };
+enum { THREADS = 64, MAX_BLOCKS = 3, MAX_SHARE = 8 };      /* fewer blocks than there may be work entries and shares of one: each takes several */
 
 typedef struct PtxCall {
   const Module *module;
@@ -93,17 +93,31 @@ static void keep_finding(const PtxCall *c, const PtxReport *report) {
   snprintf(c->rule->finding, sizeof c->rule->finding, "PTX kernel %s: %.*s", ptx_kernel_info(c->kernel)->name, (int)strcspn(text.data, "\n"), text.data);
 }
 
+/* The work entries of a launch: chunk by chunk, also where the driver asks for many at once. */
+static optc_work *cut(const PtxCall *c, const optc_frame *f, Arena *arena, int64_t *n, int64_t *longest) {
+  int64_t left = f->end - f->begin;
+  bool many = c->launch == LAUNCH_CHUNK && left > OPTC_CHUNK;
+  *n = many ? (left - 1)/OPTC_CHUNK + 1 : 1;
+  *longest = many ? OPTC_CHUNK : left;
+  optc_work *work = arena_array(arena, (size_t)*n, sizeof *work);
+  for (int64_t k = 0; k < *n; k++) work[k] = (optc_work){0, f->begin + k*OPTC_CHUNK, k + 1 < *n ? f->begin + (k + 1)*OPTC_CHUNK : f->end};
+  return work;
+}
+
 static void execute_in(const PtxCall *c, optc_frame *f, Arena *arena) {
   PtxMemory *memory = ptx_memory_new(arena);
   PtxReport report = {.arena = arena};
   optc_frame device;
   map_frame(c, memory, arena, f, &device);
-  uint64_t param = ptx_map(memory, &device, sizeof device, PTX_READ | PTX_WRITE, "the frame");
-  int64_t blocks = (f->end - f->begin + THREADS - 1)/THREADS;
+  int64_t n = 0, longest = 0;
+  optc_work *work = cut(c, f, arena, &n, &longest);
+  uint64_t params[3] = {ptx_map(memory, &device, sizeof device, PTX_READ | PTX_WRITE, "the frame"), ptx_map(memory, work, (size_t)n*sizeof *work, PTX_READ, "the work"), (uint64_t)n};
   /* No bit may depend on either seed. */
-  PtxLaunch launch = {.kernel = c->kernel, .grid = {1, 1, 1}, .block = {1, 1, 1}, .params = &param, .seed = 1, .nan_seed = 1, .global_races = c->by_threads};
+  PtxLaunch launch = {.kernel = c->kernel, .grid = {(uint32_t)n, 1, 1}, .block = {1, 1, 1}, .params = params, .seed = 1, .nan_seed = 1, .global_races = c->by_threads || n > 1};
+  if (launch.grid[0] > MAX_BLOCKS) launch.grid[0] = MAX_BLOCKS;
   if (c->by_threads) {
-    launch.grid[0] = blocks < 1 ? 1 : blocks > MAX_BLOCKS ? MAX_BLOCKS : (uint32_t)blocks;
+    int64_t share = (longest + THREADS - 1)/THREADS;
+    launch.grid[1] = share < 1 ? 1 : share > MAX_SHARE ? MAX_SHARE : (uint32_t)share;
     launch.block[0] = THREADS;
   }
   if (!ptx_launch(c->code, memory, &launch, &report)) keep_finding(c, &report);

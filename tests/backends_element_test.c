@@ -356,9 +356,10 @@ static bool execute_ptx(Suite *s, const PtxModule *code, unsigned index, uint64_
   uint64_t data[N_OPERANDS];
   for (unsigned k = 0; k < N_OPERANDS; k++)
     data[k] = ptx_map(memory, s->data[k], (size_t)s->n*type_bytes((Type)(k/SLOTS)), k%SLOTS == 3 ? PTX_READ | PTX_WRITE : PTX_READ, s->module.operands[k].name);
-  optc_frame f = {.data = (void *)(uintptr_t)ptx_map(memory, data, sizeof data, PTX_READ, "data"), .count = s->n, .begin = 0, .end = s->n, .rank = 1};
-  uint64_t param = ptx_map(memory, &f, sizeof f, PTX_READ, "frame");
-  PtxLaunch launch = {.kernel = ptx_kernel(code, index), .grid = {5, 1, 1}, .block = {96, 1, 1}, .params = &param, .seed = seed, .global_races = true};
+  optc_frame f = {.data = (void *)(uintptr_t)ptx_map(memory, data, sizeof data, PTX_READ, "data"), .count = s->n, .rank = 1};
+  optc_work work[] = {{0, 0, 1000}, {0, 1000, s->n}};
+  uint64_t params[] = {ptx_map(memory, &f, sizeof f, PTX_READ, "frame"), ptx_map(memory, work, sizeof work, PTX_READ, "work"), 2};
+  PtxLaunch launch = {.kernel = ptx_kernel(code, index), .grid = {1 + (unsigned)(seed & 1), 5, 1}, .block = {96, 1, 1}, .params = params, .seed = seed, .global_races = true};
   bool good = ptx_launch(code, memory, &launch, &report);
   if (!good) {
     Text text = {.arena = s->arena};

@@ -68,7 +68,7 @@ typedef void (*optc_kernel_fn)(optc_frame *);
 
 /* On a GPU a kernel is `.entry f(const optc_frame *frames, const optc_work *work, int64_t n_work)`, all in device memory. One launch does any number of work entries, of one
  * item or of many: chunks, tiles, whole items, groups. Blocks stride over them: for (w = ctaid.x; w < n_work; w += nctaid.x). An entry has frame number `frame` of the
- * array (sizeof(optc_frame) apart), but begin and end from here. What the blocks (x, 0), (x, 1), ... of a grid do with an entry, and how many threads a block may have, ir/gpu_map.h says. */
+ * array (sizeof(optc_frame) apart), but begin and end from here. What the blocks (x, 0), (x, 1), ... of a grid do with an entry, and how many threads a block may have, the back end says. */
 typedef struct optc_work { int64_t frame, begin, end; } optc_work;
 
 /* optc_<s>_desc of every STRUCT(s) of ir/desc.def. */

@@ -59,6 +59,8 @@ void timing_print(const Timing *);             /* to standard error */
 typedef struct OutFile { const char *path; const void *data; size_t size; char *target, *temporary; bool direct; } OutFile;
 /* false after an error that was reported; then no file has been changed. */
 bool outfile_write(OutFile *files, int n);
+/* What the assembler of PTX ($OPTC_PTXAS, else ptxas) prints of a text with -v; NULL: there is none, or it refuses. The caller frees it. */
+char *command_assemble(const char *ptx, size_t size, const char *gpu);
 /* All of standard input; NULL after an error that was reported. The caller frees it. */
 char *command_stdin(size_t *length);
 #endif

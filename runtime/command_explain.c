@@ -6,7 +6,7 @@
 #include "runtime/command.h"
 #include "runtime/command_measure.h"
 
-typedef struct Asked { Common common; const char *input, *svg; bool json, measure; double bandwidth, peak; Timing timing; } Asked;
+typedef struct Asked { Common common; const char *input, *svg, *gpu; bool json, measure; double bandwidth, peak; Timing timing; } Asked;
 
 /* What predictions need: as given, measured where that was asked for and for the roofline of a picture. */
 static void find_machine(const Asked *a, optc_emit_options *o) {
@@ -19,28 +19,48 @@ static void find_machine(const Asked *a, optc_emit_options *o) {
   if (o->peak_measured) o->peak = measure_peak(threads);
 }
 
+/* text: of standard input, or NULL: the file is read. */
+static int emit(const Asked *a, optc_context *cx, const char *text, size_t length, const optc_emit_options *options, optc_emission **e) {
+  return text ? optc_emit_memory(cx, "<stdin>", text, length, options, e) : optc_emit_file(cx, a->input, options, e);
+}
+
+/* What an assembler says of the same rule's PTX, where there is one; NULL also after errors, which the explanation has too. The caller frees it. */
+static char *assemble(const Asked *a, optc_context *cx, const char *text, size_t length, optc_emit_options options) {
+  static const int kinds[] = {OPTC_EMIT_PTX};
+  optc_emission *e;
+  options.kinds = kinds;
+  options.n_kinds = 1;
+  if (!a->gpu || emit(a, cx, text, length, &options, &e)) return NULL;
+  size_t size;
+  const char *ptx = optc_emission_data(e, 0, &size);
+  char *log = command_assemble(ptx, size, a->gpu);
+  optc_emission_free(e);
+  return log;
+}
+
+static int write_outputs(const Asked *a, optc_emission *e, int n) {
+  OutFile out[] = {{.path = "-"}, {.path = a->svg}};
+  for (int k = 0; k < n; k++) out[k].data = optc_emission_data(e, k, &out[k].size);
+  return outfile_write(out, n) ? COMMAND_OK : COMMAND_INPUT;
+}
+
 static int explain(Asked *a, optc_context *cx) {
   const Common *c = &a->common;
   int kinds[] = {a->json ? OPTC_EMIT_EXPLAIN_JSON : OPTC_EMIT_EXPLAIN, OPTC_EMIT_EXPLAIN_SVG};
   optc_emit_options options = {.size = sizeof options, .kinds = kinds, .n_kinds = a->svg ? 2 : 1, .level = c->level, .fast = c->fast, .passes = c->passes, .rule = c->rule, .store = c->store,
-    .compute_f64 = c->compute_f64, .verify_each = c->verify_each, .timed = c->time ? timing_add : NULL, .timed_self = &a->timing};
+    .compute_f64 = c->compute_f64, .verify_each = c->verify_each, .gpu = a->gpu, .timed = c->time ? timing_add : NULL, .timed_self = &a->timing};
   optc_emission *e;
-  int status;
+  size_t length = 0;
+  char *text = strcmp(a->input, "-") ? NULL : command_stdin(&length);
+  if (!text && !strcmp(a->input, "-")) return COMMAND_INPUT;
   find_machine(a, &options);
-  if (!strcmp(a->input, "-")) {
-    size_t length;
-    char *text = command_stdin(&length);
-    if (!text) return COMMAND_INPUT;
-    status = optc_emit_memory(cx, "<stdin>", text, length, &options, &e);
-    free(text);
-  } else status = optc_emit_file(cx, a->input, &options, &e);
-  int code = command_report(cx, status, c->json);
-  if (!code) {
-    OutFile out[] = {{.path = "-"}, {.path = a->svg}};
-    for (int k = 0; k < options.n_kinds; k++) out[k].data = optc_emission_data(e, k, &out[k].size);
-    if (!outfile_write(out, options.n_kinds)) code = COMMAND_INPUT;
-  }
+  char *assembled = assemble(a, cx, text, length, options);
+  options.assembled = assembled;
+  int status = emit(a, cx, text, length, &options, &e), code = command_report(cx, status, c->json);
+  if (!code) code = write_outputs(a, e, options.n_kinds);
   optc_emission_free(e);
+  free(assembled);
+  free(text);
   return code;
 }
 
@@ -57,6 +77,7 @@ static int take_option(Asked *a, int id, const char *value) {
     a->json = !strcmp(value, "json");
     break;
   case OPTION_SVG: a->svg = value; break;
+  case OPTION_EXPLAIN_GPU: a->gpu = value; break;
   case OPTION_MEASURE: a->measure = true; break;
   case OPTION_BANDWIDTH: return take_rate("--bandwidth", value, &a->bandwidth);
   case OPTION_PEAK: return take_rate("--peak", value, &a->peak);

@@ -1,6 +1,8 @@
 /* emit.c: files for other programs: objects, assembly, the forms in between, headers. */
 #include <string.h>
+#include "backends/ptx/ptx.h"
 #include "runtime/build.h"
+#include "runtime/cuda.h"
 #include "runtime/explain.h"
 
 struct optc_emission {
@@ -31,6 +33,21 @@ static void print_graphs(const Build *b, Text *text) {
   module_print(&shown, text);
 }
 
+/* What EXPLAIN shows of a GPU; NULL: none is asked for, or an error, which is in the diag. */
+static const GpuView *view_gpu(Compilation *c, const Build *b, const optc_emit_options *o, const Target *gpu) {
+  Output text;
+  if (!o->gpu || !backend_check_target(c->arena, gpu, c->diag) || !backend_emit(c->arena, c->diag, b->module, b->programs, b->module->n_graphs, gpu, EMIT_PTX, &text)) return NULL;
+  Source *source = arena_alloc(c->arena, sizeof *source);
+  GpuView *view = arena_alloc(c->arena, sizeof *view);
+  *source = (Source){arena_printf(c->arena, "%s.ptx", b->module->name), (const char *)text.data, text.size};
+  *view = (GpuView){.name = o->gpu, .code = ptx_load(c->arena, c->diag, source, PTX_RELAXED), .assembled = o->assembled};
+  if (!view->code) return NULL;
+  const char **names = arena_array(c->arena, (size_t)ptx_kernels(view->code) + 1, sizeof *names);
+  for (unsigned i = 0; i < ptx_kernels(view->code); i++) names[i] = ptx_kernel_info(ptx_kernel(view->code, i))->name;
+  view->table = gpu_code(b->module, b->programs, source->text, source->length, names);
+  return view;
+}
+
 /* One output. Machine code of several kinds is generated once for each: they are asked for together only when somebody looks. */
 static int emit_one(Compilation *c, Emission *e, int kind, const Target *cpu, const Target *gpu, Output *out) {
   Build *b = &e->build;
@@ -47,14 +64,16 @@ static int emit_one(Compilation *c, Emission *e, int kind, const Target *cpu, co
       if (!diag_errors(c->diag)) diag_error(c->diag, nowhere, "code generation ended without a result");
       return OPTC_E_INTERNAL;
     }
+  const GpuView *view = kind == OPTC_EMIT_EXPLAIN || kind == OPTC_EMIT_EXPLAIN_JSON ? view_gpu(c, b, o, gpu) : NULL;
+  if (diag_errors(c->diag)) return OPTC_E_TARGET;
   switch (kind) {
   case OPTC_EMIT_GRAPH: print_graphs(b, &text); break;
   case OPTC_EMIT_KERNELS:
     for (unsigned i = 0; i < b->module->n_graphs; i++) program_print(b->programs[i], &text);
     break;
   case OPTC_EMIT_HEADER: backend_header(b->module, b->programs, b->module->n_graphs, &text); break;
-  case OPTC_EMIT_EXPLAIN: explain_text(b->module, b->programs, b->module->n_graphs, &machine, &text); break;
-  case OPTC_EMIT_EXPLAIN_JSON: explain_json(b->module, b->programs, b->module->n_graphs, &machine, &text); break;
+  case OPTC_EMIT_EXPLAIN: explain_text(b->module, b->programs, b->module->n_graphs, &machine, view, &text); break;
+  case OPTC_EMIT_EXPLAIN_JSON: explain_json(b->module, b->programs, b->module->n_graphs, &machine, view, &text); break;
   case OPTC_EMIT_EXPLAIN_SVG: explain_svg(b->module, b->programs, b->module->n_graphs, &machine, &text); break;
   default: diag_error(c->diag, nowhere, "there is no output of kind %d", kind); return OPTC_E_INPUT;
   }

@@ -252,7 +252,7 @@ static void predicted_text(const Facts *f, const Machine *m, Text *out) {
   text_add(out, "\n");
 }
 
-static void entry_text(const Facts *f, const Machine *m, Text *out) {
+static void entry_text(const Facts *f, const Machine *m, const GpuView *gpu, unsigned entry, Text *out) {
   text_add(out, "%s, entry %s", f->module->name, f->program->entry);
   if (f->n_sweeps) {
     text_add(out, ", counted at ");
@@ -264,16 +264,17 @@ static void entry_text(const Facts *f, const Machine *m, Text *out) {
   temps_text(f, out);
   bytes_text(f, out);
   predicted_text(f, m, out);
+  if (gpu) explain_gpu_text(f, gpu, entry, out);
   text_add(out, "\n");
 }
 
-void explain_text(const Module *m, Program *const *programs, unsigned n_programs, const Machine *machine, Text *out) {
+void explain_text(const Module *m, Program *const *programs, unsigned n_programs, const Machine *machine, const GpuView *gpu, Text *out) {
   Sample sample;
   sample_make(&sample, m, out->arena);
   for (unsigned i = 0; i < n_programs; i++)
     if (facts_shown(programs[i])) {
       Facts *facts = arena_alloc(out->arena, sizeof *facts);
       facts_gather(facts, &sample, programs[i], machine, out->arena);
-      entry_text(facts, machine, out);
+      entry_text(facts, machine, gpu, i, out);
     }
 }

@@ -102,12 +102,24 @@ void explain_value(const Program *, const Inst *, Text *);               /* an e
 void explain_count(const Program *, unsigned temp, Text *);              /* elements of a temporary */
 void explain_workspace(const Facts *, Text *);
 
+/* --- explain_gpu.c: launches on a GPU -------------------------------------------------------------------------------------------------- */
+/* PTX of all programs; what `ptxas -v` printed of it, or NULL. */
+typedef struct GpuView { const char *name; const struct PtxModule *code; const struct GpuCode *table; const char *assembled; } GpuView;
+typedef struct GpuAssembled { unsigned registers, stack, spilt; } GpuAssembled;        /* a thread; stack, spilt: bytes */
+bool gpu_assembled(const char *log, const char *kernel, GpuAssembled *);               /* false: the log does not have it */
+/* Blocks and warps that a multiprocessor holds at once, of how many warps, and what there is too little of for more. most 0: not known. */
+typedef struct GpuOccupancy { unsigned blocks, warps, most; const char *by; } GpuOccupancy;
+GpuOccupancy gpu_occupancy(const char *gpu, unsigned threads, unsigned registers, unsigned shared);
+void explain_gpu_text(const Facts *, const GpuView *, unsigned entry, Text *);
+void explain_gpu_json(const Facts *, const GpuView *, unsigned entry, Text *);
+
 /* --- the three forms -------------------------------------------------------------------------------------------------------------- */
 const char *explain_launch(Launch);
 void explain_number(double, Text *);                                     /* "24", "24.5" */
 void explain_bytes(double, Text *);                                      /* "512 B", "1.5 MiB" */
 void explain_moved(const Facts *, double bytes, const char *unit, Text *);           /* of one sweep: "4 bytes an element" */
-void explain_text(const Module *, Program *const *programs, unsigned n_programs, const Machine *, Text *);
-void explain_json(const Module *, Program *const *programs, unsigned n_programs, const Machine *, Text *);
+/* gpu: NULL: none is asked for. */
+void explain_text(const Module *, Program *const *programs, unsigned n_programs, const Machine *, const GpuView *gpu, Text *);
+void explain_json(const Module *, Program *const *programs, unsigned n_programs, const Machine *, const GpuView *gpu, Text *);
 void explain_svg(const Module *, Program *const *programs, unsigned n_programs, const Machine *, Text *);
 #endif

@@ -114,7 +114,7 @@ static void temps_json(const Facts *f, Text *out) {
   made_string(&workspace, out);
 }
 
-static void entry_json(const Facts *f, const Machine *m, Text *out) {
+static void entry_json(const Facts *f, const Machine *m, const GpuView *gpu, unsigned entry, Text *out) {
   Text sample = {.arena = out->arena};
   sample_text(f->sample, &sample);
   text_add(out, "{\"entry\": ");
@@ -135,6 +135,7 @@ static void entry_json(const Facts *f, const Machine *m, Text *out) {
   text_add(out, "\"sweeps\": %lld, \"least_for_sweeps\": %.8g, \"unit\": \"%s\", \"at_most\": %s}", (long long)f->n_moving, (f->least_swept.read + f->least_swept.written)/f->per,
     f->per > 1 ? "element" : "call", f->at_most ? "true" : "false");
   if (f->seconds > 0) text_add(out, ",\n  \"predicted\": {\"seconds\": %.9g, \"unit\": \"%s\"}", f->seconds/f->per, f->per > 1 ? "element" : "call");
+  if (gpu) explain_gpu_json(f, gpu, entry, out);
   text_add(out, "}");
 }
 
@@ -144,7 +145,7 @@ static void rate_json(const char *key, double value, bool measured, Text *out) {
   else text_add(out, "null");
 }
 
-void explain_json(const Module *m, Program *const *programs, unsigned n_programs, const Machine *machine, Text *out) {
+void explain_json(const Module *m, Program *const *programs, unsigned n_programs, const Machine *machine, const GpuView *gpu, Text *out) {
   Sample sample;
   sample_make(&sample, m, out->arena);
   text_add(out, "{\"rule\": ");
@@ -160,7 +161,7 @@ void explain_json(const Module *m, Program *const *programs, unsigned n_programs
       Facts *facts = arena_alloc(out->arena, sizeof *facts);
       facts_gather(facts, &sample, programs[i], machine, out->arena);
       text_add(out, "%s", before);
-      entry_json(facts, machine, out);
+      entry_json(facts, machine, gpu, i, out);
       before = ",\n";
     }
   text_add(out, "]}\n");

@@ -99,6 +99,7 @@ typedef struct optc_emit_options {
   const char *store;                     /* as in optc_compile_options */
   double bandwidth, peak;                /* for what EXPLAIN predicts: GB/s of memory, GFLOP/s of fused multiply-adds; 0: not known */
   int bandwidth_measured, peak_measured; /* 0: somebody gave them */
+  const char *assembled;                 /* EXPLAIN with a gpu: what `ptxas -v` printed of the PTX of the same options, for registers; NULL: they are not known */
   int fast;                              /* as in optc_compile_options */
 } optc_emit_options;
 typedef struct optc_emission optc_emission;

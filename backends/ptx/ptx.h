@@ -38,6 +38,20 @@ typedef struct PtxKernelInfo {
 } PtxKernelInfo;
 const PtxKernelInfo *ptx_kernel_info(const PtxKernel *);
 
+/* What the text does to memory, without executing it. Widths: of 1, 2, 4, 8, 16 bytes. */
+enum { PTX_WIDTHS = 5 };
+typedef struct PtxTraffic {
+  unsigned line;                         /* where the loop begins; 0: outside loops */
+  uint32_t first, last;                  /* instructions */
+  unsigned loads[PTX_WIDTHS], stores[PTX_WIDTHS];              /* that stand in this loop and in none inside it */
+} PtxTraffic;
+typedef struct PtxSurvey {
+  PtxTraffic outside, *loop; unsigned n_loops;
+  unsigned barriers, shuffles, products; /* instructions; products: of matrices */
+} PtxSurvey;
+/* Of global memory those accesses whose address was found by at least so many loads, one after the other, from the parameters on. */
+void ptx_survey(const PtxKernel *, Arena *, unsigned hops, PtxSurvey *);
+
 enum { PTX_READ = 1, PTX_WRITE = 2, PTX_UNDEFINED = 4 };                 /* PTX_UNDEFINED: nothing has been written there yet */
 
 /* What global memory a launch sees. Each piece gets a device address of its own, far from all others but congruent to `data` modulo 256, so that an

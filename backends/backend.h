@@ -13,6 +13,7 @@ typedef struct Target {
   int level;                             /* code generation: 0 at -O0, else 2 */
   bool with_driver;                      /* AOT: the driver, R_<entry> functions and descriptor; JIT: kernels and descriptor only */
   bool debug;
+  const optc_gpu_desc *gpu;              /* PTX of the same rule, which the object shall carry; or NULL */
 } Target;
 
 /* Names a target triple/cpu may have; reports into the diag and returns false for unknown ones (LLVM would only print). */
@@ -31,8 +32,11 @@ bool backend_check_programs(Program *const *programs, unsigned n, Diag *);
  * false after an error (in the diag). */
 bool backend_emit(Arena *, Diag *, const Module *, Program *const *programs, unsigned n_programs, const Target *, Emit, Output *);
 
-/* The C header of a rule: types, entries, defaults, error codes, the meaning of every field. */
-void backend_header(const Module *, Program *const *programs, unsigned n_programs, Text *);
+/* The names of kernels in PTX, in order of programs and kernels; the same for every GPU. */
+const char *const *backend_kernel_names(Arena *, const Module *, Program *const *programs, unsigned n_programs);
+
+/* The C header of a rule: types, entries, defaults, error codes, the meaning of every field. gpus: for which the object carries PTX, or NULL. */
+void backend_header(const Module *, Program *const *programs, unsigned n_programs, const char *gpus, Text *);
 /* Identifies the interface: the header refers to symbol <rule>_abi_<hash>. */
 uint64_t backend_abi_hash(const Module *);
 #endif

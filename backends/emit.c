@@ -24,16 +24,37 @@ static void open_types(Emitter *e) {
   e->type[TYPE_F64] = e->f64;
 }
 
-/* <rule>_<entry>_<kernel>_<cpu>, letters, digits and underscores only; a number where two would be equal. */
-static const char *kernel_name(Emitter *e, const Program *p, const Kernel *k, const Machine *m) {
-  char *name = arena_printf(e->arena, "%s_%s_%s_%s", e->module->name, p->entry, k->name, m->label);
+static void only_word_characters(char *name) {
   for (char *s = name; *s; s++)
     if (!((*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') || (*s >= '0' && *s <= '9'))) *s = '_';
-  if (!LLVMGetNamedFunction(e->llvm, name)) return name;
-  for (unsigned n = 2;; n++) {
-    const char *other = arena_printf(e->arena, "%s_%u", name, n);
-    if (!LLVMGetNamedFunction(e->llvm, other)) return other;
-  }
+}
+
+static bool is_among(const char *name, const char *const *names, size_t n) {
+  for (size_t i = 0; i < n; i++) if (!strcmp(name, names[i])) return true;
+  return false;
+}
+
+/* <rule>_<entry>_<kernel>, letters, digits and underscores only; a number where two would be equal. */
+const char *const *backend_kernel_names(Arena *arena, const Module *m, Program *const *programs, unsigned n_programs) {
+  size_t total = 0, n = 0;
+  for (unsigned i = 0; i < n_programs; i++) total += programs[i]->n_kernels;
+  const char **names = arena_array(arena, total + 1, sizeof *names);
+  for (unsigned i = 0; i < n_programs; i++)
+    for (unsigned k = 0; k < programs[i]->n_kernels; k++, n++) {
+      char *name = arena_printf(arena, "%s_%s_%s", m->name, programs[i]->entry, programs[i]->kernels[k]->name);
+      only_word_characters(name);
+      names[n] = name;
+      for (unsigned other = 2; is_among(names[n], names, n); other++) names[n] = arena_printf(arena, "%s_%u", name, other);
+    }
+  return names;
+}
+
+/* In an object the cpu's name follows: one a variant. */
+static const char *function_name(Emitter *e, const char *kernel, const Machine *m) {
+  if (m->arch == ARCH_NVPTX) return kernel;
+  char *name = arena_printf(e->arena, "%s_%s", kernel, m->label);
+  only_word_characters(name);
+  return name;
 }
 
 bool backend_check_programs(Program *const *programs, unsigned n, Diag *diag) {
@@ -85,6 +106,7 @@ static bool emit_module(Emitter *e, Program *const *programs, unsigned n, unsign
   for (unsigned i = 0; i < n; i++) total += programs[i]->n_kernels;
   LLVMValueRef *fns = arena_array(e->arena, total*n_variants + 1, sizeof *fns);
   Made *made = arena_array(e->arena, total + 1, sizeof *made);
+  const char *const *names = backend_kernel_names(e->arena, e->module, programs, n);
   for (unsigned i = 0; i < n; i++)
     for (unsigned k = 0; k < programs[i]->n_kernels; k++, at++) {
       const Kernel *kernel = programs[i]->kernels[k];
@@ -94,7 +116,7 @@ static bool emit_module(Emitter *e, Program *const *programs, unsigned n, unsign
       unsigned own = has_variants(kernel->body) ? n_variants : 1;
       for (unsigned v = 0; v < n_variants; v++) {
         if (old < at) made[at].fns[v] = made[old].fns[v];
-        else made[at].fns[v] = v < own ? emit_kernel(e, programs[i], kernel, &e->machine[v], kernel_name(e, programs[i], kernel, &e->machine[v])) : made[at].fns[0];
+        else made[at].fns[v] = v < own ? emit_kernel(e, programs[i], kernel, &e->machine[v], function_name(e, names[at], &e->machine[v])) : made[at].fns[0];
       }
       if (e->failed) return false;
     }

@@ -1,4 +1,4 @@
-/* emit_descriptor.c: the descriptor of a rule (ir/desc.def) as constant data, `<rule>_rule`. */
+/* emit_descriptor.c: the descriptor of a rule (ir/desc.def) as constant data, `<rule>_rule`, and that of its PTX, `<rule>_gpu`. */
 #include <assert.h>
 #include <stddef.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 
 /* How a field is written, and the number of a struct that is a field's element. */
 typedef enum As {
-  TEXT, NUMBER, VARIANTS, HOST,
+  TEXT, NUMBER, VARIANTS, HOST, RULE,
 #define STRUCT(s) s,
 #define FIELD(...)
 #define LIST(...)
@@ -49,6 +49,7 @@ typedef struct Writer {
   Emitter *e;
   unsigned n_variants, n_operands;
   LLVMValueRef *fns;                     /* the next kernel's, one a variant */
+  LLVMValueRef own;                      /* the rule's table, once it is written */
 } Writer;
 
 /* A row or list of rows: every field is a pointer or eight bytes. */
@@ -105,6 +106,7 @@ static size_t add_value(Writer *w, Table *t, As as, const char *at) {
     case TEXT: add(w, t, text(w, pointer_at(at))); return sizeof(char *);
     case NUMBER: add(w, t, LLVMConstInt(w->e->i64, number_at(at), 0)); return sizeof(int64_t);
     case HOST: add(w, t, null(w)); return sizeof(void *);
+    case RULE: add(w, t, w->own); return sizeof(void *);
     case VARIANTS:
       for (unsigned v = 0; v < OPTC_MAX_VARIANTS; v++) add(w, t, v < w->n_variants ? *w->fns++ : null(w));
       return sizeof(optc_variants);
@@ -121,11 +123,14 @@ void emit_descriptor(Emitter *e, Program *const *programs, unsigned n, LLVMValue
   desc->variant_features = features;
   for (int64_t v = 0; v < desc->n_variants; v++) features[v] = e->machine[v].isa;
 
-  Writer w = {e, (unsigned)desc->n_variants, e->module->n_operands, fns};
-  Table t = {0};
+  Writer w = {e, (unsigned)desc->n_variants, e->module->n_operands, fns, NULL};
+  Table t = {0}, on_gpu = {0};
   add_value(&w, &t, rule, (const char *)desc);
   /* Our own functions use the table by a local name; the public one is an alias, so that they need no global offset table. */
-  LLVMValueRef own = table(&w, arena_printf(e->arena, "%s_table", e->module->name), &t);
-  LLVMSetLinkage(own, LLVMInternalLinkage);
-  LLVMAddAlias2(e->llvm, LLVMGlobalGetValueType(own), 0, own, arena_printf(e->arena, "%s_rule", e->module->name));
+  w.own = table(&w, arena_printf(e->arena, "%s_table", e->module->name), &t);
+  LLVMSetLinkage(w.own, LLVMInternalLinkage);
+  LLVMAddAlias2(e->llvm, LLVMGlobalGetValueType(w.own), 0, w.own, arena_printf(e->arena, "%s_rule", e->module->name));
+  if (!e->target->gpu) return;
+  add_value(&w, &on_gpu, gpu, (const char *)e->target->gpu);
+  LLVMSetLinkage(table(&w, arena_printf(e->arena, "%s_gpu", e->module->name), &on_gpu), LLVMExternalLinkage);
 }

@@ -200,7 +200,15 @@ static void add_entry(const Module *m, const Program *p, Text *out) {
   text_add(out, " */\nint %s_%s(const %s_call *call);\n", m->name, p->entry, m->name);
 }
 
-void backend_header(const Module *m, Program *const *programs, unsigned n, Text *out) {
+/* Of PTX in the object; optc.h says the rest. */
+static void add_gpu(const Module *m, const char *entry, const char *gpus, Text *out) {
+  text_add(out, "/* On an NVIDIA GPU: the object carries PTX (%s), which optc's library (optc.h) hands to the GPU's driver. Data of tensors are addresses of that GPU's memory:\n"
+                " *   optc_gpu *gpu;\n *   optc_gpu_open(0, &gpu, &error);\n *   optc_gpu_call_raw(stream, gpu, &%s_gpu, \"%s\", &call);\n"
+                " * Shapes, hyper-parameters and numbers are in main memory, as in every call; workspace and parallel are not used. */\n"
+                "extern const struct optc_gpu_desc %s_gpu;\n\n", gpus, m->name, entry, m->name);
+}
+
+void backend_header(const Module *m, Program *const *programs, unsigned n, const char *gpus, Text *out) {
   unsigned states = 0;
   for (unsigned i = 0; i < m->n_operands; i++) states += m->operands[i].role == ROLE_STATE;
   text_add(out, "/* %s.h: the C interface of the rule %s, written by optc %s. It needs no other file and no library.\n", m->name, m->name, OPTC_VERSION);
@@ -231,6 +239,7 @@ void backend_header(const Module *m, Program *const *programs, unsigned n, Text 
                 " * no other phase: OPTC_E_SHAPE. */\n"
                 "extern const int %s_phases;\nint %s_phase(int phase, const %s_call *call);\nint64_t %s_partials(int phase, const %s_call *call, double **out);\n\n",
            main_entry ? ", " : "", main_entry ? main_entry : "", m->name, m->name, m->name, m->name, m->name, m->name, m->name);
+  if (gpus) add_gpu(m, main_entry ? main_entry : "step", gpus, out);
   unsigned long long hash = backend_abi_hash(m);
   text_add(out, "/* A header and an object that do not belong together fail to link: this symbol is missing. */\nextern const char %s_abi_%016llx;\n"
                 "#if defined(__GNUC__)\nstatic const char *const %s_abi_reference __attribute__((used)) = &%s_abi_%016llx;\n#endif\n", m->name, hash, m->name, m->name, hash);

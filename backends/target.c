@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <string.h>
 
-typedef struct Cpu { const char *name; Arch arch; int isa; } Cpu;
+typedef struct Cpu { const char *name; Arch arch; int isa; } Cpu;       /* isa: OPTC_ISA_*; of a GPU the PTX version it came with, the lowest that its instructions need: 70 is 7.0 */
 
 enum { V2 = OPTC_ISA_X86_64_V2, V3 = OPTC_ISA_X86_64_V3, V4 = OPTC_ISA_X86_64_V4 };
 
@@ -21,8 +21,8 @@ static const Cpu cpus[] = {
   {"generic", ARCH_AARCH64, 0}, {"cortex-a53", ARCH_AARCH64, 0}, {"cortex-a57", ARCH_AARCH64, 0}, {"cortex-a72", ARCH_AARCH64, 0},
   {"cortex-a76", ARCH_AARCH64, 0}, {"cortex-a78", ARCH_AARCH64, 0}, {"neoverse-n1", ARCH_AARCH64, 0}, {"neoverse-n2", ARCH_AARCH64, 0},
   {"neoverse-v1", ARCH_AARCH64, 0}, {"neoverse-v2", ARCH_AARCH64, 0}, {"ampere1", ARCH_AARCH64, 0}, {"a64fx", ARCH_AARCH64, 0}, {"apple-m1", ARCH_AARCH64, 0},
-  {"sm_70", ARCH_NVPTX, 0}, {"sm_72", ARCH_NVPTX, 0}, {"sm_75", ARCH_NVPTX, 0}, {"sm_80", ARCH_NVPTX, 0}, {"sm_86", ARCH_NVPTX, 0},
-  {"sm_87", ARCH_NVPTX, 0}, {"sm_89", ARCH_NVPTX, 0}, {"sm_90", ARCH_NVPTX, 0}, {"sm_90a", ARCH_NVPTX, 0},
+  {"sm_70", ARCH_NVPTX, 60}, {"sm_72", ARCH_NVPTX, 61}, {"sm_75", ARCH_NVPTX, 63}, {"sm_80", ARCH_NVPTX, 70}, {"sm_86", ARCH_NVPTX, 71},
+  {"sm_87", ARCH_NVPTX, 74}, {"sm_89", ARCH_NVPTX, 78}, {"sm_90", ARCH_NVPTX, 78}, {"sm_90a", ARCH_NVPTX, 80},
 };
 enum { N_CPUS = sizeof cpus/sizeof *cpus };
 static const char *const with_dots[] = {"cooperlake", "sapphirerapids", "emeraldrapids", "graniterapids", "znver4", "znver5"};      /* avx512bf16 */
@@ -121,6 +121,12 @@ static int isa_of_features(const char *list) {
   return V4;
 }
 
+/* The PTX version is always said: LLVM's choice is its own. */
+static void set_ptx_version(Arena *a, Machine *m, const char *given) {
+  if (!given || !strstr(given, "+ptx")) m->features = arena_printf(a, "+ptx%d%s%s", m->isa, given && *given ? "," : "", given ? given : "");
+  m->isa = OPTC_ISA_BASE;
+}
+
 static void complete(Machine *m, const char *given) {
   int isa = m->isa;
   if (m->arch == ARCH_X86_64) {
@@ -190,6 +196,7 @@ const Machine *target_machines(Arena *a, const Target *t, Diag *diag, unsigned *
         for (unsigned k = 0; k < sizeof with_dots/sizeof *with_dots; k++) m->dots = m->dots || !strcmp(name, with_dots[k]);
       }
     }
+    if (arch == ARCH_NVPTX) set_ptx_version(a, m, t->features);
     complete(m, t->features);
     if (*n > 1 && (arch != ARCH_X86_64 || strncmp(name, "x86-64-v", 8) || (i && m->isa <= machines[i - 1].isa))) {
       diag_error(diag, nowhere, "several variants in one object must be x86-64-v2, x86-64-v3, x86-64-v4, lowest first");

@@ -96,6 +96,12 @@ enum { TEMP_SIZED = 1,                   /* a sizes kernel tells its elements (e
        TEMP_LOCAL = 16 };                /* on the stack of its kernels */
 enum { TEMP_PHASE_SHIFT = 8 };           /* the bits from here up, of a partial: the phase that leaves it */
 
+/* Of a kernel on a GPU: bits of optc_gpu_kernel_desc.does. */
+enum { GPU_ON_HOST = 1,                  /* numbers of the call, no elements: runs on the host before anything is launched */
+       GPU_BY_THREADS = 2,               /* threads share its work; else one does it all */
+       GPU_ANSWERS = 4,                  /* the driver reads what it leaves in the frame, or its uniforms */
+       GPU_SETS_NUMBERS = 8 };           /* of items or of the call */
+
 enum { OPTC_ISA_BASE = 0, OPTC_ISA_X86_64_V2 = 1, OPTC_ISA_X86_64_V3 = 2, OPTC_ISA_X86_64_V4 = 3 };
 
 /* The call struct of every rule, with the rule's own types left out (backends/header.c writes the typed one). */

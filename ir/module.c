@@ -34,7 +34,7 @@ static bool is_one_of(const char *name, const char *const *names, size_t n) {
 
 /* What the object and the header call R_<name>; but for R_layout, which stands for the entry behind it. */
 bool interface_has_name(const char *name) {
-  static const char *const names[] = {"workspace_size", "check", "phase", "partials", "phases", "rule", "table", "chosen", "call", "item", "global", "hyper", "N_STATES", "HYPER_DEFAULTS",
+  static const char *const names[] = {"workspace_size", "check", "phase", "partials", "phases", "rule", "table", "chosen", "gpu", "call", "item", "global", "hyper", "N_STATES", "HYPER_DEFAULTS",
                                       "call_has_its_size", "item_has_its_size", "global_has_its_size", "hyper_has_its_size", "abi_reference"};
   return is_one_of(name, names, sizeof names/sizeof *names);
 }

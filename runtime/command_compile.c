@@ -183,7 +183,6 @@ static int write_outputs(Request *r, const optc_emission *e, int n_listed) {
 }
 
 static int emit(Request *r, optc_context *cx) {
-  if (r->gpu && !r->n_kinds) { char ptx[] = "ptx"; add_kinds(r, ptx); }
   if (!r->n_kinds) { char obj[] = "obj"; add_kinds(r, obj); }
   int wanted[MAX_KINDS + 1], n = 0;
   for (int i = 0; i < r->n_kinds; i++) wanted[n++] = kinds[r->kind[i]].kind;

@@ -129,9 +129,11 @@ static int compile_ptx(Compilation *c, Compile *k) {
   compilation_stage(c, "describe");
   if (code && !desc) diag_error(c->diag, nowhere, "the PTX has other kernels than the rule");
   if (!desc) return OPTC_E_INTERNAL;
-  const char **names = arena_array(c->arena, (size_t)ptx_kernels(code) + 1, sizeof *names);
-  for (unsigned i = 0; i < ptx_kernels(code); i++) names[i] = ptx_kernel_info(ptx_kernel(code, i))->name;
-  k->rule->gpu = gpu_code(b->module, b->programs, arena_strndup(c->arena, source->text, source->length), source->length, names);
+  GpuText ptx = {arena_strndup(c->arena, *gpus, strlen(*gpus)), source->text, source->length};
+  optc_gpu_desc *gpu = gpu_describe(b->module, b->programs, backend_kernel_names(c->arena, b->module, b->programs, b->module->n_graphs), &ptx, 1);
+  gpu->rule = interp_describe(k->rule, b->module, b->programs);
+  gpu->starved = &k->rule->starved;
+  k->rule->gpu = gpu;
   return adopt_interpreted(c, k, desc);
 }
 

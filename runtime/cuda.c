@@ -40,6 +40,10 @@ static int open_device(optc_gpu *gpu, int ordinal, optc_error *error) {
   result = gpu->cuda.cuDeviceGet(&gpu->device, ordinal);
   if (result) return refuse_number(error, "there is no GPU {}", ordinal);
   gpu->ordinal = ordinal;
+  int major = 0, minor = 0;
+  if (gpu->cuda.cuDeviceGetAttribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, gpu->device) || gpu->cuda.cuDeviceGetAttribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, gpu->device))
+    return refuse_number(error, "GPU {} does not tell its compute capability", ordinal);
+  gpu->compute = 10*major + minor;
   result = gpu->cuda.cuDevicePrimaryCtxRetain(&gpu->context, gpu->device);
   return result ? refuse_number(error, "the GPU has no context: cuDevicePrimaryCtxRetain gives CUresult {}", result) : OPTC_OK;
 }
@@ -78,22 +82,30 @@ int gpu_fail(optc_gpu *gpu, optc_error *error, const char *function, CUresult re
   return refuse(error, gpu->text);
 }
 
-static int load_module(optc_gpu *gpu, const struct GpuCode *code, CUmodule *module, optc_error *error) {
+static int load_module(optc_gpu *gpu, const char *text, CUmodule *module, optc_error *error) {
   char log[4096] = "";
   int options[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
   void *values[] = {log, (void *)(uintptr_t)(sizeof log - 1)};
-  CUresult result = gpu->cuda.cuModuleLoadDataEx(module, code->text, sizeof options/sizeof *options, options, values);
+  CUresult result = gpu->cuda.cuModuleLoadDataEx(module, text, sizeof options/sizeof *options, options, values);
   if (!result) return OPTC_OK;
   gpu_fail(gpu, error, "cuModuleLoadDataEx", result);
   size_t said = strlen(gpu->text);
+  if (result == CUDA_ERROR_UNSUPPORTED_PTX_VERSION) said += (size_t)snprintf(gpu->text + said, sizeof gpu->text - said, ": the driver is older than the PTX");
   if (*log) snprintf(gpu->text + said, sizeof gpu->text - said, "\n%s", log);
   return OPTC_E_DEVICE;
 }
 
-int gpu_module(optc_gpu *gpu, const struct GpuCode *code, CUmodule *module, optc_error *error) {
+static int refuse_target(const optc_gpu *gpu, optc_error *error) {
+  if (error) *error = (optc_error){.code = OPTC_E_TARGET, .text = "the rule has no PTX for this GPU, whose compute capability is {}", .item = -1, .n = 1, .value = {gpu->compute/10.0}};
+  return OPTC_E_TARGET;
+}
+
+int gpu_module(optc_gpu *gpu, const optc_gpu_desc *code, GpuModule **module, optc_error *error) {
+  const optc_gpu_target_desc *target = gpu_choose(code, gpu->compute);
+  if (!target) return refuse_target(gpu, error);
   for (size_t k = 0; k < gpu->n_modules; k++)
-    if (!memcmp(&gpu->modules[k].key, &code->key, sizeof code->key)) {
-      *module = gpu->modules[k].module;
+    if (gpu->modules[k].key == target->key && gpu->modules[k].more_key == target->more_key) {
+      *module = &gpu->modules[k];
       return OPTC_OK;
     }
   if (gpu->n_modules == gpu->capacity) {
@@ -103,7 +115,9 @@ int gpu_module(optc_gpu *gpu, const struct GpuCode *code, CUmodule *module, optc
     gpu->modules = grown;
     gpu->capacity = capacity;
   }
-  int status = load_module(gpu, code, module, error);
-  if (status == OPTC_OK) gpu->modules[gpu->n_modules++] = (GpuModule){code->key, *module};
+  *module = &gpu->modules[gpu->n_modules];
+  **module = (GpuModule){.key = target->key, .more_key = target->more_key};
+  int status = load_module(gpu, target->text, &(*module)->module, error);
+  gpu->n_modules += status == OPTC_OK;
   return status;
 }

@@ -1,11 +1,14 @@
 /* cuda_call.c: one call on a GPU. The driver of all backends walks the call in main memory; here its kernels become launches.
  *
  * Everything that a kernel may reach and that is not the caller's tensor has a mirror on the device: the call's structs, copied there first, and the
- * workspace, whose room there is the real one. A launch gets a packet: the frame, the tables it points to, with device addresses, and the work entries. One packet is
- * enough, as copies and kernels are ordered by the stream and a copy from pageable memory returns when that memory may change. Kernels that only compute numbers before the
- * others (requirements, sizes, a group's uniforms) are interpreted here: no launch, no wait. */
+ * workspace, whose room there is the real one (here it holds the driver's records, the rest is addresses that are never touched). A launch gets a packet: the frame,
+ * the tables it points to, with device addresses, and the work entries. One packet is enough, as copies and kernels are ordered by the stream and a copy from pageable
+ * memory returns when that memory may change. Kernels that only compute numbers before the others (requirements, sizes, a group's uniforms) run here, as the
+ * rule's own machine code or interpreted: no launch, no wait. */
+#define _GNU_SOURCE
+#include <stdatomic.h>
 #include <string.h>
-#include "ir/interpret.h"
+#include <sys/mman.h>
 #include "runtime/cuda.h"
 
 enum { THREADS = 256, MAX_WORK = 4096, MAX_SHARE = 64, MAX_AXES = 64, NUMBERS_AT = 16 };      /* SHARE: blocks of one work entry; a call's numbers stand behind t and seed */
@@ -14,14 +17,19 @@ enum { GROUPS, GLOBAL, ITEMS, WORKSPACE, MIRRORS };
 typedef struct Mirror { char *host; size_t size; CUdeviceptr device; } Mirror;
 
 typedef struct GpuCall GpuCall;
-typedef struct Launcher { GpuCall *call; const GpuKernel *kernel; CUfunction function; } Launcher;      /* optc_frame.self */
+typedef struct Launcher {                /* optc_frame.self */
+  GpuCall *call;
+  const optc_gpu_kernel_desc *kernel;
+  const optc_kernel_desc *host;          /* as it runs here */
+  CUfunction function;
+} Launcher;
 
 struct GpuCall {
   optc_gpu *gpu;
   CUstream stream;
-  CUmodule module;
+  GpuModule *module;
   Arena *arena;
-  const optc_rule *rule;
+  const optc_gpu_desc *code;
   optc_rule_desc desc;                   /* the rule's, with launchers as kernels */
   const optc_entry_desc *entry;
   Mirror mirror[MIRRORS];
@@ -44,6 +52,8 @@ static int starve(optc_error *error) {
   if (error) *error = (optc_error){.code = OPTC_E_MEMORY, .text = "out of memory", .item = -1};
   return OPTC_E_MEMORY;
 }
+
+static bool does(const Launcher *l, int64_t what) { return (l->kernel->does & what) != 0; }
 
 /* --- packets --------------------------------------------------------------------------------------------------------------------------------- */
 /* What lies in a mirrored range, on the device; all else already is an address there. */
@@ -102,10 +112,10 @@ static void flush(GpuCall *c) {
   if (!l || c->status != OPTC_OK) return;
   int64_t longest = 0, n = (int64_t)c->n_work;
   for (int64_t k = 0; k < n; k++) if (c->work[k].end - c->work[k].begin > longest) longest = c->work[k].end - c->work[k].begin;
-  unsigned threads = l->kernel->by_threads ? THREADS : 1, share = l->kernel->by_threads ? up_to((longest + THREADS - 1)/THREADS, MAX_SHARE) : 1;
+  unsigned threads = does(l, GPU_BY_THREADS) ? THREADS : 1, share = does(l, GPU_BY_THREADS) ? up_to((longest + THREADS - 1)/THREADS, MAX_SHARE) : 1;
   CUdeviceptr frames = c->packet_at, work = (CUdeviceptr)(uintptr_t)put(c, c->work, n*(int64_t)sizeof *c->work/8);
   void *params[] = {&frames, &work, &n};
-  if (!l->function && !CU(c, cuModuleGetFunction, &l->function, c->module, l->kernel->name)) return;
+  if (!l->function && !CU(c, cuModuleGetFunction, &l->function, c->module->module, l->kernel->name)) return;
   if (CU(c, cuMemcpyHtoDAsync, c->packet_at, c->packet, c->used, c->stream)) CU(c, cuLaunchKernel, l->function, (unsigned)n, share, 1, threads, 1, 1, 0, c->stream, params, NULL);
 }
 
@@ -123,13 +133,13 @@ static void answer(GpuCall *c, optc_frame *f) {
 /* Chunks and tiles of one item differ in where they begin and end alone. */
 static bool joins(const GpuCall *c, const Launcher *l, const optc_frame *f) {
   const optc_frame *last = (const optc_frame *)c->packet;
-  Launch launch = l->kernel->kernel->launch;
+  int64_t launch = l->host->launch;
   return c->pending == l && (launch == LAUNCH_CHUNK || launch == LAUNCH_TILE) && last->position == f->position && !memcmp(last->trip, f->trip, sizeof f->trip);
 }
 
 /* Chunk by chunk, also where the driver asks for many at once. */
 static void add_work(GpuCall *c, Launcher *l, const optc_frame *f) {
-  bool cuts = l->kernel->kernel->launch == LAUNCH_CHUNK;
+  bool cuts = l->host->launch == LAUNCH_CHUNK;
   int64_t begin = f->begin;
   do {
     if (!joins(c, l, f) || c->n_work == MAX_WORK) {
@@ -144,20 +154,18 @@ static void add_work(GpuCall *c, Launcher *l, const optc_frame *f) {
   } while (begin < f->end);
 }
 
-static void interpret(GpuCall *c, const GpuKernel *k, optc_frame *f) {
-  Arena *scratch = arena_new(NULL, 0);
-  if (!scratch || setjmp(*arena_guard(scratch))) c->status = starve(&c->error);
-  else kernel_interpret(k->program, k->kernel, f, scratch);
-  if (scratch) arena_free(scratch);
+static void run_here(const Launcher *l, optc_frame *f) {
+  f->self = l->host->self;
+  l->host->fn[0](f);                     /* scalar work: the same in every variant */
 }
 
 static void launch(optc_frame *f) {
   Launcher *l = f->self;
   GpuCall *c = l->call;
-  if (l->kernel->on_host) { interpret(c, l->kernel, f); return; }
+  if (does(l, GPU_ON_HOST)) { run_here(l, f); return; }
   if (c->status != OPTC_OK) return;      /* the driver goes on: kernels cannot fail */
   add_work(c, l, f);
-  if (!l->kernel->answers) return;
+  if (!does(l, GPU_ANSWERS)) return;
   flush(c);
   answer(c, f);
 }
@@ -165,7 +173,7 @@ static void launch(optc_frame *f) {
 /* --- the call -------------------------------------------------------------------------------------------------------------------------------- */
 /* The rule's descriptor with this call's launchers as its kernels. */
 static void describe(GpuCall *c) {
-  const optc_rule_desc *d = c->rule->desc;
+  const optc_rule_desc *d = c->code->rule;
   optc_entry_desc *entries = arena_array(c->arena, (size_t)d->n_entries + 1, sizeof *entries);
   for (int64_t e = 0; e < d->n_entries; e++) {
     size_t n = (size_t)d->entries[e].n_kernels;
@@ -173,7 +181,7 @@ static void describe(GpuCall *c) {
     Launcher *launchers = arena_array(c->arena, n + 1, sizeof *launchers);
     for (size_t k = 0; k < n; k++) {
       kernels[k] = d->entries[e].kernels[k];
-      launchers[k] = (Launcher){.call = c, .kernel = &c->rule->gpu->kernels[e][k]};
+      launchers[k] = (Launcher){.call = c, .kernel = &c->code->entries[e].kernels[k], .host = &d->entries[e].kernels[k]};
       kernels[k].self = &launchers[k];
       for (int v = 0; v < OPTC_MAX_VARIANTS; v++) kernels[k].fn[v] = launch;
     }
@@ -215,7 +223,7 @@ static void mirror(GpuCall *c, const optc_call *call) {
 /* Numbers that kernels have set, where the caller looks for them. */
 static void fetch_numbers(GpuCall *c, int64_t entry) {
   bool set = false;
-  for (int64_t k = 0; k < c->entry->n_kernels; k++) set |= c->rule->gpu->kernels[entry][k].sets_numbers;
+  for (int64_t k = 0; k < c->entry->n_kernels; k++) set |= (c->code->entries[entry].kernels[k].does & GPU_SETS_NUMBERS) != 0;
   if (!set || c->status != OPTC_OK) return;
   const Mirror *global = &c->mirror[GLOBAL], *items = &c->mirror[ITEMS];
   if (global->size > NUMBERS_AT) CU(c, cuMemcpyDtoHAsync, global->host + NUMBERS_AT, global->device + NUMBERS_AT, global->size - NUMBERS_AT, c->stream);
@@ -223,31 +231,93 @@ static void fetch_numbers(GpuCall *c, int64_t entry) {
   CU(c, cuStreamSynchronize, c->stream);
 }
 
-static int drive(GpuCall *c, int64_t entry, const optc_call *call) {
-  describe(c);
-  c->entry = &c->desc.entries[entry];
-  c->status = gpu_module(c->gpu, c->rule->gpu, &c->module, &c->error);
-  if (c->status == OPTC_E_MEMORY) starve(&c->error);
-  if (c->status == OPTC_OK) mirror(c, call);
+/* Main memory for the driver's records and for as many addresses as the device's workspace has; what is not touched is not there. */
+static void *reserve(GpuCall *c, size_t size) {
+  void *at = size ? mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) : NULL;
+  if (at != MAP_FAILED) return at;
+  c->status = starve(&c->error);
+  return NULL;
+}
+
+static unsigned starved(const GpuCall *c) { return c->code->starved ? atomic_load((atomic_uint *)c->code->starved) : 0; }
+
+static int drive_with(GpuCall *c, int64_t entry, const optc_call *call) {
   int status = OPTC_OK;
+  unsigned before = starved(c);
+  int32_t chosen = 0;
+  mirror(c, call);
   if (c->status == OPTC_OK) {
-    status = optc_drive(&c->desc, entry, call, NULL);
+    status = optc_drive(&c->desc, entry, call, c->module->fits == c->code ? NULL : &chosen);
+    if (chosen > 0) c->module->fits = c->code;
     flush(c);
     if (status == OPTC_OK) fetch_numbers(c, entry);
   }
   if (c->memory) CU(c, cuMemFreeAsync, c->memory, c->stream);
+  if (c->status == OPTC_OK && starved(c) != before) c->status = starve(&c->error);
+  return status;
+}
+
+static int drive(GpuCall *c, int64_t entry, const optc_call *call) {
+  describe(c);
+  c->entry = &c->desc.entries[entry];
+  c->status = gpu_module(c->gpu, c->code, &c->module, &c->error);
+  if (c->status == OPTC_E_MEMORY) starve(&c->error);
+  optc_call own = *call;
+  own.parallel = NULL;
+  own.workspace_size = optc_drive_workspace(&c->desc, call);
+  own.workspace = reserve(c, own.workspace_size);
+  int status = c->status == OPTC_OK ? drive_with(c, entry, &own) : OPTC_OK;
+  if (own.workspace) munmap(own.workspace, own.workspace_size);
   if (c->status == OPTC_OK) return status;
   if (call->error) *call->error = c->error;
   return c->status;
 }
 
-static int refuse(const optc_call *call, const char *text) {
-  if (call->error) *call->error = (optc_error){.code = OPTC_E_TARGET, .text = text, .item = -1};
-  return OPTC_E_TARGET;
+static int refuse(const optc_call *call, int code, const char *text) {
+  if (call->error) *call->error = (optc_error){.code = code, .text = text, .item = -1};
+  return code;
 }
 
-int gpu_drive(optc_gpu *gpu, const optc_rule *rule, int64_t entry, CUstream stream, const optc_call *call) {
-  if (!rule->gpu) return refuse(call, "the rule is not compiled for PTX");
+/* Whether strides are those of a dense tensor. */
+static bool is_dense(const int64_t *shape, int64_t rank, const int64_t *stride) {
+  int64_t step = 1;
+  bool dense = true, empty = false;
+  for (int64_t a = rank; stride && shape && a-- > 0; step *= shape[a]) {
+    dense &= shape[a] == 1 || stride[a] == step;
+    empty |= shape[a] == 0;
+  }
+  return dense || empty;
+}
+
+/* The driver would pack strided tensors, here, where it cannot read them. */
+static int check_strides(const optc_gpu_desc *code, const optc_call *call) {
+  const optc_rule_desc *d = code->rule;
+  for (int64_t i = 0; call->items && i < call->n_items; i++)
+    for (int64_t k = 0; k < d->n_operands; k++) {
+      const optc_operand_desc *o = &d->operands[k];
+      const char *item = (const char *)call->items + i*d->item_size;
+      optc_shaped x = {0};
+      if (o->scope != SCOPE_TENSOR) continue;
+      memcpy(&x, item + o->offset, o->shaped ? sizeof x : sizeof(optc_tensor));
+      if (!o->shaped) {
+        memcpy(&x.rank, item + d->item_rank, 8);
+        memcpy(&x.shape, item + d->item_shape, 8);
+      }
+      if (!x.data || x.rank < 0 || x.rank > MAX_AXES || is_dense(x.shape, x.rank, x.stride)) continue;
+      if (call->error) *call->error = (optc_error){.code = OPTC_E_SHAPE, .text = "it is strided: on a GPU all are dense", .item = i, .operand = o->name};
+      return OPTC_E_SHAPE;
+    }
+  return OPTC_OK;
+}
+
+static int check(const optc_gpu_desc *code, const optc_call *call) {
+  if (call->size != sizeof *call) return OPTC_E_SIZE;
+  if (!code) return refuse(call, OPTC_E_TARGET, "the rule is not compiled for PTX");
+  if (code->version != OPTC_DESC_VERSION) return refuse(call, OPTC_E_TARGET, "the object was made by another version of optc");
+  return check_strides(code, call);
+}
+
+static int drive_in_context(CUstream stream, optc_gpu *gpu, const optc_gpu_desc *code, int64_t entry, const optc_call *call) {
   CUcontext left;
   CUresult entered = gpu->cuda.cuCtxPushCurrent(gpu->context);
   if (entered) return gpu_fail(gpu, call->error, "cuCtxPushCurrent", entered);
@@ -256,7 +326,7 @@ int gpu_drive(optc_gpu *gpu, const optc_rule *rule, int64_t entry, CUstream stre
   if (!arena || setjmp(*arena_guard(arena))) starve(call->error);
   else {
     GpuCall *c = arena_alloc(arena, sizeof *c);
-    *c = (GpuCall){.gpu = gpu, .stream = stream, .arena = arena, .rule = rule};
+    *c = (GpuCall){.gpu = gpu, .stream = stream, .arena = arena, .code = code};
     status = drive(c, entry, call);
   }
   if (arena) arena_free(arena);
@@ -264,36 +334,32 @@ int gpu_drive(optc_gpu *gpu, const optc_rule *rule, int64_t entry, CUstream stre
   return status;
 }
 
-static size_t measure(Arena *arena, const optc_rule *rule, const optc_call *call) {
-  GpuCall *c = arena_alloc(arena, sizeof *c);
-  *c = (GpuCall){.arena = arena, .rule = rule};
-  describe(c);
-  return optc_drive_workspace(&c->desc, call);
+int gpu_drive(CUstream stream, optc_gpu *gpu, const optc_gpu_desc *code, int64_t entry, const optc_call *call) {
+  int status = check(code, call);
+  return status ? status : drive_in_context(stream, gpu, code, entry, call);
 }
 
-/* Sizes kernels are interpreted: none of them reads elements. 0 where memory ends, as where the call is wrong. */
-size_t gpu_workspace(const optc_rule *rule, const optc_call *call) {
-  Arena *arena = rule->gpu ? arena_new(NULL, 0) : NULL;
-  if (!arena) return 0;
-  if (setjmp(*arena_guard(arena))) {
-    arena_free(arena);
-    return 0;
-  }
-  size_t size = measure(arena, rule, call);
-  arena_free(arena);
-  return size;
-}
-
+/* --- the public calls -------------------------------------------------------------------------------------------------------------------------- */
 typedef struct GpuWay { RuleWay way; optc_gpu *gpu; CUstream stream; } GpuWay;
 
 static int drive_there(const RuleWay *way, const optc_rule *r, int64_t entry, const optc_call *call) {
-  const GpuWay *gpu = (const GpuWay *)way;
-  return gpu_drive(gpu->gpu, r, entry, gpu->stream, call);
+  const GpuWay *there = (const GpuWay *)way;
+  return gpu_drive(there->stream, there->gpu, r->gpu, entry, call);
 }
-static size_t workspace_there(const RuleWay *way, const optc_rule *r, const optc_call *call) { return gpu_workspace(r, call); }
 
-int optc_gpu_call(optc_gpu *gpu, const optc_rule *rule, int entry, void *stream, const optc_call_args *a) {
+int optc_gpu_call(void *stream, optc_gpu *gpu, const optc_rule *rule, int entry, const optc_call_args *a) {
   if (!gpu || !rule || !a) return OPTC_E_NULL;
-  GpuWay there = {.way = {.device = {kDLCUDA, gpu->ordinal}, .drive = drive_there, .workspace = workspace_there}, .gpu = gpu, .stream = stream};
+  GpuWay there = {.way = {.device = {kDLCUDA, gpu->ordinal}, .drive = drive_there}, .gpu = gpu, .stream = stream};
   return rule_call(rule, entry, a, &there.way);
 }
+
+int optc_gpu_call_raw(void *stream, optc_gpu *gpu, const struct optc_gpu_desc *code, const char *entry, const void *R_call) {
+  const optc_call *call = R_call;
+  if (!gpu || !code || !entry || !call) return OPTC_E_NULL;
+  if (call->size != sizeof *call) return OPTC_E_SIZE;
+  for (int64_t e = 0; e < code->rule->n_entries; e++)
+    if (!strcmp(code->rule->entries[e].name, entry) && strcmp(entry, "layout")) return gpu_drive(stream, gpu, code, e, call);
+  return refuse(call, OPTC_E_NULL, "there is no such entry");
+}
+
+const struct optc_gpu_desc *optc_rule_gpu(const optc_rule *rule) { return rule ? rule->gpu : NULL; }

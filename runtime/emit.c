@@ -12,7 +12,15 @@ struct optc_emission {
   const char **sources; int n_sources;
 };
 
-typedef struct Emission { Build build; optc_emit_options options; optc_emission *made; } Emission;
+enum { MAX_GPUS = 8 };
+typedef struct Emission {
+  Build build;
+  optc_emit_options options;
+  const char *gpu[MAX_GPUS]; unsigned n_gpus;            /* of options.gpu; sm_80 where that is NULL */
+  Output ptx[MAX_GPUS];                  /* where anything asks for it */
+  Target cpu, target[MAX_GPUS];
+  optc_emission *made;
+} Emission;
 
 static const Range nowhere = {0};
 static const struct { int kind; Emit emit; } machine_kinds[] = {
@@ -33,45 +41,56 @@ static void print_graphs(const Build *b, Text *text) {
   module_print(&shown, text);
 }
 
+static bool is_machine_code(int kind) {
+  for (size_t i = 0; i < sizeof machine_kinds/sizeof *machine_kinds; i++) if (machine_kinds[i].kind == kind) return kind != OPTC_EMIT_PTX;
+  return false;
+}
+
+static bool asks_for_machine_code(const optc_emit_options *o) {
+  for (int i = 0; i < o->n_kinds; i++) if (is_machine_code(o->kinds[i])) return true;
+  return false;
+}
+
+static int generate(Compilation *c, Emission *e, const Target *target, Emit emit, Output *out) {
+  Build *b = &e->build;
+  c->context->compilations++;
+  bool done = backend_emit(c->arena, c->diag, b->module, b->programs, b->module->n_graphs, target, emit, out);
+  compilation_stage(c, "codegen");
+  if (done) return OPTC_OK;
+  if (!diag_errors(c->diag)) diag_error(c->diag, nowhere, "code generation ended without a result");
+  return OPTC_E_INTERNAL;
+}
+
 /* What EXPLAIN shows of a GPU; NULL: none is asked for, or an error, which is in the diag. */
-static const GpuView *view_gpu(Compilation *c, const Build *b, const optc_emit_options *o, const Target *gpu) {
+static const GpuView *view_gpu(Compilation *c, Emission *e) {
+  const Build *b = &e->build;
   Output text;
-  if (!o->gpu || !backend_check_target(c->arena, gpu, c->diag) || !backend_emit(c->arena, c->diag, b->module, b->programs, b->module->n_graphs, gpu, EMIT_PTX, &text)) return NULL;
+  if (!e->options.gpu || generate(c, e, &e->target[0], EMIT_PTX, &text) != OPTC_OK) return NULL;
   Source *source = arena_alloc(c->arena, sizeof *source);
   GpuView *view = arena_alloc(c->arena, sizeof *view);
   *source = (Source){arena_printf(c->arena, "%s.ptx", b->module->name), (const char *)text.data, text.size};
-  *view = (GpuView){.name = o->gpu, .code = ptx_load(c->arena, c->diag, source, PTX_RELAXED), .assembled = o->assembled};
-  if (!view->code) return NULL;
-  const char **names = arena_array(c->arena, (size_t)ptx_kernels(view->code) + 1, sizeof *names);
-  for (unsigned i = 0; i < ptx_kernels(view->code); i++) names[i] = ptx_kernel_info(ptx_kernel(view->code, i))->name;
-  view->table = gpu_code(b->module, b->programs, source->text, source->length, names);
-  return view;
+  *view = (GpuView){.name = e->gpu[0], .code = ptx_load(c->arena, c->diag, source, PTX_RELAXED), .assembled = e->options.assembled};
+  view->table = gpu_describe(b->module, b->programs, backend_kernel_names(c->arena, b->module, b->programs, b->module->n_graphs), NULL, 0);
+  return view->code ? view : NULL;
 }
 
 /* One output. Machine code of several kinds is generated once for each: they are asked for together only when somebody looks. */
-static int emit_one(Compilation *c, Emission *e, int kind, const Target *cpu, const Target *gpu, Output *out) {
+static int emit_one(Compilation *c, Emission *e, int kind, Output *out) {
   Build *b = &e->build;
   Text text = {.arena = c->arena};
   const optc_emit_options *o = &e->options;
   Machine machine = {.bandwidth = o->bandwidth, .peak = o->peak, .bandwidth_measured = o->bandwidth_measured, .peak_measured = o->peak_measured};
   for (size_t i = 0; i < sizeof machine_kinds/sizeof *machine_kinds; i++)
-    if (machine_kinds[i].kind == kind) {
-      Emit emit = machine_kinds[i].emit;
-      c->context->compilations++;
-      bool done = backend_emit(c->arena, c->diag, b->module, b->programs, b->module->n_graphs, emit == EMIT_PTX ? gpu : cpu, emit, out);
-      compilation_stage(c, "codegen");
-      if (done) return OPTC_OK;
-      if (!diag_errors(c->diag)) diag_error(c->diag, nowhere, "code generation ended without a result");
-      return OPTC_E_INTERNAL;
-    }
-  const GpuView *view = kind == OPTC_EMIT_EXPLAIN || kind == OPTC_EMIT_EXPLAIN_JSON ? view_gpu(c, b, o, gpu) : NULL;
+    if (machine_kinds[i].kind == kind && kind != OPTC_EMIT_PTX) return generate(c, e, &e->cpu, machine_kinds[i].emit, out);
+  const GpuView *view = kind == OPTC_EMIT_EXPLAIN || kind == OPTC_EMIT_EXPLAIN_JSON ? view_gpu(c, e) : NULL;
   if (diag_errors(c->diag)) return OPTC_E_TARGET;
   switch (kind) {
+  case OPTC_EMIT_PTX: *out = e->ptx[0]; return OPTC_OK;
   case OPTC_EMIT_GRAPH: print_graphs(b, &text); break;
   case OPTC_EMIT_KERNELS:
     for (unsigned i = 0; i < b->module->n_graphs; i++) program_print(b->programs[i], &text);
     break;
-  case OPTC_EMIT_HEADER: backend_header(b->module, b->programs, b->module->n_graphs, &text); break;
+  case OPTC_EMIT_HEADER: backend_header(b->module, b->programs, b->module->n_graphs, o->gpu, &text); break;
   case OPTC_EMIT_EXPLAIN: explain_text(b->module, b->programs, b->module->n_graphs, &machine, view, &text); break;
   case OPTC_EMIT_EXPLAIN_JSON: explain_json(b->module, b->programs, b->module->n_graphs, &machine, view, &text); break;
   case OPTC_EMIT_EXPLAIN_SVG: explain_svg(b->module, b->programs, b->module->n_graphs, &machine, &text); break;
@@ -82,25 +101,68 @@ static int emit_one(Compilation *c, Emission *e, int kind, const Target *cpu, co
   return OPTC_OK;
 }
 
+/* The list in options.gpu. */
+static int read_gpus(Compilation *c, Emission *e) {
+  const char *at = e->options.gpu ? e->options.gpu : "sm_80";
+  for (; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
+    const char *name = arena_strndup(c->arena, at, strcspn(at, ","));
+    bool twice = false;
+    for (unsigned i = 0; i < e->n_gpus; i++) twice |= !strcmp(e->gpu[i], name);
+    if (twice) continue;
+    if (e->n_gpus == MAX_GPUS) {
+      diag_error(c->diag, nowhere, "more than %d GPUs are given", MAX_GPUS);
+      return OPTC_E_TARGET;
+    }
+    e->gpu[e->n_gpus++] = name;
+  }
+  bool one = asks_for(&e->options, OPTC_EMIT_PTX) || asks_for(&e->options, OPTC_EMIT_EXPLAIN) || asks_for(&e->options, OPTC_EMIT_EXPLAIN_JSON);
+  if (e->n_gpus == 1 || !one) return OPTC_OK;
+  diag_error(c->diag, nowhere, "PTX is one text for one GPU, and %u are given: '%s'; an object carries several", e->n_gpus, e->options.gpu);
+  return OPTC_E_TARGET;
+}
+
+/* What code is made for, each checked. */
+static int set_targets(Compilation *c, Emission *e) {
+  const optc_emit_options *o = &e->options;
+  int level = e->build.level ? 2 : 0, status = read_gpus(c, e);
+  e->cpu = (Target){.triple = o->target, .cpus = o->cpus, .n_cpus = (unsigned)o->n_cpus, .features = o->features, .level = level, .with_driver = true, .debug = o->debug};
+  if (status == OPTC_OK && asks_for_machine_code(o) && !backend_check_target(c->arena, &e->cpu, c->diag)) status = OPTC_E_TARGET;
+  for (unsigned i = 0; i < e->n_gpus && status == OPTC_OK; i++) {
+    e->target[i] = (Target){.triple = "nvptx64-nvidia-cuda", .cpus = &e->gpu[i], .n_cpus = 1, .level = level, .debug = o->debug};
+    if (!backend_check_target(c->arena, &e->target[i], c->diag)) status = OPTC_E_TARGET;
+  }
+  return status;
+}
+
+/* PTX, where it is asked for or objects carry it. */
+static int emit_gpus(Compilation *c, Emission *e) {
+  const Build *b = &e->build;
+  bool carried = e->options.gpu && asks_for_machine_code(&e->options);
+  if (!carried && !asks_for(&e->options, OPTC_EMIT_PTX)) return OPTC_OK;
+  GpuText *texts = arena_array(c->arena, e->n_gpus, sizeof *texts);
+  for (unsigned i = 0; i < e->n_gpus; i++) {
+    int status = generate(c, e, &e->target[i], EMIT_PTX, &e->ptx[i]);
+    if (status != OPTC_OK) return status;
+    texts[i] = (GpuText){e->gpu[i], (const char *)e->ptx[i].data, e->ptx[i].size};
+  }
+  const char *const *names = backend_kernel_names(c->arena, b->module, b->programs, b->module->n_graphs);
+  if (carried) e->cpu.gpu = gpu_describe(b->module, b->programs, names, texts, e->n_gpus);
+  return OPTC_OK;
+}
+
 static int emit(Compilation *c, void *self) {
   Emission *e = self;
   const optc_emit_options *o = &e->options;
   Build *b = &e->build;
   compilation_time(c, o->timed, o->timed_self);
   if (!build_level(c, b, o->level)) return OPTC_E_INPUT;
-  const char *gpus[] = {o->gpu ? o->gpu : "sm_80"};
-  Target cpu = {.triple = o->target, .cpus = o->cpus, .n_cpus = (unsigned)o->n_cpus, .features = o->features, .level = b->level ? 2 : 0, .with_driver = true, .debug = o->debug};
-  Target gpu = {.triple = "nvptx64-nvidia-cuda", .cpus = gpus, .n_cpus = 1, .level = b->level ? 2 : 0, .debug = o->debug};
-  bool wants_cpu = false, wants_lowered = o->passes != NULL;
-  for (size_t i = 0; i < sizeof machine_kinds/sizeof *machine_kinds; i++)
-    if (machine_kinds[i].kind != OPTC_EMIT_PTX && asks_for(o, machine_kinds[i].kind)) wants_cpu = true;
+  int status = set_targets(c, e);
+  if (status != OPTC_OK) return status;
+  bool wants_lowered = o->passes != NULL || o->print_after;
   for (int i = 0; i < o->n_kinds; i++)
     if (o->kinds[i] != OPTC_EMIT_GRAPH) wants_lowered = true;
-  if (o->print_after) wants_lowered = true;
-  if (wants_cpu && !backend_check_target(c->arena, &cpu, c->diag)) return OPTC_E_TARGET;
-  if (asks_for(o, OPTC_EMIT_PTX) && !backend_check_target(c->arena, &gpu, c->diag)) return OPTC_E_TARGET;
 
-  int status = build_load(c, b);
+  status = build_load(c, b);
   if (status == OPTC_OK) status = build_analyse(c, b);
   if (status == OPTC_OK && wants_lowered) status = build_lower(c, b);
   if (status != OPTC_OK) return status;
@@ -117,10 +179,9 @@ static int emit(Compilation *c, void *self) {
   for (unsigned i = 0; i < b->files->n; i++) made->sources[i] = b->files->files[i]->source->name;
   made->n_outputs = o->n_kinds;
   made->outputs = arena_array(c->arena, (size_t)o->n_kinds + 1, sizeof *made->outputs);
-  for (int i = 0; i < o->n_kinds; i++) {
-    status = emit_one(c, e, o->kinds[i], &cpu, &gpu, &made->outputs[i]);
-    if (status != OPTC_OK) return status;
-  }
+  status = emit_gpus(c, e);
+  for (int i = 0; i < o->n_kinds && status == OPTC_OK; i++) status = emit_one(c, e, o->kinds[i], &made->outputs[i]);
+  if (status != OPTC_OK) return status;
   c->keep = true;
   e->made = made;
   return OPTC_OK;

@@ -104,7 +104,7 @@ void explain_workspace(const Facts *, Text *);
 
 /* --- explain_gpu.c: launches on a GPU -------------------------------------------------------------------------------------------------- */
 /* PTX of all programs; what `ptxas -v` printed of it, or NULL. */
-typedef struct GpuView { const char *name; const struct PtxModule *code; const struct GpuCode *table; const char *assembled; } GpuView;
+typedef struct GpuView { const char *name; const struct PtxModule *code; const optc_gpu_desc *table; const char *assembled; } GpuView;
 typedef struct GpuAssembled { unsigned registers, stack, spilt; } GpuAssembled;        /* a thread; stack, spilt: bytes */
 bool gpu_assembled(const char *log, const char *kernel, GpuAssembled *);               /* false: the log does not have it */
 /* Blocks and warps that a multiprocessor holds at once, of how many warps, and what there is too little of for more. most 0: not known. */

@@ -26,6 +26,7 @@ static int load(Compilation *c, void *self) {
     diag_error(c->diag, nowhere, "'%s' was made by another version of optc (descriptor %d, this is %d)", l->path, (int)desc->version, OPTC_DESC_VERSION);
     return OPTC_E_INPUT;
   }
+  l->rule->gpu = dlsym(l->rule->library, arena_printf(c->arena, "%s_gpu", l->name));         /* without PTX there is none */
   return rule_adopt(l->rule, desc) ? OPTC_OK : OPTC_E_MEMORY;
 }
 

@@ -91,7 +91,8 @@ typedef struct optc_emit_options {
   const char *target;                    /* triple; NULL: this machine */
   const char *const *cpus; int n_cpus;   /* one code variant each, lowest first; none: this machine's cpu */
   const char *features;                  /* LLVM feature string, or NULL */
-  const char *gpu;                       /* "sm_80"; NULL: that */
+  const char *gpu;                       /* PTX is made for it: "sm_80", and that is so where PTX is asked for and this is NULL. "sm_80,sm_90": objects and the like carry PTX for
+                                            each (R_gpu, see optc_rule_gpu), beside the code for the CPU; they carry none where this is NULL */
   int debug;                             /* line tables */
   const char *print_after;               /* a pass, or "all": its result goes to `printed` */
   void (*printed)(void *self, const char *entry, const char *pass, const char *text); void *printed_self;
@@ -194,17 +195,28 @@ OPTC_API size_t optc_rule_workspace_size(const optc_rule *, const void *R_call);
 
 /* --- NVIDIA GPUs --------------------------------------------------------------------------------------------------- */
 /* A GPU by its number, through the CUDA driver (libcuda.so.1, or what OPTC_CUDA_LIBRARY names), which is looked for here: neither building nor running
- * on a CPU needs it. It uses the device's primary context, as PyTorch and the CUDA runtime do, and keeps each rule's code loaded until it is
- * closed. One gpu belongs to one thread at a time. */
+ * on a CPU needs it, and a toolkit nobody. It uses the device's primary context, as PyTorch and the CUDA runtime do, and keeps each rule's code loaded until it
+ * is closed. One gpu belongs to one thread at a time; other threads may open the same device again. */
 typedef struct optc_gpu optc_gpu;
 /* 0, or OPTC_E_DEVICE (error->text says why: "no NVIDIA driver: libcuda.so.1 was not found"), OPTC_E_MEMORY: then *gpu is NULL. error may be NULL. */
 OPTC_API int optc_gpu_open(int device, optc_gpu **gpu, optc_error *error);
 OPTC_API void optc_gpu_close(optc_gpu *);
-/* As optc_rule_call, of a rule compiled with OPTC_BACKEND_PTX, with dense tensors on that GPU (kDLCUDA); numbers are in main memory. stream: a CUstream of the
- * primary context, or NULL. The work is queued: tensors are ready when the stream is; only entries that write numbers, or that read
- * tensors to find out whether t goes on, wait for it. OPTC_E_DEVICE: the driver's error, with the log of its compiler; `text` lives until
- * the gpu's next error, and tensors may have been written. a->parallel is not used. */
-OPTC_API int optc_gpu_call(optc_gpu *, const optc_rule *, int entry, void *stream, const optc_call_args *a);
+
+/* What a GPU needs of a rule: PTX, what is known of its kernels, host code for what is no work for a GPU. Constant data, that any number of threads and GPUs
+ * may use: R_gpu of an object that was made with --gpu=sm_80,sm_90; of a rule compiled with OPTC_BACKEND_PTX or loaded from such an object optc_rule_gpu, which lives as
+ * long as the rule (NULL: it has no PTX). Of several texts the one is taken that is made for the device's compute capability, or the nearest below. */
+OPTC_API const struct optc_gpu_desc *optc_rule_gpu(const optc_rule *);
+
+/* One call of an entry on a GPU. stream: where the work is queued: a CUstream (or cudaStream_t) of the primary context; NULL is the legacy default stream. Everything but
+ * the elements of tensors is read in main memory before the function returns, and the caller's again. Errors of the call, requirements (`require`)
+ * among them, are found before anything is queued; OPTC_E_TARGET: the rule has no PTX that this GPU runs; OPTC_E_DEVICE: the driver's error, with the log of its
+ * compiler: `text` lives until the gpu's next error, and tensors may have been written. The function does not wait, tensors are ready when the stream is; but entries
+ * that write numbers (of items or of the call), or that find out on the GPU whether t goes on, wait for the stream.
+ *
+ * optc_gpu_call: as optc_rule_call, with dense tensors on that GPU (kDLCUDA and its number). optc_gpu_call_raw: with the rule's own structs, by the name of the entry; `data` of
+ * tensors is an address of the GPU's memory, strides are NULL or dense. parallel and workspace are not used. */
+OPTC_API int optc_gpu_call(void *stream, optc_gpu *, const optc_rule *, int entry, const optc_call_args *);
+OPTC_API int optc_gpu_call_raw(void *stream, optc_gpu *, const struct optc_gpu_desc *, const char *entry, const void *R_call);
 
 /* A team of `threads` OpenMP threads as an optc_parallel (0: all cores). */
 OPTC_API optc_parallel optc_parallel_openmp(int threads);

@@ -411,7 +411,7 @@ int rule_call(const optc_rule *r, int given, const optc_call_args *a, const Rule
   int64_t entry = entry_at(r, given);
   int status = build_call(r, entry, given, a, way, &raw);
   if (status == OPTC_OK) status = check_states(r, entry, a, &raw);
-  if (status == OPTC_OK && needs_workspace(r, entry, a) && (raw.call.workspace_size = way->workspace(way, r, &raw.call))) {
+  if (status == OPTC_OK && way->workspace && needs_workspace(r, entry, a) && (raw.call.workspace_size = way->workspace(way, r, &raw.call))) {
     raw.workspace = aligned_alloc(64, align64(raw.call.workspace_size));
     raw.call.workspace = raw.workspace;
     if (!raw.workspace) status = fail(a->error, OPTC_E_MEMORY, "out of memory", -1, 0, 0, 0, 0);

@@ -17,7 +17,7 @@ struct optc_rule {
   Jit *jit;
   Arena *arena;                          /* interpreters: module, graphs, programs, tables */
   void *library;                         /* dlopen's handle */
-  const struct GpuCode *gpu;             /* compiled for PTX: what a GPU needs (runtime/cuda.h) */
+  const optc_gpu_desc *gpu;              /* what a GPU needs, or NULL */
   atomic_uint starved;                   /* interpreters: kernels that ended for want of memory */
   atomic_uint n_findings; char finding[400];                                 /* PTX: launches that the executor found fault with, and the first */
 };
@@ -31,7 +31,7 @@ typedef struct RuleWay {
   DLDevice device;
   bool anywhere;                         /* tensors may lie on any */
   int (*drive)(const struct RuleWay *, const optc_rule *, int64_t entry, const optc_call *);
-  size_t (*workspace)(const struct RuleWay *, const optc_rule *, const optc_call *);
+  size_t (*workspace)(const struct RuleWay *, const optc_rule *, const optc_call *);      /* NULL: it sees to that itself */
 } RuleWay;
 int rule_call(const optc_rule *, int entry, const optc_call_args *, const RuleWay *);
 #endif

@@ -45,7 +45,7 @@ static void compile(Arena *a, void *self) {
     graph_print(unit.graph, &out);
     program_print(unit.program, &out);
   }
-  backend_header(module, programs, module->n_graphs, &out);
+  backend_header(module, programs, module->n_graphs, NULL, &out);
   diag_render_text(diag, &out, true);
   diag_render_json(diag, &out);
   CU_ASSERT(out.length > 1000 && w->written > out.length);

@@ -140,7 +140,7 @@ static void the_same_input_gives_the_same_bytes(void) {
 static void text_goes_to_standard_output(void) {
   static const struct { const char *line, *has; } kinds[] = {
     {"--emit=graph sgd.opt", "graph step"}, {"--emit=kernels sgd.opt", "program step"}, {"--emit=llvm-ir sgd.opt", "define"}, {"--emit=asm sgd.opt", ".text"},
-    {"--emit=header sgd.opt", "sgd_step"}, {"--emit=ptx --gpu=sm_80 sgd.opt", ".target sm_80"}, {"--gpu=sm_90 sgd.opt", ".target sm_90"}};
+    {"--emit=header sgd.opt", "sgd_step"}, {"--emit=ptx --gpu=sm_80 sgd.opt", ".target sm_80"}};
   for (size_t i = 0; i < sizeof kinds/sizeof *kinds; i++) {
     EXPECT(0, kinds[i].line);
     PRINTS(kinds[i].has);
@@ -148,6 +148,19 @@ static void text_goes_to_standard_output(void) {
   CU_ASSERT_EQUAL(others(), 0);
   EXPECT(0, "sgd.opt -o -");
   CU_ASSERT(!memcmp(result.out, "\177ELF", 4));
+}
+
+static void objects_carry_ptx_for_several_gpus(void) {
+  EXPECT(0, "sgd.opt --gpu=sm_80,sm_90 -o sgd.o --header sgd.h");
+  CU_ASSERT_EQUAL(system("grep -q sgd_gpu sgd.h && grep -aq '.target sm_80' sgd.o && grep -aq '.target sm_90' sgd.o"), 0);
+  CU_ASSERT_EQUAL(others(), 2);
+  EXPECT(0, "--gpu=sm_80 sgd.opt --emit=asm");
+  PRINTS("sgd_gpu");
+  EXPECT(1, "sgd.opt --gpu=sm_80,sm_90 --emit=ptx");
+  SAYS("PTX is one text for one GPU, and 2 are given: 'sm_80,sm_90'; an object carries several");
+  EXPECT(1, "sgd.opt --gpu=sm_80,sm_1 -o x.o");
+  SAYS("sm_1");
+  CU_ASSERT_EQUAL(others(), 0);
 }
 
 static void several_kinds_take_the_output_name(void) {
@@ -518,7 +531,8 @@ static int leave(void) {
 
 int main(void) {
   static const SuiteTest tests[] = {
-    TEST(object_and_header_are_written), TEST(the_same_input_gives_the_same_bytes), TEST(text_goes_to_standard_output), TEST(several_kinds_take_the_output_name),
+    TEST(object_and_header_are_written), TEST(the_same_input_gives_the_same_bytes), TEST(text_goes_to_standard_output), TEST(objects_carry_ptx_for_several_gpus),
+    TEST(several_kinds_take_the_output_name),
     TEST(dependencies_name_every_file_read), TEST(standard_input_is_a_rule_file), TEST(a_rule_can_be_chosen), TEST(passes_can_be_chosen_and_seen), TEST(targets_are_checked),
     TEST(errors_have_places_and_suggestions), TEST(warnings_do_not_fail_unless_asked), TEST(usage_errors_are_told_with_suggestions), TEST(help_covers_every_option),
     TEST(missing_and_strange_files_are_errors), TEST(random_bytes_are_an_error), TEST(outputs_that_cannot_be_written_are_errors),

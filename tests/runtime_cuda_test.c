@@ -8,6 +8,7 @@
 #include "tests/cuda/stub.h"
 #include "tests/support/drill_rules.h"
 #include "tests/support/fixture.h"
+#include "tests/support/object_file.h"
 #include "tests/support/suite.h"
 #include "tests/support/trial.h"
 
@@ -154,7 +155,7 @@ static unsigned steps_agree(optc_gpu *gpu, const char *path, const char *name) {
   for (int step = 0; step < 2; step++) {
     before = stub->launches;
     CU_ASSERT_EQUAL(optc_rule_call(code, optc_rule_entry(code, "step"), &here.call), OPTC_OK);
-    int status = optc_gpu_call(gpu, ptx, optc_rule_entry(ptx, "step"), stream, &there.call);
+    int status = optc_gpu_call(stream, gpu, ptx, optc_rule_entry(ptx, "step"), &there.call);
     if (status) printf("\n%s: %s %s\n", name, there.error.text, stub->finding);
     CU_ASSERT_EQUAL(status, OPTC_OK);
   }
@@ -196,7 +197,7 @@ static void a_rule_is_loaded_once_a_gpu(void) {
 }
 
 /* --- every rule, through its own structs -------------------------------------------------------------------------------------------------------- */
-typedef struct There { optc_gpu *gpu; optc_rule *rule; } There;
+typedef struct There { optc_gpu *gpu; const optc_rule_desc *desc; const optc_gpu_desc *code; } There;
 typedef struct Moved { void **field, *host; CUdeviceptr device; size_t size; } Moved;
 
 static int64_t product(const int64_t *shape, int64_t rank) {
@@ -220,7 +221,7 @@ static int64_t elements(const optc_rule_desc *d, const optc_operand_desc *o, con
 }
 
 static size_t move(const There *w, const optc_call *call, char *base, const char *item, const optc_state_info *states, bool global, Moved *moved) {
-  const optc_rule_desc *d = w->rule->desc;
+  const optc_rule_desc *d = w->desc;
   size_t n = 0;
   for (int64_t k = 0; k < d->n_operands; k++) {
     const optc_operand_desc *o = &d->operands[k];
@@ -235,23 +236,30 @@ static size_t move(const There *w, const optc_call *call, char *base, const char
   return n;
 }
 
+/* Which states an item has; rules without any have no layout. */
+static int layout_there(void *self, const optc_call *call, int64_t item, optc_state_info *out) { return optc_drive_layout(((There *)self)->desc, call, item, out, NULL); }
+static bool has_layout(const optc_rule_desc *d) {
+  for (int64_t e = 0; e < d->n_entries; e++) if (!strcmp(d->entries[e].name, "layout")) return true;
+  return false;
+}
+
 static int call_there(void *self, int64_t entry, const optc_call *call) {
   const There *w = self;
-  const optc_rule_desc *d = w->rule->desc;
+  const optc_rule_desc *d = w->desc;
   if (call->size != sizeof *call || call->n_items < 0) return optc_drive(d, entry, call, NULL);
   Moved *moved = calloc((size_t)((call->n_items + 1)*d->n_operands) + 1, sizeof *moved);
   optc_state_info *states = calloc((size_t)d->n_operands + 1, sizeof *states);
   size_t n = 0;
   int status = OPTC_OK;
   for (int64_t i = 0; i < call->n_items && status == OPTC_OK; i++)
-    if (w->rule->layout >= 0) status = optc_drive_layout(d, call, i, states, NULL);
+    if (has_layout(d)) status = optc_drive_layout(d, call, i, states, NULL);
   for (int64_t i = 0; i < call->n_items && status == OPTC_OK; i++) {
     char *item = (char *)call->items + i*d->item_size;
-    if (w->rule->layout >= 0) status = optc_drive_layout(d, call, i, states, NULL);
+    if (has_layout(d)) status = optc_drive_layout(d, call, i, states, NULL);
     if (!i) n += move(w, call, call->global, item, states, true, moved + n);
     n += move(w, call, item, item, states, false, moved + n);
   }
-  if (status == OPTC_OK) status = gpu_drive(w->gpu, w->rule, entry, stream, call);
+  if (status == OPTC_OK) status = optc_gpu_call_raw(stream, w->gpu, w->code, d->entries[entry].name, call);
   for (size_t k = 0; k < n; k++) {
     from_gpu(moved[k].host, moved[k].device, moved[k].size);
     *moved[k].field = moved[k].host;
@@ -260,11 +268,23 @@ static int call_there(void *self, int64_t entry, const optc_call *call) {
   free(states);
   return status;
 }
-static size_t workspace_there(void *self, const optc_call *call) { return gpu_workspace(((There *)self)->rule, call); }
-static int layout_there(void *self, const optc_call *call, int64_t item, optc_state_info *out) { return optc_drive_layout(((There *)self)->rule->desc, call, item, out, NULL); }
+static size_t workspace_there(void *self, const optc_call *call) { return 0; }
+
+/* Two steps of made-up data against machine code. */
+static void bits_agree(const char *name, optc_rule *code, There *there) {
+  static const DrillWay plain = {0};
+  DrillRule form = drill_rule(code), executed = {there->desc, call_there, workspace_there, there, layout_there};
+  Trial *t = trial_new(&form, &(TrialPlan){.seed = 1, .steps = 2});
+  if (!t) return;
+  trial_keep(t);
+  trial_run(t, &executed, &plain);
+  const char *difference = trial_difference(t);
+  if (difference) printf("\n%s: %s\n%s %s\n", name, difference, there->gpu->text, stub->finding);
+  CU_ASSERT_PTR_NULL(difference);
+  trial_free(t);
+}
 
 static void every_rule_gives_the_bits_of_machine_code(void) {
-  static const DrillWay plain = {0};
   int n;
   const ShippedRule *rules = shipped_rules(&n);
   const char *only = getenv("OPTC_TEST_RULE");
@@ -272,21 +292,95 @@ static void every_rule_gives_the_bits_of_machine_code(void) {
   for (int i = 0; i < n; i++) {
     if (only && strcmp(only, rules[i].name)) continue;
     optc_rule *code = compile(rules[i].path, rules[i].name, OPTC_BACKEND_JIT), *ptx = compile(rules[i].path, rules[i].name, OPTC_BACKEND_PTX);
-    There there = {gpu, ptx};
-    DrillRule form = drill_rule(code), executed = {ptx->desc, call_there, workspace_there, &there, layout_there};
-    Trial *t = trial_new(&form, &(TrialPlan){.seed = 1, .steps = 2});
-    if (t) {
-      trial_keep(t);
-      trial_run(t, &executed, &plain);
-      const char *difference = trial_difference(t);
-      if (difference) printf("\n%s: %s\n%s %s\n", rules[i].name, difference, gpu->text, stub->finding);
-      CU_ASSERT_PTR_NULL(difference);
-      trial_free(t);
-    }
+    bits_agree(rules[i].name, code, &(There){gpu, ptx->desc, optc_rule_gpu(ptx)});
     optc_rule_free(code);
     optc_rule_free(ptx);
   }
   CU_ASSERT_STRING_EQUAL(stub->finding, "");
+  everything_is_given_back(gpu);
+}
+
+/* --- PTX in objects ------------------------------------------------------------------------------------------------------------------------------- */
+/* An object with PTX for these GPUs as a shared one: its path, a new one each time. Its header says what it carries. */
+static const char *object(const char *path, const char *name, const char *gpus, const char *const *cpus, int n_cpus) {
+  static const int kinds[] = {OPTC_EMIT_OBJECT, OPTC_EMIT_HEADER};
+  optc_context *cx = fixture_context();
+  optc_emit_options options = {.size = sizeof options, .kinds = kinds, .n_kinds = 2, .level = -1, .rule = name, .gpu = gpus, .cpus = cpus, .n_cpus = n_cpus};
+  optc_emission *e;
+  size_t size;
+  static int number;
+  char file[80];
+  snprintf(file, sizeof file, "object_%d.so", number++);
+  CU_ASSERT_EQUAL_FATAL(optc_emit_file(cx, path, &options, &e), OPTC_OK);
+  const void *bytes = optc_emission_data(e, 0, &size);
+  CU_ASSERT(scratch_write("object.o", bytes, size));
+  CU_ASSERT_EQUAL(scratch_run("cc -shared -Wl,-z,text -Wl,-z,defs -nostdlib -o %s object.o", file), 0);        /* it needs no library */
+  CU_ASSERT_EQUAL(!!strstr(optc_emission_data(e, 1, NULL), "extern const struct optc_gpu_desc"), gpus != NULL);
+  optc_emission_free(e);
+  optc_context_free(cx);
+  return scratch_path(file);
+}
+
+static void *load(const char *path, const char *name, const char *what) {
+  char symbol[80];
+  void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(handle);
+  snprintf(symbol, sizeof symbol, "%s_%s", name, what);
+  return dlsym(handle, symbol);
+}
+
+static void objects_carry_ptx(void) {
+  static const struct { const char *path, *name; } rules[] = {{"rules/adamw.opt", "adamw"}, {"rules/lamb.opt", "lamb"}, {"rules/muon.opt", "muon"}, {"rules/attention.opt", "attention"}};
+  static const char *const levels[] = {"x86-64-v2", "x86-64-v3", "x86-64-v4"};
+  const char *const *cpus = fixture_machine_has(0) ? levels : NULL;
+  optc_gpu *gpu = open_gpu();
+  for (int i = 0; i < COUNT(rules); i++) {
+    const char *path = object(rules[i].path, rules[i].name, "sm_70,sm_80,sm_90", cpus, cpus ? 3 : 0);
+    There there = {gpu, load(path, rules[i].name, "rule"), load(path, rules[i].name, "gpu")};
+    CU_ASSERT_PTR_NOT_NULL_FATAL(there.code);
+    CU_ASSERT_PTR_EQUAL(there.code->rule, there.desc);
+    optc_rule *code = compile(rules[i].path, rules[i].name, OPTC_BACKEND_JIT);
+    bits_agree(rules[i].name, code, &there);
+    optc_rule_free(code);
+  }
+  CU_ASSERT_STRING_EQUAL(stub->finding, "");
+  everything_is_given_back(gpu);
+}
+
+static void the_best_text_for_a_gpu_is_taken(void) {
+  static const struct { int compute; const char *taken; } cases[] = {{60, NULL}, {70, "sm_70"}, {75, "sm_70"}, {80, "sm_80"}, {89, "sm_80"}, {90, "sm_90a"}, {100, "sm_80"}};
+  const char *path = object("rules/adamw.opt", "adamw", "sm_90a,sm_70,sm_80", NULL, 0);
+  const optc_gpu_desc *code = load(path, "adamw", "gpu");
+  for (int k = 0; k < COUNT(cases); k++) {
+    const optc_gpu_target_desc *t = gpu_choose(code, cases[k].compute);
+    if (!cases[k].taken) CU_ASSERT_PTR_NULL(t);
+    if (cases[k].taken) CU_ASSERT_STRING_EQUAL(t->name, cases[k].taken);
+  }
+  for (int64_t k = 0; k < code->n_targets; k++) {
+    static const char *const versions[] = {".version 8.0\n.target sm_90a", ".version 6.0\n.target sm_70", ".version 7.0\n.target sm_80"};
+    CU_ASSERT_PTR_NOT_NULL(strstr(code->targets[k].text, versions[k]));
+  }
+}
+
+/* DLPack tensors, a rule loaded from a shared object; without PTX it is refused. */
+static void loaded_rules_run_on_a_gpu(void) {
+  optc_context *cx = fixture_context();
+  optc_gpu *gpu = open_gpu();
+  for (int with = 0; with < 2; with++) {
+    optc_rule *rule;
+    List l;
+    CU_ASSERT_EQUAL_FATAL(optc_load(cx, object("rules/lion.opt", "lion", with ? "sm_80" : NULL, NULL, 0), "lion", &rule), OPTC_OK);
+    CU_ASSERT_EQUAL(optc_rule_gpu(rule) != NULL, with);
+    list_make(&l, optc_rule_operands(rule));
+    list_move(&l, true);
+    CU_ASSERT_EQUAL(optc_gpu_call(stream, gpu, rule, optc_rule_entry(rule, "step"), &l.call), with ? OPTC_OK : OPTC_E_TARGET);
+    if (!with) CU_ASSERT_STRING_EQUAL(l.error.text, "the rule is not compiled for PTX");
+    CU_ASSERT_EQUAL(l.t, with);
+    list_move(&l, false);
+    list_free(&l);
+    optc_rule_free(rule);
+  }
+  optc_context_free(cx);
   everything_is_given_back(gpu);
 }
 
@@ -320,6 +414,9 @@ static void a_driver_that_does_not_start(void) {
   CU_ASSERT_EQUAL(optc_gpu_open(0, &gpu, &error), OPTC_E_DEVICE);
   CU_ASSERT_STRING_EQUAL(error.text, "the NVIDIA driver does not start: cuInit gives CUresult {}");
   CU_ASSERT_EQUAL(error.value[0], 100);
+  stub->fails = "cuDeviceGetAttribute";
+  CU_ASSERT_EQUAL(optc_gpu_open(0, &gpu, &error), OPTC_E_DEVICE);
+  CU_ASSERT_STRING_EQUAL(error.text, "GPU {} does not tell its compute capability");
   stub->fails = NULL;
   CU_ASSERT_EQUAL(optc_gpu_open(7, &gpu, &error), OPTC_E_DEVICE);
   CU_ASSERT_STRING_EQUAL(error.text, "there is no GPU {}");
@@ -331,6 +428,7 @@ static void a_driver_that_does_not_start(void) {
 static void a_driver_that_fails(void) {
   static const struct { const char *function; int code; const char *text; } cases[] = {
     {"cuModuleLoadDataEx", 218, "cuModuleLoadDataEx: CUDA_ERROR_INVALID_PTX (218)\nptxas error: as the test asks"},
+    {"cuModuleLoadDataEx", 222, "cuModuleLoadDataEx: CUDA_ERROR_UNSUPPORTED_PTX_VERSION (222): the driver is older than the PTX\nptxas error: as the test asks"},
     {"cuModuleGetFunction", 500, "cuModuleGetFunction: an unknown error (500)"},
     {"cuMemAllocAsync", 2, "cuMemAllocAsync: CUDA_ERROR_OUT_OF_MEMORY (2)"},
     {"cuMemcpyHtoDAsync", 1, "cuMemcpyHtoDAsync: CUDA_ERROR_INVALID_VALUE (1)"},
@@ -345,12 +443,12 @@ static void a_driver_that_fails(void) {
     list_move(&l, true);
     stub->fails = cases[k].function;
     stub->code = cases[k].code;
-    CU_ASSERT_EQUAL(optc_gpu_call(gpu, rule, optc_rule_entry(rule, "step"), stream, &l.call), OPTC_E_DEVICE);
+    CU_ASSERT_EQUAL(optc_gpu_call(stream, gpu, rule, optc_rule_entry(rule, "step"), &l.call), OPTC_E_DEVICE);
     CU_ASSERT_STRING_EQUAL(l.error.text, cases[k].text);
     CU_ASSERT_EQUAL(l.error.code, OPTC_E_DEVICE);
     CU_ASSERT_EQUAL(l.t, 0);
     stub->fails = NULL;
-    CU_ASSERT_EQUAL(optc_gpu_call(gpu, rule, optc_rule_entry(rule, "step"), stream, &l.call), OPTC_OK);      /* the gpu is as good as before */
+    CU_ASSERT_EQUAL(optc_gpu_call(stream, gpu, rule, optc_rule_entry(rule, "step"), &l.call), OPTC_OK);      /* the gpu is as good as before */
     CU_ASSERT_EQUAL(l.t, 1);
     list_move(&l, false);
     list_free(&l);
@@ -361,7 +459,7 @@ static void a_driver_that_fails(void) {
 
 static void refused(optc_gpu *gpu, optc_rule *rule, List *l, int status, const char *text) {
   unsigned before = stub->launches;
-  CU_ASSERT_EQUAL(optc_gpu_call(gpu, rule, optc_rule_entry(rule, "step"), stream, &l->call), status);
+  CU_ASSERT_EQUAL(optc_gpu_call(stream, gpu, rule, optc_rule_entry(rule, "step"), &l->call), status);
   CU_ASSERT_STRING_EQUAL(l->error.text, text);
   CU_ASSERT_EQUAL(stub->launches, before);
 }
@@ -381,6 +479,12 @@ static void calls_that_do_not_fit(void) {
   l.tensor[2][2].device.device_id = 1;
   refused(gpu, ptx, &l, OPTC_E_TYPE, "tensor 'm' is not on the GPU");
   l.tensor[2][2].device.device_id = 0;
+  stub->compute = 75;
+  optc_gpu *old = open_gpu();
+  refused(old, ptx, &l, OPTC_E_TARGET, "the rule has no PTX for this GPU, whose compute capability is {}");
+  CU_ASSERT_EQUAL(l.error.value[0], 7.5);
+  optc_gpu_close(old);
+  stub->compute = 90;
   static const double beta1 = 2;
   double hyper[16];
   const double *groups[] = {hyper};
@@ -392,7 +496,7 @@ static void calls_that_do_not_fit(void) {
   l.call.groups = groups;
   l.call.n_groups = 1;
   unsigned before = stub->launches;
-  CU_ASSERT_EQUAL(optc_gpu_call(gpu, ptx, optc_rule_entry(ptx, "step"), stream, &l.call), OPTC_E_REQUIRE);       /* found in main memory */
+  CU_ASSERT_EQUAL(optc_gpu_call(stream, gpu, ptx, optc_rule_entry(ptx, "step"), &l.call), OPTC_E_REQUIRE);       /* found in main memory */
   CU_ASSERT_EQUAL(stub->launches, before);
   list_move(&l, false);
   list_free(&l);
@@ -407,6 +511,9 @@ int main(void) {
     TEST(lamb_gives_the_bits_of_machine_code),
     TEST(a_rule_is_loaded_once_a_gpu),
     TEST(every_rule_gives_the_bits_of_machine_code),
+    TEST(objects_carry_ptx),
+    TEST(the_best_text_for_a_gpu_is_taken),
+    TEST(loaded_rules_run_on_a_gpu),
     TEST(without_a_driver),
     TEST(a_driver_that_does_not_start),
     TEST(a_driver_that_fails),

@@ -8,7 +8,7 @@
 #include "tests/cuda/stub.h"
 
 #define EXPORT __attribute__((visibility("default")))
-enum { INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, INVALID_CONTEXT = 201, INVALID_PTX = 218, NOT_FOUND = 500, LAUNCH_FAILED = 719, MAX_PIECES = 1 << 16 };
+enum { INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, INVALID_CONTEXT = 201, INVALID_PTX = 218, UNSUPPORTED_PTX_VERSION = 222, NOT_FOUND = 500, LAUNCH_FAILED = 719, MAX_PIECES = 1 << 16 };
 
 typedef struct Piece { void *data; size_t size; } Piece;        /* freed: size 0, so that a later access is found */
 struct CUctx_st { int nothing; };
@@ -17,7 +17,7 @@ struct CUmod_st { Arena *arena; PtxModule *code; };
 static struct CUctx_st context;
 static Piece pieces[MAX_PIECES];
 static size_t n_pieces;
-static CudaStub stub = {.context = &context};
+static CudaStub stub = {.context = &context, .compute = 90};
 
 CudaStub *cuda_stub(void);
 EXPORT CudaStub *cuda_stub(void) { return &stub; }
@@ -61,6 +61,11 @@ EXPORT CUresult cuInit(unsigned flags) { return begin("cuInit"); }
 EXPORT CUresult cuDeviceGet(CUdevice *device, int ordinal) {
   *device = ordinal;
   return ordinal == 0 ? begin("cuDeviceGet") : INVALID_DEVICE;
+}
+
+EXPORT CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice device) {
+  *value = attribute == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR ? stub.compute/10 : attribute == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR ? stub.compute%10 : -1;
+  return *value < 0 ? INVALID_VALUE : begin("cuDeviceGetAttribute");
 }
 
 EXPORT CUresult cuDevicePrimaryCtxRetain(CUcontext *out, CUdevice device) {
@@ -210,7 +215,7 @@ EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned gx, unsigned gy, un
 
 EXPORT CUresult cuGetErrorName(CUresult result, const char **name) {
   static const struct { CUresult code; const char *name; } names[] = {
-    {OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY"}, {INVALID_PTX, "CUDA_ERROR_INVALID_PTX"}, {LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED"}, {INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE"},
+    {OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY"}, {INVALID_PTX, "CUDA_ERROR_INVALID_PTX"}, {UNSUPPORTED_PTX_VERSION, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION"}, {LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED"}, {INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE"},
   };
   for (size_t k = 0; k < sizeof names/sizeof *names; k++)
     if (names[k].code == result) { *name = names[k].name; return CUDA_SUCCESS; }

@@ -10,6 +10,7 @@ typedef struct CudaStub {
   unsigned waits, strangers;             /* synchronisations; uses of another stream than `stream` */
   void *stream;
   void *context;                         /* the primary one */
+  int compute;                           /* capability: 80 for 8.0 */
   char finding[512];                     /* what the executor found wrong with a kernel first */
 } CudaStub;
 

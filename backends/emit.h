@@ -131,6 +131,8 @@ void emit_thread_loop(Emitter *, const Inst *);
 /* emit_tile.c: register tiles of matrix products. */
 void emit_tile_contract(Emitter *, const Inst *);
 void emit_tile_transpose(Emitter *, const Inst *);
+/* emit_tile_gpu.c: the body of that function on a GPU; parameters: C, A, B, stride, rows, columns, k, add. fast: with the tensor cores that the variant has. */
+void emit_tile_on_block(Emitter *, Type type, Type panel, bool fast, LLVMValueRef fn);
 
 /* emit_descriptor.c: the table `<rule>_rule`. fns: kernels in order of programs and kernels, variants innermost. */
 void emit_descriptor(Emitter *, Program *const *programs, unsigned n_programs, LLVMValueRef *fns);

@@ -243,9 +243,9 @@ static void whole_tile(Emitter *e, Type type, Type panel, bool dots, LLVMValueRe
   close_loop(e, &parts, NULL);
 }
 
-/* One function for the types and the variant: kernels that multiply are many, and its code is long. */
-static LLVMValueRef tile_function(Emitter *e, Type type, Type panel, bool dots, LLVMTypeRef signature) {
-  char *name = arena_printf(e->arena, "%s_tile%s_%s_%s_%s", e->module->name, dots ? "_pairs" : "", type_name(panel), type_name(type), e->variant->label);
+/* One function for the types and the variant: kernels that multiply are many, and its code is long. fast: on a unit for operands of few bits. */
+static LLVMValueRef tile_function(Emitter *e, Type type, Type panel, bool fast, LLVMTypeRef signature) {
+  char *name = arena_printf(e->arena, "%s_tile%s_%s_%s_%s", e->module->name, fast ? "_fast" : "", type_name(panel), type_name(type), e->variant->label);
   for (char *s = name; *s; s++) if (*s == '-' || *s == '.') *s = '_';
   LLVMValueRef known = LLVMGetNamedFunction(e->llvm, name);
   if (known) return known;
@@ -256,7 +256,8 @@ static LLVMValueRef tile_function(Emitter *e, Type type, Type panel, bool dots, 
   LLVMBasicBlockRef first = emit_new_block(e), body = emit_new_block(e);
   LLVMPositionBuilderAtEnd(e->entry, first);
   LLVMPositionBuilderAtEnd(e->b, body);
-  whole_tile(e, type, panel, dots, e->fn);
+  if (e->variant->arch == ARCH_NVPTX) emit_tile_on_block(e, type, panel, fast, e->fn);
+  else whole_tile(e, type, panel, fast, e->fn);
   LLVMBuildRetVoid(e->b);
   LLVMBuildBr(e->entry, body);
   LLVMValueRef fn = e->fn;
@@ -275,8 +276,8 @@ void emit_tile_contract(Emitter *e, const Inst *inst) {
   LLVMTypeRef types[PARAMETERS] = {e->pointer, e->pointer, e->pointer, e->i64, e->i64, e->i64, e->i64, e->i1};
   LLVMTypeRef signature = LLVMFunctionType(e->none, types, PARAMETERS, 0);
   Type type = program_buffer_type(e->program, buffer[0].buffer), panel = program_buffer_type(e->program, buffer[1].buffer);
-  bool dots = inst->op == KOP_E_TILE_FAST && panel == TYPE_BF16 && e->variant->dots;
-  LLVMBuildCall2(e->b, signature, tile_function(e, type, panel, dots, signature), args, PARAMETERS, "");
+  bool unit = e->variant->fragments ? type == TYPE_F32 : e->variant->dots && panel == TYPE_BF16;
+  LLVMBuildCall2(e->b, signature, tile_function(e, type, panel, unit && inst->op == KOP_E_TILE_FAST, signature), args, PARAMETERS, "");
 }
 
 /* --- transposing ---------------------------------------------------------------------------------------------------------------------- */

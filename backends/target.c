@@ -138,9 +138,10 @@ static void complete(Machine *m, const char *given) {
     m->ahead = 256;
   } else {
     m->fma = true;
+    m->fragments = m->arch == ARCH_NVPTX && isa >= 70;
   }
   /* Accumulators fill the registers but for a row of B and an element of A; where fma is emulated they are few. */
-  static const struct { unsigned lanes, rows, columns; } tiles[] = {{1, 1, 1}, {4, 2, 4}, {4, 6, 16}, {8, 6, 16}, {16, 12, 32}};
+  static const struct { unsigned lanes, rows, columns; } tiles[] = {{1, GPU_TILE_ROWS, GPU_TILE_COLUMNS}, {4, 2, 4}, {4, 6, 16}, {8, 6, 16}, {16, 12, 32}};
   unsigned kind = m->arch == ARCH_NVPTX ? 0 : m->arch == ARCH_AARCH64 ? 2 : !m->fma ? 1 : m->wide ? 4 : 3;
   m->lanes = tiles[kind].lanes; m->tile_rows = tiles[kind].rows; m->tile_columns = tiles[kind].columns;
 }

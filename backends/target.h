@@ -5,6 +5,8 @@
 
 typedef enum Arch { ARCH_X86_64, ARCH_AARCH64, ARCH_NVPTX } Arch;
 
+enum { GPU_TILE_ROWS = 48, GPU_TILE_COLUMNS = 64 };                      /* of a block: emit_tile_gpu.c */
+
 typedef struct Machine {                 /* one code variant */
   Arch arch;
   const char *triple, *cpu, *features;   /* as LLVM wants them; features may be "" */
@@ -15,6 +17,7 @@ typedef struct Machine {                 /* one code variant */
   bool wide;                             /* 512-bit vectors */
   bool dots;                             /* products of pairs of bf16 are added to f32 by an instruction, 512 bits wide */
   unsigned ahead;                        /* elements by which a loop asks for memory before it loads it; 0: not measured, left to the hardware */
+  bool fragments;                        /* GPU: tensor cores multiply bf16, f16 and tf32 (mma.sync) */
   unsigned lanes, tile_rows, tile_columns;             /* f32 in a register; a tile of a product in registers: what is best by measurement */
 } Machine;
 

@@ -100,7 +100,9 @@ enum { TEMP_PHASE_SHIFT = 8 };           /* the bits from here up, of a partial:
 enum { GPU_ON_HOST = 1,                  /* numbers of the call, no elements: runs on the host before anything is launched */
        GPU_BY_THREADS = 2,               /* threads share its work; else one does it all */
        GPU_ANSWERS = 4,                  /* the driver reads what it leaves in the frame, or its uniforms */
-       GPU_SETS_NUMBERS = 8 };           /* of items or of the call */
+       GPU_SETS_NUMBERS = 8,             /* of items or of the call */
+       GPU_BY_BLOCK = 16,                /* a block of GPU_BLOCK threads does a work entry together: it multiplies matrices, and nothing else */
+       GPU_BLOCK = 256 };
 
 enum { OPTC_ISA_BASE = 0, OPTC_ISA_X86_64_V2 = 1, OPTC_ISA_X86_64_V3 = 2, OPTC_ISA_X86_64_V4 = 3 };
 

@@ -112,7 +112,8 @@ static void flush(GpuCall *c) {
   if (!l || c->status != OPTC_OK) return;
   int64_t longest = 0, n = (int64_t)c->n_work;
   for (int64_t k = 0; k < n; k++) if (c->work[k].end - c->work[k].begin > longest) longest = c->work[k].end - c->work[k].begin;
-  unsigned threads = does(l, GPU_BY_THREADS) ? THREADS : 1, share = does(l, GPU_BY_THREADS) ? up_to((longest + THREADS - 1)/THREADS, MAX_SHARE) : 1;
+  bool share_chunk = does(l, GPU_BY_THREADS);
+  unsigned threads = does(l, GPU_BY_BLOCK) ? GPU_BLOCK : share_chunk ? THREADS : 1, share = share_chunk ? up_to((longest + THREADS - 1)/THREADS, MAX_SHARE) : 1;
   CUdeviceptr frames = c->packet_at, work = (CUdeviceptr)(uintptr_t)put(c, c->work, n*(int64_t)sizeof *c->work/8);
   void *params[] = {&frames, &work, &n};
   if (!l->function && !CU(c, cuModuleGetFunction, &l->function, c->module->module, l->kernel->name)) return;

@@ -15,6 +15,21 @@ static bool threads_write(const Block *block) {
   }
   return true;
 }
+/* Products of matrices are a whole block's (backends/emit_tile_gpu.c); what stands around them has no other effect. */
+static bool block_contracts(const Block *block, bool *some) {
+  for (unsigned i = 0; block && i < block->n; i++) {
+    const Inst *inst = block->insts[i];
+    if (kop_contracts(inst->op)) *some = true;
+    else if (!inst->body && inst->op >= ELEMENT_COUNT && !kop_has_result((KOp)inst->op) && inst->op != KOP_E_YIELD) return false;
+    if (!block_contracts(inst->body, some) || !block_contracts(inst->otherwise, some)) return false;
+  }
+  return true;
+}
+bool gpu_block_contracts(const Kernel *k) {
+  bool some = false;
+  return block_contracts(k->body, &some) && some;
+}
+
 bool gpu_threads_share(const Kernel *k) { return k->launch == LAUNCH_CHUNK && threads_write(k->body); }
 
 static bool has(const Block *block, bool (*is)(const Inst *)) {
@@ -36,6 +51,7 @@ static bool runs_first(Launch launch) { return launch == LAUNCH_CHECK || launch 
 static int64_t what_it_does(const Kernel *k) {
   int64_t does = runs_first(k->launch) && !has(k->body, is_on_device) ? GPU_ON_HOST : 0;
   if (gpu_threads_share(k)) does |= GPU_BY_THREADS;
+  if (gpu_block_contracts(k)) does |= GPU_BY_BLOCK;
   if (has(k->body, is_answer)) does |= GPU_ANSWERS;
   return has(k->body, is_number) ? does | GPU_SETS_NUMBERS : does;
 }

@@ -10,5 +10,5 @@ struct PtxModule;
 /* Everything lives in the module's arena. `programs` NULL: the module's graphs are interpreted, after the expansion of functions. */
 const optc_rule_desc *interp_describe(optc_rule *, const Module *, Program *const *programs);
 /* The kernels as PTX, in the order of programs and kernels, executed without a GPU; NULL: they are not those of the programs. */
-const optc_rule_desc *interp_describe_ptx(optc_rule *, const Module *, Program *const *programs, const struct PtxModule *);
+const optc_rule_desc *interp_describe_ptx(optc_rule *, const Module *, Program *const *programs, const struct PtxModule *, const char *gpu);
 #endif

@@ -15,7 +15,8 @@ typedef struct PtxCall {
   const PtxModule *code;
   const PtxKernel *kernel;
   Launch launch;
-  bool by_threads;                       /* threads share its work; else one does it all */
+  bool by_threads, by_blocks;            /* threads share its work; a block does it together; else one does it all */
+  PtxTensor tensor;
   optc_rule *rule;
 } PtxCall;
 
@@ -113,13 +114,14 @@ static void execute_in(const PtxCall *c, optc_frame *f, Arena *arena) {
   optc_work *work = cut(c, f, arena, &n, &longest);
   uint64_t params[3] = {ptx_map(memory, &device, sizeof device, PTX_READ | PTX_WRITE, "the frame"), ptx_map(memory, work, (size_t)n*sizeof *work, PTX_READ, "the work"), (uint64_t)n};
   /* No bit may depend on either seed. */
-  PtxLaunch launch = {.kernel = c->kernel, .grid = {(uint32_t)n, 1, 1}, .block = {1, 1, 1}, .params = params, .seed = 1, .nan_seed = 1, .global_races = c->by_threads || n > 1};
+  PtxLaunch launch = {.kernel = c->kernel, .grid = {(uint32_t)n, 1, 1}, .block = {1, 1, 1}, .params = params, .tensor = c->tensor, .seed = 1, .nan_seed = 1, .global_races = c->by_threads || n > 1};
   if (launch.grid[0] > MAX_BLOCKS) launch.grid[0] = MAX_BLOCKS;
   if (c->by_threads) {
     int64_t share = (longest + THREADS - 1)/THREADS;
     launch.grid[1] = share < 1 ? 1 : share > MAX_SHARE ? MAX_SHARE : (uint32_t)share;
     launch.block[0] = THREADS;
   }
+  if (c->by_blocks) launch.block[0] = GPU_BLOCK;
   if (!ptx_launch(c->code, memory, &launch, &report)) keep_finding(c, &report);
   f->skip = device.skip;
   f->failed = device.failed;
@@ -135,7 +137,14 @@ static void execute(optc_frame *frame) {
   if (arena) arena_free(arena);
 }
 
-const optc_rule_desc *interp_describe_ptx(optc_rule *rule, const Module *m, Program *const *programs, const PtxModule *code) {
+/* Whose tensor cores a GPU has. */
+static PtxTensor tensor_of(const char *gpu) {
+  static const struct { const char *gpu; PtxTensor tensor; } first[] = {{"sm_90", PTX_HOPPER}, {"sm_80", PTX_AMPERE}, {"sm_75", PTX_TURING}};
+  for (size_t k = 0; k < sizeof first/sizeof *first; k++) if (strcmp(gpu, first[k].gpu) >= 0) return first[k].tensor;
+  return PTX_VOLTA;
+}
+
+const optc_rule_desc *interp_describe_ptx(optc_rule *rule, const Module *m, Program *const *programs, const PtxModule *code, const char *gpu) {
   static const int64_t no_features[1] = {OPTC_ISA_BASE};
   optc_entry_desc *entries = arena_array(m->arena, (size_t)m->n_graphs + 1, sizeof *entries);
   unsigned at = 0;
@@ -145,7 +154,7 @@ const optc_rule_desc *interp_describe_ptx(optc_rule *rule, const Module *m, Prog
       if (at == ptx_kernels(code)) return NULL;
       PtxCall *call = arena_alloc(m->arena, sizeof *call);
       const Kernel *kernel = programs[i]->kernels[k];
-      *call = (PtxCall){m, &entries[i], code, ptx_kernel(code, at++), kernel->launch, gpu_threads_share(kernel), rule};
+      *call = (PtxCall){m, &entries[i], code, ptx_kernel(code, at++), kernel->launch, gpu_threads_share(kernel), gpu_block_contracts(kernel), tensor_of(gpu), rule};
       kernels[k].self = call;
       for (int v = 0; v < OPTC_MAX_VARIANTS; v++) kernels[k].fn[v] = execute;
     }

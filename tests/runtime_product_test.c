@@ -135,10 +135,16 @@ static void instruction_sets_and_the_interpreter_agree(void) {
   }
 }
 
+static void ptx_that_is_executed_agrees(void) {
+  static const char *const gpus[] = {"sm_70", "sm_80", "sm_90"};
+  for (int k = 0; k < N_RULES; k++) agrees(rules[k], &(Form){gpus[k%3], 2, OPTC_BACKEND_PTX, NULL, gpus[k%3]}, small, N_SMALL, 1, k%4 == 3);
+}
+
 int main(void) {
   static const struct { const char *name; CU_TestFunc run; } tests[] = {
 #define TEST(f) {#f, f}
     TEST(every_shape_gives_the_bits_of_plain_loops), TEST(threads_and_several_tiles_do_not_matter), TEST(f64_has_its_own_chains), TEST(instruction_sets_and_the_interpreter_agree),
+    TEST(ptx_that_is_executed_agrees),
   };
   CU_initialize_registry();
   CU_pSuite suite = CU_add_suite("products", NULL, NULL);

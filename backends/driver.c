@@ -255,7 +255,7 @@ static void tell_state(optc_state_info *info, const optc_operand_desc *o, const 
   info->scope = (int32_t)o->scope;
   info->exists = exists;
   info->rank = rank;
-  for (int64_t a = 0; a < 8; a++) info->shape[a] = a >= rank || rank > 8 ? 0 : own && exists ? state_extent(o, shape, v, dots, a) : shape[a];
+  for (int64_t a = 0; a < 8; a++) info->shape[a] = a >= rank || rank > 8 ? 0 : own ? state_extent(o, shape, v, dots, a) : shape[a];
   info->count = !o->tensor ? 1 : own ? w->counts[k] : v->count;
   info->bytes = o->tensor ? info->count*o->bytes : 8;
   info->offset = o->offset;

@@ -18,7 +18,7 @@ static const struct { const char *name; int (*run)(int, char **); const char *us
   {"compile", command_compile, "optc [compile] RULE.opt [-o FILE] [--header FILE] [options]", "compile a rule; - reads it from standard input", COMMAND_C},
   {"run", command_run, "optc run RULE.opt [options]", "call a rule on made-up data: time, bytes moved, bandwidth", COMMAND_R},
   {"explain", command_explain, "optc explain RULE.opt [options]", "kernels, bytes and operations an element against the least possible", COMMAND_E},
-  {"check", command_check, "optc check DATA.json... [options]", "run recorded reference data and say where a rule departs from it", COMMAND_K},
+  {"check", command_check, "optc check DATA.json... [options]\noptc check --gradient RULE.opt... [options]", "run recorded reference data and say where a rule departs from it; or a rule's gradients on made-up data", COMMAND_K},
 };
 enum { COMMANDS = sizeof commands/sizeof *commands };
 
@@ -63,6 +63,21 @@ int command_report(const optc_context *cx, int status, bool json) {
   }
 }
 
+/* The beginning of several long options. */
+static bool tell_ambiguous(const Options *o, const char *word) {
+  char list[300] = "";
+  size_t at = 0;
+  int n = 0;
+  for (int i = 0; i < OPTION_COUNT && *word; i++) {
+    if (!(rows[i].mask & o->command) || !rows[i].name || strncmp(rows[i].name, word, strlen(word))) continue;
+    if (at < sizeof list) at += (size_t)snprintf(list + at, sizeof list - at, "%s--%s", n ? ", " : "", rows[i].name);
+    n++;
+  }
+  if (n < 2) return false;
+  command_error(0, "option '--%s' is the beginning of several: %s", word, list);
+  return true;
+}
+
 static int unknown_option(const Options *o, const char *given) {
   const char *names[OPTION_COUNT], *near = NULL;
   size_t length = strcspn(given, "=");
@@ -70,6 +85,7 @@ static int unknown_option(const Options *o, const char *given) {
   for (int i = 0; i < OPTION_COUNT; i++) names[i] = rows[i].mask & o->command ? rows[i].name : NULL;
   size_t dashes = strspn(given, "-");
   snprintf(word, sizeof word, "%.*s", (int)(length - dashes), given + dashes);
+  if (tell_ambiguous(o, word)) return -2;
   near = strlen(word) > 2 ? suggest_word(word, names, OPTION_COUNT) : NULL;
   if (near) return command_error(-2, "unknown option '%.*s'; did you mean '--%s'?", (int)length, given, near);
   return command_error(-2, "unknown option '%.*s'; see optc --help", (int)length, given);
@@ -127,26 +143,37 @@ void common_default(Common *c) {
   *c = (Common){.level = -1, .color = isatty(2) && !(no && *no) && term && strcmp(term, "dumb")};
 }
 
-int command_backend(const char *word) {
-  static const struct { const char *name; int backend; } names[] = {
-    {"jit", OPTC_BACKEND_JIT}, {"graph", OPTC_BACKEND_GRAPH}, {"kernel", OPTC_BACKEND_KERNEL}, {"interp", OPTC_BACKEND_GRAPH}, {"kernels", OPTC_BACKEND_KERNEL}};
-  for (size_t i = 0; i < sizeof names/sizeof *names; i++) if (!strcmp(word, names[i].name)) return names[i].backend;
-  return -1;
+/* "jit, graph and kernel" */
+static void list_words(const Choice *choices, size_t n, char *out, size_t size) {
+  size_t at = 0;
+  for (size_t i = 0; i < n && at < size; i++) at += (size_t)snprintf(out + at, size - at, "%s%s", !i ? "" : i + 1 == n ? " and " : ", ", choices[i].word);
 }
 
-static int one_of(const char *option, const char *value, const char *const *words) {
-  size_t n = 0;
-  for (; words[n]; n++)
-    if (!strcmp(value, words[n])) return (int)n;
-  const char *near = suggest_word(value, words, n);
-  if (near) command_error(0, "%s: unknown value '%s'; did you mean '%s'?", option, value, near);
-  else command_error(0, "%s: unknown value '%s'", option, value);
-  return -1;
+bool command_choice(const char *option, const char *given, const Choice *choices, size_t n, size_t told, int *value) {
+  const char *words[32] = {NULL};
+  char list[400] = "";
+  for (size_t i = 0; i < n; i++)
+    if (!strcmp(given, choices[i].word)) return *value = choices[i].value, true;
+  for (size_t i = 0; i < told && i < 32; i++) words[i] = choices[i].word;
+  const char *near = suggest_word(given, words, 32);
+  list_words(choices, told, list, sizeof list);
+  if (near) command_error(0, "%s: unknown value '%s'; did you mean '%s'? There are %s", option, given, near, list);
+  else command_error(0, "%s: unknown value '%s'; there are %s", option, given, list);
+  return false;
+}
+
+bool command_format(const char *option, const char *given, bool *json) {
+  static const Choice formats[] = {{"text", 0}, {"json", 1}};
+  int which = 0;
+  if (!command_choice(option, given, formats, 2, 2, &which)) return false;
+  *json = which;
+  return true;
 }
 
 bool common_option(Common *c, const Options *o, int id, int *code) {
-  static const char *const formats[] = {"text", "json", NULL}, *const when[] = {"auto", "always", "never", NULL}, *const types[] = {"f32", "f64", NULL};
-  int which = 0;
+  static const Choice when[] = {{"auto", -1}, {"always", 1}, {"never", 0}}, types[] = {{"f32", 0}, {"f64", 1}};
+  int color = -1;
+  bool good = true;
   *code = -1;
   switch (id) {
   case -2: *code = COMMAND_USAGE; return true;
@@ -160,14 +187,14 @@ bool common_option(Common *c, const Options *o, int id, int *code) {
   case OPTION_RULE: c->rule = o->value; return true;
   case OPTION_VERIFY_EACH: c->verify_each = 1; return true;
   case OPTION_TIME_PASSES: c->time = true; return true;
-  case OPTION_COMPUTE: which = one_of("--compute", o->value, types); c->compute_f64 = which == 1; break;
-  case OPTION_FORMAT_DIAG: which = one_of("--diagnostics-format", o->value, formats); c->json = which == 1; break;
-  case OPTION_COLOR: which = one_of("--color", o->value, when); if (which) c->color = which == 1; break;
+  case OPTION_COMPUTE: good = command_choice("--compute", o->value, types, 2, 2, &c->compute_f64); break;
+  case OPTION_FORMAT_DIAG: good = command_format("--diagnostics-format", o->value, &c->json); break;
+  case OPTION_COLOR: good = command_choice("--color", o->value, when, 3, 3, &color); if (color >= 0) c->color = color; break;
   case OPTION_HELP: command_help(o->command); *code = COMMAND_OK; return true;
   case OPTION_VERSION: printf("optc %s\n", optc_version()); *code = COMMAND_OK; return true;
   default: return false;
   }
-  if (which < 0) *code = COMMAND_USAGE;
+  if (!good) *code = COMMAND_USAGE;
   return true;
 }
 
@@ -180,7 +207,8 @@ void command_help(unsigned mask) {
     if (strlen(rows[i].spelling) > 30) printf("  %s\n  %-30s  %s\n", rows[i].spelling, "", rows[i].help);
     else printf("  %-30s  %s\n", rows[i].spelling, rows[i].help);
   }
-  if (mask == COMMAND_C) printf("\nOptions of the other commands: optc run --help, optc explain --help, optc check --help.\n");
+  printf("\nLong options may be cut short where one is meant.\n");
+  if (mask == COMMAND_C) printf("Options of the other commands: optc run --help, optc explain --help, optc check --help.\n");
   printf("\nExit codes: 0 ok, 1 bad input, 2 bad usage, 3 a check failed, 70 internal error.\n");
 }
 
@@ -263,6 +291,14 @@ static const char *near_command(const char *word) {
   return suggest_word(word, names, COMMANDS);
 }
 
+/* optc help [COMMAND] */
+static int help_of(const char *word) {
+  for (int i = 0; i < COMMANDS; i++)
+    if (!strcmp(word, commands[i].name)) { command_help(commands[i].mask); return COMMAND_OK; }
+  const char *near = near_command(word);
+  return near ? command_error(COMMAND_USAGE, "unknown command '%s'; did you mean '%s'?", word, near) : command_error(COMMAND_USAGE, "unknown command '%s'; see optc --help", word);
+}
+
 int main(int argc, char **argv) {
   set_memory();
   set_signals();
@@ -272,8 +308,7 @@ int main(int argc, char **argv) {
   const char *meant = !which && !skip && argc > 2 && argv[1][0] != '-' && argv[2][0] != '-' && access(argv[1], F_OK) ? near_command(argv[1]) : NULL;
   if (meant) code = command_error(COMMAND_USAGE, "unknown command '%s'; did you mean '%s'?", argv[1], meant);
   else if (argc > 1 && !strcmp(argv[1], "help")) {
-    command_help(COMMAND_C);
-    code = COMMAND_OK;
+    code = help_of(argc > 2 ? argv[2] : "compile");
   } else code = commands[which].run(argc - skip, argv + skip);
   if (fflush(stdout) || ferror(stdout)) {
     if (!code) code = command_error(COMMAND_INPUT, "cannot write to standard output: %s", strerror(errno));

@@ -19,7 +19,10 @@ int command_check(int argc, char **argv);
 int command_error(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The exit code for what a function of optc.h returned; diagnostics go to standard error, an internal error says how to report it. */
 int command_report(const optc_context *, int status, bool json);
-int command_backend(const char *word);   /* OPTC_BACKEND_*, or -1 */
+/* One of some words, the value of an option; false after an error that was reported, with the first `told` of them. */
+typedef struct Choice { const char *word; int value; } Choice;
+bool command_choice(const char *option, const char *given, const Choice *, size_t n, size_t told, int *value);
+bool command_format(const char *option, const char *given, bool *json);      /* text or json */
 
 /* --- options: rows of command.def --------------------------------------------------------------------------------------------- */
 enum { COMMAND_C = 1, COMMAND_R = 2, COMMAND_E = 4, COMMAND_K = 8 };

@@ -121,7 +121,7 @@ static int finish(Check *c) {
 
 /* The gravest of two exit codes. */
 static int graver(int a, int b) {
-  static const int rank[] = {[COMMAND_OK] = 0, [COMMAND_CHECK] = 1, [COMMAND_INPUT] = 2, [COMMAND_INTERNAL] = 3};
+  static const int rank[] = {[COMMAND_OK] = 0, [COMMAND_CHECK] = 1, [COMMAND_INPUT] = 2, [COMMAND_USAGE] = 2, [COMMAND_INTERNAL] = 3};
   return rank[a] > rank[b] ? a : b;
 }
 
@@ -133,7 +133,22 @@ static CheckFormat format_of(json_t *data, bool listed) {
   return json_object_get(data, "kat") || json_object_get(data, "stream") ? CHECK_CALL : listed ? CHECK_HOST : CHECK_STEPS;
 }
 
+/* A rule without data. */
+static int check_rule_alone(const char *path, const CheckOptions *options, optc_context *context) {
+  CheckOptions own = *options;
+  own.rule = NULL;
+  Check c = {.path = path, .options = &own, .context = context, .family = "", .format = CHECK_CALL, .index.listed = true};
+  snprintf(c.index.file, sizeof c.index.file, "%s", path);
+  if (options->rule) snprintf(c.index.rule, sizeof c.index.rule, "%s", options->rule);
+  if (!options->gradient) check_bad(&c, 1, "this is a rule: recorded data is compared, in JSON (--rule FILE.opt takes another rule for it); --gradient takes a rule alone");
+  else if (check_compile(&c) && check_make(&c) && check_problems(&c)) check_run(&c);
+  if (c.departures) c.status = COMMAND_CHECK;
+  if (c.departures && !own.positive) check_note(&c, "--positive (inputs are in (-1, 1), which some rules do not take)");
+  return finish(&c);
+}
+
 static int check_file(const char *path, const CheckOptions *options, optc_context *context) {
+  if (check_is_rule(path)) return check_rule_alone(path, options, context);
   static const char *const lists[] = {"list", "batch_list", "cases"};
   Check whole = {.path = path, .options = options, .context = context};
   if (!read_data(&whole)) return finish(&whole);
@@ -192,16 +207,10 @@ static const char *default_rules(char *buffer, size_t size) {
   return "rules";
 }
 
-static int backend_named(const char *name) {
-  static const struct { const char *name; CheckBackend backend; } names[] = {
-    {"jit", CHECK_JIT}, {"aot", CHECK_AOT}, {"graph", CHECK_GRAPH}, {"kernel", CHECK_KERNEL}, {"ptx", CHECK_PTX}, {"interp", CHECK_GRAPH}, {"kernels", CHECK_KERNEL}};
-  for (size_t i = 0; i < sizeof names/sizeof *names; i++)
-    if (!strcmp(name, names[i].name)) return (int)names[i].backend;
-  return -1;
-}
-
 static int take_option(CheckOptions *options, const Options *o, int id) {
-  int backend;
+  static const Choice backends[] = {{"jit", CHECK_JIT}, {"aot", CHECK_AOT}, {"graph", CHECK_GRAPH}, {"kernel", CHECK_KERNEL}, {"ptx", CHECK_PTX}, {"interp", CHECK_GRAPH},
+    {"kernels", CHECK_KERNEL}};
+  int backend = 0;
   char *end;
   switch (id) {
   case OPTION_CHECK_RULE: options->rule = o->value; break;
@@ -214,10 +223,17 @@ static int take_option(CheckOptions *options, const Options *o, int id) {
     options->gpu = o->value;
     options->backend = CHECK_PTX;
     break;
+  case OPTION_SET:
+  case OPTION_SHAPE:
+    if ((id == OPTION_SET ? options->n_sets : options->wish.n_shapes) == RUN_MAX_SETS) return command_error(COMMAND_USAGE, "--%s is given too often", id == OPTION_SET ? "set" : "shape");
+    if (id == OPTION_SET) options->set[options->n_sets++] = o->value;
+    else options->wish.shape[options->wish.n_shapes++] = o->value;
+    break;
+  case OPTION_SIZE: return run_sizes(o->value, &options->wish.sizes);
+  case OPTION_POSITIVE: options->positive = true; break;
   case OPTION_GRADIENT: options->gradient = options->wide = true; break;
   case OPTION_CHECK_BACKEND:
-    backend = backend_named(o->value);
-    if (backend < 0) return command_error(COMMAND_USAGE, "--backend: unknown value '%s'; there are jit, aot, graph, kernel and ptx", o->value);
+    if (!command_choice("--backend", o->value, backends, sizeof backends/sizeof *backends, 5, &backend)) return COMMAND_USAGE;
     options->backend = (CheckBackend)backend;
     break;
   }
@@ -240,6 +256,8 @@ int command_check(int argc, char **argv) {
   options.store = common.store;
   options.wide |= common.compute_f64 != 0;
   if (o.first == argc) return command_error(COMMAND_USAGE, "no recorded data is given; see optc check --help");
+  if (!options.gradient && (options.n_sets || options.wish.n_shapes || options.wish.sizes.n || options.positive))
+    return command_error(COMMAND_USAGE, "--set, --shape, --size and --positive are for optc check --gradient RULE.opt; recorded data has its own");
   if ((options.rules && !*options.rules) || (options.rule && !*options.rule)) return command_error(COMMAND_USAGE, "an empty name is given; see optc check --help");
   if (!options.rules) options.rules = default_rules(rules, sizeof rules);
   optc_context *context = optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = ""});

@@ -3,7 +3,7 @@
 #define OPTC_RUNTIME_COMMAND_CHECK_H
 #include <jansson.h>
 #include <stdbool.h>
-#include "runtime/command_shape.h"
+#include "runtime/command_run.h"
 #include "runtime/optc.h"
 
 typedef enum CheckBackend { CHECK_GRAPH, CHECK_KERNEL, CHECK_JIT, CHECK_AOT, CHECK_PTX } CheckBackend;
@@ -19,6 +19,7 @@ typedef struct CheckOptions {
   double within;                         /* > 0: the bar of every number, of the largest magnitude of its tensor */
   const char *gpu;                       /* of CHECK_PTX; NULL: the default */
   bool gradient;                         /* the entry backward against central differences, on random data or that of the file */
+  RunWish wish; const char *set[RUN_MAX_SETS]; int n_sets; bool positive;      /* of made-up data */
 } CheckOptions;
 
 /* What a file of data is: steps of an optimizer; one call with inputs and outputs; numbers of the host, one a step. */
@@ -99,12 +100,17 @@ bool check_tensors(Check *);                                              /* ste
 bool check_host_steps(Check *);                                           /* numbers of the host: as many steps as it has `values` */
 bool check_problems(Check *);                                             /* a call: one item, or one of each of `tensors` */
 int check_element_type(const char *type, DLDataType *);                   /* bytes an element; 0: not a type that check fills */
+bool check_fits(const char *type, double value);                          /* an integer type that has this number, or these bits; a bool: 0 or 1 */
 void check_store(const char *type, void *data, int64_t at, double value);
 double check_load(const char *type, const void *data, int64_t at);
 
 /* command_check_rule.c: which rule, and its code */
 bool check_find(Check *);
 bool check_compile(Check *);
+
+/* command_check_made.c: data of a rule that comes without */
+bool check_is_rule(const char *path);
+bool check_make(Check *);                                                 /* of the compiled rule: Check.data */
 
 /* --- one run of a rule: shared by command_check_run.c, _bind.c, _compare.c, _gradient.c ---------------------------------------------- */
 typedef struct CheckRun {

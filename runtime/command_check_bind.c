@@ -203,6 +203,8 @@ static bool fill_tensor(CheckRun *r, int item, int operand, json_t *value, const
   bool by_item = item < r->n_items && c->format == CHECK_STEPS && strcmp(what, check_init);
   if (!check_numbers(c, data, n, from, what, c->format == CHECK_CALL ? -1 : step, by_item ? item : -1)) return false;
   bool real = o->type[0] == 'f' || !strcmp(o->type, "bf16");           /* recorded as f32: its shortest decimal, also where f64 is asked for */
+  for (int64_t e = 0; e < n && !real; e++)
+    if (!check_fits(o->type, from[e])) return check_bad(c, 1, "%s[%lld] is %.17g, '%s' is %s", what, (long long)e, from[e], o->name, o->type);
   for (int64_t e = 0; e < n; e++) check_store(o->type, t->data, e, real ? (double)(float)from[e] : from[e]);
   return true;
 }

@@ -208,6 +208,14 @@ int check_element_type(const char *name, DLDataType *type) {
   return type->code == kDLFloat && type->bits == 16 ? 0 : type->bits/8;
 }
 
+bool check_fits(const char *name, double value) {
+  DLDataType type;
+  if (!check_element_type(name, &type)) return false;
+  if (type.code == kDLBool) return value == 0 || value == 1;
+  double low = type.code == kDLUInt ? 0 : -ldexp(1, type.bits - 1), high = ldexp(1, type.bits);        /* 32 bits may be told without a sign */
+  return value >= low && value < high && value == floor(value);
+}
+
 static uint16_t bf16_bits(double value) {                    /* nearest even, from f32 */
   float f = (float)value;
   uint32_t bits;

@@ -87,7 +87,7 @@ static bool variants(Check *c) {
   for (int variant = 0, n_variants = 1; variant < n_variants; variant++) {
     CheckRun run = {.c = c};
     if (!check_hypers(&run, variant, &n_variants) || !prepare(&run)) return false;
-    if (c->options->gradient) return check_gradient(&run);
+    if (c->options->gradient) { check_unused(&run); return check_gradient(&run); }
     if (!(c->format == CHECK_CALL ? one_call(&run) : steps(&run))) return false;
     if (variant + 1 == n_variants) check_unused(&run);
   }

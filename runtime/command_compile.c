@@ -26,17 +26,12 @@ typedef struct Request {
 } Request;
 
 static int add_kinds(Request *r, char *list) {
-  const char *names[KINDS];
-  for (int i = 0; i < KINDS; i++) names[i] = kinds[i].name;
+  Choice choices[KINDS];
+  for (int i = 0; i < KINDS; i++) choices[i] = (Choice){kinds[i].name, i};
   char *rest = NULL;
   for (char *word = strtok_r(list, ",", &rest); word; word = strtok_r(NULL, ",", &rest)) {
-    int found = -1;
-    for (int i = 0; i < KINDS; i++)
-      if (!strcmp(word, kinds[i].name)) found = i;
-    if (found < 0) {
-      const char *near = suggest_word(word, names, KINDS);
-      return near ? command_error(COMMAND_USAGE, "--emit: unknown kind '%s'; did you mean '%s'?", word, near) : command_error(COMMAND_USAGE, "--emit: unknown kind '%s'", word);
-    }
+    int found = 0;
+    if (!command_choice("--emit", word, choices, KINDS, KINDS, &found)) return COMMAND_USAGE;
     bool twice = false;
     for (int i = 0; i < r->n_kinds; i++) twice |= r->kind[i] == found;
     if (!twice && r->n_kinds < MAX_KINDS) r->kind[r->n_kinds++] = found;

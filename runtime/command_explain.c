@@ -72,10 +72,7 @@ static int take_rate(const char *option, const char *text, double *rate) {
 
 static int take_option(Asked *a, int id, const char *value) {
   switch (id) {
-  case OPTION_FORMAT:
-    if (strcmp(value, "text") && strcmp(value, "json")) return command_error(COMMAND_USAGE, "--format: unknown value '%s'", value);
-    a->json = !strcmp(value, "json");
-    break;
+  case OPTION_FORMAT: return command_format("--format", value, &a->json) ? -1 : COMMAND_USAGE;
   case OPTION_SVG: a->svg = value; break;
   case OPTION_EXPLAIN_GPU: a->gpu = value; break;
   case OPTION_MEASURE: a->measure = true; break;

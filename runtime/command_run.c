@@ -16,6 +16,7 @@ typedef struct Request {
   Common common;
   const char *input, *entry, *cpu, *cache_dir;
   long long elements, steps, threads;
+  bool elements_given;
   int backend;
   bool json;
   const char *set[RUN_MAX_SETS]; int n_sets;
@@ -250,55 +251,6 @@ static void free_data(Data *d) {
   free(d->hyper);
 }
 
-/* A value that the type of the hyper-parameter has. */
-static int check_hyper(const optc_rule *rule, int k, double value, const char *given) {
-  optc_hyper_info info;
-  optc_rule_hyper(rule, k, &info);
-  if (info.type == 1 && !(value >= -9223372036854775808.0 && value < 9223372036854775808.0 && value == floor(value)))
-    return command_error(COMMAND_USAGE, "--set: '%s' is an integer, not %s", info.name, strchr(given, '=') + 1);
-  if (info.type == 2 && value != 0 && value != 1) return command_error(COMMAND_USAGE, "--set: '%s' is a bool: true or false, not %s", info.name, strchr(given, '=') + 1);
-  return -1;
-}
-
-static int set_hypers(Data *d, const Request *r) {
-  int n = optc_rule_hypers(d->rule);
-  const char **names = calloc((size_t)n + 1, sizeof *names);
-  bool *given = calloc((size_t)n + 1, sizeof *given);
-  d->hyper = calloc((size_t)n + 1, sizeof *d->hyper);
-  int code = names && given && d->hyper ? -1 : command_error(COMMAND_INPUT, "out of memory");
-  for (int k = 0; k < n && code < 0; k++) {
-    optc_hyper_info info;
-    optc_rule_hyper(d->rule, k, &info);
-    names[k] = info.name;
-    d->hyper[k] = info.value;
-    given[k] = info.has_default;
-  }
-  for (int i = 0; i < r->n_sets && code < 0; i++) {
-    const char *equals = strchr(r->set[i], '=');
-    char name[64], *end = NULL;
-    snprintf(name, sizeof name, "%.*s", equals ? (int)(equals - r->set[i]) : 0, r->set[i]);
-    int found = -1;
-    for (int k = 0; k < n; k++)
-      if (!strcmp(names[k], name)) found = k;
-    double value = equals ? strtod(equals + 1, &end) : 0;
-    if (equals && !strcmp(equals + 1, "true")) value = 1;
-    else if (equals && !strcmp(equals + 1, "false")) value = 0;
-    else if (!equals || end == equals + 1 || *end) code = command_error(COMMAND_USAGE, "--set wants NAME=NUMBER, not '%s'", r->set[i]);
-    if (code < 0 && found < 0) {
-      const char *near = suggest_word(name, names, (size_t)n);
-      code = near ? command_error(COMMAND_USAGE, "--set: the rule has no hyper-parameter '%s'; did you mean '%s'?", name, near)
-                  : command_error(COMMAND_USAGE, "--set: the rule has no hyper-parameter '%s'", name);
-    }
-    if (code < 0) code = check_hyper(d->rule, found, value, r->set[i]);
-    if (code < 0) { d->hyper[found] = value; given[found] = true; }
-  }
-  for (int k = 0; k < n && code < 0; k++)
-    if (!given[k]) code = command_error(COMMAND_USAGE, "hyper-parameter '%s' has no default: --set %s=...", names[k], names[k]);
-  free(names);
-  free(given);
-  return code;
-}
-
 /* --- measuring --------------------------------------------------------------------------------------------------------------------------- */
 static int measure(Request *r, Data *d, const optc_parallel *parallel, double compile_ms) {
   int64_t t = 0;
@@ -311,15 +263,15 @@ static int measure(Request *r, Data *d, const optc_parallel *parallel, double co
   if (made >= 0) return made;
   int init = optc_rule_entry(d->rule, "init");
   if (init >= 0 && optc_rule_call(d->rule, init, &call)) return call_failed(&error, "init");
-  double *own = calloc((size_t)r->steps, sizeof *own), *probe = calloc((size_t)r->steps, sizeof *probe);
-  int code = own && probe ? COMMAND_OK : command_error(COMMAND_INPUT, "out of memory");
+  double *own = calloc((size_t)r->steps, sizeof *own), *probe = calloc((size_t)r->steps, sizeof *probe), *ratio = calloc((size_t)r->steps, sizeof *ratio);
+  int code = own && probe && ratio ? COMMAND_OK : command_error(COMMAND_INPUT, "out of memory");
   for (long long s = -1; s < r->steps && !code; s++) {       /* the first of each warms up */
     double a = seconds();
     if (optc_rule_call(d->rule, d->entry, &call)) code = call_failed(&error, optc_rule_entry_name(d->rule, d->entry));
     double b = seconds();
     run_probe(d, parallel);
     double c = seconds();
-    if (s >= 0) { own[s] = b - a; probe[s] = c - b; }
+    if (s >= 0) { own[s] = b - a; probe[s] = c - b; ratio[s] = (c - b)/(b - a); }
   }
   if (!code) {
     double step = median(own, r->steps), best = own[0], reference = median(probe, r->steps);
@@ -328,11 +280,12 @@ static int measure(Request *r, Data *d, const optc_parallel *parallel, double co
     for (int k = 0; k < d->streams_read; k++) probe_bytes += 4.0*(double)d->words_read[k];
     for (int k = 0; k < d->streams_written; k++) probe_bytes += 8.0*(double)d->words_written[k];
     double moved = (double)(d->bytes_read + d->bytes_written)*(d->own ? 1 : (double)d->n), rate = moved/step*1e-9, reference_rate = probe_bytes/reference*1e-9;
+    double share = probe_bytes > 0 ? median(ratio, r->steps)*moved/probe_bytes : 0;           /* of each call and the probe behind it: what slows the machine down for a while slows both */
     if (r->json)
       printf("{\"rule\": \"%s\", \"entry\": \"%s\", \"elements\": %lld, \"steps\": %lld, \"threads\": %lld, \"compile_ms\": %.3f, \"step_ms\": %.6f, \"best_ms\": %.6f, "
              "\"bytes_read\": %lld, \"bytes_written\": %lld, \"gb_per_s\": %.3f, \"probe_ms\": %.6f, \"probe_gb_per_s\": %.3f, \"share\": %.4f}\n",
              optc_rule_name(d->rule), optc_rule_entry_name(d->rule, d->entry), (long long)d->n, r->steps, r->threads, compile_ms, 1e3*step, 1e3*best, d->bytes_read,
-             d->bytes_written, rate, 1e3*reference, reference_rate, rate/reference_rate);
+             d->bytes_written, rate, 1e3*reference, reference_rate, share);
     else {
       printf("rule %s, entry %s: %lld elements, %lld steps, %lld thread%s\n", optc_rule_name(d->rule), optc_rule_entry_name(d->rule, d->entry), (long long)d->n, r->steps,
              r->threads, r->threads == 1 ? "" : "s");
@@ -342,11 +295,12 @@ static int measure(Request *r, Data *d, const optc_parallel *parallel, double co
              d->written);
       printf("  bandwidth  %10.2f GB/s\n", rate);
       printf("  probe      %10.2f GB/s (the same streams, additions only)\n", reference_rate);
-      printf("  share      %10.3f of the probe\n", rate/reference_rate);
+      printf("  share      %10.3f of the probe (median of %lld pairs)\n", share, r->steps);
     }
   }
   free(own);
   free(probe);
+  free(ratio);
   return code;
 }
 
@@ -376,10 +330,12 @@ static int run(Request *r, optc_context *cx) {
   if (code) return code;
   Data d = {.rule = rule, .entry = choose_entry(rule, r->entry), .n_operands = optc_rule_operands(rule)};
   r->wish.elements = r->elements;
+  r->wish.elements_given = r->elements_given;
   optc_parallel parallel = optc_parallel_openmp((int)r->threads);
   if (d.entry < 0) code = command_error(COMMAND_USAGE, "the rule has no entry '%s'", r->entry ? r->entry : "step");
   else {
-    code = set_hypers(&d, r);
+    d.hyper = calloc((size_t)optc_rule_hypers(rule) + 1, sizeof *d.hyper);
+    code = d.hyper ? command_hypers(rule, r->set, r->n_sets, d.hyper) : command_error(COMMAND_INPUT, "out of memory");
     if (code < 0) code = make_data(&d, r, &parallel);
     if (code < 0) code = measure(r, &d, &parallel, compile_ms);
   }
@@ -395,8 +351,9 @@ static bool take_count(const char *option, const char *value, long long most, lo
 }
 
 static int take_option(Request *r, const Options *o, int id) {
+  static const Choice backends[] = {{"jit", OPTC_BACKEND_JIT}, {"graph", OPTC_BACKEND_GRAPH}, {"kernel", OPTC_BACKEND_KERNEL}, {"interp", OPTC_BACKEND_GRAPH}, {"kernels", OPTC_BACKEND_KERNEL}};
   switch (id) {
-  case OPTION_ELEMENTS: return take_count("--elements", o->value, 1ll << 40, &r->elements) ? -1 : COMMAND_USAGE;
+  case OPTION_ELEMENTS: r->elements_given = true; return take_count("--elements", o->value, 1ll << 40, &r->elements) ? -1 : COMMAND_USAGE;
   case OPTION_STEPS: return take_count("--steps", o->value, 1000000, &r->steps) ? -1 : COMMAND_USAGE;
   case OPTION_THREADS: return take_count("--threads", o->value, 4096, &r->threads) ? -1 : COMMAND_USAGE;
   case OPTION_ENTRY: r->entry = o->value; break;
@@ -412,12 +369,8 @@ static int take_option(Request *r, const Options *o, int id) {
     break;
   case OPTION_SIZE: return run_sizes(o->value, &r->wish.sizes);
   case OPTION_BACKEND:
-    r->backend = command_backend(o->value);
-    return r->backend < 0 ? command_error(COMMAND_USAGE, "--backend: unknown value '%s'; there are jit, graph and kernel", o->value) : -1;
-  case OPTION_FORMAT:
-    if (strcmp(o->value, "text") && strcmp(o->value, "json")) return command_error(COMMAND_USAGE, "--format: unknown value '%s'", o->value);
-    r->json = !strcmp(o->value, "json");
-    break;
+    return command_choice("--backend", o->value, backends, sizeof backends/sizeof *backends, 3, &r->backend) ? -1 : COMMAND_USAGE;
+  case OPTION_FORMAT: return command_format("--format", o->value, &r->json) ? -1 : COMMAND_USAGE;
   }
   return -1;
 }

@@ -1,5 +1,6 @@
 /* command_run_shapes.c: shapes of the made-up tensors of `optc run`: what was asked for, sizes that follow, small defaults for the rest. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "runtime/command.h"
@@ -49,9 +50,58 @@ static void item_shape(const optc_operand_info *o, ShapeNames *sizes, int64_t el
   s->extent[0] = elements;
 }
 
+/* The names that shapes of the rule have, each once. */
+static int size_names(const optc_rule *rule, char names[SHAPE_MAX][48]) {
+  int n = 0;
+  for (int k = 0; k < optc_rule_operands(rule); k++) {
+    optc_operand_info o;
+    optc_rule_operand(rule, k, &o);
+    for (const char *s = o.tensor ? o.shape : NULL; s && *s;) {
+      size_t length = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789");
+      bool name = length && length < 48 && (*s < '0' || *s > '9') && !(length == 4 && !strncmp(s, "flat", 4));
+      for (int i = 0; i < n && name; i++) name = strlen(names[i]) != length || strncmp(names[i], s, length);
+      if (name && n < SHAPE_MAX) { memcpy(names[n], s, length); names[n++][length] = 0; }
+      s += length ? length : 1;
+    }
+  }
+  return n;
+}
+
+/* What was asked for and the rule has no place for. -1, or an exit code. */
+static int check_wish(const optc_rule *rule, const RunWish *wish) {
+  char names[SHAPE_MAX][48], list[400] = "";
+  const char *words[SHAPE_MAX];
+  int n = size_names(rule, names);
+  size_t at = 0;
+  bool item = false;
+  for (int i = 0; i < n; i++) {
+    words[i] = names[i];
+    if (at < sizeof list) at += (size_t)snprintf(list + at, sizeof list - at, "%s%s", i ? ", " : "", names[i]);
+  }
+  for (int i = 0; i < wish->sizes.n; i++) {
+    const char *asked = wish->sizes.at[i].name, *near = suggest_word(asked, words, (size_t)n);
+    bool known = false;
+    for (int k = 0; k < n; k++) known |= !strcmp(names[k], asked);
+    if (known) continue;
+    if (near && strlen(asked) > 1) return command_error(COMMAND_USAGE, "--size: no shape of the rule has a size '%s'; did you mean '%s'? There are %s", asked, near, list);
+    if (n) return command_error(COMMAND_USAGE, "--size: no shape of the rule has a size '%s'; there are %s", asked, list);
+    return command_error(COMMAND_USAGE, "--size: no shape of the rule has a size '%s': its tensors have the param's shape, -n N elements or --shape NAME=N,M", asked);
+  }
+  for (int k = 0; k < optc_rule_operands(rule); k++) {
+    optc_operand_info o;
+    optc_rule_operand(rule, k, &o);
+    item |= o.tensor && o.item_shape;
+  }
+  if (wish->elements_given && !item)
+    return command_error(COMMAND_USAGE, "-n is the number of elements of a param, which the rule does not have%s%s", n ? ": --size NAME=N gives its sizes " : "", list);
+  return -1;
+}
+
 int run_shapes(const optc_rule *rule, const RunWish *wish, const double *hyper, RunShape *shapes) {
   ShapeNames sizes = wish->sizes;
   const RunShape *item = NULL;
+  int wrong = check_wish(rule, wish);
+  if (wrong >= 0) return wrong;
   for (int i = 0; i < wish->n_shapes; i++) {
     int code = asked_shape(rule, wish->shape[i], &sizes, shapes);
     if (code >= 0) return code;

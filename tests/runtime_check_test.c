@@ -335,6 +335,40 @@ static void test_gradients(void) {
   }
 }
 
+/* Without recorded data: a rule on inputs that are made up. */
+static void test_gradients_of_a_rule_alone(void) {
+  static const char text[] = "rule other() { in x[N]\n out y[N]\n backward wrt x\n y = x }\n"
+    "rule small(k: int = 2, s = 0.5 as \"scales[0]\") { in x[N, D], w[D], n[N]: i32\n out y[N]\n y[i] = k*s*sum[d](x[i, d]*w[d]) + n[i]\n"
+    " entry backward { in dy[N]\n out dx[N, D]\n dx[i, d] = 2*s*w[d]*dy[i] } }";
+  static const struct { const char *option; int code; const char *says; } runs[] = {
+    {"--size=N=5,D=3", 0, "6 numbers"}, {"--set=k=3", 3, "dx"}, {"--set=scales[0]=3", 0, "6 numbers"}, {"--set=kk=3", 2, "did you mean 'k'?"}, {"--set=k=1.5", 2, "'k' is an integer"},
+    {"--size=Q=3", 2, "there are N, D"}, {"--shape=x=5", 1, "x has 1 axes"}, {"--rule=other", 0, "6 numbers"}, {"--rule=nobody", 1, "no rule 'nobody'"}, {"--positive", 0, "6 numbers"}};
+  char path[4200];
+  snprintf(path, sizeof path, "%s", in_folder("alone.opt"));
+  write_text(path, text, sizeof text - 1);
+  for (size_t i = 0; i < sizeof runs/sizeof *runs; i++) expect((const char *[]){"--gradient", path, runs[i].option, "--backend=interp", NULL}, runs[i].code, runs[i].says);
+  expect((const char *[]){path, NULL}, 1, "--gradient takes a rule alone");
+}
+
+/* Names that the rule has not are told, numbers that its types have not are refused. */
+static void test_data_for_gradients(void) {
+  static const char text[] = "rule small(k: int = 2) { in x[N], n[N]: i8\n out y[N]\n backward wrt x\n y[i] = k*x[i]^2 + n[i] }";
+  static const struct { const char *data; int code; const char *says; } runs[] = {
+    {"\"inputs\": {\"x\": [1, 2], \"n\": [1, 2], \"z\": [1]}", 0, "not used: inputs.z"}, {"\"hyper\": {\"kk\": 3}, \"inputs\": {\"x\": [1, 2], \"n\": [1, 2]}", 0, "not used: hyper.kk"},
+    {"\"hyper\": {\"k\": 1.5}, \"inputs\": {\"x\": [1, 2], \"n\": [1, 2]}", 1, "hyper.k is not an integer"}, {"\"inputs\": {\"x\": [1, 2], \"n\": [1, 2.5]}", 1, "n[1] is 2.5, 'n' is i8"},
+    {"\"inputs\": {\"x\": [1, 2], \"n\": [256, 2]}", 1, "n[0] is 256, 'n' is i8"}, {"\"inputs\": {\"x\": [1, 2], \"n\": [1]}", 1, "axis 0 of n is 1, N is 2"},
+    {"\"inputs\": {\"x\": {\"shape\": [3], \"data\": [1, 2]}, \"n\": [1]}", 1, "x has 2 numbers, the tensor has 3"}, {"\"inputs\": {\"n\": [1]}", 1, "the rule needs 'x'"}};
+  char rule[4200], data[4200], json[1000];
+  snprintf(rule, sizeof rule, "%s", in_folder("alone.opt"));
+  snprintf(data, sizeof data, "%s", in_folder("small.json"));
+  write_text(rule, text, sizeof text - 1);
+  for (size_t i = 0; i < sizeof runs/sizeof *runs; i++) {
+    int n = snprintf(json, sizeof json, "{\"rule\": \"small\", %s}", runs[i].data);
+    write_text(data, json, (size_t)n);
+    expect((const char *[]){"--gradient", "--rule", rule, data, "--backend=interp", NULL}, runs[i].code, runs[i].says);
+  }
+}
+
 static void test_ptx_executed(void) {
   expect((const char *[]){"--backend=ptx", "tests/golden/optim/adamw.json", "tests/golden/attention/sdpa_gqa.json", NULL}, 0, "ok ");
   expect((const char *[]){"--gpu=sm_90", "-O0", "tests/golden/optim/lion.json", NULL}, 0, "ok ");
@@ -379,6 +413,7 @@ int main(void) {
     {"names, lists and shapes of small data", test_small}};
   static const SuiteTest wrong[] = {{"a rule altered in one constant departs", test_altered_rule}, {"data altered in one number departs, and where is said", test_altered_data},
     {"calls altered in one number depart", test_altered_calls}, {"gradients are compared with differences", test_gradients},
+    {"gradients of a rule alone, on inputs that are made up", test_gradients_of_a_rule_alone}, {"data for gradients", test_data_for_gradients},
     {"PTX is executed", test_ptx_executed}};
   static const SuiteTest bad[] = {{"malformed data is refused with a reason", test_malformed}, {"bad usage is refused", test_usage}, {"aot without a C compiler says so", test_no_compiler}};
   static const TestSuite suites[] = {
@@ -387,7 +422,7 @@ int main(void) {
     SUITE("what is not data is refused", bad, NULL, NULL),
   };
   int failed = suites_run(suites, sizeof suites/sizeof *suites);
-  static const char *const made[] = {"said", "altered.opt", "altered.json", "malformed.json", "special.json"};
+  static const char *const made[] = {"said", "alone.opt", "altered.opt", "altered.json", "malformed.json", "special.json"};
   for (size_t i = 0; i < sizeof made/sizeof *made; i++) unlink(in_folder(made[i]));
   rmdir(folder);
   return failed;

@@ -29,7 +29,7 @@ static const char table[] = "rule r(lr = 1e-3) {\n  param p\n  grad g\n  p -= lr
 static const char integer[] = "rule a() {\n  param p\n  grad g\n  p -= g\n}\nrule i(warmup: int = 2, nesterov: bool = false) {\n  param p\n  grad g\n"
                               "  p -= where(nesterov, 1, 0.1)*warmup*g\n}\n";
 static const char table_rows[] = "rule rows() {\n  in x[N, M]\n  out y[N, M]\n  y[i, j] = softmax[j](x[i, j])\n}\n";
-static const char no_default[] = "rule n(lr) {\n  param p\n  grad g\n  require lr > 0\n  p -= lr*g\n}\n";
+static const char no_default[] = "rule n(lr as \"rates[0]\") {\n  param p\n  grad g\n  require lr > 0\n  p -= lr*g\n}\n";
 
 typedef struct Run { int code; char out[1 << 16], err[1 << 16]; size_t out_size, err_size; } Run;
 static Run result;                       /* of the last run */
@@ -277,7 +277,12 @@ static void usage_errors_are_told_with_suggestions(void) {
     {"used.opt -o x.o --header part.opt", "would be written over"},
     {"run sgd.opt --elements many", "many"}, {"run sgd.opt --steps 0", "--steps"}, {"run sgd.opt --set lr", "NAME=NUMBER"}, {"run sgd.opt --set lrr=1", "did you mean 'lr'?"},
     {"run sgd.opt --backend=vm", "vm"}, {"run sgd.opt --entry hessian", "hessian"}, {"run no_default.opt", "'lr' has no default"}, {"run", "one rule file"},
-    {"run sgd.opt --header x.h", "unknown option"}, {"explain", "one rule file"}, {"explain sgd.opt --format=xml", "xml"}, {"explain sgd.opt --elements 3", "unknown option"}};
+    {"run sgd.opt --header x.h", "unknown option"}, {"explain", "one rule file"}, {"explain sgd.opt --format=xml", "'xml'; there are text and json"},
+    {"sgd.opt --emit=no", "there are obj, asm, llvm-ir, bc, graph, kernels, header and ptx"}, {"sgd.opt --compute f16", "there are f32 and f64"}, {"run sgd.opt --backend=vm", "there are jit, graph and kernel"},
+    {"sgd.opt --color=alway", "did you mean 'always'? There are auto, always and never"}, {"run sgd.opt --s 3", "is the beginning of several: --store, --shape, --size, --steps, --set"},
+    {"help chek", "did you mean 'check'?"}, {"help 3", "unknown command '3'"}, {"run int.opt --set warmups=1", "did you mean 'warmup'?"}, {"run no_default.opt --set rate[0]=1", "did you mean 'rates[0]'?"},
+    {"run rows.opt --size NN=4", "no shape of the rule has a size 'NN'; did you mean 'N'? There are N, M"}, {"run rows.opt --size Q=4", "a size 'Q'; there are N"}, {"run sgd.opt --size N=4", "-n N elements"},
+    {"run rows.opt -n 10", "-n is the number of elements of a param"}, {"check --size N=3 x.json", "optc check --gradient RULE.opt"}, {"explain sgd.opt --elements 3", "unknown option"}};
   for (size_t i = 0; i < sizeof cases/sizeof *cases; i++) {
     EXPECT(2, cases[i].line);
     SAYS(cases[i].says);
@@ -296,7 +301,7 @@ static void help_covers_every_option(void) {
 #include "runtime/command.def"
 #undef OPTION
   };
-  static const struct { int mask; const char *line; } commands[] = {{C, "--help"}, {C, "compile -h"}, {R, "run --help"}, {E, "explain --help"}, {K, "check --help"}, {C, "help"}};
+  static const struct { int mask; const char *line; } commands[] = {{C, "--help"}, {C, "compile -h"}, {R, "run --help"}, {E, "explain --help"}, {K, "check --help"}, {C, "help"}, {R, "help run"}, {K, "help check"}};
   for (size_t i = 0; i < sizeof commands/sizeof *commands; i++) {
     EXPECT(0, commands[i].line);
     CU_ASSERT_EQUAL(result.err_size, 0);
@@ -423,6 +428,9 @@ static void run_measures(void) {
   EXPECT(1, "run no_default.opt --set lr=-1 -n 10");
   SAYS("lr > 0");
   EXPECT(0, "run no_default.opt --set lr=1 -n 10 --steps 1");
+  EXPECT(0, "run no_default.opt --set rates[0]=1 -n 10 --steps 1");
+  EXPECT(1, "run no_default.opt --set rates[0]=-1 -n 10 --steps 1");
+  EXPECT(0, "run no_default.opt --se lr=1 --elem 10 --ste 1");                   /* long options cut short */
   CU_ASSERT_EQUAL(others(), 0);
 }
 

@@ -13,8 +13,10 @@ typedef struct Nest Nest;                 /* lower_nest.h */
 /* A number made of extents: for each group of axes of a space, how many units of so many their product fills. */
 enum { ROOM_GROUPS = 3 };
 typedef struct Room { const Space *space; unsigned axes[ROOM_GROUPS]; int64_t unit[ROOM_GROUPS]; } Room;       /* unit 0: no such group */
-/* How many elements a temporary has: those of a space, a number, an operand's (>= 0), or those of all units of a room; when: else none. */
-typedef struct Wanted { unsigned buffer; const Space *space; int64_t fixed; int64_t operand; Room room; const Node *when; } Wanted;
+/* Where an extent is from <= .. < to. NULL: everywhere. */
+typedef struct Reach { const Node *extent; int64_t from, to; } Reach;
+/* How many elements a temporary has: those of a space, a number, an operand's (>= 0), or those of all units of a room (fixed: so many a unit); when, reach: else none. */
+typedef struct Wanted { unsigned buffer; const Space *space; int64_t fixed; int64_t operand; Room room; const Node *when; Reach reach; } Wanted;
 
 Inst *nest_add(Nest *, KOp, Type, int64_t imm, unsigned n, Inst *const *args);
 Inst *nest_const(Nest *, Type, Bits);

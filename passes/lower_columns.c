@@ -1,10 +1,10 @@
-/* lower_columns.c: reductions along an axis that is not the one along which memory lies: columns side by side, in strips.
+/* lower_columns.c: reductions along an axis that is not the one along which memory lies: columns side by side, in strips. Of many rows lower_lanes.c makes the lanes.
  *
  * A tile is a run of positions of the free axes, a strip WIDTH of them in one row. Order `lanes` of the language: 16 lanes of each column stand in lane[16][WIDTH],
  * where row i of a block of 1,024 goes to lane i mod 16; a block's lanes become one row, rows of blocks wait in tree[level][WIDTH], as in lower_fold.c. */
 #include "passes/lower_nest.h"
 
-enum { WIDTH = NEST_STRIP, LANES = 16, LEVELS = 24, AHEAD = 16 };       /* AHEAD: rows */
+enum { WIDTH = NEST_STRIP, LANES = LANES_COUNT, LEVELS = 24, AHEAD = 16 };       /* AHEAD: rows */
 
 /* Which of its own axes an access follows element by element; -1: none. */
 static int unit_axis(const Nest *l, const Node *n) {
@@ -71,10 +71,11 @@ static void add_rows(const Strip *t, const Node *x, Inst *low, Inst *high) {
   nest_close(l, 0, NULL);
 }
 
-static void join_lanes(const Strip *t) {
+/* The lanes stand in a buffer from `at` on, so far apart. */
+static void join_lanes(const Strip *t, unsigned buffer, Inst *at, Inst *apart) {
   Nest *l = t->nest;
   Inst *c = open_columns(t), *x[LANES];
-  for (int k = 0; k < LANES; k++) x[k] = nest_load(l, t->lane, row_of(l, nest_i64(l, k), c), NULL);
+  for (int k = 0; k < LANES; k++) x[k] = nest_load(l, buffer, plus(l, plus(l, at, nest_op2(l, KOP_MUL, nest_i64(l, k), apart)), c), NULL);
   for (int half = LANES/2; half; half /= 2)
     for (int k = 0; k < half; k++) x[k] = nest_pair(l, t->kind, x[k], x[k + half]);
   nest_store(l, t->sum, c, x[0], NULL);
@@ -106,24 +107,33 @@ static void finish_tree(const Strip *t, Inst *blocks) {
   nest_close(l, 0, NULL);
 }
 
-static void fold_strip(const Strip *t, const Node *x) {
+/* Block `block` from the elements. */
+static void fold_block(const Strip *t, const Node *x, Inst *rows, Inst *block) {
   Nest *l = t->nest;
-  Inst *rows = nest_extent(l, x->space->extent[x->space->rank - 1]), *blocks = nest_op2(l, KOP_SHR, plus(l, rows, nest_i64(l, 1023)), nest_i64(l, 10));
-  fill(t, t->sum, t->n);                 /* what no rows make */
-  Inst *block = nest_open(l, nest_i64(l, 0), blocks, 0, NULL), *low = nest_op2(l, KOP_SHL, block, nest_i64(l, 10));
+  Inst *low = nest_op2(l, KOP_SHL, block, nest_i64(l, LANES_BLOCK_BITS));
   fill(t, t->lane, nest_i64(l, LANES*WIDTH));
-  add_rows(t, x, low, nest_min(l, rows, plus(l, low, nest_i64(l, 1024))));
-  join_lanes(t);
+  add_rows(t, x, low, nest_min(l, rows, plus(l, low, nest_i64(l, LANES_BLOCK))));
+  join_lanes(t, t->lane, nest_i64(l, 0), nest_i64(l, WIDTH));
+}
+
+/* around: which matrix; columns: how many it has; lanes: as of nest_fold_columns. */
+static void fold_strip(const Strip *t, const Node *x, Inst *around, Inst *columns, unsigned lanes) {
+  Nest *l = t->nest;
+  Inst *rows = nest_extent(l, x->space->extent[x->space->rank - 1]), *blocks = nest_blocks(l, rows, LANES_BLOCK_BITS);
+  fill(t, t->sum, t->n);                 /* what no rows make */
+  Inst *block = nest_open(l, nest_i64(l, 0), blocks, 0, NULL), *first = nest_op2(l, KOP_SHL, plus(l, nest_op2(l, KOP_MUL, around, blocks), block), nest_i64(l, LANES_BITS));
+  if (lanes) join_lanes(t, lanes - 1, plus(l, nest_op2(l, KOP_MUL, first, columns), t->low), columns);
+  else fold_block(t, x, rows, block);
   push_block(t, block);
   nest_close(l, 0, NULL);
   finish_tree(t, blocks);
 }
 
-void nest_fold_columns(Nest *l, const Node *n) {
+void nest_fold_columns(Nest *l, const Node *n, unsigned lanes) {
   const Node *x = n->args[0];
   unsigned along = x->space->rank - 2;
   Type type = (Type)n->type;
-  Strip strip = {l, (ReduceKind)(n->aux & 255), type, nest_scratch(l, type, LANES*WIDTH), nest_scratch(l, type, LEVELS*WIDTH), nest_scratch(l, type, WIDTH), NULL, NULL};
+  Strip strip = {l, (ReduceKind)(n->aux & 255), type, lanes ? 0 : nest_scratch(l, type, LANES*WIDTH), nest_scratch(l, type, LEVELS*WIDTH), nest_scratch(l, type, WIDTH), NULL, NULL};
   Inst *length = nest_extent(l, x->space->extent[along]), *bounds[2];
   Inst *row = nest_open_rows(l, length, nest_add(l, KOP_E_BEGIN, TYPE_I64, 0, 0, NULL), nest_add(l, KOP_E_END, TYPE_I64, 0, 0, NULL), bounds);
   Inst *first = nest_op2(l, KOP_MUL, row, length);
@@ -132,7 +142,7 @@ void nest_fold_columns(Nest *l, const Node *n) {
   Inst *at = plus(l, bounds[0], nest_op2(l, KOP_MUL, nest_open(l, nest_i64(l, 0), strips, 0, NULL), nest_i64(l, WIDTH)));
   strip.low = nest_op2(l, KOP_SUB, at, first);
   strip.n = nest_min(l, nest_i64(l, WIDTH), nest_op2(l, KOP_SUB, bounds[1], at));
-  fold_strip(&strip, x);
+  fold_strip(&strip, x, row, length, lanes);
   Inst *c = open_columns(&strip);
   nest_store_value(l, n, plus(l, at, c), nest_load(l, strip.sum, c, NULL));
   close_columns(&strip);

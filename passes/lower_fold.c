@@ -134,8 +134,9 @@ Inst *nest_join(Nest *l, unsigned partial, Inst *chunks, ReduceKind kind, Type t
 enum { FETCH = 2048 };                   /* elements that a row is fetched ahead: it is one stream, and those wait */
 
 /* The same as one instruction, where there is one. */
-static bool can_fold(const Node *n, ReduceKind kind, Type type) {
-  switch (kind) {
+bool nest_is_fold(const Node *n) {
+  Type type = (Type)n->args[0]->type;
+  switch ((ReduceKind)(n->aux & 255)) {
     case REDUCE_SUM: case REDUCE_PROD: return n->aux >> 8 == ORDER_LANES && type_kind(type) == KIND_FLOAT;
     case REDUCE_MAX: case REDUCE_MIN: return type_kind(type) == KIND_FLOAT;
     case REDUCE_ANY: case REDUCE_EVERY: return true;
@@ -269,7 +270,7 @@ static Inst *fold(Nest *l, Terms *t) {
     Softmax s = blocks(l, t, type, true);
     return nest_select(l, s.any, nest_op2(l, KOP_DIV, s.n, s.l), nest_const(l, type, 0));
   }
-  if (l->plan.folds && can_fold(n, kind, type)) return folded(l, t, kind, type);
+  if (l->plan.folds && nest_is_fold(n)) return folded(l, t, kind, type);
   switch (kind) {
     case REDUCE_LOGSUMEXP: {
       Softmax s = blocks(l, t, type, false);
@@ -282,7 +283,7 @@ static Inst *fold(Nest *l, Terms *t) {
 }
 
 void nest_fold(Nest *l, const Node *n) {
-  if (l->kernel.tile && n->op == OP_REDUCE && can_fold(n, (ReduceKind)(n->aux & 255), (Type)n->type) && nest_goes_by_columns(l, n)) { nest_fold_columns(l, n); return; }
+  if (l->kernel.tile && n->op == OP_REDUCE && nest_is_fold(n) && nest_goes_by_columns(l, n)) { nest_fold_columns(l, n, 0); return; }
   const Space *space = n->args[0]->space;
   for (unsigned k = 0; k < n->n_args; k++) if (n->args[k]->space->rank) space = n->args[k]->space;
   unsigned rank = n->space->rank;

@@ -65,8 +65,8 @@ typedef struct NestPoint {
   unsigned epoch, outer;                 /* outer: of what nest_settle computed; 0: nothing */
 } NestPoint;
 
-/* A launch space: the positions of the first axes, at least so many a tile; or the units of a room, one a tile. when: else none. */
-typedef struct Tiles { const Space *space; unsigned axes, least; Room room; const Node *when; } Tiles;
+/* A launch space: the positions of the first axes, at least so many a tile; or the units of a room, one a tile. when, reach: else none. */
+typedef struct Tiles { const Space *space; unsigned axes, least; Room room; const Node *when; Reach reach; } Tiles;
 
 typedef struct NestFormula { Op op; Type type; const Graph *graph; const Node *argument[2], *result; } NestFormula;
 typedef struct Scratch { unsigned elements; Type type; unsigned buffer; } Scratch;       /* a local buffer */
@@ -127,7 +127,8 @@ void nest_emit(Nest *, const bool *need, int depth);                     /* the 
 Bits nest_identity(ReduceKind, Type);
 Inst *nest_pair(Nest *, ReduceKind, Inst *, Inst *);
 bool nest_goes_by_columns(Nest *, const Node *);                         /* of a REDUCE: memory lies along its last free axis */
-void nest_fold_columns(Nest *, const Node *);                            /* lower_columns.c: such a one, in tiles */
+bool nest_is_fold(const Node *);                                         /* of a REDUCE: FOLD has its order */
+void nest_fold_columns(Nest *, const Node *, unsigned lanes);            /* lower_columns.c: such a one, in tiles; lanes: 1 + the temporary that has them, or 0 */
 void nest_fold(Nest *, const Node *);                                    /* reduce, contract, attend: into the temporary, or scalar[] */
 Inst *nest_join(Nest *, unsigned partial, Inst *chunks, ReduceKind, Type);         /* the partials of chunks, joined */
 void nest_softmax(Nest *, const Node *);

@@ -24,29 +24,31 @@ bool nest_same_room(const Room *a, const Room *b) {
   return a->space == b->space && !memcmp(a->axes, b->axes, sizeof a->axes) && !memcmp(a->unit, b->unit, sizeof a->unit);
 }
 
+bool nest_same_reach(const Reach *a, const Reach *b) { return a->extent == b->extent && a->from == b->from && a->to == b->to; }
+
+static bool same_tiles(const Tiles *a, const Tiles *b) {
+  return a->space == b->space && a->axes == b->axes && a->least == b->least && a->when == b->when && nest_same_room(&a->room, &b->room) && nest_same_reach(&a->reach, &b->reach);
+}
+
 /* Equal launch spaces are one. */
 static unsigned launch_space(Nest *l, const Tiles *t) {
   unsigned k = 0, n = l->program->n_spaces;
-  while (k < n && !(l->tiles[k].space == t->space && l->tiles[k].axes == t->axes && l->tiles[k].least == t->least && l->tiles[k].when == t->when && nest_same_room(&l->tiles[k].room, &t->room))) k++;
+  while (k < n && !same_tiles(&l->tiles[k], t)) k++;
   if (k == n) l->tiles[l->program->n_spaces++] = *t;
   return k;
 }
 
-static bool *begin_tiles(Nest *l, const char *name, const Tiles *tiles, const Space *space) {
+bool *nest_begin_tile(Nest *l, const char *name, Tiles tiles) {
+  const Space *space = tiles.room.space ? tiles.room.space : tiles.space;
   bool *need = nest_begin(l, name, LAUNCH_TILE);
-  l->program->kernels[l->program->n_kernels - 1]->space = launch_space(l, tiles);
-  l->kernel.under = tiles->when;
+  l->program->kernels[l->program->n_kernels - 1]->space = launch_space(l, &tiles);
+  l->kernel.under = tiles.when;
+  l->kernel.tile = tiles.axes;
   for (unsigned a = 0; a < space->rank; a++) graph_mark(need, space->extent[a]);
   return need;
 }
 
-bool *nest_begin_tile(Nest *l, const char *name, Tiles tiles) {
-  bool *need = begin_tiles(l, name, &tiles, tiles.space);
-  l->kernel.tile = tiles.axes;
-  return need;
-}
-
-bool *nest_begin_room(Nest *l, const char *name, Room room, const Node *when) { return begin_tiles(l, name, &(Tiles){.room = room, .when = when}, room.space); }
+bool *nest_begin_room(Nest *l, const char *name, Room room, const Node *when) { return nest_begin_tile(l, name, (Tiles){.room = room, .when = when}); }
 
 static bool refuse(Nest *l, const Node *n, const char *what) {
   diag_error(l->unit->diag, n->where, "%s", what);
@@ -205,7 +207,11 @@ static void write_all(Nest *l, const char *name, Launch launch) {
 
 /* --- sizes ------------------------------------------------------------------------------------------------------------------------------------- */
 
-static Inst *where(Nest *l, const Node *when, Inst *n) { return when ? nest_select(l, l->kernel.scalar[when->id], n, nest_i64(l, 0)) : n; }
+static Inst *where(Nest *l, const Node *when, const Reach *reach, Inst *n) {
+  Inst *none = nest_i64(l, 0), *x = reach->extent ? nest_extent(l, reach->extent) : NULL;
+  if (x) n = nest_select(l, nest_op2(l, KOP_LT, x, nest_i64(l, reach->from)), none, nest_select(l, nest_op2(l, KOP_LT, x, nest_i64(l, reach->to)), n, none));
+  return when ? nest_select(l, l->kernel.scalar[when->id], n, none) : n;
+}
 static void set_count(Nest *l, unsigned buffer, Inst *n) { nest_add(l, KOP_E_SET_COUNT, TYPE_BOOL, buffer, 1, &n); }
 
 static void mark_extents(const Space *s, bool *need) { for (unsigned a = 0; s && a < s->rank; a++) graph_mark(need, s->extent[a]); }
@@ -223,7 +229,7 @@ static Inst *room_count(Nest *l, const Room *room, bool elements) {
 }
 
 static Inst *elements_of(Nest *l, const Wanted *w) {
-  if (w->room.space) return room_count(l, &w->room, true);
+  if (w->room.space) return w->fixed ? nest_times(l, room_count(l, &w->room, false), nest_i64(l, w->fixed)) : room_count(l, &w->room, true);
   return w->space ? nest_space_count(l, w->space) : nest_i64(l, w->fixed);
 }
 
@@ -232,7 +238,7 @@ static void set_space(Nest *l, unsigned space) {
   const Tiles *t = &l->tiles[space];
   Inst *one = nest_i64(l, 1), *positions = one, *each = one;
   if (t->room.space) {
-    nest_add(l, KOP_E_SET_SPACE, TYPE_BOOL, space, 2, (Inst *[]){where(l, t->when, room_count(l, &t->room, false)), one});
+    nest_add(l, KOP_E_SET_SPACE, TYPE_BOOL, space, 2, (Inst *[]){where(l, t->when, &t->reach, room_count(l, &t->room, false)), one});
     return;
   }
   for (unsigned a = 0; a < t->space->rank; a++) {
@@ -240,7 +246,7 @@ static void set_space(Nest *l, unsigned space) {
     *n = nest_times(l, *n, nest_extent(l, t->space->extent[a]));
   }
   Inst *grain = nest_op2(l, KOP_IDIV, nest_i64(l, OPTC_CHUNK), nest_select(l, nest_op2(l, KOP_LT, each, one), one, each)), *least = nest_i64(l, t->least);
-  nest_add(l, KOP_E_SET_SPACE, TYPE_BOOL, space, 2, (Inst *[]){where(l, t->when, positions), nest_select(l, nest_op2(l, KOP_LT, grain, least), least, grain)});
+  nest_add(l, KOP_E_SET_SPACE, TYPE_BOOL, space, 2, (Inst *[]){where(l, t->when, &t->reach, positions), nest_select(l, nest_op2(l, KOP_LT, grain, least), least, grain)});
 }
 
 static bool lower_sizes(Nest *l, const NestTemps *temps) {
@@ -256,11 +262,13 @@ static bool lower_sizes(Nest *l, const NestTemps *temps) {
   for (unsigned k = 0; k < temps->n_wanted; k++) {
     mark_extents(temps->wanted[k].space, need);
     mark_extents(temps->wanted[k].room.space, need);
+    graph_mark(need, temps->wanted[k].reach.extent);
     graph_mark(need, temps->wanted[k].when);
   }
   for (unsigned k = 0; tiles && k < l->program->n_spaces; k++) {
     mark_extents(l->tiles[k].space, need);
     mark_extents(l->tiles[k].room.space, need);
+    graph_mark(need, l->tiles[k].reach.extent);
     graph_mark(need, l->tiles[k].when);
   }
   for (unsigned i = 0; i < l->graph->n_nodes; i++)
@@ -277,7 +285,7 @@ static bool lower_sizes(Nest *l, const NestTemps *temps) {
   }
   for (unsigned k = 0; k < temps->n_wanted; k++) {
     const Wanted *w = &temps->wanted[k];
-    set_count(l, w->buffer, where(l, w->when, elements_of(l, w)));
+    set_count(l, w->buffer, where(l, w->when, &w->reach, elements_of(l, w)));
   }
   for (unsigned k = 0; tiles && k < l->program->n_spaces; k++) if (l->tiles[k].space || l->tiles[k].room.space) set_space(l, k);
   return true;

@@ -15,6 +15,7 @@ unsigned nest_compute_write(Nest *, const Write *);                      /* a ne
 void nest_copy_write(Nest *, const Write *, unsigned from);
 void nest_set_number(Nest *, const Write *, Inst *);
 bool nest_same_room(const Room *, const Room *);
+bool nest_same_reach(const Reach *, const Reach *);
 void nest_share_temps(Nest *);                                           /* lower_share.c: those whose times do not meet are one */
 void nest_finish(Nest *);                                                /* kernels of the call and of sizes; the program is the unit's */
 void lower_nests(Unit *);

@@ -28,7 +28,7 @@ static void visit(const Block *block, unsigned operands, Life *life, unsigned fi
 }
 
 static bool same_size(const Wanted *a, const Wanted *b) {
-  return a->space == b->space && a->fixed == b->fixed && a->operand == b->operand && a->when == b->when && nest_same_room(&a->room, &b->room);
+  return a->space == b->space && a->fixed == b->fixed && a->operand == b->operand && a->when == b->when && nest_same_room(&a->room, &b->room) && nest_same_reach(&a->reach, &b->reach);
 }
 
 void nest_share_temps(Nest *l) {

@@ -56,16 +56,6 @@ static bool is_block_index(const struct Blocks *b, const Node *n) {
   return n->op == OP_IDIV && n->space == b->item && n->args[0]->op == OP_INDEX && is_const(n->args[1], b->blocked->extent[1]->imm);
 }
 
-static bool can_fold(const Node *n) {
-  if (n->imm != 1) return false;
-  switch ((ReduceKind)(n->aux & 255)) {
-    case REDUCE_SUM: case REDUCE_PROD: return n->aux >> 8 == ORDER_LANES && type_kind(n->type) == KIND_FLOAT;
-    case REDUCE_MAX: case REDUCE_MIN: return type_kind(n->type) == KIND_FLOAT;
-    case REDUCE_ANY: case REDUCE_EVERY: return true;
-    default: return false;
-  }
-}
-
 static const Write *write_to(const struct Blocks *b, int64_t operand) {
   for (unsigned k = 0; k < b->graph->n_writes; k++) if (b->graph->writes[k].operand == operand) return &b->graph->writes[k];
   return NULL;
@@ -88,7 +78,7 @@ static Class class_of(const struct Blocks *b, const Node *n) {
     if (own == FLAT) return from == ROW && is_block_index(b, n->args[1]) ? FLAT : NONE;
     return own == BLOCKED && from == FLAT && !b->late[n->args[0]->id] && index_is_flat(n->args[1]) ? BLOCKED : NONE;
   }
-  if (n->op == OP_REDUCE) return own == ROW && b->class[n->args[0]->id] == BLOCKED && can_fold(n) ? ROW : NONE;
+  if (n->op == OP_REDUCE) return own == ROW && b->class[n->args[0]->id] == BLOCKED && n->imm == 1 && nest_is_fold(n) ? ROW : NONE;
   if (!op_is_element((Op)n->op) && n->op != OP_READ) return NONE;
   for (unsigned k = 0; k < n->n_args; k++) if (b->class[n->args[k]->id] != own && b->class[n->args[k]->id] != NUMBER) return NONE;
   if (n->op != OP_READ || n->n_args == (unsigned)(n->aux == 1)) return own;

@@ -1,5 +1,6 @@
 /* schedule_rows.c: values of a tensor that are computed whole, in tiles of rows: kernels over the positions of their first axes, the free ones where
  * they reduce. What goes along the axis behind them is one loop, in the order of the language. */
+#include "passes/lower_lanes.h"
 #include "passes/schedule.h"
 
 /* The axes whose positions do not need each other; 0: it is not computed row by row. */
@@ -84,21 +85,65 @@ static void emit_group(Group *g, const Node *first) {
   nest_emit(l, need, -1);
 }
 
+/* --- columns ---------------------------------------------------------------------------------------------------------------------------------------- */
+
+/* A kernel of tiles, with the numbers that these reductions need; where `whole`, the reductions too. */
+static void emit_tiles(Schedule *s, const char *name, unsigned round, Tiles tiles, const Node *const *nodes, unsigned n, bool whole) {
+  Nest *l = &s->nest;
+  bool *need = nest_begin_tile(l, arena_printf(l->arena, "%s_%u_%u", name, round, nodes[0]->id), tiles);
+  for (unsigned k = 0; k < n; k++) {
+    const Write *direct = l->plan.direct[nodes[k]->id];
+    graph_mark(need, whole ? nodes[k] : nodes[k]->args[0]);
+    if (direct) graph_mark(need, direct->when);
+  }
+  nest_close_need(l, need);
+  nest_emit(l, need, -1);
+}
+
+static bool is_ready(const Schedule *s, unsigned i, unsigned round) { return takes(s, i) && s->round[i] == round; }
+
+static Lanes find_lanes(Schedule *s, const Node *first, unsigned round) {
+  Nest *l = &s->nest;
+  Lanes t = {.column = nest_by_node(l, sizeof *t.column), .buffer = nest_by_node(l, sizeof *t.buffer)};
+  for (int rows = 0; rows < 2; rows++) {
+    t.row = t.column + t.n_columns;
+    for (unsigned i = 0; i < s->graph->n_nodes; i++) {
+      const Node *n = s->graph->nodes[i];
+      if (!is_ready(s, i, round) || nest_demand(l, n) != nest_demand(l, first)) continue;
+      if (rows && lanes_take_row(first, n)) t.row[t.n_rows++] = n;
+      if (!rows && tile_space(n) == tile_space(first) && lanes_take_column(l, n)) t.column[t.n_columns++] = n;
+    }
+  }
+  return t;
+}
+
+/* Reductions by columns, and those by rows of the same elements. Where there are few rows: each in its own kernel. */
+static void emit_columns(Schedule *s, const Node *first, unsigned round) {
+  Nest *l = &s->nest;
+  Lanes lanes = find_lanes(s, first, round), *t = &lanes;
+  const Node *demand = nest_demand(l, first), *rows = tile_space(first)->extent[free_axes(first)];
+  Tiles by_column = {.space = tile_space(first), .axes = free_axes(first), .least = NEST_STRIP, .when = demand, .reach = {rows, 0, LANES_LEAST_ROWS}};
+  if (t->n_rows) emit_tiles(s, "rows", round, (Tiles){.space = tile_space(t->row[0]), .axes = free_axes(first), .least = 1, .when = demand, .reach = by_column.reach}, t->row, t->n_rows, true);
+  for (unsigned k = 0; k < t->n_columns; k++) emit_tiles(s, "columns", round, by_column, &t->column[k], 1, true);
+  by_column.reach = (Reach){rows, LANES_LEAST_ROWS, INT64_MAX};
+  for (unsigned k = 0; k < t->n_columns; k++)
+    t->buffer[k] = nest_temp(l, "lanes", (Type)t->column[k]->type, (Wanted){.room = lanes_blocks(first), .fixed = LANES_COUNT, .operand = -1, .when = l->plan.room ? l->plan.room[first->id] : NULL, .reach = by_column.reach});
+  emit_tiles(s, "lanes", round, (Tiles){.room = lanes_room(first), .when = demand, .reach = by_column.reach}, t->column, t->n_columns + t->n_rows, false);
+  nest_fold_lanes(l, t);
+  for (unsigned k = 0; k < t->n_columns; k++) {
+    emit_tiles(s, "joined", round, by_column, &t->column[k], 1, false);
+    nest_fold_columns(l, t->column[k], 1 + t->buffer[k]);
+  }
+}
+
 void schedule_rows(Schedule *s, unsigned round) {
   Nest *l = &s->nest;
   l->plan.folds = true;
+  for (unsigned i = 0; i < s->graph->n_nodes; i++)
+    if (is_ready(s, i, round) && lanes_take_column(l, s->graph->nodes[i]) && l->program->n_spaces + 4 <= OPTC_MAX_SPACES) emit_columns(s, s->graph->nodes[i], round);
   for (unsigned i = 0; i < s->graph->n_nodes; i++) {
     const Node *n = s->graph->nodes[i];
-    if (!takes(s, i) || s->round[i] != round || l->program->n_spaces == OPTC_MAX_SPACES) continue;
-    if (!by_columns(s, n)) {
-      emit_group(&(Group){s, round, tile_space(n), free_axes(n), nest_by_node(l, sizeof(bool))}, n);
-      continue;
-    }
-    bool *need = nest_begin_tile(l, arena_printf(l->arena, "columns_%u_%u", round, i), (Tiles){.space = tile_space(n), .axes = free_axes(n), .least = NEST_STRIP, .when = nest_demand(l, n)});
-    need[i] = true;
-    if (l->plan.direct[i]) graph_mark(need, l->plan.direct[i]->when);
-    nest_close_need(l, need);
-    nest_emit(l, need, -1);
+    if (is_ready(s, i, round) && l->program->n_spaces < OPTC_MAX_SPACES) emit_group(&(Group){s, round, tile_space(n), free_axes(n), nest_by_node(l, sizeof(bool))}, n);
   }
 }
 

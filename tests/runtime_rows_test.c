@@ -52,10 +52,12 @@ static void agrees(Trial *t, const ShippedRule *r, optc_rule *rule, int width, i
   CU_FAIL("bits differ");
 }
 
-/* 1, 2, 15, 16, 17, 257, 1023, 1025 as rows and as columns; several strips and blocks; rows shorter and longer than what is staged. */
+/* 1, 2, 15, 16, 17, 257, 1023, 1025 as rows and as columns; several strips and blocks; rows shorter and longer than what is staged; rows
+ * beside the units of lanes (128) and four lanes (64). */
 static const TrialShape shapes[][TRIAL_ITEMS] = {
   {{2, {1, 1025}}, {2, {1025, 2}}, {2, {15, 17}}, {1, {1025}}}, {{2, {257, 16}}, {2, {2, 257}}, {2, {1023, 1}}, {3, {3, 17, 15}}},
   {{2, {16, 1023}}, {2, {17, 257}}, {3, {2, 1, 300}}, {2, {1, 1}}}, {{2, {1100, 300}}, {2, {15, 4500}}, {0, {0}}, {4, {2, 3, 5, 7}}},
+  {{2, {127, 40}}, {2, {128, 33}}, {3, {3, 130, 17}}, {2, {2200, 18}}}, {{3, {2, 1025, 3}}, {2, {200, 1500}}, {2, {1040, 64}}, {2, {961, 1}}},
 };
 static int found, runs, slow;
 
@@ -80,7 +82,7 @@ static void rows_of(const ShippedRule *r) {
     slow += !quick;
     for (int w = 1; w < WIDTHS && quick; w++) wide[w] = compile(r, 2, pipeline(lanes[w]));
     for (int k = 0; k < COUNT(shapes) && quick; k++) {
-      static const int64_t length[] = {1025, 257, 16, 1};
+      static const int64_t length[] = {1025, 257, 16, 1, 130, 961};
       TrialPlan plan = {.seed = (uint64_t)k, .steps = 1, .n_items = TRIAL_ITEMS};
       memcpy(plan.item, shapes[k], sizeof plan.item);
       if (sizes) plan = (TrialPlan){.seed = (uint64_t)k, .steps = 1, .long_size = k%sizes, .length = length[k]};

@@ -1,7 +1,8 @@
 /* emit_tile_gpu.c: products of matrices on a GPU (kernel.def: tile_contract, tile_contract_fast): a function that all threads of a block call together.
  *
- * Panels pass through shared memory in slabs of 128 bytes of positions; rows there are longer than they need be, so that what a warp reads lies in different banks. A barrier
- * stands before a slab is overwritten and one before it is read. What is past the matrix is 0 in a slab.
+ * Panels pass through shared memory in slabs of 128 bytes of positions; rows there are longer than they need be, so that what a warp reads lies in different banks. What
+ * is past the matrix is 0 in a slab. There are two: while one is multiplied the next one is copied, from sm_80 on without passing through registers (cp.async). One
+ * barrier a slab: behind it the copies of all threads are there, and nobody reads what is overwritten now.
  *
  *   chains     a thread has ROWS x COLUMNS neighbours of C, a chain of fma each, in the order of positions: the bits of every other machine.
  *   fragments  (fast, from sm_80 on) a warp has 8 columns of C, three m16n8 fragments one below the other, in the sums of the tensor core: mma.sync, operands bf16 or
@@ -12,17 +13,17 @@
 #include <string.h>
 
 enum { SHARED = 3, GLOBAL = 1, WARP = 32, SLAB_BYTES = 128 };
-enum { ROWS = 3, COLUMNS = 4, QUAD = 4 };                                  /* of a thread; positions that it reads at once */
+enum { ROWS = 3, COLUMNS = 4, QUAD = 4, GROUP = KERNEL_TILE_GROUP };      /* of a thread; positions that it reads at once, and that it has code for */
 enum { FRAGMENT_ROWS = 16, FRAGMENT_COLUMNS = 8, FRAGMENTS = GPU_TILE_ROWS/FRAGMENT_ROWS };
 enum { SHARES = GPU_TILE_ROWS/ROWS*(GPU_TILE_COLUMNS/COLUMNS), WARPS = GPU_TILE_COLUMNS/FRAGMENT_COLUMNS };
 _Static_assert(GPU_TILE_ROWS % ROWS == 0 && GPU_TILE_COLUMNS % COLUMNS == 0 && SHARES == WARPS*WARP, "as many threads for chains as for fragments");
 
 /* What stands in a slab, by the type in which it is kept: 128 bytes of positions. A row of A has a group of positions, a row of B the columns of a tile; `pad` keeps rows off each other's banks. */
-typedef struct Slab { Type type; unsigned positions, pad_a, pad_b; LLVMValueRef a, b; } Slab;
+typedef struct Slab { Type type; unsigned positions, pad_a, pad_b, size_a, size_b; LLVMValueRef a, b; } Slab;
 
 typedef struct GpuTile {
   Type type, panel;                      /* of C; of the panels */
-  bool fragments;
+  bool fragments, direct;                /* direct: whole slabs are copied without passing through registers */
   Slab slab;
   LLVMValueRef c, a, b, stride, n_rows, n_columns, k, add;
   LLVMValueRef thread, threads, share;   /* this thread, of how many; which part of the tile it has now */
@@ -98,7 +99,7 @@ static void close_sides(Emitter *e, const Sides *s) {
 
 /* --- slabs ---------------------------------------------------------------------------------------------------------------------------------- */
 
-static unsigned pitch_a(const Slab *s) { return KERNEL_TILE_GROUP + s->pad_a; }
+static unsigned pitch_a(const Slab *s) { return GROUP + s->pad_a; }
 static unsigned pitch_b(const Slab *s) { return GPU_TILE_COLUMNS + s->pad_b; }
 
 static LLVMValueRef shared_array(Emitter *e, Type type, unsigned elements) {
@@ -115,15 +116,26 @@ static Slab open_slab(Emitter *e, Type type) {
   unsigned k = 0;
   while (pads[k].type != type) k++;
   Slab s = {.type = type, .positions = SLAB_BYTES/(unsigned)type_bytes(type), .pad_a = pads[k].pad_a, .pad_b = pads[k].pad_b};
-  s.a = shared_array(e, type, s.positions/KERNEL_TILE_GROUP*GPU_TILE_ROWS*pitch_a(&s));
-  s.b = shared_array(e, type, s.positions*pitch_b(&s));
+  s.size_a = s.positions/GROUP*GPU_TILE_ROWS*pitch_a(&s);
+  s.size_b = s.positions*pitch_b(&s);
+  s.a = shared_array(e, type, 2*s.size_a);
+  s.b = shared_array(e, type, 2*s.size_b);
   return s;
+}
+
+/* The same with that one of the two slabs which position `low` falls into. */
+static GpuTile with_slab(const Emitter *e, const GpuTile *t, LLVMValueRef low) {
+  GpuTile one = *t;
+  LLVMValueRef which = rest(e, quotient(e, low, t->slab.positions), 2);
+  one.slab.a = place(e, t->slab.type, t->slab.a, times(e, which, t->slab.size_a));
+  one.slab.b = place(e, t->slab.type, t->slab.b, times(e, which, t->slab.size_b));
+  return one;
 }
 
 /* In a slab: row and position of A, position and column of B. */
 static LLVMValueRef in_a(const Emitter *e, const GpuTile *t, LLVMValueRef row, LLVMValueRef position) {
-  LLVMValueRef line = plus(e, times(e, quotient(e, position, KERNEL_TILE_GROUP), GPU_TILE_ROWS), row);
-  return place(e, t->slab.type, t->slab.a, plus(e, times(e, line, pitch_a(&t->slab)), rest(e, position, KERNEL_TILE_GROUP)));
+  LLVMValueRef line = plus(e, times(e, quotient(e, position, GROUP), GPU_TILE_ROWS), row);
+  return place(e, t->slab.type, t->slab.a, plus(e, times(e, line, pitch_a(&t->slab)), rest(e, position, GROUP)));
 }
 static LLVMValueRef in_b(const Emitter *e, const GpuTile *t, LLVMValueRef position, LLVMValueRef column) {
   return place(e, t->slab.type, t->slab.b, plus(e, times(e, position, pitch_b(&t->slab)), column));
@@ -138,9 +150,10 @@ static void copy_whole(Emitter *e, const GpuTile *t, LLVMValueRef from, unsigned
   unsigned piece = 16/(unsigned)type_bytes(t->panel), pieces = length/piece;
   Turns turn = open_turns(e, t->thread, number(e, (uint64_t)n*pieces), t->threads, 0, NULL);
   LLVMValueRef line = quotient(e, turn.index, pieces), within = times(e, rest(e, turn.index, pieces), piece);
-  LLVMValueRef x = load(e, t->panel, piece, place(e, t->panel, from, times(e, turn.index, piece)));
-  LLVMValueRef to = of_a ? in_a(e, t, rest(e, line, GPU_TILE_ROWS), plus(e, times(e, quotient(e, line, GPU_TILE_ROWS), KERNEL_TILE_GROUP), within)) : in_b(e, t, line, within);
-  store(e, t->slab.type, piece, x, to);
+  LLVMValueRef at = place(e, t->panel, from, times(e, turn.index, piece));
+  LLVMValueRef to = of_a ? in_a(e, t, rest(e, line, GPU_TILE_ROWS), plus(e, times(e, quotient(e, line, GPU_TILE_ROWS), GROUP), within)) : in_b(e, t, line, within);
+  if (t->direct) emit_intrinsic(e, "llvm.nvvm.cp.async.cg.shared.global.16", NULL, 0, (LLVMValueRef[]){to, at}, 2);
+  else store(e, t->slab.type, piece, load(e, t->panel, piece, at), to);
   close_turns(e, &turn, NULL);
 }
 
@@ -148,7 +161,7 @@ static void copy_whole(Emitter *e, const GpuTile *t, LLVMValueRef from, unsigned
 static void copy_guarded(Emitter *e, const GpuTile *t, LLVMValueRef from, LLVMValueRef length, unsigned n, unsigned line_length, bool of_a) {
   Turns turn = open_turns(e, t->thread, number(e, (uint64_t)n*line_length), t->threads, 0, NULL);
   LLVMValueRef line = quotient(e, turn.index, line_length), within = rest(e, turn.index, line_length), row = rest(e, line, GPU_TILE_ROWS);
-  LLVMValueRef position = of_a ? plus(e, times(e, quotient(e, line, GPU_TILE_ROWS), KERNEL_TILE_GROUP), within) : line;
+  LLVMValueRef position = of_a ? plus(e, times(e, quotient(e, line, GPU_TILE_ROWS), GROUP), within) : line;
   LLVMValueRef inside = LLVMBuildAnd(e->b, below(e, position, length), of_a ? below(e, row, t->n_rows) : below(e, within, t->n_columns), "");
   LLVMValueRef to = of_a ? in_a(e, t, row, position) : in_b(e, t, line, within);
   Sides side = open_sides(e, inside);
@@ -159,25 +172,30 @@ static void copy_guarded(Emitter *e, const GpuTile *t, LLVMValueRef from, LLVMVa
   close_turns(e, &turn, NULL);
 }
 
-/* Positions `low` to low + length of both panels. */
-static void fill_slab(Emitter *e, const GpuTile *t, LLVMValueRef low, LLVMValueRef length) {
+/* A slab of both panels from position `low` on. */
+static void fill_slab(Emitter *e, const GpuTile *tile, LLVMValueRef low) {
+  GpuTile one = with_slab(e, tile, low), *t = &one;
   const Slab *s = &t->slab;
-  unsigned lines = s->positions/KERNEL_TILE_GROUP*GPU_TILE_ROWS;
-  LLVMValueRef a = place(e, t->panel, t->a, times(e, low, GPU_TILE_ROWS)), b = place(e, t->panel, t->b, times(e, low, GPU_TILE_COLUMNS));
-  LLVMValueRef full = LLVMBuildICmp(e->b, LLVMIntEQ, length, number(e, s->positions), "");
+  unsigned lines = s->positions/GROUP*GPU_TILE_ROWS;
+  LLVMValueRef a = place(e, t->panel, t->a, times(e, low, GPU_TILE_ROWS)), b = place(e, t->panel, t->b, times(e, low, GPU_TILE_COLUMNS)), length = LLVMBuildSub(e->b, t->k, low, "");
+  LLVMValueRef full = LLVMBuildICmp(e->b, LLVMIntSGE, length, number(e, s->positions), "");
   LLVMValueRef inside = LLVMBuildAnd(e->b, LLVMBuildICmp(e->b, LLVMIntSGE, t->n_rows, number(e, GPU_TILE_ROWS), ""), LLVMBuildICmp(e->b, LLVMIntSGE, t->n_columns, number(e, GPU_TILE_COLUMNS), ""), "");
-  barrier(e);
   bool as_it_is = s->type == t->panel;
   Sides side = {0};
   if (as_it_is) {
     side = open_sides(e, LLVMBuildAnd(e->b, full, inside, ""));
-    copy_whole(e, t, a, lines, KERNEL_TILE_GROUP, true);
+    copy_whole(e, t, a, lines, GROUP, true);
     copy_whole(e, t, b, s->positions, GPU_TILE_COLUMNS, false);
     other_side(e, &side);
   }
-  copy_guarded(e, t, a, length, lines, KERNEL_TILE_GROUP, true);
+  copy_guarded(e, t, a, length, lines, GROUP, true);
   copy_guarded(e, t, b, length, s->positions, GPU_TILE_COLUMNS, false);
   if (as_it_is) close_sides(e, &side);
+}
+
+/* Until what this thread copied has arrived, and then for all others. */
+static void meet(const Emitter *e, const GpuTile *t) {
+  if (t->direct) emit_intrinsic(e, "llvm.nvvm.cp.async.wait.all", NULL, 0, NULL, 0);
   barrier(e);
 }
 
@@ -190,27 +208,30 @@ static LLVMValueRef chained(const Emitter *e, const GpuTile *t, LLVMValueRef x, 
   return t->type == TYPE_F32 ? emit_element(e, ELEMENT_FMA, TYPE_F32, TYPE_F32, in, 1) : LLVMBuildFAdd(e->b, acc, LLVMBuildFMul(e->b, x, y, ""), "");
 }
 
-/* The thread's rows of A at `n` positions from `position` on, times its columns of B there. */
-static void multiply(Emitter *e, const GpuTile *t, LLVMValueRef row, LLVMValueRef column, LLVMValueRef position, unsigned n, const LLVMValueRef *acc, LLVMValueRef *next) {
+/* The thread's rows of A times its columns of B at `n` positions, a multiple of a quad or one, from where `a` and `b` are. */
+static void multiply(Emitter *e, const GpuTile *t, LLVMValueRef a, LLVMValueRef b, unsigned n, const LLVMValueRef *acc, LLVMValueRef *next) {
+  unsigned step = n < QUAD ? n : QUAD;
   LLVMValueRef x[ROWS];
   memcpy(next, acc, ROWS*COLUMNS*sizeof *next);
-  for (unsigned r = 0; r < ROWS; r++) x[r] = load(e, t->type, n, in_a(e, t, plus(e, row, number(e, r)), position));
   for (unsigned p = 0; p < n; p++) {
-    LLVMValueRef y = load(e, t->type, COLUMNS, in_b(e, t, plus(e, position, number(e, p)), column));
+    for (unsigned r = 0; r < ROWS && p % step == 0; r++) x[r] = load(e, t->type, step, place(e, t->type, a, number(e, r*pitch_a(&t->slab) + p)));
+    LLVMValueRef y = load(e, t->type, COLUMNS, place(e, t->type, b, number(e, p*pitch_b(&t->slab))));
     for (unsigned r = 0; r < ROWS; r++)
-      for (unsigned c = 0; c < COLUMNS; c++) next[r*COLUMNS + c] = chained(e, t, n > 1 ? extract(e, x[r], p) : x[r], extract(e, y, c), next[r*COLUMNS + c]);
+      for (unsigned c = 0; c < COLUMNS; c++) next[r*COLUMNS + c] = chained(e, t, step > 1 ? extract(e, x[r], p % step) : x[r], extract(e, y, c), next[r*COLUMNS + c]);
   }
 }
 
+/* All positions of a slab: groups, and what is left of one. */
 static void chains_of_slab(Emitter *e, const GpuTile *t, LLVMValueRef row, LLVMValueRef column, LLVMValueRef length, const LLVMValueRef *acc, LLVMValueRef *next) {
-  LLVMValueRef quads = times(e, quotient(e, length, QUAD), QUAD);
-  Turns turn = open_turns(e, number(e, 0), quads, number(e, QUAD), ROWS*COLUMNS, acc);
-  multiply(e, t, row, column, turn.index, QUAD, turn.carried, next);
-  close_turns(e, &turn, next);
-  Turns single = open_turns(e, quads, length, number(e, 1), ROWS*COLUMNS, turn.carried);
-  multiply(e, t, row, column, single.index, 1, single.carried, next);
-  close_turns(e, &single, next);
-  memcpy(next, single.carried, ROWS*COLUMNS*sizeof *next);
+  const unsigned unit[2] = {GROUP, 1};
+  LLVMValueRef groups = times(e, quotient(e, length, GROUP), GROUP), from[2] = {number(e, 0), groups}, to[2] = {groups, length};
+  memcpy(next, acc, ROWS*COLUMNS*sizeof *next);
+  for (int k = 0; k < 2; k++) {
+    Turns turn = open_turns(e, from[k], to[k], number(e, unit[k]), ROWS*COLUMNS, next);
+    multiply(e, t, in_a(e, t, row, turn.index), in_b(e, t, turn.index, column), unit[k], turn.carried, next);
+    close_turns(e, &turn, next);
+    memcpy(next, turn.carried, ROWS*COLUMNS*sizeof *next);
+  }
 }
 
 /* --- fragments ------------------------------------------------------------------------------------------------------------------------------ */
@@ -306,12 +327,19 @@ static void share_of_tile(Emitter *e, const GpuTile *t) {
   LLVMValueRef column = t->fragments ? times(e, quotient(e, t->share, WARP), FRAGMENT_COLUMNS) : times(e, rest(e, t->share, GPU_TILE_COLUMNS/COLUMNS), COLUMNS);
   LLVMValueRef has = below(e, t->share, number(e, SHARES));
   for (unsigned i = 0; i < ROWS*COLUMNS; i++) acc[i] = emit_const(e, t->type, 0, 1);
+  barrier(e);                            /* nobody reads slabs of a tile before */
+  fill_slab(e, t, number(e, 0));
   Turns slab = open_turns(e, number(e, 0), t->k, number(e, t->slab.positions), ROWS*COLUMNS, acc);
-  LLVMValueRef length = least(e, LLVMBuildSub(e->b, t->k, slab.index, ""), number(e, t->slab.positions));
-  fill_slab(e, t, slab.index, length);
-  LLVMValueRef own_length = LLVMBuildSelect(e->b, has, length, number(e, 0), "");
-  if (t->fragments) fragments_of_slab(e, t, lane, column, own_length, slab.carried, next);
-  else chains_of_slab(e, t, row, column, own_length, slab.carried, next);
+  LLVMValueRef behind = plus(e, slab.index, slab.step);
+  meet(e, t);
+  Sides more = open_sides(e, below(e, behind, t->k));
+  fill_slab(e, t, behind);
+  other_side(e, &more);
+  close_sides(e, &more);
+  GpuTile one = with_slab(e, t, slab.index);
+  LLVMValueRef length = least(e, LLVMBuildSub(e->b, t->k, slab.index, ""), number(e, t->slab.positions)), own_length = LLVMBuildSelect(e->b, has, length, number(e, 0), "");
+  if (t->fragments) fragments_of_slab(e, &one, lane, column, own_length, slab.carried, next);
+  else chains_of_slab(e, &one, row, column, own_length, slab.carried, next);
   close_turns(e, &slab, next);
   Sides side = open_sides(e, has);
   add_up(e, t, slab.carried, row, column, lane);
@@ -326,6 +354,7 @@ void emit_tile_on_block(Emitter *e, Type type, Type panel, bool fast, LLVMValueR
   bool fragments = fast && type == TYPE_F32 && e->variant->fragments;
   GpuTile t = {.type = type, .panel = panel, .fragments = fragments, .slab = open_slab(e, fragments ? panel : type), .c = x[0], .a = x[1], .b = x[2], .stride = x[3],
                .n_rows = x[4], .n_columns = x[5], .k = x[6], .add = x[7]};
+  t.direct = t.slab.type == panel && e->variant->fragments;
   t.thread = special(e, "llvm.nvvm.read.ptx.sreg.tid.x");
   t.threads = special(e, "llvm.nvvm.read.ptx.sreg.ntid.x");
   Turns round = open_turns(e, number(e, 0), number(e, SHARES), t.threads, 0, NULL);

@@ -121,9 +121,10 @@ static int isa_of_features(const char *list) {
   return V4;
 }
 
-/* The PTX version is always said: LLVM's choice is its own. */
-static void set_ptx_version(Arena *a, Machine *m, const char *given) {
+/* The PTX version is always said: LLVM's choice is its own. sm_80 came with 7.0. */
+static void complete_gpu(Arena *a, Machine *m, const char *given) {
   if (!given || !strstr(given, "+ptx")) m->features = arena_printf(a, "+ptx%d%s%s", m->isa, given && *given ? "," : "", given ? given : "");
+  m->fragments = m->isa >= 70;
   m->isa = OPTC_ISA_BASE;
 }
 
@@ -138,7 +139,6 @@ static void complete(Machine *m, const char *given) {
     m->ahead = 256;
   } else {
     m->fma = true;
-    m->fragments = m->arch == ARCH_NVPTX && isa >= 70;
   }
   /* Accumulators fill the registers but for a row of B and an element of A; where fma is emulated they are few. */
   static const struct { unsigned lanes, rows, columns; } tiles[] = {{1, GPU_TILE_ROWS, GPU_TILE_COLUMNS}, {4, 2, 4}, {4, 6, 16}, {8, 6, 16}, {16, 12, 32}};
@@ -197,7 +197,7 @@ const Machine *target_machines(Arena *a, const Target *t, Diag *diag, unsigned *
         for (unsigned k = 0; k < sizeof with_dots/sizeof *with_dots; k++) m->dots = m->dots || !strcmp(name, with_dots[k]);
       }
     }
-    if (arch == ARCH_NVPTX) set_ptx_version(a, m, t->features);
+    if (arch == ARCH_NVPTX) complete_gpu(a, m, t->features);
     complete(m, t->features);
     if (*n > 1 && (arch != ARCH_X86_64 || strncmp(name, "x86-64-v", 8) || (i && m->isa <= machines[i - 1].isa))) {
       diag_error(diag, nowhere, "several variants in one object must be x86-64-v2, x86-64-v3, x86-64-v4, lowest first");

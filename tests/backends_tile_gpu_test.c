@@ -39,6 +39,8 @@ static bool build(Built *b, const Way *way) {
     ptx[out.size] = 0;
     good = lab_open(&b->lab, ptx, way->fast ? PTX_RELAXED : PTX_STRICT);
     if (!good) lab_show(&b->lab);
+    CU_ASSERT_EQUAL(strstr(ptx, way->fast && way->panel == TYPE_F32 ? "mma.sync.aligned.m16n8k8." : "mma.sync.aligned.m16n8k16.") != NULL, way->fast);
+    CU_ASSERT_EQUAL(strstr(ptx, "cp.async.") != NULL, strcmp(way->gpu, "sm_80") >= 0 && (way->fast || way->panel == way->type));
   } else {
     Text says = {.arena = arena};
     diag_render_text(diag, &says, false);

@@ -203,6 +203,30 @@ static void it_needs_level_2_and_the_usual_passes(void) {
   optc_context_free(cx);
 }
 
+static bool emitted(const char *rule, int kind, const char *cpu, const char *gpu, const char *word) {
+  optc_context *cx = optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = ""});
+  optc_emit_options options = {.size = sizeof options, .level = -1, .kinds = &kind, .n_kinds = 1, .rule = rule, .fast = 1, .target = "x86_64-linux-gnu", .cpus = &cpu, .n_cpus = 1, .gpu = gpu};
+  optc_emission *e = NULL;
+  CU_ASSERT(!optc_emit_memory(cx, "fast.opt", text, strlen(text), &options, &e));
+  bool has = e && strstr(optc_emission_data(e, 0, NULL), word);
+  optc_emission_free(e);
+  optc_context_free(cx);
+  return has;
+}
+
+static void machines_that_have_such_units_use_them(void) {
+  static const struct { const char *rule, *mma, *dot; } rows[] = {
+    {"whole", "m16n8k8.row.col.f32.tf32.tf32.f32", NULL}, {"mixed", "m16n8k8.row.col.f32.tf32.tf32.f32", NULL}, {"half", "m16n8k16.row.col.f32.f16.f16.f32", NULL},
+    {"brain", "m16n8k16.row.col.f32.bf16.bf16.f32", "vdpbf16ps"}, {"turned", "m16n8k16.row.col.f32.bf16.bf16.f32", "vdpbf16ps"}};
+  for (int k = 0; k < COUNT(rows); k++) {
+    CU_ASSERT(emitted(rows[k].rule, OPTC_EMIT_PTX, "znver4", "sm_80", rows[k].mma));
+    CU_ASSERT(emitted(rows[k].rule, OPTC_EMIT_PTX, "znver4", "sm_90", rows[k].mma));
+    CU_ASSERT(!emitted(rows[k].rule, OPTC_EMIT_PTX, "znver4", "sm_75", "mma.sync"));
+    CU_ASSERT_EQUAL(emitted(rows[k].rule, OPTC_EMIT_ASSEMBLY, "znver4", NULL, "vdpbf16ps"), rows[k].dot != NULL);
+    CU_ASSERT(!emitted(rows[k].rule, OPTC_EMIT_ASSEMBLY, "x86-64-v4", NULL, "vdpbf16ps"));
+  }
+}
+
 static void explain_says_which_products_and_what_bounds_them(void) {
   static const int forms[] = {OPTC_EMIT_EXPLAIN, OPTC_EMIT_EXPLAIN_JSON};
   static const char *const says[] = {"(--fast: bf16 operands)", "(2u + u^2 + K*2^-23)*sum|ab|"};
@@ -221,7 +245,7 @@ static void explain_says_which_products_and_what_bounds_them(void) {
 int main(void) {
   static const SuiteTest tests[] = {
     TEST(this_machine_stays_within_the_bound), TEST(executed_ptx_stays_within_the_bound), TEST(without_such_units_every_bit_is_kept), TEST(it_needs_level_2_and_the_usual_passes),
-    TEST(explain_says_which_products_and_what_bounds_them),
+    TEST(machines_that_have_such_units_use_them), TEST(explain_says_which_products_and_what_bounds_them),
   };
   return suite_run("products under --fast", tests);
 }

@@ -8,6 +8,7 @@
 #include "runtime/rule.h"
 #include "tests/support/drill_rules.h"
 #include "tests/support/fixture.h"
+#include "tests/support/jobs.h"
 #include "tests/support/object_file.h"
 #include "tests/support/suite.h"
 #include "tests/support/trial.h"
@@ -33,19 +34,31 @@ enum { MOST = 400 };
 static Subject subjects[MOST];
 static int n_subjects, n_rules;
 
-static optc_rule *compile(const Subject *, int backend, int level, const char *passes);
+/* NULL, and *trouble, where it does not compile. */
+static optc_rule *compile(const Subject *s, int backend, int level, const char *passes, char **trouble) {
+  optc_context *cx = fixture_context();
+  optc_compile_options options = {.size = sizeof options, .level = level, .backend = backend, .passes = passes, .rule = s->name};
+  optc_rule *rule = NULL;
+  if (s->path ? optc_compile_file(cx, s->path, &options, &rule) : optc_compile_memory(cx, s->name, s->text, strlen(s->text), &options, &rule))
+    *trouble = job_trouble("%s: %s", s->name, optc_context_diagnostics(cx));
+  optc_context_free(cx);
+  return rule;
+}
+
+/* Of a subject: its kernels, to be interpreted, made once. */
+static optc_rule *kernels[MOST];
+static char *compile_kernels(void *self, int i) {
+  char *trouble = NULL;
+  kernels[i] = compile(&subjects[i], OPTC_BACKEND_KERNEL, 2, NULL, &trouble);
+  subjects[i].shaped = subjects[i].path && kernels[i] && !drill_elementwise(kernels[i]->desc);
+  return trouble;
+}
 
 static void find_subjects(void) {
   if (n_subjects) return;
   const ShippedRule *rules = shipped_rules(&n_rules);
   CU_ASSERT_FATAL(n_rules >= 50 && n_rules + 2*COUNT(functions) <= MOST);
-  for (int i = 0; i < n_rules; i++) {
-    Subject *s = &subjects[n_subjects++];
-    *s = (Subject){.path = rules[i].path, .name = rules[i].name};
-    optc_rule *kernel = compile(s, OPTC_BACKEND_KERNEL, 2, NULL);
-    s->shaped = kernel && !drill_elementwise(kernel->desc);
-    optc_rule_free(kernel);
-  }
+  for (int i = 0; i < n_rules; i++) subjects[n_subjects++] = (Subject){.path = rules[i].path, .name = rules[i].name};
   for (int i = 0; i < COUNT(functions); i++)
     for (int wide = 0; wide <= functions[i].f64; wide++) {
       const char *type = wide ? "f64" : "f32";
@@ -54,6 +67,7 @@ static void find_subjects(void) {
       CU_ASSERT_FATAL(asprintf(&text, "rule %s(%s) {\n  param p: %s\n  in g: %s, h: %s\n  p = %s\n}\n", name, strstr(functions[i].value, "^n") ? "n: int = 5" : "", type, type, type, functions[i].value) > 0);
       subjects[n_subjects++] = (Subject){.text = text, .name = name};
     }
+  CU_ASSERT_EQUAL_FATAL(jobs_run(n_subjects, compile_kernels, NULL), n_subjects);
 }
 
 static const int64_t rule_counts[] = {1, 15, 17, 0, 33, 1000, 65537}, function_counts[] = {100000, 3};
@@ -73,12 +87,12 @@ static void outcome_run(Outcome *o, const DrillRule *rule) {
   if (o->drill) drill_run(o->drill, rule, &plain);
   for (int k = 0; k < N_TRIALS; k++) if (o->trial[k]) trial_run(o->trial[k], rule, &plain);
 }
+/* Neither drill nor first trial: there is no data that the rule takes. */
 static Outcome outcome_of(const Subject *s, const DrillRule *rule) {
   Outcome o = {0};
   DrillPlan plan = plan_of(s);
   if (!s->shaped) o.drill = drill_new(rule, &plan);
   for (int k = 0; k < N_TRIALS && s->shaped; k++) o.trial[k] = trial_new(rule, &trial_plans[k]);
-  CU_ASSERT_FATAL(o.drill || o.trial[0]);
   if (o.drill) drill_run(o.drill, rule, &plain);
   if (o.drill) drill_keep(o.drill);
   for (int k = 0; k < N_TRIALS; k++) if (o.trial[k]) trial_keep(o.trial[k]);
@@ -101,58 +115,49 @@ static void outcome_free(Outcome *o) {
   for (int k = 0; k < N_TRIALS; k++) trial_free(o->trial[k]);
 }
 
-/* Of the interpreter: of a rule with shapes made once, for all sets. */
-typedef struct Base { optc_rule *rule; Outcome outcome; } Base;
-static Base kept[MOST];
-static Base *base_of(int i) {
-  Base *b = &kept[i];
-  if (!b->rule && (b->rule = compile(&subjects[i], OPTC_BACKEND_KERNEL, 2, NULL))) {
-    DrillRule form = drill_rule(b->rule);
-    b->outcome = outcome_of(&subjects[i], &form);
-  }
-  return b->rule ? b : NULL;
+/* Of the interpreter: what it did. Of a rule with shapes made once, for all sets; of the others it is large, and goes. */
+static Outcome kept[MOST];
+static Outcome *base_of(int i, char **trouble) {
+  Outcome *o = &kept[i];
+  DrillRule form = drill_rule(kernels[i]);
+  if (!o->drill && !o->trial[0]) *o = outcome_of(&subjects[i], &form);
+  if (o->drill || o->trial[0]) return o;
+  *trouble = job_trouble("%s: no data that it takes was found", subjects[i].name);
+  return NULL;
 }
 static void base_done(int i) {
   if (subjects[i].shaped) return;
-  outcome_free(&kept[i].outcome);
-  optc_rule_free(kept[i].rule);
-  kept[i] = (Base){0};
-}
-
-static optc_rule *compile(const Subject *s, int backend, int level, const char *passes) {
-  optc_context *cx = fixture_context();
-  optc_compile_options options = {.size = sizeof options, .level = level, .backend = backend, .passes = passes, .rule = s->name};
-  optc_rule *rule;
-  if (s->path ? optc_compile_file(cx, s->path, &options, &rule) : optc_compile_memory(cx, s->name, s->text, strlen(s->text), &options, &rule)) {
-    printf("\n%s: %s", s->name, optc_context_diagnostics(cx));
-    CU_FAIL("a rule does not compile");
-  }
-  optc_context_free(cx);
-  return rule;
+  outcome_free(&kept[i]);
+  kept[i] = (Outcome){0};
 }
 
 /* Every subject as an object NAME.o in the folder `set` of the scratch folder; rules with shapes at `level`. */
-static void emit_all(const char *set, const char *target, const char *const *cpus, int n_cpus, int level) {
+typedef struct Set { const char *name, *target; const char *const *cpus; int n_cpus, level; } Set;
+
+static char *emit(void *self, int i) {
   static const int kind = OPTC_EMIT_OBJECT;
+  const Set *set = self;
+  const Subject *s = &subjects[i];
   optc_context *cx = fixture_context();
-  CU_ASSERT_EQUAL_FATAL(scratch_run("mkdir -p %s", set), 0);
-  for (int i = 0; i < n_subjects; i++) {
-    const Subject *s = &subjects[i];
-    optc_emit_options options = {.size = sizeof options, .kinds = &kind, .n_kinds = 1, .level = s->shaped ? level : 2, .rule = s->name, .target = target, .cpus = cpus, .n_cpus = n_cpus};
-    optc_emission *e;
-    if (s->path ? optc_emit_file(cx, s->path, &options, &e) : optc_emit_memory(cx, s->name, s->text, strlen(s->text), &options, &e)) {
-      printf("\n%s for %s: %s", s->name, set, optc_context_diagnostics(cx));
-      CU_FAIL("a rule does not compile");
-      continue;
-    }
-    char file[128];
-    size_t size;
+  optc_emit_options options = {.size = sizeof options, .kinds = &kind, .n_kinds = 1, .level = s->shaped ? set->level : 2, .rule = s->name, .target = set->target, .cpus = set->cpus, .n_cpus = set->n_cpus};
+  optc_emission *e = NULL;
+  char file[128], *trouble = NULL;
+  size_t size;
+  if (s->path ? optc_emit_file(cx, s->path, &options, &e) : optc_emit_memory(cx, s->name, s->text, strlen(s->text), &options, &e))
+    trouble = job_trouble("%s for %s: %s", s->name, set->name, optc_context_diagnostics(cx));
+  else {
     const void *data = optc_emission_data(e, 0, &size);
-    snprintf(file, sizeof file, "%s/%s.o", set, s->name);
-    CU_ASSERT_FATAL(scratch_write(file, data, size));
+    snprintf(file, sizeof file, "%s/%s.o", set->name, s->name);
+    if (!scratch_write(file, data, size)) trouble = job_trouble("%s cannot be written", file);
     optc_emission_free(e);
   }
   optc_context_free(cx);
+  return trouble;
+}
+
+static void emit_all(const Set *set) {
+  CU_ASSERT_EQUAL_FATAL(scratch_run("mkdir -p %s", set->name), 0);
+  jobs_run(n_subjects, emit, (void *)set);
 }
 
 static void needs_nothing(const char *set, const char *nm) {
@@ -165,14 +170,6 @@ static void needs_nothing(const char *set, const char *nm) {
 /* --- on this machine ------------------------------------------------------------------------------------------------------------------------------ */
 static const char *const levels[] = {"x86-64-v2", "x86-64-v3", "x86-64-v4"};
 enum { N_LEVELS = 3 };
-
-static bool machine_has(int level) {
-#if defined(__x86_64__)
-  return level == 0 ? __builtin_cpu_supports("x86-64-v2") : level == 1 ? __builtin_cpu_supports("x86-64-v3") : __builtin_cpu_supports("x86-64-v4");
-#else
-  return false;
-#endif
-}
 
 /* The C functions of a rule in a library, which have a dispatch word of their own. */
 typedef struct Exported {
@@ -201,49 +198,49 @@ static bool find_exported(Exported *x, const optc_rule *rule) {
 }
 
 /* A library with all subjects against their interpreters; `chosen`: the variant that has to run, from 1, or 0 where there is one only. */
+typedef struct Library { const char *set, *path; int chosen; } Library;
+
+static char *compare(const Library *l, int i, Outcome *o, optc_rule *rule) {
+  const char *name = subjects[i].name;
+  Exported exported;
+  if (!find_exported(&exported, rule)) return job_trouble("%s as %s: a C function is missing", name, l->set);
+  const struct { const char *how; DrillRule rule; } forms[] = {{"", drill_rule(rule)}, {", its C functions", {rule->desc, call_exported, exported_workspace, &exported, exported_layout}}};
+  for (int k = 0; k < COUNT(forms); k++) {
+    outcome_run(o, &forms[k].rule);
+    const char *difference = outcome_difference(o);
+    if (difference) return job_trouble("%s as %s%s: %s", name, l->set, forms[k].how, difference);
+  }
+  if (rule->chosen == l->chosen && rule->desc->n_variants == (l->chosen ? N_LEVELS : 1)) return NULL;
+  return job_trouble("%s as %s: variant %d of %d runs, expected %d", name, l->set, (int)rule->chosen, (int)rule->desc->n_variants, l->chosen);
+}
+
+static char *load_and_compare(void *self, int i) {
+  const Library *l = self;
+  optc_context *cx = fixture_context();
+  optc_rule *rule = NULL;
+  char *trouble = NULL;
+  Outcome *base = base_of(i, &trouble);
+  if (base && optc_load(cx, l->path, subjects[i].name, &rule)) trouble = job_trouble("%s as %s: %s", subjects[i].name, l->set, optc_context_diagnostics(cx));
+  else if (base) trouble = compare(l, i, base, rule);
+  base_done(i);
+  optc_rule_free(rule);
+  optc_context_free(cx);
+  return trouble;
+}
+
 static void library_agrees(const char *set, int chosen) {
-  char file[64];
+  char file[64], path[256];
   snprintf(file, sizeof file, "%s/all.so", set);
   CU_ASSERT_EQUAL_FATAL(scratch_run("cc -shared -nostdlib -Wl,-z,text -o %s %s/*.o", file, set), 0);
-  optc_context *cx = fixture_context();
-  int good = 0;
-  for (int i = 0; i < n_subjects; i++) {
-    const Subject *s = &subjects[i];
-    Base *base = base_of(i);
-    optc_rule *rule;
-    if (!base) continue;
-    if (optc_load(cx, scratch_path(file), s->name, &rule)) {
-      printf("\n%s", optc_context_diagnostics(cx));
-      CU_FAIL("a rule cannot be loaded");
-      base_done(i);
-      continue;
-    }
-    DrillRule machine = drill_rule(rule);
-    Outcome *o = &base->outcome;
-    outcome_run(o, &machine);
-    const char *difference = outcome_difference(o);
-    if (difference) printf("\n%s as %s: %s\n", s->name, set, difference);
-    Exported exported;
-    CU_ASSERT_FATAL(find_exported(&exported, rule));
-    machine = (DrillRule){rule->desc, call_exported, exported_workspace, &exported, exported_layout};
-    outcome_run(o, &machine);
-    const char *called = outcome_difference(o);
-    if (called) printf("\n%s as %s, its C functions: %s\n", s->name, set, called);
-    good += !difference && !called;
-    CU_ASSERT_EQUAL(rule->chosen, chosen);
-    CU_ASSERT_EQUAL(rule->desc->n_variants, chosen ? N_LEVELS : 1);
-    base_done(i);
-    optc_rule_free(rule);
-  }
-  CU_ASSERT_EQUAL(good, n_subjects);
-  optc_context_free(cx);
+  snprintf(path, sizeof path, "%s", scratch_path(file));
+  jobs_run(n_subjects, load_and_compare, &(Library){set, path, chosen});
 }
 
 static void check_level(int level) {
   find_subjects();
-  emit_all(levels[level], "x86_64-unknown-linux-gnu", &levels[level], 1, level == 1 ? 0 : 2);
+  emit_all(&(Set){levels[level], "x86_64-unknown-linux-gnu", &levels[level], 1, level == 1 ? 0 : 2});
   needs_nothing(levels[level], "nm");
-  if (machine_has(level)) library_agrees(levels[level], 0);
+  if (fixture_machine_has(level)) library_agrees(levels[level], 0);
   else printf("\nskipped: %s, this machine lacks it\n", levels[level]);
 }
 static void x86_64_v2_gives_the_bits_of_the_interpreter(void) { check_level(0); }
@@ -252,102 +249,134 @@ static void x86_64_v4_gives_the_bits_of_the_interpreter(void) { check_level(2); 
 
 static void an_object_with_three_variants_runs_the_best_that_the_machine_has(void) {
   find_subjects();
-  emit_all("dispatch", "x86_64-unknown-linux-gnu", levels, N_LEVELS, 0);
+  emit_all(&(Set){"dispatch", "x86_64-unknown-linux-gnu", levels, N_LEVELS, 0});
   needs_nothing("dispatch", "nm");
   int best = 0;
-  for (int k = 0; k < N_LEVELS; k++) if (machine_has(k)) best = k + 1;
+  for (int k = 0; k < N_LEVELS; k++) if (fixture_machine_has(k)) best = k + 1;
   if (best) library_agrees("dispatch", best);
   else printf("\nskipped: x86-64 objects, this machine cannot run them\n");
 }
 
 /* --- functions in this process: forms, levels, widths ------------------------------------------------------------------------------------------------ */
-static void every_function_has_the_same_bits_in_every_form_and_width(void) {
-  static const struct { int backend, level; const char *lanes; } forms[] = {
-    {OPTC_BACKEND_KERNEL, 0, NULL}, {OPTC_BACKEND_KERNEL, 2, NULL}, {OPTC_BACKEND_JIT, 0, NULL}, {OPTC_BACKEND_JIT, 2, NULL}, {OPTC_BACKEND_JIT, 2, ""},
-    {OPTC_BACKEND_JIT, 2, ",vectorise(lanes=4,unroll=2)"}, {OPTC_BACKEND_JIT, 2, ",vectorise(lanes=8,unroll=1)"}, {OPTC_BACKEND_JIT, 2, ",vectorise(lanes=16,unroll=4)"},
-  };
-  find_subjects();
-  for (int i = n_rules; i < n_subjects; i++) {
-    optc_rule *graph = compile(&subjects[i], OPTC_BACKEND_GRAPH, 2, NULL);
-    if (!graph) continue;
-    DrillRule form = drill_rule(graph);
-    DrillPlan plan = plan_of(&subjects[i]);
-    Drill *d = drill_new(&form, &plan);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(d);
+static const struct { int backend, level; const char *lanes; } forms[] = {
+  {OPTC_BACKEND_KERNEL, 0, NULL}, {OPTC_BACKEND_KERNEL, 2, NULL}, {OPTC_BACKEND_JIT, 0, NULL}, {OPTC_BACKEND_JIT, 2, NULL}, {OPTC_BACKEND_JIT, 2, ""},
+  {OPTC_BACKEND_JIT, 2, ",vectorise(lanes=4,unroll=2)"}, {OPTC_BACKEND_JIT, 2, ",vectorise(lanes=8,unroll=1)"}, {OPTC_BACKEND_JIT, 2, ",vectorise(lanes=16,unroll=4)"},
+};
+
+static char *compare_form(const Subject *s, Drill *d, int k) {
+  char passes[256], *trouble = NULL;
+  snprintf(passes, sizeof passes, "expand,canon,fold,algebra,fold,dce,narrow,dce,lower,fuse,cleanup,parallel,hoist,unswitch,cleanup%s", forms[k].lanes ? forms[k].lanes : "");
+  optc_rule *rule = compile(s, forms[k].backend, forms[k].level, forms[k].lanes ? passes : NULL, &trouble);
+  if (!rule) return trouble;
+  DrillRule form = drill_rule(rule);
+  drill_run(d, &form, &plain);
+  const char *difference = drill_difference(d);
+  if (difference)
+    trouble = job_trouble("%s, %s -O%d %s: %s", s->name, forms[k].backend == OPTC_BACKEND_JIT ? "machine code" : "kernel interpreter", forms[k].level, forms[k].lanes ? forms[k].lanes : "", difference);
+  optc_rule_free(rule);
+  return trouble;
+}
+
+static char *compare_forms(void *self, int i) {
+  const Subject *s = &subjects[n_rules + i];
+  char *trouble = NULL;
+  optc_rule *graph = compile(s, OPTC_BACKEND_GRAPH, 2, NULL, &trouble);
+  if (!graph) return trouble;
+  DrillRule form = drill_rule(graph);
+  DrillPlan plan = plan_of(s);
+  Drill *d = drill_new(&form, &plan);
+  if (d) {
     drill_run(d, &form, &plain);
     drill_keep(d);
-    for (int k = 0; k < COUNT(forms); k++) {
-      char passes[256];
-      snprintf(passes, sizeof passes, "expand,canon,fold,algebra,fold,dce,narrow,dce,lower,fuse,cleanup,parallel,hoist,unswitch,cleanup%s", forms[k].lanes ? forms[k].lanes : "");
-      optc_rule *rule = compile(&subjects[i], forms[k].backend, forms[k].level, forms[k].lanes ? passes : NULL);
-      if (!rule) continue;
-      form = drill_rule(rule);
-      drill_run(d, &form, &plain);
-      const char *difference = drill_difference(d);
-      if (difference) printf("\n%s, %s -O%d %s: %s\n", subjects[i].name, forms[k].backend == OPTC_BACKEND_JIT ? "machine code" : "kernel interpreter", forms[k].level,
-                             forms[k].lanes ? forms[k].lanes : "", difference);
-      CU_ASSERT_PTR_NULL(difference);
-      optc_rule_free(rule);
-    }
-    drill_free(d);
-    optc_rule_free(graph);
-  }
+  } else trouble = job_trouble("%s: out of memory", s->name);
+  for (int k = 0; k < COUNT(forms) && !trouble; k++) trouble = compare_form(s, d, k);
+  drill_free(d);
+  optc_rule_free(graph);
+  return trouble;
+}
+
+static void every_function_has_the_same_bits_in_every_form_and_width(void) {
+  find_subjects();
+  jobs_run(n_subjects - n_rules, compare_forms, NULL);
 }
 
 /* --- aarch64 -------------------------------------------------------------------------------------------------------------------------------------------- */
-/* One static program with all subjects, that runs the same drills and writes what comes out. */
+/* One static program with all subjects, that runs the same drills and writes what comes out: `arm PART PARTS` those of one part, to arm.PART. */
 static bool write_program(void) {
   FILE *f = fopen(scratch_path("arm.c"), "w");
   if (!f) return false;
-  fprintf(f, "#include \"tests/support/trial.h\"\n");
+  fprintf(f, "#include <stdlib.h>\n#include \"tests/support/trial.h\"\n");
   for (int i = 0; i < n_subjects; i++) {
     const char *name = subjects[i].name;
-    optc_rule *rule = compile(&subjects[i], OPTC_BACKEND_GRAPH, 2, NULL);
-    if (!rule) continue;
+    const optc_rule_desc *desc = kernels[i]->desc;
     fprintf(f, "extern const optc_rule_desc %s_rule; size_t %s_workspace_size(const optc_call *);\n", name, name);
     fprintf(f, "int %s_layout(const optc_call *, int64_t, optc_state_info *);\n", name);
     fprintf(f, "static int layout_%d(void *self, const optc_call *call, int64_t item, optc_state_info *out) { return %s_layout(call, item, out); }\n", i, name);
     fprintf(f, "static size_t size_%d(void *self, const optc_call *call) { return %s_workspace_size(call); }\n", i, name);
-    for (int e = 0; e < (int)rule->desc->n_entries; e++)
-      if (strcmp(rule->desc->entries[e].name, "layout")) fprintf(f, "int %s_%s(const optc_call *);\n", name, rule->desc->entries[e].name);
+    for (int e = 0; e < (int)desc->n_entries; e++)
+      if (strcmp(desc->entries[e].name, "layout")) fprintf(f, "int %s_%s(const optc_call *);\n", name, desc->entries[e].name);
     fprintf(f, "static int call_%d(void *self, int64_t entry, const optc_call *call) {\n  switch (entry) {\n", i);
-    for (int e = 0; e < (int)rule->desc->n_entries; e++)
-      if (strcmp(rule->desc->entries[e].name, "layout")) fprintf(f, "  case %d: return %s_%s(call);\n", e, name, rule->desc->entries[e].name);
+    for (int e = 0; e < (int)desc->n_entries; e++)
+      if (strcmp(desc->entries[e].name, "layout")) fprintf(f, "  case %d: return %s_%s(call);\n", e, name, desc->entries[e].name);
     fprintf(f, "  default: return OPTC_E_INTERNAL;\n  }\n}\n");
-    optc_rule_free(rule);
   }
-  fprintf(f, "int main(void) {\n  FILE *out = fopen(\"arm.out\", \"wb\");\n  if (!out) return 1;\n");
   for (int i = 0; i < n_subjects; i++) {
-    if (subjects[i].shaped) {
-      fprintf(f, "  {\n    DrillRule rule = {&%s_rule, call_%d, size_%d, 0, layout_%d};\n", subjects[i].name, i, i, i);
+    fprintf(f, "static int subject_%d(FILE *out) {\n  DrillRule rule = {&%s_rule, call_%d, size_%d, 0, layout_%d};\n", i, subjects[i].name, i, i, i);
+    if (subjects[i].shaped)
       for (int k = 0; k < N_TRIALS; k++)
-        fprintf(f, "    {\n      TrialPlan plan = {.seed = %llu, .data = (TrialData)%d, .steps = %d};\n      Trial *t = trial_new(&rule, &plan);\n      if (!t && %d) return 3;\n"
-                   "      if (t) { trial_run(t, &rule, &(DrillWay){.hostile = %d}); trial_write(t, out); }\n      trial_free(t);\n    }\n",
+        fprintf(f, "  {\n    TrialPlan plan = {.seed = %llu, .data = (TrialData)%d, .steps = %d};\n    Trial *t = trial_new(&rule, &plan);\n    if (!t && %d) return 3;\n"
+                   "    if (t) { trial_run(t, &rule, &(DrillWay){.hostile = %d}); trial_write(t, out); }\n    trial_free(t);\n  }\n",
                 (unsigned long long)trial_plans[k].seed, trial_plans[k].data, trial_plans[k].steps, k == 0, i%2);
-      fprintf(f, "  }\n");
-      continue;
+    else {
+      DrillPlan p = plan_of(&subjects[i]);
+      fprintf(f, "  static const int64_t counts[] = {");
+      for (int k = 0; k < p.n_items; k++) fprintf(f, "%lld, ", (long long)p.counts[k]);
+      fprintf(f, "};\n  DrillPlan plan = {counts, %d, %d, %d, %llu, %d};\n  Drill *d = drill_new(&rule, &plan);\n  if (!d) return 2;\n", p.n_items, p.n_groups, p.steps, (unsigned long long)p.seed, p.any_bits);
+      fprintf(f, "  drill_run(d, &rule, &(DrillWay){.hostile = %d});\n  drill_write(d, out);\n  drill_free(d);\n", i%2);
     }
-    DrillPlan p = plan_of(&subjects[i]);
-    fprintf(f, "  {\n    static const int64_t counts[] = {");
-    for (int k = 0; k < p.n_items; k++) fprintf(f, "%lld, ", (long long)p.counts[k]);
-    fprintf(f, "};\n    DrillRule rule = {&%s_rule, call_%d, size_%d, 0, layout_%d};\n", subjects[i].name, i, i, i);
-    fprintf(f, "    DrillPlan plan = {counts, %d, %d, %d, %llu, %d};\n    Drill *d = drill_new(&rule, &plan);\n    if (!d) return 2;\n", p.n_items, p.n_groups, p.steps,
-            (unsigned long long)p.seed, p.any_bits);
-    fprintf(f, "    drill_run(d, &rule, &(DrillWay){.hostile = %d});\n    drill_write(d, out);\n    drill_free(d);\n  }\n", i%2);
+    fprintf(f, "  return 0;\n}\n");
   }
-  fprintf(f, "  return fclose(out) != 0;\n}\n");
+  fprintf(f, "static int (*const subjects[])(FILE *) = {\n");
+  for (int i = 0; i < n_subjects; i++) fprintf(f, "  subject_%d,\n", i);
+  fprintf(f, "};\nint main(int argc, char **argv) {\n  int part = atoi(argv[1]), parts = atoi(argv[2]), failed = 0;\n  char name[32];\n  snprintf(name, sizeof name, \"arm.%%d\", part);\n"
+             "  FILE *out = fopen(name, \"wb\");\n  if (!out) return 1;\n  for (int i = part; i < %d && !failed; i += parts) failed = subjects[i](out);\n  return failed ? failed : fclose(out) != 0;\n}\n", n_subjects);
   return fclose(f) == 0;
+}
+
+/* What the other machine did of every subject of one part, against the interpreter. */
+static char *read_and_compare(void *self, int part) {
+  char file[32], *all = NULL;
+  snprintf(file, sizeof file, "arm.%d", part);
+  FILE *out = fopen(scratch_path(file), "rb");
+  if (!out) return job_trouble("%s is not there", file);
+  for (int i = part; i < n_subjects; i += *(int *)self) {
+    char *trouble = NULL;
+    Outcome *base = base_of(i, &trouble);
+    bool read = base && outcome_read(base, out);
+    const char *difference = !base ? trouble : read ? outcome_difference(base) : "the program's outcome is too short";
+    char *before = all;
+    if (difference) all = job_trouble("%s%s on aarch64: %s", before ? before : "", subjects[i].name, difference);
+    if (difference) free(before);
+    free(trouble);
+    base_done(i);
+    if (!read) break;
+  }
+  if (!all && fgetc(out) != EOF) all = job_trouble("%s is too long", file);
+  fclose(out);
+  return all;
 }
 
 static void aarch64_gives_the_bits_of_the_interpreter(void) {
   static const char *const cpu[] = {"generic"};
   find_subjects();
-  emit_all("aarch64", "aarch64-unknown-linux-gnu", cpu, 1, 0);
+  emit_all(&(Set){"aarch64", "aarch64-unknown-linux-gnu", cpu, 1, 0});
   if (!command_exists("aarch64-linux-gnu-gcc") || !command_exists("qemu-aarch64")) { printf("\nskipped: running aarch64, no cross compiler or emulator\n"); return; }
   needs_nothing("aarch64", "aarch64-linux-gnu-nm");
   char here[4096];
+  int parts = jobs_at_once();
   CU_ASSERT_FATAL(realpath(".", here) && write_program());
-  if (scratch_run("aarch64-linux-gnu-gcc -O1 -ffp-contract=off -static -I%s -iquote %s/ir arm.c %s/tests/support/drill.c %s/tests/support/trial.c %s/tests/support/fence.c aarch64/*.o -o arm && qemu-aarch64 ./arm", here, here, here, here, here)) {
+  if (scratch_run("aarch64-linux-gnu-gcc -O1 -ffp-contract=off -static -I%s -iquote %s/ir arm.c %s/tests/support/drill.c %s/tests/support/trial.c %s/tests/support/fence.c aarch64/*.o -o arm", here, here, here, here, here) ||
+      scratch_run("seq 0 %d | xargs -P %d -I PART qemu-aarch64 ./arm PART %d", parts - 1, parts, parts)) {
     size_t size;
     char *log = scratch_read("log", &size);
     printf("\n%.2000s\n", log ? log : "");
@@ -355,22 +384,7 @@ static void aarch64_gives_the_bits_of_the_interpreter(void) {
     CU_FAIL("the program for aarch64 fails");
     return;
   }
-  FILE *out = fopen(scratch_path("arm.out"), "rb");
-  CU_ASSERT_PTR_NOT_NULL_FATAL(out);
-  int good = 0;
-  for (int i = 0; i < n_subjects; i++) {
-    Base *base = base_of(i);
-    if (!base) break;
-    bool read = outcome_read(&base->outcome, out);
-    const char *difference = read ? outcome_difference(&base->outcome) : "the program's outcome is too short";
-    if (difference) printf("\n%s on aarch64: %s\n", subjects[i].name, difference);
-    good += !difference;
-    base_done(i);
-    if (!read) break;
-  }
-  CU_ASSERT_EQUAL(good, n_subjects);
-  CU_ASSERT_EQUAL(fgetc(out), EOF);
-  fclose(out);
+  jobs_run(parts, read_and_compare, &parts);
 }
 
 int main(void) {
@@ -381,8 +395,8 @@ int main(void) {
   };
   int failed = suite_run("instruction sets", tests);
   for (int i = 0; i < n_subjects; i++) {
-    outcome_free(&kept[i].outcome);
-    optc_rule_free(kept[i].rule);
+    outcome_free(&kept[i]);
+    optc_rule_free(kernels[i]);
   }
   return failed;
 }

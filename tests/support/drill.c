@@ -227,15 +227,14 @@ static void set_float_control(uint64_t c) { (void)c; }
 #endif
 
 /* --- running ------------------------------------------------------------------------------------------------------------------------------ */
-typedef struct Run { Drill *d; const DrillRule *rule; const DrillWay *way; int64_t entry; int step; size_t calls; } Run;
+typedef struct Run { Drill *d; const DrillRule *rule; const DrillWay *way; int64_t entry; int step; size_t calls; int64_t shapes[64]; } Run;
 
-static void fill_item(const Run *r, char *item, int64_t i, int64_t first, int64_t count) {
-  static int64_t shapes[64];
+static void fill_item(Run *r, char *item, int64_t i, int64_t first, int64_t count) {
   const Drill *d = r->d;
   const optc_rule_desc *desc = d->desc;
   int64_t n = d->plan.counts[i], group = i%d->plan.n_groups, rank = n != 1;
-  const int64_t *shape = rank ? &shapes[i%64] : NULL;
-  shapes[i%64] = n;
+  const int64_t *shape = rank ? &r->shapes[i%64] : NULL;
+  r->shapes[i%64] = n;
   for (int64_t k = 0; k < desc->n_operands; k++) {
     const optc_operand_desc *o = &desc->operands[k];
     if (!is_tensor(d, k)) continue;
@@ -307,7 +306,7 @@ void drill_run(Drill *d, const DrillRule *rule, const DrillWay *way) {
   const optc_rule_desc *desc = d->desc;
   int64_t n = desc->n_operands, n_items = d->plan.n_items;
   uint64_t s = d->plan.seed + 99;
-  Run r = {d, rule, way, 0, 0, 0};
+  Run r = {.d = d, .rule = rule, .way = way};
   d->trouble = NULL;
   memcpy(d->work, d->first, d->size);
   memcpy(d->items, d->first_items, (size_t)(n_items*desc->item_size));

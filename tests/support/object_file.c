@@ -25,8 +25,8 @@ const char *scratch_folder(void) {
 }
 
 const char *scratch_path(const char *name) {
-  static char ring[16][256];
-  static unsigned next;
+  static _Thread_local char ring[16][256];
+  static _Thread_local unsigned next;
   char *path = ring[next++%16];
   snprintf(path, sizeof ring[0], "%s/%s", scratch_folder(), name);
   return path;

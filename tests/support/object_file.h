@@ -4,9 +4,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* A folder of this process, removed at exit. */
+/* A folder of this process, removed at exit. Threads may ask for paths and files in it once it is there; commands are for one at a time. */
 const char *scratch_folder(void);
-const char *scratch_path(const char *name);              /* a ring of 16 static texts */
+const char *scratch_path(const char *name);              /* a ring of 16 texts a thread */
 bool scratch_write(const char *name, const void *bytes, size_t size);
 void *scratch_read(const char *name, size_t *size);      /* malloc'ed, one byte longer, NULL if there is none */
 /* Runs a shell command in that folder; what it prints goes to `log` there. 0 if it succeeded. */

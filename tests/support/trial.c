@@ -1,6 +1,5 @@
 /* trial.c: see trial.h. */
 #include "tests/support/trial.h"
-#include "tests/support/trial.h"
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -407,7 +406,7 @@ static bool make_all(Trial *t, uint64_t *s) {
 /* States with a shape of their own, as the layout tells. */
 static int make_states(Trial *t, const DrillRule *rule, optc_error *error, uint64_t *s) {
   const optc_rule_desc *desc = t->desc;
-  static optc_state_info states[OPTC_MAX_OPERANDS];
+  optc_state_info states[OPTC_MAX_OPERANDS];
   bool any = false;
   for (int64_t k = 0; k < desc->n_operands; k++) any |= desc->operands[k].role == ROLE_STATE && is_tensor(t, k) && !desc->operands[k].item_shape;
   for (int64_t i = 0; i < t->n_items && any; i++) {

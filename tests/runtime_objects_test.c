@@ -6,17 +6,9 @@
 #include "runtime/optc.h"
 #include "tests/support/drill_rules.h"
 #include "tests/support/fixture.h"
+#include "tests/support/jobs.h"
 #include "tests/support/object_file.h"
 #include "tests/support/suite.h"
-
-static optc_emission *emit(optc_context *cx, const ShippedRule *r, const int *kinds, int n_kinds) {
-  optc_emit_options options = {.size = sizeof options, .kinds = kinds, .n_kinds = n_kinds, .level = 2, .rule = r->name};
-  optc_emission *e;
-  if (!optc_emit_file(cx, r->path, &options, &e)) return e;
-  printf("\n%s: %s", r->name, optc_context_diagnostics(cx));
-  CU_FAIL("a rule does not compile");
-  return NULL;
-}
 
 static void show_log(const char *what) {
   size_t size;
@@ -26,29 +18,31 @@ static void show_log(const char *what) {
 }
 
 /* --- headers --------------------------------------------------------------------------------------------------------------------------------------- */
-static void every_header_is_strict_c99_and_cxx11_alone_and_beside_all_others(void) {
+/* headers/NAME.h and objects/NAME.o of one rule. */
+static char *emit(void *self, int i) {
   static const int kinds[] = {OPTC_EMIT_HEADER, OPTC_EMIT_OBJECT};
+  const ShippedRule *r = (const ShippedRule *)self + i;
   optc_context *cx = fixture_context();
-  int n;
-  const ShippedRule *rules = shipped_rules(&n);
-  CU_ASSERT_FATAL(n >= 50 && scratch_run("mkdir -p headers objects") == 0);
+  optc_emit_options options = {.size = sizeof options, .kinds = kinds, .n_kinds = 2, .level = 2, .rule = r->name};
+  optc_emission *e;
+  char *trouble = NULL, file[128];
+  if (optc_emit_file(cx, r->path, &options, &e)) trouble = job_trouble("%s: %s", r->name, optc_context_diagnostics(cx));
+  for (int k = 0; k < 2 && !trouble; k++) {
+    size_t size;
+    const void *data = optc_emission_data(e, k, &size);
+    snprintf(file, sizeof file, k ? "objects/%s.o" : "headers/%s.h", r->name);
+    if (!scratch_write(file, data, size)) trouble = job_trouble("%s cannot be written", file);
+    if (k) optc_emission_free(e);
+  }
+  optc_context_free(cx);
+  return trouble;
+}
+
+/* Calls every rule with nothing to do: names, structs and the interface's hash fit the objects. */
+static void write_caller(const ShippedRule *rules, int n) {
   FILE *all = fopen(scratch_path("all.c"), "w");
   CU_ASSERT_PTR_NOT_NULL_FATAL(all);
-  for (int i = 0; i < n; i++) {
-    optc_emission *e = emit(cx, &rules[i], kinds, 2);
-    if (!e) continue;
-    char file[128];
-    size_t size;
-    const void *text = optc_emission_data(e, 0, &size);
-    snprintf(file, sizeof file, "headers/%s.h", rules[i].name);
-    CU_ASSERT(scratch_write(file, text, size));
-    text = optc_emission_data(e, 1, &size);
-    snprintf(file, sizeof file, "objects/%s.o", rules[i].name);
-    CU_ASSERT(scratch_write(file, text, size));
-    fprintf(all, "#include \"headers/%s.h\"\n", rules[i].name);
-    optc_emission_free(e);
-  }
-  /* Calls every rule with nothing to do: names, structs and the interface's hash fit the objects. */
+  for (int i = 0; i < n; i++) fprintf(all, "#include \"headers/%s.h\"\n", rules[i].name);
   fprintf(all, "#include <stdio.h>\nint main(void) {\n  int failed = 0;\n");
   for (int i = 0; i < n; i++) {
     const char *r = rules[i].name;
@@ -57,14 +51,20 @@ static void every_header_is_strict_c99_and_cxx11_alone_and_beside_all_others(voi
   }
   fprintf(all, "  return failed;\n}\n");
   CU_ASSERT_EQUAL(fclose(all), 0);
-  static const char *const compilers[] = {"cc -x c -std=c99", "c++ -x c++ -std=c++11"};
+}
+
+static void every_header_is_strict_c99_and_cxx11_alone_and_beside_all_others(void) {
+  static const char *const compilers[] = {"cc -x c -std=c99", "c++ -x c++ -std=c++11"}, *const strict = "-pedantic-errors -Wall -Wextra -Wno-missing-field-initializers -Werror";
+  int n;
+  const ShippedRule *rules = shipped_rules(&n);
+  CU_ASSERT_FATAL(n >= 50 && scratch_run("mkdir -p headers objects") == 0);
+  CU_ASSERT_EQUAL_FATAL(jobs_run(n, emit, (void *)rules), n);
+  write_caller(rules, n);
   for (int c = 0; c < 2; c++) {
     if (c && !command_exists("c++")) { printf("\nskipped: headers as C++11, no compiler\n"); continue; }
-    const char *strict = "-pedantic-errors -Wall -Wextra -Wno-missing-field-initializers -Werror";
-    if (scratch_run("for h in headers/*.h; do %s %s -fsyntax-only $h || exit 1; done", compilers[c], strict)) { show_log(compilers[c]); CU_FAIL("a header alone"); }
+    if (scratch_run("ls headers/*.h | xargs -n 8 -P %d %s %s -fsyntax-only", jobs_at_once(), compilers[c], strict)) { show_log(compilers[c]); CU_FAIL("a header alone"); }
     if (scratch_run("%s %s -c all.c -o all.o && cc all.o objects/*.o -o all && ./all >&2", compilers[c], strict)) { show_log(compilers[c]); CU_FAIL("all headers in one program"); }
   }
-  optc_context_free(cx);
 }
 
 /* --- states that are absent --------------------------------------------------------------------------------------------------------------------------- */

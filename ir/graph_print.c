@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "ir/graph_analysis.h"
+#include "ir/text_lex.h"
 
 const char *const order_names[] = {"lanes", "seq", "blocks", NULL};
 const char *const level_names[] = {"const", "global", "item", "element", NULL};
@@ -50,18 +51,6 @@ OpForm op_form(Op op) {
 
 /* --- words ---------------------------------------------------------------------------------------------------------------- */
 
-static void print_string(Text *out, const char *s) {
-  text_append(out, "\"", 1);
-  for (; *s; s++) {
-    unsigned char c = (unsigned char)*s;
-    if (c == '"' || c == '\\') text_add(out, "\\%c", c);
-    else if (c == '\n') text_append(out, "\\n", 2);
-    else if (c < 32 || c == 127) text_add(out, "\\x%02x", c);
-    else text_append(out, s, 1);
-  }
-  text_append(out, "\"", 1);
-}
-
 static bool plain_name(const char *s) {
   if (!*s || strspn(s, "0123456789+-./:@") == strlen(s)) return false;
   if (*s >= '0' && *s <= '9') return false;
@@ -70,7 +59,7 @@ static bool plain_name(const char *s) {
 
 static void print_name(Text *out, const char *s) {
   if (plain_name(s)) text_add(out, "%s", s);
-  else print_string(out, s);
+  else text_add_quoted(out, s);
 }
 
 /* An operand by its name; operands of different entries may share one, so then by name and number. */
@@ -191,11 +180,11 @@ void graph_print(const Graph *g, Text *out) {
   for (unsigned i = 0; i < g->n_requires; i++) {
     const Requirement *r = &g->requires[i];
     text_add(out, "  require ");
-    print_string(out, r->text);
+    text_add_quoted(out, r->text);
     text_add(out, " %%%u", number[r->cond->id]);
     for (unsigned k = 0; k < r->n; k++) {
       text_add(out, ", ");
-      if (r->name[k]) { print_string(out, r->name[k]); text_add(out, " "); }
+      if (r->name[k]) { text_add_quoted(out, r->name[k]); text_add(out, " "); }
       text_add(out, "%%%u", number[r->value[k]->id]);
     }
     text_add(out, "\n");
@@ -240,16 +229,16 @@ static void print_extent(Text *out, const Module *m, const Node *n, unsigned dep
 }
 
 static void print_tail(Text *out, const char *external, const char *doc) {
-  if (external) { text_add(out, " as "); print_string(out, external); }
-  if (doc) { text_add(out, " doc "); print_string(out, doc); }
+  if (external) { text_add(out, " as "); text_add_quoted(out, external); }
+  if (doc) { text_add(out, " doc "); text_add_quoted(out, doc); }
 }
 
 void module_print(const Module *m, Text *out) {
   text_add(out, "module ");
-  print_string(out, m->name ? m->name : "");
+  text_add_quoted(out, m->name ? m->name : "");
   text_add(out, m->has_step ? " step\n" : "\n");
-  if (m->doc) { text_add(out, "doc "); print_string(out, m->doc); text_add(out, "\n"); }
-  for (unsigned i = 0; i < m->n_sources; i++) { text_add(out, "source "); print_string(out, m->sources[i]); text_add(out, "\n"); }
+  if (m->doc) { text_add(out, "doc "); text_add_quoted(out, m->doc); text_add(out, "\n"); }
+  for (unsigned i = 0; i < m->n_sources; i++) { text_add(out, "source "); text_add_quoted(out, m->sources[i]); text_add(out, "\n"); }
   for (unsigned i = 0; i < m->n_hypers; i++) {
     const Hyper *h = &m->hypers[i];
     text_add(out, "hyper ");

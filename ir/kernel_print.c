@@ -2,18 +2,9 @@
 #include <inttypes.h>
 #include "ir/graph_reduce.h"
 #include "ir/kernel_text.h"
+#include "ir/text_lex.h"
 
 static void indent(Text *out, unsigned depth) { text_add(out, "%*s", (int)(2 * depth), ""); }
-
-static void print_string(Text *out, const char *s) {
-  text_append(out, "\"", 1);
-  for (; *s; s++) {
-    if (*s == '"' || *s == '\\') text_add(out, "\\%c", *s);
-    else if (*s == '\n') text_append(out, "\\n", 2);
-    else text_append(out, s, 1);
-  }
-  text_append(out, "\"", 1);
-}
 
 static const char *print_args(Text *out, const Inst *inst, unsigned from, const char *before) {
   for (unsigned a = from; a < inst->n_args; a++, before = ", ") text_add(out, "%s%%%u", before, inst->args[a]->id);
@@ -85,7 +76,7 @@ void program_print(const Program *p, Text *out) {
   text_add(out, "program %s%s {\n", p->entry, p->advances ? " advances" : "");
   if (p->equal_hypers) text_add(out, "  equal_hypers 0x%" PRIx64 "\n", p->equal_hypers);
   if (p->n_uniforms) text_add(out, "  uniforms %u\n", p->n_uniforms);
-  for (unsigned k = 0; k < p->n_texts; k++) { text_add(out, "  text "); print_string(out, p->texts[k]); text_add(out, "\n"); }
+  for (unsigned k = 0; k < p->n_texts; k++) { text_add(out, "  text "); text_add_quoted(out, p->texts[k]); text_add(out, "\n"); }
   if (p->n_slots) text_add(out, "  slots %u\n", p->n_slots);
   if (p->n_spaces) text_add(out, "  spaces %u\n", p->n_spaces);
   for (unsigned k = 0; k < p->n_temps; k++) {

@@ -73,7 +73,7 @@ static void malformed_texts_are_refused(void) {
     {"item", "%0 = begin i64\n%1 = for %0 to %0 vector(16) { yield }", "expected ','"},
     {"moon", "", "'check', 'group'"},
     {"item", "if %0 {", "used before"},
-    {"item", "yield \"", "expected"},
+    {"item", "yield \"", "never closed"},
     {"item", "%0 = const f32 0x0\nfold sum, %0", "expected a number"},
     {"item", "%0 = const f32 0x0\nfold 0 argmax, %0", "'sum', 'prod', 'max'"},
   };

@@ -71,7 +71,7 @@ static void check_read(Checker *c) {
   if (guard) NEED(c, n->args[n->n_args - 1]->type == TYPE_BOOL && fits(n->args[n->n_args - 1], n->space), "the guard is no bool over this space");
 }
 
-static void check_reduce(Checker *c, Type x, ReduceKind kind, unsigned order) {
+static void check_kind(Checker *c, Type x, ReduceKind kind, unsigned order) {
   Type t = (Type)c->node->type;
   bool number = arithmetic(x) && x != TYPE_BOOL, floating = type_kind(x) == KIND_FLOAT;
   switch (kind) {
@@ -87,7 +87,7 @@ static void check_reduce(Checker *c, Type x, ReduceKind kind, unsigned order) {
 }
 
 /* A carry of the depth of the scan at hand, inside its region. */
-static void check_carry(Checker *c, const Node *x) {
+static void check_carried(Checker *c, const Node *x) {
   const Node *n = c->node;
   if (x->imm < -1 || x->imm >= (int64_t)n->region->n_results) { wrong(c, "%%%u: no carried value %lld", x->id, (long long)x->imm); return; }
   if (x->imm < 0) { NEED(c, is_scalar(x, TYPE_I64), "%%%u: the trip index is an i64 of rank 0", x->id); return; }
@@ -115,105 +115,156 @@ static void check_scan(Checker *c) {
     const Node *x = g->nodes[id];
     if (!in[id]) continue;
     if (x->op == OP_SCAN && x->imm <= n->imm) wrong(c, "%%%u, a scan inside this region, is not deeper", x->id);
-    if (x->op == OP_CARRY && (x->aux & 255) == n->imm) check_carry(c, x);
+    if (x->op == OP_CARRY && (x->aux & 255) == n->imm) check_carried(c, x);
   }
 }
 
-static void check_structure(Checker *c) {
-  const Node *n = c->node, *x = n->n_args ? n->args[0] : NULL;
-  const Module *m = c->g->module;
-  const Operand *o;
+/* --- one check an operation -------------------------------------------------------------------------------------------------------- */
+
+static bool is_float(Type t) { return arithmetic(t) && type_kind(t) == KIND_FLOAT; }
+
+static void check_const(Checker *c) {
+  const Node *n = c->node;
   Type t = (Type)n->type;
-  switch ((int)n->op) {
-    case OP_CONST:
-      NEED(c, arithmetic(t) && !n->space->rank, "a constant has an arithmetic type and rank 0");
-      NEED(c, bits_normal((Bits)n->imm, t) == (Bits)n->imm, "bits beyond the type");
-      break;
-    case OP_HYPER:
-      if (n->imm < 0 || n->imm >= m->n_hypers) wrong(c, "there is no hyper-parameter %lld", (long long)n->imm);
-      else NEED(c, is_scalar(n, m->hypers[n->imm].type), "hyper-parameter '%s' is %s", m->hypers[n->imm].name, type_name(m->hypers[n->imm].type));
-      break;
-    case OP_STEP: NEED(c, m->has_step, "this rule has no step counter"); /* fall through */
-    case OP_SEED: case OP_ITEM: NEED(c, is_scalar(n, TYPE_I64), "gives an i64 of rank 0"); break;
-    case OP_SIZE:
-      if (!(o = operand_of(c, n->imm))) break;
-      NEED(c, is_scalar(n, TYPE_I64) && is_tensor(o), "the size of a tensor, an i64 of rank 0");
-      NEED(c, n->aux >= -2 - 64 && n->aux < 64, "no axis %d", n->aux);
-      break;
-    case OP_PRESENT: if ((o = operand_of(c, n->imm))) NEED(c, is_scalar(n, TYPE_BOOL) && is_tensor(o), "whether a tensor is there, a bool of rank 0"); break;
-    case OP_INDEX: NEED(c, t == TYPE_I64 && n->imm >= 0 && n->imm < n->space->rank, "an axis of its own space, i64"); break;
-    case OP_READ: check_read(c); break;
-    case OP_SCALAR:
-      if (!(o = operand_of(c, n->imm))) break;
-      NEED(c, !is_tensor(o), "operand '%s' is a tensor; it is read by 'read'", o->name);
-      NEED(c, is_scalar(n, type_arithmetic(o->storage)), "operand '%s' is %s", o->name, type_name(type_arithmetic(o->storage)));
-      break;
-    case OP_MAP:
-      if (!x || n->n_args != 1 + x->space->rank) { wrong(c, "takes a value and one index an axis of it"); break; }
-      NEED(c, t == x->type, "gives the type of its value");
-      check_indices(c, 1, x->space->rank, n->space);
-      break;
-    case OP_REDUCE:
-      NEED(c, prefix(n->space, x->space, n->imm), "the space is the argument's without %lld trailing axes", (long long)n->imm);
-      check_reduce(c, (Type)x->type, (ReduceKind)(n->aux & 255), (unsigned)n->aux >> 8);
-      break;
-    case OP_TOTAL:
-      NEED(c, !n->space->rank, "gives one number");
-      if (x->space->rank) { check_reduce(c, (Type)x->type, (ReduceKind)(n->aux & 255), (unsigned)n->aux >> 8); break; }
-      NEED(c, n->aux >= 0 && n->aux <= REDUCE_EVERY, "no kind that can be combined over items");
-      NEED(c, t == x->type && (n->aux < REDUCE_ANY ? t == TYPE_F64 || t == TYPE_I64 : t == TYPE_BOOL), "takes and gives f64 or i64, any and every bool");
-      break;
-    case OP_CONTRACT: {
-      const Space *whole = NULL;
-      for (unsigned i = 0; i < n->n_args; i++) {
-        NEED(c, n->args[i]->type == t, "factor %u has another type", i);
-        if (!n->args[i]->space->rank) continue;
-        NEED(c, !whole || whole == n->args[i]->space, "factor %u has another space", i);
-        whole = n->args[i]->space;
-      }
-      NEED(c, t != TYPE_BOOL && arithmetic(t) && n->n_args && n->n_args <= 30, "factors are numbers, 30 at most");
-      NEED(c, n->aux >= 0 && (uint64_t)n->aux >> n->n_args == 0, "a weight is one of the factors");
-      NEED(c, whole && prefix(n->space, whole, n->imm), "the space is the factors' without %lld trailing axes", (long long)n->imm);
-      break;
-    }
-    case OP_ATTEND:
-      if (n->n_args < 2) { wrong(c, "takes scores and at least one factor"); break; }
-      NEED(c, arithmetic(t) && type_kind(t) == KIND_FLOAT && prefix(n->space, x->space, n->imm), "the space is the scores' without %lld trailing axes", (long long)n->imm);
-      for (unsigned i = 0; i < n->n_args; i++) NEED(c, n->args[i]->type == t && fits(n->args[i], x->space), "argument %u has another type or space", i);
-      break;
-    case OP_SOFTMAX:
-      NEED(c, arithmetic(t) && type_kind(t) == KIND_FLOAT && x->type == t, "takes and gives one float type");
-      NEED(c, n->space == x->space && n->imm >= 0 && n->imm <= x->space->rank, "the space is the argument's, which has %lld axes at least", (long long)n->imm);
-      break;
-    case OP_EIGVEC: case OP_QR:
-      NEED(c, arithmetic(t) && type_kind(t) == KIND_FLOAT && x->type == t, "takes and gives one float type");
-      NEED(c, n->space == x->space && x->space->rank >= 2, "the space is the argument's, of two axes at least");
-      break;
-    case OP_CUMULATE:
-      NEED(c, n->aux == REDUCE_SUM || n->aux == REDUCE_PROD || n->aux == REDUCE_MAX || n->aux == REDUCE_MIN, "a running sum, product, max or min");
-      NEED(c, t == x->type && arithmetic(t) && t != TYPE_BOOL && n->space == x->space && x->space->rank, "type and space are the argument's");
-      break;
-    case OP_ORDER: NEED(c, t == TYPE_I64 && arithmetic((Type)x->type) && n->space == x->space && x->space->rank, "gives an i64 over the argument's space"); break;
-    case OP_SCATTER:
-      if (n->n_args < 2 || n->n_args != 2 + x->space->rank) { wrong(c, "takes a base, a value, and one index an axis of the base"); break; }
-      NEED(c, n->aux == 0 || (n->aux == 1 && t != TYPE_BOOL), "aux is 0, or 1 for numbers");
-      NEED(c, n->args[1]->type == t && x->type == t && n->space == x->space, "type and space are the base's");
-      check_indices(c, 2, x->space->rank, n->args[1]->space);
-      break;
-    case OP_SCAN: check_scan(c); break;
-    case OP_CARRY: NEED(c, n->aux >= 0 && (n->aux & 255) < 64 && n->aux >> 8 <= LEVEL_ELEMENT, "no such depth or level"); break;
-    case OP_RESULT:
-      if (x->op != OP_SCAN || !x->region || n->imm < 0 || n->imm + 1 >= (int64_t)x->n_args) { wrong(c, "takes a scan that carries value %lld", (long long)n->imm); break; }
-      NEED(c, t == x->args[n->imm + 1]->type && n->space == x->args[n->imm + 1]->space, "type and space are the carried value's");
-      break;
-    case OP_PHILOX:
-      NEED(c, n->n_args == 6 && t == TYPE_I64 && n->imm >= 0 && n->imm < 4, "takes 4 counters and 2 keys, gives word 0..3 as i64");
-      check_indices(c, 0, 6, n->space);
-      break;
-    default: break;
-  }
-  NEED(c, (n->region != NULL) == (n->op == OP_SCAN), "only a scan has a region");
+  NEED(c, arithmetic(t) && !n->space->rank, "a constant has an arithmetic type and rank 0");
+  NEED(c, bits_normal((Bits)n->imm, t) == (Bits)n->imm, "bits beyond the type");
 }
+
+static void check_hyper(Checker *c) {
+  const Node *n = c->node;
+  const Module *m = c->g->module;
+  if (n->imm < 0 || n->imm >= m->n_hypers) { wrong(c, "there is no hyper-parameter %lld", (long long)n->imm); return; }
+  NEED(c, is_scalar(n, m->hypers[n->imm].type), "hyper-parameter '%s' is %s", m->hypers[n->imm].name, type_name(m->hypers[n->imm].type));
+}
+
+static void check_integer(Checker *c) { NEED(c, is_scalar(c->node, TYPE_I64), "gives an i64 of rank 0"); }
+
+static void check_step(Checker *c) {
+  NEED(c, c->g->module->has_step, "this rule has no step counter");
+  check_integer(c);
+}
+
+static void check_size(Checker *c) {
+  const Node *n = c->node;
+  const Operand *o = operand_of(c, n->imm);
+  if (!o) return;
+  NEED(c, is_scalar(n, TYPE_I64) && is_tensor(o), "the size of a tensor, an i64 of rank 0");
+  NEED(c, n->aux >= -2 - 64 && n->aux < 64, "no axis %d", n->aux);
+}
+
+static void check_present(Checker *c) {
+  const Operand *o = operand_of(c, c->node->imm);
+  if (o) NEED(c, is_scalar(c->node, TYPE_BOOL) && is_tensor(o), "whether a tensor is there, a bool of rank 0");
+}
+
+static void check_index(Checker *c) {
+  const Node *n = c->node;
+  NEED(c, n->type == TYPE_I64 && n->imm >= 0 && n->imm < n->space->rank, "an axis of its own space, i64");
+}
+
+static void check_scalar(Checker *c) {
+  const Operand *o = operand_of(c, c->node->imm);
+  if (!o) return;
+  NEED(c, !is_tensor(o), "operand '%s' is a tensor; it is read by 'read'", o->name);
+  NEED(c, is_scalar(c->node, type_arithmetic(o->storage)), "operand '%s' is %s", o->name, type_name(type_arithmetic(o->storage)));
+}
+
+static void check_map(Checker *c) {
+  const Node *n = c->node, *x = n->n_args ? n->args[0] : NULL;
+  if (!x || n->n_args != 1 + x->space->rank) { wrong(c, "takes a value and one index an axis of it"); return; }
+  NEED(c, n->type == x->type, "gives the type of its value");
+  check_indices(c, 1, x->space->rank, n->space);
+}
+
+static void check_reduce(Checker *c) {
+  const Node *n = c->node, *x = n->args[0];
+  NEED(c, prefix(n->space, x->space, n->imm), "the space is the argument's without %lld trailing axes", (long long)n->imm);
+  check_kind(c, (Type)x->type, (ReduceKind)(n->aux & 255), (unsigned)n->aux >> 8);
+}
+
+static void check_total(Checker *c) {
+  const Node *n = c->node, *x = n->args[0];
+  Type t = (Type)n->type;
+  NEED(c, !n->space->rank, "gives one number");
+  if (x->space->rank) { check_kind(c, (Type)x->type, (ReduceKind)(n->aux & 255), (unsigned)n->aux >> 8); return; }
+  NEED(c, n->aux >= 0 && n->aux <= REDUCE_EVERY, "no kind that can be combined over items");
+  NEED(c, t == x->type && (n->aux < REDUCE_ANY ? t == TYPE_F64 || t == TYPE_I64 : t == TYPE_BOOL), "takes and gives f64 or i64, any and every bool");
+}
+
+static void check_contract(Checker *c) {
+  const Node *n = c->node;
+  Type t = (Type)n->type;
+  const Space *whole = NULL;
+  for (unsigned i = 0; i < n->n_args; i++) {
+    NEED(c, n->args[i]->type == t, "factor %u has another type", i);
+    if (!n->args[i]->space->rank) continue;
+    NEED(c, !whole || whole == n->args[i]->space, "factor %u has another space", i);
+    whole = n->args[i]->space;
+  }
+  NEED(c, t != TYPE_BOOL && arithmetic(t) && n->n_args && n->n_args <= 30, "factors are numbers, 30 at most");
+  NEED(c, n->aux >= 0 && (uint64_t)n->aux >> n->n_args == 0, "a weight is one of the factors");
+  NEED(c, whole && prefix(n->space, whole, n->imm), "the space is the factors' without %lld trailing axes", (long long)n->imm);
+}
+
+static void check_attend(Checker *c) {
+  const Node *n = c->node, *x = n->n_args ? n->args[0] : NULL;
+  if (n->n_args < 2) { wrong(c, "takes scores and at least one factor"); return; }
+  NEED(c, is_float((Type)n->type) && prefix(n->space, x->space, n->imm), "the space is the scores' without %lld trailing axes", (long long)n->imm);
+  for (unsigned i = 0; i < n->n_args; i++) NEED(c, n->args[i]->type == n->type && fits(n->args[i], x->space), "argument %u has another type or space", i);
+}
+
+static void check_softmax(Checker *c) {
+  const Node *n = c->node, *x = n->args[0];
+  NEED(c, is_float((Type)n->type) && x->type == n->type, "takes and gives one float type");
+  NEED(c, n->space == x->space && n->imm >= 0 && n->imm <= x->space->rank, "the space is the argument's, which has %lld axes at least", (long long)n->imm);
+}
+
+static void check_matrices(Checker *c) {
+  const Node *n = c->node, *x = n->args[0];
+  NEED(c, is_float((Type)n->type) && x->type == n->type, "takes and gives one float type");
+  NEED(c, n->space == x->space && x->space->rank >= 2, "the space is the argument's, of two axes at least");
+}
+
+static void check_cumulate(Checker *c) {
+  const Node *n = c->node, *x = n->args[0];
+  NEED(c, n->aux == REDUCE_SUM || n->aux == REDUCE_PROD || n->aux == REDUCE_MAX || n->aux == REDUCE_MIN, "a running sum, product, max or min");
+  NEED(c, n->type == x->type && arithmetic((Type)n->type) && n->type != TYPE_BOOL && n->space == x->space && x->space->rank, "type and space are the argument's");
+}
+
+static void check_order(Checker *c) {
+  const Node *n = c->node, *x = n->args[0];
+  NEED(c, n->type == TYPE_I64 && arithmetic((Type)x->type) && n->space == x->space && x->space->rank, "gives an i64 over the argument's space");
+}
+
+static void check_scatter(Checker *c) {
+  const Node *n = c->node, *x = n->n_args ? n->args[0] : NULL;
+  if (n->n_args < 2 || n->n_args != 2 + x->space->rank) { wrong(c, "takes a base, a value, and one index an axis of the base"); return; }
+  NEED(c, n->aux == 0 || (n->aux == 1 && n->type != TYPE_BOOL), "aux is 0, or 1 for numbers");
+  NEED(c, n->args[1]->type == n->type && x->type == n->type && n->space == x->space, "type and space are the base's");
+  check_indices(c, 2, x->space->rank, n->args[1]->space);
+}
+
+static void check_carry(Checker *c) { NEED(c, c->node->aux >= 0 && (c->node->aux & 255) < 64 && c->node->aux >> 8 <= LEVEL_ELEMENT, "no such depth or level"); }
+
+static void check_result(Checker *c) {
+  const Node *n = c->node, *x = n->args[0];
+  if (x->op != OP_SCAN || !x->region || n->imm < 0 || n->imm + 1 >= (int64_t)x->n_args) { wrong(c, "takes a scan that carries value %lld", (long long)n->imm); return; }
+  NEED(c, n->type == x->args[n->imm + 1]->type && n->space == x->args[n->imm + 1]->space, "type and space are the carried value's");
+}
+
+static void check_philox(Checker *c) {
+  const Node *n = c->node;
+  NEED(c, n->n_args == 6 && n->type == TYPE_I64 && n->imm >= 0 && n->imm < 4, "takes 4 counters and 2 keys, gives word 0..3 as i64");
+  check_indices(c, 0, 6, n->space);
+}
+
+/* Every operation of graph.def; the number of arguments is right where it is fixed. */
+static void (*const structure[OP_COUNT])(Checker *) = {
+  [OP_CONST] = check_const, [OP_HYPER] = check_hyper, [OP_STEP] = check_step, [OP_SEED] = check_integer, [OP_ITEM] = check_integer, [OP_SIZE] = check_size, [OP_PRESENT] = check_present,
+  [OP_INDEX] = check_index, [OP_READ] = check_read, [OP_SCALAR] = check_scalar, [OP_MAP] = check_map, [OP_REDUCE] = check_reduce, [OP_TOTAL] = check_total, [OP_CONTRACT] = check_contract,
+  [OP_ATTEND] = check_attend, [OP_SOFTMAX] = check_softmax, [OP_CUMULATE] = check_cumulate, [OP_ORDER] = check_order, [OP_EIGVEC] = check_matrices, [OP_QR] = check_matrices,
+  [OP_SCATTER] = check_scatter, [OP_SCAN] = check_scan, [OP_CARRY] = check_carry, [OP_RESULT] = check_result, [OP_PHILOX] = check_philox,
+};
 
 static bool check_parts(Checker *c) {
   const Graph *g = c->g;
@@ -230,12 +281,8 @@ static bool check_parts(Checker *c) {
   return true;
 }
 
-static void check_node(Checker *c) {
+static void check_element(Checker *c) {
   const Node *n = c->node;
-  int arity = op_arity((Op)n->op);
-  if (arity >= 0 && (unsigned)arity != n->n_args) { wrong(c, "takes %d arguments, has %u", arity, n->n_args); return; }
-  NEED(c, n->level == graph_level(c->g, n), "has level %u", n->level);
-  if (n->op >= OP_CONST) { check_structure(c); return; }
   Type types[4] = {0};
   for (unsigned i = 0; i < n->n_args; i++) {
     types[i] = (Type)n->args[i]->type;
@@ -243,7 +290,15 @@ static void check_node(Checker *c) {
   }
   NEED(c, op_types_ok((Op)n->op, (Type)n->type, types), "does not give %s of %s%s%s%s%s", type_name((Type)n->type), type_name(types[0]),
        n->n_args > 1 ? ", " : "", n->n_args > 1 ? type_name(types[1]) : "", n->n_args > 2 ? ", " : "", n->n_args > 2 ? type_name(types[2]) : "");
-  NEED(c, n->region == NULL, "only a scan has a region");
+}
+
+static void check_node(Checker *c) {
+  const Node *n = c->node;
+  int arity = op_arity((Op)n->op);
+  if (arity >= 0 && (unsigned)arity != n->n_args) { wrong(c, "takes %d arguments, has %u", arity, n->n_args); return; }
+  NEED(c, n->level == graph_level(c->g, n), "has level %u", n->level);
+  (n->op >= OP_CONST ? structure[n->op] : check_element)(c);
+  NEED(c, (n->region != NULL) == (n->op == OP_SCAN), "only a scan has a region");
 }
 
 /* --- roots -------------------------------------------------------------------------------------------------------------------------- */

@@ -211,6 +211,7 @@ static int take_option(CheckOptions *options, const Options *o, int id) {
   static const Choice backends[] = {{"jit", CHECK_JIT}, {"aot", CHECK_AOT}, {"graph", CHECK_GRAPH}, {"kernel", CHECK_KERNEL}, {"ptx", CHECK_PTX}, {"interp", CHECK_GRAPH},
     {"kernels", CHECK_KERNEL}};
   int backend = 0;
+  long long seed;
   char *end;
   switch (id) {
   case OPTION_CHECK_RULE: options->rule = o->value; break;
@@ -231,6 +232,11 @@ static int take_option(CheckOptions *options, const Options *o, int id) {
     break;
   case OPTION_SIZE: return run_sizes(o->value, &options->wish.sizes);
   case OPTION_POSITIVE: options->positive = true; break;
+  case OPTION_SEED:
+    if (!command_count(o->value, &seed)) return command_error(COMMAND_USAGE, "--seed wants a number, not '%s'", o->value);
+    options->seed = (uint64_t)seed;
+    options->backend = CHECK_PTX;
+    break;
   case OPTION_GRADIENT: options->gradient = options->wide = true; break;
   case OPTION_CHECK_BACKEND:
     if (!command_choice("--backend", o->value, backends, sizeof backends/sizeof *backends, 5, &backend)) return COMMAND_USAGE;

@@ -123,7 +123,7 @@ static int compile(Check *c, const char *rule, optc_emission **emission) {
     return optc_emit_file(c->context, c->index.file, &options, emission);
   }
   optc_compile_options options = {.size = sizeof options, .level = c->options->level, .fast = c->options->fast, .rule = rule, .backend = backends[c->options->backend],
-    .cpu = c->options->gpu, .compute_f64 = c->options->wide ? 2 : 0, .store = c->options->store};
+    .cpu = c->options->gpu, .seed = c->options->seed, .compute_f64 = c->options->wide ? 2 : 0, .store = c->options->store};
   return optc_compile_file(c->context, c->index.file, &options, &c->rule);
 }
 

@@ -125,6 +125,7 @@ static int compile_ptx(Compilation *c, Compile *k) {
   Source *source = arena_alloc(c->arena, sizeof *source);
   *source = (Source){arena_printf(c->arena, "%s.ptx", b->module->name), (const char *)text.data, text.size};
   const PtxModule *code = ptx_load(c->arena, c->diag, source, b->fast ? PTX_RELAXED : PTX_STRICT);
+  k->rule->seed = k->options.seed;
   const optc_rule_desc *desc = code ? interp_describe_ptx(k->rule, b->module, b->programs, code, gpus[0]) : NULL;
   compilation_stage(c, "describe");
   if (code && !desc) diag_error(c->diag, nowhere, "the PTX has other kernels than the rule");

@@ -11,4 +11,6 @@ struct PtxModule;
 const optc_rule_desc *interp_describe(optc_rule *, const Module *, Program *const *programs);
 /* The kernels as PTX, in the order of programs and kernels, executed without a GPU; NULL: they are not those of the programs. */
 const optc_rule_desc *interp_describe_ptx(optc_rule *, const Module *, Program *const *programs, const struct PtxModule *, const char *gpu);
+/* From now on such a rule runs the kernels of another text, in the same order: for who changes text and looks what comes of it. false: they are not as many. */
+bool interp_replace_ptx(const optc_rule *, const struct PtxModule *);
 #endif

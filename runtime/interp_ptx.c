@@ -113,8 +113,8 @@ static void execute_in(const PtxCall *c, optc_frame *f, Arena *arena) {
   int64_t n = 0, longest = 0;
   optc_work *work = cut(c, f, arena, &n, &longest);
   uint64_t params[3] = {ptx_map(memory, &device, sizeof device, PTX_READ | PTX_WRITE, "the frame"), ptx_map(memory, work, (size_t)n*sizeof *work, PTX_READ, "the work"), (uint64_t)n};
-  /* No bit may depend on either seed. */
-  PtxLaunch launch = {.kernel = c->kernel, .grid = {(uint32_t)n, 1, 1}, .block = {1, 1, 1}, .params = params, .tensor = c->tensor, .seed = 1, .nan_seed = 1, .global_races = c->by_threads || n > 1};
+  uint64_t seed = c->rule->seed + 1;     /* no bit may depend on it; 0 would be order */
+  PtxLaunch launch = {.kernel = c->kernel, .grid = {(uint32_t)n, 1, 1}, .block = {1, 1, 1}, .params = params, .tensor = c->tensor, .seed = seed, .nan_seed = seed, .global_races = c->by_threads || n > 1};
   if (launch.grid[0] > MAX_BLOCKS) launch.grid[0] = MAX_BLOCKS;
   if (c->by_threads) {
     int64_t share = (longest + THREADS - 1)/THREADS;
@@ -163,4 +163,16 @@ const optc_rule_desc *interp_describe_ptx(optc_rule *rule, const Module *m, Prog
   desc->n_variants = 1;
   desc->variant_features = no_features;
   return at == ptx_kernels(code) ? desc : NULL;
+}
+
+bool interp_replace_ptx(const optc_rule *rule, const PtxModule *code) {
+  unsigned at = 0;
+  for (int64_t e = 0; e < rule->desc->n_entries; e++)
+    for (int64_t k = 0; k < rule->desc->entries[e].n_kernels; k++) {
+      PtxCall *call = rule->desc->entries[e].kernels[k].self;
+      if (at == ptx_kernels(code)) return false;
+      call->code = code;
+      call->kernel = ptx_kernel(code, at++);
+    }
+  return at == ptx_kernels(code);
 }

@@ -60,6 +60,7 @@ typedef struct optc_compile_options {
   optc_timed timed; void *timed_self;    /* NULL: not wanted */
   const char *store;                     /* storage policies, "m=bf16,v=q8[256]": tensors kept otherwise than the rule says (docs/language.md, Storage policies); NULL: none */
   int fast;                              /* products of matrices may use the machine's units for operands of few bits: not exact, within the bound of docs/language.md, --fast. Needs level 2 */
+  uint64_t seed;                         /* PTX that optc_rule_call executes: each seed is another order of blocks and warps and other bits of NaNs; no result may depend on it */
 } optc_compile_options;
 typedef struct optc_rule optc_rule;
 /* 0, or OPTC_E_INPUT, OPTC_E_FILE, OPTC_E_TARGET, OPTC_E_MEMORY: then *rule is NULL and the context has the diagnostics. OPTC_E_NULL: *rule is NULL. */

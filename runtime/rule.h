@@ -19,6 +19,7 @@ struct optc_rule {
   void *library;                         /* dlopen's handle */
   const optc_gpu_desc *gpu;              /* what a GPU needs, or NULL */
   atomic_uint starved;                   /* interpreters: kernels that ended for want of memory */
+  uint64_t seed;                         /* PTX executed: order of blocks and warps, bits of NaNs */
   atomic_uint n_findings; char finding[400];                                 /* PTX: launches that the executor found fault with, and the first */
 };
 

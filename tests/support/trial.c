@@ -169,7 +169,7 @@ static bool make(Trial *t, int64_t i, int64_t k, const TrialShape *shape, uint64
   c->kept = calloc(1, c->bytes + 2*GUARD);
   if (!c->first || !c->work || !c->kept) return false;
   memset(c->first, FILL, c->bytes + 2*GUARD);
-  bool index = o->type >= TYPE_I8 && o->type < TYPE_BF16, moderate = t->plan.data == TRIAL_MODERATE || t->plan.data == TRIAL_ZEROS;
+  bool index = o->type >= TYPE_I8 && o->type < TYPE_BF16, moderate = t->plan.data == TRIAL_MODERATE || t->plan.data == TRIAL_ZEROS || t->plan.data == TRIAL_DENSE;
   if (t->plan.data == TRIAL_ZEROS && o->role == ROLE_PARAM) { memset(c->first + GUARD, 0, c->bytes); return true; }
   for (int64_t e = 0; e < c->count; e++) {
     char *at = c->first + GUARD + e*o->bytes;
@@ -183,6 +183,7 @@ static bool make(Trial *t, int64_t i, int64_t k, const TrialShape *shape, uint64
     int64_t r = (int64_t)(next_random(s)%4097) - 2048;    /* a multiple of a power of two has the same value in every type */
     if (t->plan.seed & 1) r = r < 0 ? -r : r;              /* masses, variances, decays: what a logarithm or a root wants */
     float f = (float)r/1024;
+    if (t->plan.data == TRIAL_DENSE) f += f*(float)(next_random(s)%4096)*0x1p-24f;
     double d = f;
     uint32_t bits;
     memcpy(&bits, &f, 4);

@@ -6,7 +6,8 @@
 #define OPTC_TESTS_TRIAL_H
 #include "tests/support/drill.h"
 
-typedef enum TrialData { TRIAL_MODERATE, TRIAL_SPECIAL, TRIAL_ANY_BITS, TRIAL_ZEROS } TrialData;      /* numbers; every eighth a special one; arbitrary bits; numbers, but every param is 0 */
+/* Numbers of few bits; every eighth a special one; arbitrary bits; numbers, but every param is 0; numbers whose products are rounded. */
+typedef enum TrialData { TRIAL_MODERATE, TRIAL_SPECIAL, TRIAL_ANY_BITS, TRIAL_ZEROS, TRIAL_DENSE } TrialData;
 enum { TRIAL_ITEMS = 4, TRIAL_AXES = 8 };
 typedef struct TrialShape { int64_t rank, axis[TRIAL_AXES]; } TrialShape;
 

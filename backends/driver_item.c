@@ -166,7 +166,7 @@ int drive_start(worker *w, const job *j) {
   f->seed = FIELD(call->global, 8, uint64_t);
   f->total = f->first = 0;
   for (int64_t k = 0; k < OPTC_MAX_REPEATS; k++) f->trip[k] = k < j->depth ? j->trip[k] : 0;
-  f->index = f->count = f->begin = f->end = f->rank = f->failed = f->n_values = f->position = 0;
+  f->index = f->count = f->begin = f->end = f->rank = f->failed = f->n_values = f->position = f->window = 0;
   f->shape = 0;
   f->exists = 0;
   f->self = 0;
@@ -210,6 +210,7 @@ int drive_enter_item(worker *w, const job *j, int64_t i, const view *v) {
   f->item = v->item;
   f->index = j->call->first_item + i;
   f->position = i;
+  f->window = j->from;
   f->count = f->end = v->count;
   f->total = v->total;
   f->first = v->first;

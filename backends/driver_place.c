@@ -18,7 +18,7 @@ int drive_place(worker *w, const job *j, const view *v) {
   const optc_entry_desc *entry = j->entry;
   int64_t partials = 0;
   if (!j->planned) return 0;
-  w->opens = !w->window || v->count > WINDOW - w->window;
+  w->opens = !w->window || v->count > (rule->window ? rule->window : WINDOW) - w->window;
   if (w->opens) {
     w->window = 0;
     w->room = j->room;

@@ -15,9 +15,18 @@ static LLVMValueRef at(const Emitter *e, LLVMBuilderRef b, LLVMValueRef base, ui
   return LLVMBuildInBoundsGEP2(b, e->i8, base, &k, 1, "");
 }
 
+static LLVMValueRef field(Emitter *, size_t offset, LLVMTypeRef);
+
+/* t and seed, on a GPU: where the call has them, in device memory, so that steps may be launched again with the same frames. */
+static LLVMValueRef call_field(Emitter *e, size_t offset) {
+  LLVMValueRef x = LLVMBuildLoad2(e->entry, e->i64, at(e, e->entry, field(e, FRAME(global), e->pointer), offset == FRAME(t) ? 0 : 8), "");
+  return offset == FRAME(t) ? LLVMBuildAdd(e->entry, x, LLVMConstInt(e->i64, e->program->advances, 0), "") : x;
+}
+
 /* A field of the frame, read once in the first block. */
 static LLVMValueRef field(Emitter *e, size_t offset, LLVMTypeRef type) {
   LLVMValueRef *known = &e->field[offset/8];
+  if (!*known && e->variant->arch == ARCH_NVPTX && (offset == FRAME(t) || offset == FRAME(seed))) *known = call_field(e, offset);
   if (!*known) *known = LLVMBuildLoad2(e->entry, type, at(e, e->entry, e->frame, offset), "");
   return *known;
 }

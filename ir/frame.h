@@ -55,6 +55,7 @@ typedef struct optc_frame {
   uint64_t *slots;                       /* slot k of the item at `position`: slots[k*n_items + position]; 8 bytes as a field of R_global holds them */
   uint64_t *totals;                      /* by slot: combined over the items of the call */
   int64_t n_items, position;             /* items of the call, and which one this is of them */
+  int64_t window;                        /* the first item of its window: other windows may have their temporaries in the same room */
   optc_space *spaces;                    /* of the item; sizes kernels fill them */
   int64_t trip[OPTC_MAX_REPEATS];        /* of the repeats that are open */
   int64_t skip;                          /* finish: t stays as it is */
@@ -68,7 +69,7 @@ typedef void (*optc_kernel_fn)(optc_frame *);
 
 /* On a GPU a kernel is `.entry f(const optc_frame *frames, const optc_work *work, int64_t n_work)`, all in device memory. One launch does any number of work entries, of one
  * item or of many: chunks, tiles, whole items, groups. Blocks stride over them: for (w = ctaid.x; w < n_work; w += nctaid.x). An entry has frame number `frame` of the
- * array (sizeof(optc_frame) apart), but begin and end from here. What the blocks (x, 0), (x, 1), ... of a grid do with an entry, and how many threads a block may have, the back end says. */
+ * array (sizeof(optc_frame) apart), but begin and end from here, and t and seed from where its `global` points to. What the blocks (x, 0), (x, 1), ... of a grid do with an entry, and how many threads a block may have, the back end says. */
 typedef struct optc_work { int64_t frame, begin, end; } optc_work;
 
 /* optc_<s>_desc of every STRUCT(s) of ir/desc.def. */
@@ -84,7 +85,7 @@ typedef optc_kernel_fn optc_variants[OPTC_MAX_VARIANTS];
 #undef LIST
 #undef OPERANDS
 #undef END
-#define OPTC_DESC_VERSION 5
+#define OPTC_DESC_VERSION 6
 
 /* What an entry does with an operand: bits of optc_entry_desc.reads. */
 enum { USE_READ = 1, USE_WRITTEN = 2, USE_PREDICATE = 4, USE_SIZES = 8 };             /* PREDICATE: under one only; SIZES: its sizes are used */

@@ -105,7 +105,7 @@ static const optc_entry_desc entries[] = {
    .n_uniforms = 4, .advances = 1, .n_phases = 1, .flat = 1}};
 static const int64_t features[] = {0};
 static const optc_rule_desc rule = {OPTC_DESC_VERSION, "toy", NULL, hypers, 2, operands, N, entries, 3, sizeof(Hyper2), sizeof(Item), sizeof(Global),
-                                    offsetof(Item, group), offsetof(Item, rank), offsetof(Item, shape), offsetof(Item, first), offsetof(Item, count), 1, features};
+                                    offsetof(Item, group), offsetof(Item, rank), offsetof(Item, shape), offsetof(Item, first), offsetof(Item, count), 0, 1, features};
 enum { INIT, LAYOUT, STEP };
 
 /* --- a call ---------------------------------------------------------------------------------------------------------------------------- */

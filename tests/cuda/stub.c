@@ -8,7 +8,7 @@
 #include "tests/cuda/stub.h"
 
 #define EXPORT __attribute__((visibility("default")))
-enum { INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, INVALID_CONTEXT = 201, INVALID_PTX = 218, UNSUPPORTED_PTX_VERSION = 222, NOT_FOUND = 500, LAUNCH_FAILED = 719, MAX_PIECES = 1 << 16 };
+enum { INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, INVALID_CONTEXT = 201, INVALID_PTX = 218, UNSUPPORTED_PTX_VERSION = 222, NOT_FOUND = 500, LAUNCH_FAILED = 719, CAPTURE_UNSUPPORTED = 900, MAX_NODES = 4096, MAX_PIECES = 1 << 16 };
 
 typedef struct Piece { void *data; size_t size; } Piece;        /* freed: size 0, so that a later access is found */
 struct CUctx_st { int nothing; };
@@ -26,8 +26,19 @@ EXPORT CudaStub *cuda_stub(void) { return &stub; }
 #include "runtime/cuda.def"
 #undef CUDA
 
+/* A stream that is captured takes launches and what else needs no host memory; a function that waits, or would read memory of the host when the graph is launched, breaks it. */
+static bool breaks(const char *name) {
+  static const char *const may[] = {"cuLaunchKernel", "cuMemsetD8Async", "cuStreamIsCapturing", "cuCtxPushCurrent"};
+  for (size_t k = 0; k < sizeof may/sizeof *may; k++) if (!strcmp(may[k], name)) return false;
+  if (stub.capturing && !*stub.broken) snprintf(stub.broken, sizeof stub.broken, "%s", name);
+  return stub.capturing;
+}
+
 /* What a function gives before it has done anything. */
-static CUresult begin(const char *name) { return stub.fails && !strcmp(stub.fails, name) ? stub.code : CUDA_SUCCESS; }
+static CUresult begin(const char *name) {
+  if (breaks(name)) return CAPTURE_UNSUPPORTED;
+  return stub.fails && !strcmp(stub.fails, name) ? stub.code : CUDA_SUCCESS;
+}
 static CUresult begin_in_context(const char *name) { return stub.pushed > 0 ? begin(name) : INVALID_CONTEXT; }
 static CUresult begin_on(const char *name, CUstream stream) {
   stub.strangers += (void *)stream != stub.stream;
@@ -121,8 +132,63 @@ EXPORT CUresult cuModuleUnload(CUmodule module) {
   return begin_in_context("cuModuleUnload");
 }
 
+/* --- what can be captured: done at once, or kept with its parameters ----------------------------------------------------------------------- */
 /* A function is its module with a number. */
 typedef struct Function { CUmodule module; const PtxKernel *kernel; } Function;
+typedef struct Node {                    /* one of a launch and a memset */
+  const Function *function;
+  char *params;
+  PtxLaunch launch;
+  CUdeviceptr to; unsigned char value; size_t size;
+} Node;
+static Node nodes[MAX_NODES];
+
+static CUresult fill(const Node *n) {
+  char *at = reach(n->to, n->size);
+  if (at) memset(at, n->value, n->size);
+  return at ? CUDA_SUCCESS : INVALID_VALUE;
+}
+
+static CUresult execute(const Node *n) {
+  if (!n->function) return fill(n);
+  Arena *arena = arena_new(NULL, 0);
+  PtxReport report = {.arena = arena};
+  const uint32_t *grid = n->launch.grid, *block = n->launch.block;
+  bool ran = ptx_launch(n->function->module->code, device_memory(arena, NULL), &n->launch, &report);
+  if (!ran && !*stub.finding) {
+    Text text = {.arena = arena};
+    ptx_report_print(&report, &text);
+    snprintf(stub.finding, sizeof stub.finding, "%s: %s", ptx_kernel_info(n->function->kernel)->name, text.data ? text.data : "");
+  }
+  stub.launches++;
+  stub.threads += grid[0]*grid[1]*grid[2]*block[0]*block[1]*block[2];
+  arena_free(arena);
+  return ran ? CUDA_SUCCESS : LAUNCH_FAILED;
+}
+
+static CUresult take(Node node) {
+  CUresult result = CUDA_SUCCESS;
+  if (stub.capturing && stub.captured < MAX_NODES) { nodes[stub.captured++] = node; return result; }
+  result = execute(&node);
+  free(node.params);
+  return result;
+}
+
+void cuda_stub_replay(void);
+EXPORT void cuda_stub_replay(void) {
+  for (unsigned k = 0; k < stub.captured; k++) execute(&nodes[k]);
+}
+
+EXPORT CUresult cuStreamIsCapturing(CUstream stream, int *status) {
+  *status = stub.capturing;
+  return begin_on("cuStreamIsCapturing", stream);
+}
+
+EXPORT CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t size, CUstream stream) {
+  CUresult result = begin_on("cuMemsetD8Async", stream);
+  return result ? result : take((Node){.to = to, .value = value, .size = size});
+}
+
 EXPORT CUresult cuModuleGetFunction(CUfunction *out, CUmodule module, const char *name) {
   CUresult result = begin_in_context("cuModuleGetFunction");
   const PtxKernel *kernel = ptx_find(module->code, name);
@@ -179,13 +245,6 @@ EXPORT CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t size, CU
   return result ? result : at ? CUDA_SUCCESS : INVALID_VALUE;
 }
 
-EXPORT CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t size, CUstream stream) {
-  CUresult result = begin_on("cuMemsetD8Async", stream);
-  char *at = result ? NULL : reach(to, size);
-  if (at) memset(at, value, size);
-  return result ? result : at ? CUDA_SUCCESS : INVALID_VALUE;
-}
-
 EXPORT CUresult cuStreamSynchronize(CUstream stream) {
   stub.waits++;
   return begin_on("cuStreamSynchronize", stream);
@@ -196,21 +255,10 @@ EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned gx, unsigned gy, un
   if (result) return result;
   const Function *f = (const Function *)(const void *)function;
   const PtxKernelInfo *info = ptx_kernel_info(f->kernel);
-  Arena *arena = arena_new(NULL, 0);
-  char *block = arena_array(arena, info->param_bytes + 1, 1);
+  char *block = calloc(1, info->param_bytes + 1);
   for (unsigned k = 0; k < info->n_params; k++) memcpy(block + info->param_offset[k], params[k], info->param_size[k]);
-  PtxReport report = {.arena = arena};
-  PtxLaunch launch = {.kernel = f->kernel, .grid = {gx, gy, gz}, .block = {bx, by, bz}, .shared_bytes = shared, .params = block, .seed = 1, .nan_seed = 1, .global_races = bx > 1};
-  bool ran = ptx_launch(f->module->code, device_memory(arena, NULL), &launch, &report);
-  if (!ran && !*stub.finding) {
-    Text text = {.arena = arena};
-    ptx_report_print(&report, &text);
-    snprintf(stub.finding, sizeof stub.finding, "%s: %s", info->name, text.data ? text.data : "");
-  }
-  stub.launches++;
-  stub.threads += gx*gy*gz*bx*by*bz;
-  arena_free(arena);
-  return ran ? CUDA_SUCCESS : LAUNCH_FAILED;
+  return take((Node){.function = f, .params = block,
+    .launch = {.kernel = f->kernel, .grid = {gx, gy, gz}, .block = {bx, by, bz}, .shared_bytes = shared, .params = block, .seed = 1, .nan_seed = 1, .global_races = bx > 1}});
 }
 
 EXPORT CUresult cuGetErrorName(CUresult result, const char **name) {

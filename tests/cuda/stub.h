@@ -11,8 +11,11 @@ typedef struct CudaStub {
   void *stream;
   void *context;                         /* the primary one */
   int compute;                           /* capability: 80 for 8.0 */
+  int capturing; unsigned captured;      /* launches and the like are kept instead of done; how many are */
+  char broken[64];                       /* the first function called meanwhile that no graph can hold */
   char finding[512];                     /* what the executor found wrong with a kernel first */
 } CudaStub;
 
 typedef CudaStub *(*CudaStubOf)(void);   /* cuda_stub */
+typedef void (*CudaStubReplay)(void);    /* cuda_stub_replay: does what was captured, once more */
 #endif

@@ -46,7 +46,7 @@ typedef struct job {
   const optc_call *call;
   int64_t variant;
   const optc_kernel_desc *kernel;
-  const int64_t *reads;                  /* the entry's */
+  const int64_t *uses;                   /* the entry's */
   enum { RUN, PACK, UNPACK } mode;
   int64_t units, n_tasks;                /* of the kernel at hand, in the window at hand */
   int sized, call_sized, strided;        /* sizes kernels are there; some tensor is not dense */
@@ -61,6 +61,7 @@ typedef struct job {
 
 #define FIELD(base, offset, type) (*(type *)((char *)(base) + (offset)))
 
+static inline int drive_touches(const job *j, int64_t k) { return (j->uses[k] & USE_TOUCHED) != 0; }        /* elements of operand k */
 static inline int64_t drive_temp_kind(const optc_entry_desc *entry, int64_t k) { return entry->temp_kind ? entry->temp_kind[k] : 0; }
 
 /* driver_machine.c: the floating-point environment, ours while we run, and the last code variant that the machine can run, or -1. */

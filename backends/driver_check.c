@@ -100,8 +100,8 @@ static int check_tensors(job *j, worker *w, worker *layout_worker, const job *la
   int looked = 0;
   for (int64_t k = 0; k < rule->n_operands; k++) {
     const optc_operand_desc *o = &rule->operands[k];
-    int64_t use = j->reads[k];
-    if (o->scope != SCOPE_TENSOR || !(use & (USE_READ | USE_WRITTEN))) continue;
+    int64_t use = j->uses[k];
+    if (o->scope != SCOPE_TENSOR || !drive_touches(j, k)) continue;
     const optc_tensor *x = &FIELD(v->item, o->offset, const optc_tensor);
     w->wrong = k;
     if (!x->data) {
@@ -126,7 +126,7 @@ static int check_tensors(job *j, worker *w, worker *layout_worker, const job *la
     if (overlap(mine, room)) { w->found.why = WHY_WORKSPACE; return OPTC_E_OVERLAP; }
     for (int64_t n = 0; n < rule->n_operands && use & USE_WRITTEN; n++) {
       const optc_operand_desc *p = &rule->operands[n];
-      if (n != k && p->scope == SCOPE_TENSOR && j->reads[n] & (USE_READ | USE_WRITTEN) && overlap(mine, operand_span(w, j, v, n))) { w->other = n; return OPTC_E_OVERLAP; }
+      if (n != k && p->scope == SCOPE_TENSOR && drive_touches(j, n) && overlap(mine, operand_span(w, j, v, n))) { w->other = n; return OPTC_E_OVERLAP; }
     }
   }
   w->wrong = -1;
@@ -137,7 +137,7 @@ static int check_tensors(job *j, worker *w, worker *layout_worker, const job *la
 static int check_globals(const job *j, worker *w) {
   for (int64_t k = 0; k < j->rule->n_operands; k++) {
     const optc_operand_desc *o = &j->rule->operands[k];
-    if (o->scope != SCOPE_GLOBAL || !o->tensor || !(j->reads[k] & (USE_READ | USE_WRITTEN))) continue;
+    if (o->scope != SCOPE_GLOBAL || !o->tensor || !drive_touches(j, k)) continue;
     const optc_tensor *x = &FIELD(j->call->global, o->offset, const optc_tensor);
     w->wrong = k;
     if (!x->data && !o->optional && o->role != ROLE_OUT && w->counts[k] > 0) return OPTC_E_NULL;
@@ -241,15 +241,15 @@ int optc_drive_check(const optc_rule_desc *rule, const optc_call *call) {
   int code = drive_check_head(rule, call);
   if (code) return code;
   if (!drive_fits(rule, &rule->entries[0])) return drive_fail_large(call);
-  int64_t reads[OPTC_MAX_OPERANDS];                                     /* as if one entry did what all do */
+  int64_t uses[OPTC_MAX_OPERANDS];                                     /* as if one entry did what all do */
   for (int64_t k = 0; k < rule->n_operands; k++) {
-    reads[k] = 0;
-    for (int64_t e = 0; e < rule->n_entries; e++) reads[k] |= rule->entries[e].reads[k];
+    uses[k] = 0;
+    for (int64_t e = 0; e < rule->n_entries; e++) uses[k] |= rule->entries[e].uses[k];
   }
   const optc_entry_desc *layout = drive_entry(rule, WORD('l', 'a', 'y', 'o'));
   job j;
   drive_job(&j, rule, layout ? layout : &rule->entries[0], call, 0);
-  j.reads = reads;
+  j.uses = uses;
   worker w, other;
   uint64_t saved = drive_float_enter();
   code = drive_start(&w, &j);
@@ -264,7 +264,7 @@ int optc_drive_check(const optc_rule_desc *rule, const optc_call *call) {
     if ((code = drive_enter_item(&w, &j, i, &a))) break;
     drive_measure(&w, &j);
     for (int64_t k = 0; k < rule->n_operands && !code; k++) {
-      if (rule->operands[k].scope != SCOPE_TENSOR || !(reads[k] & USE_WRITTEN)) continue;
+      if (rule->operands[k].scope != SCOPE_TENSOR || !(uses[k] & USE_WRITTEN)) continue;
       span mine = operand_span(&w, &j, &a, k);
       for (int64_t l = 0; l < call->n_items && !code; l++) {
         if (drive_look(rule, call, l, &b) || b.group < 0 || b.group >= call->n_groups || drive_enter_item(&other, &j, l, &b)) continue;      /* reported when its turn comes */

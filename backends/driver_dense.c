@@ -31,7 +31,7 @@ void drive_copy_strided(worker *w, const job *j, const view *v) {
     const optc_operand_desc *o = &j->rule->operands[k];
     const optc_tensor *x = &FIELD(v->item, o->offset, const optc_tensor);
     if (o->scope != SCOPE_TENSOR || !o->tensor || w->frame.data[k] == x->data) continue;
-    if (j->mode == UNPACK && !(j->reads[k] & USE_WRITTEN)) continue;
+    if (j->mode == UNPACK && !(j->uses[k] & USE_WRITTEN)) continue;
     const int64_t *shape = o->shaped ? w->shapes[k] : v->shape;
     int64_t rank = o->shaped ? w->ranks[k] : v->rank;
     for (int64_t i = 0; i < w->counts[k]; i++) {
@@ -56,7 +56,7 @@ int drive_check_strides(job *j, worker *w, const view *v, int64_t k) {
     w->found = drive_found(WHY_STRIDE_FAR, a, stride[a], 0);
     if (step < 0 || step > (OPTC_MAX_COUNT - reach)/shape[a]) return OPTC_E_SHAPE;
     w->found.why = WHY_STRIDE_ZERO;
-    if (!step && j->reads[k] & USE_WRITTEN) return OPTC_E_SHAPE;
+    if (!step && j->uses[k] & USE_WRITTEN) return OPTC_E_SHAPE;
     reach += step*shape[a];
   }
   w->found.why = WHY_NOTHING;

@@ -80,7 +80,7 @@ static int enter_tensor(worker *w, const job *j, int64_t k, void *base, int64_t 
   w->shapes[k] = 0;
   w->ranks[k] = 0;
   w->counts[k] = count;
-  if (!o->shaped || !(j->reads[k] & (USE_READ | USE_WRITTEN | USE_SIZES))) return 0;
+  if (!o->shaped || !(j->uses[k] & (USE_TOUCHED | USE_SIZES))) return 0;
   int64_t rank = x->rank;
   w->wrong = k;
   w->found = drive_found(WHY_RANK, rank, MAX_RANK, 0);
@@ -104,7 +104,7 @@ void drive_job(job *j, const optc_rule_desc *rule, const optc_entry_desc *entry,
   j->call = call;
   j->variant = variant;
   j->kernel = 0;
-  j->reads = entry ? entry->reads : 0;
+  j->uses = entry ? entry->uses : 0;
   j->mode = RUN;
   j->units = j->n_tasks = 0;
   j->model = 0;

@@ -35,7 +35,7 @@ int drive_place(worker *w, const job *j, const view *v) {
   if (w->room > w->most) w->most = w->room;
   for (int64_t k = 0; k < rule->n_operands && j->strided; k++) {
     const optc_operand_desc *o = &rule->operands[k];
-    if (o->scope != SCOPE_TENSOR || !w->data[k] || !drive_may_be_strided(o) || !(j->reads[k] & (USE_READ | USE_WRITTEN))) continue;
+    if (o->scope != SCOPE_TENSOR || !w->data[k] || !drive_may_be_strided(o) || !drive_touches(j, k)) continue;
     const optc_tensor *x = &FIELD(v->item, o->offset, const optc_tensor);
     if (!drive_is_dense(o->shaped ? w->shapes[k] : v->shape, o->shaped ? w->ranks[k] : v->rank, x->stride)) w->data[k] = drive_reserve(w, &w->at, w->counts[k], o->bytes);
   }

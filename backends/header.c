@@ -186,11 +186,11 @@ static void add_sizes(const Module *m, Text *out) {
 static void add_entry(const Module *m, const Program *p, Text *out) {
   const int64_t *uses = describe_uses(p, out->arena);
   text_add(out, "/* Entry %s%s.", p->entry, p->advances ? ": one step; global->t grows by one" : !strcmp(p->entry, "init") ? ": writes every state's initial value and sets global->t to 0" : "");
-  static const struct { const char *title; int64_t bits; } parts[] = {{"Reads", USE_READ}, {"Writes", USE_WRITTEN}, {"Reads and writes", USE_READ | USE_WRITTEN}};
+  static const struct { const char *title; int64_t bits; } parts[] = {{"Reads", USE_READ}, {"Writes", USE_WRITTEN}, {"Reads and writes", USE_TOUCHED}};
   for (unsigned k = 0; k < 3; k++) {
     unsigned n = 0;
     for (unsigned i = 0; i < m->n_operands; i++)
-      if ((uses[i] & (USE_READ | USE_WRITTEN)) == parts[k].bits) text_add(out, "%s %s", n++ ? "," : arena_printf(out->arena, " %s", parts[k].title), m->operands[i].name);
+      if ((uses[i] & USE_TOUCHED) == parts[k].bits) text_add(out, "%s %s", n++ ? "," : arena_printf(out->arena, " %s", parts[k].title), m->operands[i].name);
     if (n) text_add(out, ".");
   }
   unsigned n_sizes = 0;

@@ -8,7 +8,7 @@
 optc_rule_desc *describe_rule(const Module *, const optc_entry_desc *entries, unsigned n_entries, Arena *);
 /* An entry. Its kernels are returned: what runs them (`fn`, `self`) is the caller's to fill in. */
 optc_kernel_desc *describe_program(const Program *, optc_entry_desc *, Arena *);
-/* What a program does with each operand, as optc_entry_desc.reads says it. */
+/* What a program does with each operand, as optc_entry_desc.uses says it. */
 int64_t describe_phases(const Program *, Arena *);                       /* optc_entry_desc.n_phases */
 const int64_t *describe_uses(const Program *, Arena *);
 #endif

@@ -87,8 +87,8 @@ typedef optc_kernel_fn optc_variants[OPTC_MAX_VARIANTS];
 #undef END
 #define OPTC_DESC_VERSION 6
 
-/* What an entry does with an operand: bits of optc_entry_desc.reads. */
-enum { USE_READ = 1, USE_WRITTEN = 2, USE_PREDICATE = 4, USE_SIZES = 8 };             /* PREDICATE: under one only; SIZES: its sizes are used */
+/* What an entry does with an operand: bits of optc_entry_desc.uses. */
+enum { USE_READ = 1, USE_WRITTEN = 2, USE_PREDICATE = 4, USE_SIZES = 8, USE_TOUCHED = USE_READ | USE_WRITTEN };      /* PREDICATE: under one only; SIZES: its sizes are used */
 /* Of a temporary: bits of optc_entry_desc.temp_kind. */
 enum { TEMP_SIZED = 1,                   /* a sizes kernel tells its elements (else the item's) */
        TEMP_CALL = 2,                    /* one for the call (else one an item) */

@@ -27,7 +27,7 @@ static void interpret(optc_frame *frame) {
   if (arena) arena_free(arena);
 }
 
-/* As optc_entry_desc.reads says it. */
+/* As optc_entry_desc.uses says it. */
 static const int64_t *graph_uses(const Graph *g) {
   int64_t *use = arena_array(g->arena, g->module->n_operands + 1, sizeof *use);
   for (unsigned i = 0; i < g->n_nodes; i++) {
@@ -93,7 +93,7 @@ static void interpret_graph(Arena *arena, optc_rule *rule, const Graph *from, op
     item_checks |= r->cond->level >= LEVEL_ITEM;
     for (unsigned k = 0; k < r->n; k++) item_checks |= r->value[k]->level >= LEVEL_ITEM;
   }
-  *entry = (optc_entry_desc){.name = from->name, .kernels = kernels, .n_kernels = n_kernels, .texts = texts, .n_texts = g->n_requires, .reads = graph_uses(g),
+  *entry = (optc_entry_desc){.name = from->name, .kernels = kernels, .n_kernels = n_kernels, .texts = texts, .n_texts = g->n_requires, .uses = graph_uses(g),
     .equal_hypers = graph_shared_hypers(g, arena), .advances = g->advances, .n_slots = n_slots, .n_phases = 1, .flat = is_elementwise(g, arena), .item_checks = item_checks};
 }
 

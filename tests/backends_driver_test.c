@@ -98,10 +98,10 @@ static const optc_kernel_desc step_kernels[] = {
   {.name = "chunk", .launch = LAUNCH_CHUNK, .fn = {chunk_kernel, chunk_kernel}}, {.name = "finish", .launch = LAUNCH_FINISH, .fn = {finish_kernel, finish_kernel}}};
 static const optc_kernel_desc layout_kernels[] = {{.name = "layout", .launch = LAUNCH_ITEM, .fn = {layout_kernel, layout_kernel}}}, init_kernels[] = {{.name = "init", .launch = LAUNCH_ITEM, .fn = {init_kernel, init_kernel}}};
 static const char *const requirement[] = {"never", "a >= 0"};
-static const int64_t none[N] = {0}, step_reads[N] = {3, 1, 2 | 4, 1 | 4, 3}, temp_bytes[] = {8, 4};
+static const int64_t none[N] = {0}, step_uses[N] = {3, 1, 2 | 4, 1 | 4, 3}, temp_bytes[] = {8, 4};
 static const optc_entry_desc entries[] = {
-  {.name = "init", .kernels = init_kernels, .n_kernels = 1, .reads = none, .n_phases = 1, .flat = 1}, {.name = "layout", .kernels = layout_kernels, .n_kernels = 1, .reads = none, .n_phases = 1, .flat = 1},
-  {.name = "step", .kernels = step_kernels, .n_kernels = 5, .texts = requirement, .n_texts = 2, .reads = step_reads, .temp_bytes = temp_bytes, .n_temps = 2, .equal_hypers = 2,
+  {.name = "init", .kernels = init_kernels, .n_kernels = 1, .uses = none, .n_phases = 1, .flat = 1}, {.name = "layout", .kernels = layout_kernels, .n_kernels = 1, .uses = none, .n_phases = 1, .flat = 1},
+  {.name = "step", .kernels = step_kernels, .n_kernels = 5, .texts = requirement, .n_texts = 2, .uses = step_uses, .temp_bytes = temp_bytes, .n_temps = 2, .equal_hypers = 2,
    .n_uniforms = 4, .advances = 1, .n_phases = 1, .flat = 1}};
 static const int64_t features[] = {0};
 static const optc_rule_desc rule = {OPTC_DESC_VERSION, "toy", NULL, hypers, 2, operands, N, entries, 3, sizeof(Hyper2), sizeof(Item), sizeof(Global),

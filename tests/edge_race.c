@@ -10,10 +10,10 @@ static void nothing(optc_frame *f) { (void)f; }
 
 typedef struct Item { optc_tensor p; int64_t group, rank; const int64_t *shape; int64_t first, count; } Item;
 static const optc_operand_desc operands[] = {{.name = "p", .type_name = "f32", .role = ROLE_PARAM, .type = TYPE_F32, .bytes = 4, .item_shape = 1, .tensor = 1}};
-static const int64_t reads[] = {USE_READ | USE_WRITTEN};
+static const int64_t uses[] = {USE_READ | USE_WRITTEN};
 static const optc_kernel_desc init_kernels[] = {{.name = "init", .launch = LAUNCH_ITEM, .fn = {nothing}}}, step_kernels[] = {{.name = "step", .launch = LAUNCH_CHUNK, .fn = {step}}};
 static const optc_entry_desc entries[] = {
-  {.name = "init", .kernels = init_kernels, .n_kernels = 1, .reads = reads, .n_phases = 1}, {.name = "step", .kernels = step_kernels, .n_kernels = 1, .reads = reads, .advances = 1, .n_phases = 1},
+  {.name = "init", .kernels = init_kernels, .n_kernels = 1, .uses = uses, .n_phases = 1}, {.name = "step", .kernels = step_kernels, .n_kernels = 1, .uses = uses, .advances = 1, .n_phases = 1},
 };
 extern const optc_rule_desc race_rule;
 const optc_rule_desc race_rule = {

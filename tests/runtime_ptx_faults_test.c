@@ -50,7 +50,7 @@ static void subject_close(Subject *s) {
 /* Each has another of the rule's sizes long, where it may be. */
 static Trial *data(Subject *s, int d) {
   int n = trial_sizes(s->code->desc);
-  TrialPlan plan = {.seed = (uint64_t)d + 1, .data = TRIAL_DENSE, .steps = 3, .item = {{2, {24, 40}}, {1, {1500}}, {0}, {3, {2, 3, 4}}}, .n_items = 4, .long_size = n ? d%n : 0, .length = n ? 37 : 0};
+  TrialPlan plan = {.seed = (uint64_t)d + 1, .data = TRIAL_DENSE, .steps = 3, .item = {{2, {24, 40}}, {1, {1500}}, {0}, {3, {2, 3, 4}}}, .n_items = 4, .long_size = n ? d%n : 0, .length = n ? 100 : 0};
   DrillRule form = drill_rule(s->code);
   if (s->trial[d]) return s->trial[d];
   s->trial[d] = trial_new(&form, &plan);
@@ -103,6 +103,15 @@ static const char *nth_line(const char *text, int k, bool (*is)(const char *line
 static bool starts(const char *line, const char *word) {
   line += strspn(line, " \t");
   return !strncmp(line, word, strlen(word));
+}
+
+static bool is_barrier(const char *line) { return starts(line, "bar.sync") || starts(line, "barrier.sync"); }
+static bool removed_barrier(const char *text, int k, Edit *e) {
+  e->at = nth_line(text, k, is_barrier);
+  if (!e->at) return false;
+  e->n = line_length(e->at);
+  e->to[0] = 0;
+  return true;
 }
 
 static bool is_store(const char *line) { return starts(line, "st.") && !starts(line, "st.local") && !starts(line, "st.shared") && !starts(line, "st.param"); }
@@ -235,6 +244,7 @@ static void all_are_found(const char *name, Fault *fault) {
   CU_ASSERT(all.tried > 0);
 }
 
+static void a_removed_barrier(void) { all_are_found("a removed barrier", removed_barrier); }
 static void a_store_one_element_too_far(void) { all_are_found("a store one element too far", store_too_far); }
 static void fma_in_place_of_mul_and_add(void) { all_are_found("fma in place of mul, add", fusion); }
 static void a_missing_rounding(void) { all_are_found("a missing .rn", missing_rounding); }
@@ -264,7 +274,8 @@ static void the_command_takes_a_seed(void) {
 
 int main(void) {
   static const SuiteTest tests[] = {
-    TEST(a_store_one_element_too_far), TEST(fma_in_place_of_mul_and_add), TEST(a_missing_rounding), TEST(another_order_of_blocks_and_warps), TEST(the_command_takes_a_seed),
+    TEST(a_removed_barrier), TEST(a_store_one_element_too_far), TEST(fma_in_place_of_mul_and_add), TEST(a_missing_rounding),
+    TEST(another_order_of_blocks_and_warps), TEST(the_command_takes_a_seed),
   };
   return suite_run("shipped rules as PTX with planted faults", tests);
 }

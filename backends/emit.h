@@ -133,6 +133,7 @@ void emit_tile_contract(Emitter *, const Inst *);
 void emit_tile_transpose(Emitter *, const Inst *);
 /* emit_tile_gpu.c: the body of that function on a GPU; parameters: C, A, B, stride, rows, columns, k, add. fast: with the tensor cores that the variant has. */
 void emit_tile_on_block(Emitter *, Type type, Type panel, bool fast, LLVMValueRef fn);
+void emit_bound_block(Emitter *);        /* e->fn is a kernel that calls it */
 
 /* emit_descriptor.c: the table `<rule>_rule`. fns: kernels in order of programs and kernels, variants innermost. */
 void emit_descriptor(Emitter *, Program *const *programs, unsigned n_programs, LLVMValueRef *fns);

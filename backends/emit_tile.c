@@ -276,6 +276,7 @@ void emit_tile_contract(Emitter *e, const Inst *inst) {
   LLVMTypeRef types[PARAMETERS] = {e->pointer, e->pointer, e->pointer, e->i64, e->i64, e->i64, e->i64, e->i1};
   LLVMTypeRef signature = LLVMFunctionType(e->none, types, PARAMETERS, 0);
   Type type = program_buffer_type(e->program, buffer[0].buffer), panel = program_buffer_type(e->program, buffer[1].buffer);
+  if (e->variant->arch == ARCH_NVPTX) emit_bound_block(e);
   bool unit = e->variant->fragments ? type == TYPE_F32 : e->variant->dots && panel == TYPE_BF16;
   LLVMBuildCall2(e->b, signature, tile_function(e, type, panel, unit && inst->op == KOP_E_TILE_FAST, signature), args, PARAMETERS, "");
 }

@@ -13,7 +13,7 @@
 #include <string.h>
 
 enum { SHARED = 3, GLOBAL = 1, WARP = 32, SLAB_BYTES = 128 };
-enum { ROWS = 3, COLUMNS = 4, QUAD = 4, GROUP = KERNEL_TILE_GROUP };      /* of a thread; positions that it reads at once, and that it has code for */
+enum { ROWS = 3, COLUMNS = 4, QUAD = 4, GROUP = KERNEL_TILE_GROUP };      /* of a thread; positions of which it reads A at once */
 enum { FRAGMENT_ROWS = 16, FRAGMENT_COLUMNS = 8, FRAGMENTS = GPU_TILE_ROWS/FRAGMENT_ROWS };
 enum { SHARES = GPU_TILE_ROWS/ROWS*(GPU_TILE_COLUMNS/COLUMNS), WARPS = GPU_TILE_COLUMNS/FRAGMENT_COLUMNS };
 _Static_assert(GPU_TILE_ROWS % ROWS == 0 && GPU_TILE_COLUMNS % COLUMNS == 0 && SHARES == WARPS*WARP, "as many threads for chains as for fragments");
@@ -221,10 +221,10 @@ static void multiply(Emitter *e, const GpuTile *t, LLVMValueRef a, LLVMValueRef 
   }
 }
 
-/* All positions of a slab: groups, and what is left of one. */
+/* All positions of a slab: quads in pairs, and what is left. */
 static void chains_of_slab(Emitter *e, const GpuTile *t, LLVMValueRef row, LLVMValueRef column, LLVMValueRef length, const LLVMValueRef *acc, LLVMValueRef *next) {
-  const unsigned unit[2] = {GROUP, 1};
-  LLVMValueRef groups = times(e, quotient(e, length, GROUP), GROUP), from[2] = {number(e, 0), groups}, to[2] = {groups, length};
+  const unsigned unit[2] = {2*QUAD, 1};
+  LLVMValueRef groups = times(e, quotient(e, length, unit[0]), unit[0]), from[2] = {number(e, 0), groups}, to[2] = {groups, length};
   memcpy(next, acc, ROWS*COLUMNS*sizeof *next);
   for (int k = 0; k < 2; k++) {
     Turns turn = open_turns(e, from[k], to[k], number(e, unit[k]), ROWS*COLUMNS, next);
@@ -238,32 +238,20 @@ static void chains_of_slab(Emitter *e, const GpuTile *t, LLVMValueRef row, LLVMV
 
 static LLVMValueRef load_matrix(const Emitter *e, const char *name, LLVMValueRef at) { return emit_intrinsic(e, name, &(LLVMTypeRef){LLVMTypeOf(at)}, 1, &at, 1); }
 
-/* Registers of A (rows `row`..+16) and B (columns `column`..+8) at a step of k; group, thread: of the lane, four lanes a group. */
-static void fragment_a(Emitter *e, const GpuTile *t, LLVMValueRef lane, LLVMValueRef row, LLVMValueRef position, LLVMValueRef *out) {
-  if (t->slab.type == TYPE_F32) {
-    LLVMValueRef g = plus(e, row, quotient(e, lane, 4)), k = plus(e, position, rest(e, lane, 4));
-    for (unsigned r = 0; r < 4; r++) {
-      LLVMValueRef x = load(e, TYPE_F32, 1, in_a(e, t, plus(e, g, number(e, r % 2*8)), plus(e, k, number(e, r/2*4))));
-      out[r] = emit_intrinsic(e, "llvm.nvvm.f2tf32.rna", NULL, 0, &x, 1);
-    }
-    return;
-  }
-  LLVMValueRef at = in_a(e, t, plus(e, row, rest(e, lane, 16)), plus(e, position, times(e, quotient(e, lane, 16), 8)));
-  LLVMValueRef four = load_matrix(e, "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x4.b16", at);
-  for (unsigned r = 0; r < 4; r++) out[r] = LLVMBuildExtractValue(e->b, four, r, "");
+/* Registers of A and of B for one step of k, from where this lane has its first element of each: `t`, `g` of the ISA's figures are lane % 4 and lane / 4. */
+static LLVMValueRef as_tf32(const Emitter *e, LLVMValueRef base, unsigned offset) {
+  LLVMValueRef x = load(e, TYPE_F32, 1, place(e, TYPE_F32, base, number(e, offset)));
+  return emit_intrinsic(e, "llvm.nvvm.f2tf32.rna", NULL, 0, &x, 1);
 }
 
-static void fragment_b(Emitter *e, const GpuTile *t, LLVMValueRef lane, LLVMValueRef column, LLVMValueRef position, LLVMValueRef *out) {
-  if (t->slab.type == TYPE_F32) {
-    LLVMValueRef k = plus(e, position, rest(e, lane, 4)), g = plus(e, column, quotient(e, lane, 4));
-    for (unsigned r = 0; r < 2; r++) {
-      LLVMValueRef x = load(e, TYPE_F32, 1, in_b(e, t, plus(e, k, number(e, r*4)), g));
-      out[r] = emit_intrinsic(e, "llvm.nvvm.f2tf32.rna", NULL, 0, &x, 1);
-    }
-    return;
-  }
-  LLVMValueRef two = load_matrix(e, "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x2.trans.b16", in_b(e, t, plus(e, position, rest(e, lane, 16)), column));
-  for (unsigned r = 0; r < 2; r++) out[r] = LLVMBuildExtractValue(e->b, two, r, "");
+static void fragment_a(const Emitter *e, const GpuTile *t, LLVMValueRef at, LLVMValueRef *out) {
+  LLVMValueRef four = t->slab.type == TYPE_F32 ? NULL : load_matrix(e, "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x4.b16", at);
+  for (unsigned r = 0; r < 4; r++) out[r] = four ? LLVMBuildExtractValue(e->b, four, r, "") : as_tf32(e, at, r % 2*8*pitch_a(&t->slab) + r/2*4);
+}
+
+static void fragment_b(const Emitter *e, const GpuTile *t, LLVMValueRef at, LLVMValueRef *out) {
+  LLVMValueRef two = t->slab.type == TYPE_F32 ? NULL : load_matrix(e, "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x2.trans.b16", at);
+  for (unsigned r = 0; r < 2; r++) out[r] = two ? LLVMBuildExtractValue(e->b, two, r, "") : as_tf32(e, at, r*4*pitch_b(&t->slab));
 }
 
 static void multiply_fragment(const Emitter *e, const GpuTile *t, const LLVMValueRef *a, const LLVMValueRef *b, const LLVMValueRef *acc, LLVMValueRef *next) {
@@ -278,15 +266,32 @@ static void multiply_fragment(const Emitter *e, const GpuTile *t, const LLVMValu
   for (unsigned r = 0; r < 4; r++) next[r] = LLVMBuildExtractValue(e->b, d, r, "");
 }
 
-static void fragments_of_slab(Emitter *e, const GpuTile *t, LLVMValueRef lane, LLVMValueRef column, LLVMValueRef length, const LLVMValueRef *acc, LLVMValueRef *next) {
-  unsigned k = t->slab.type == TYPE_F32 ? 8 : 16;
-  Turns turn = open_turns(e, number(e, 0), length, number(e, k), 4*FRAGMENTS, acc);
-  LLVMValueRef a[4], b[2];
-  fragment_b(e, t, lane, column, turn.index, b);
-  for (unsigned f = 0; f < FRAGMENTS; f++) {
-    fragment_a(e, t, lane, number(e, f*FRAGMENT_ROWS), turn.index, a);
-    multiply_fragment(e, t, a, b, turn.carried + 4*f, next + 4*f);
+/* `n` steps of k, from position `from` of the slab on. */
+static void multiply_fragments(const Emitter *e, const GpuTile *t, LLVMValueRef a_lane, LLVMValueRef b_lane, LLVMValueRef from, unsigned k, unsigned n, const LLVMValueRef *acc, LLVMValueRef *next) {
+  const Slab *s = &t->slab;
+  memcpy(next, acc, 4*FRAGMENTS*sizeof *next);
+  for (unsigned step = 0; step < n; step++) {
+    LLVMValueRef a[4], b[2], position = plus(e, from, number(e, step*k)), group = quotient(e, position, GROUP);
+    LLVMValueRef in_a_lane = plus(e, times(e, group, GPU_TILE_ROWS*pitch_a(s)), rest(e, position, GROUP));
+    fragment_b(e, t, place(e, s->type, b_lane, times(e, position, pitch_b(s))), b);
+    for (unsigned f = 0; f < FRAGMENTS; f++) {
+      fragment_a(e, t, place(e, s->type, place(e, s->type, a_lane, in_a_lane), number(e, f*FRAGMENT_ROWS*pitch_a(s))), a);
+      multiply_fragment(e, t, a, b, next + 4*f, next + 4*f);
+    }
   }
+}
+
+/* Several steps at once, and what is left of them. */
+static void fragments_of_slab(Emitter *e, const GpuTile *t, LLVMValueRef lane, LLVMValueRef column, LLVMValueRef length, const LLVMValueRef *acc, LLVMValueRef *next) {
+  bool tf32 = t->slab.type == TYPE_F32;
+  unsigned k = tf32 ? 8 : 16, whole = tf32 ? GROUP : t->slab.positions;      /* more at once takes more registers than a thread may have */
+  LLVMValueRef high = quotient(e, lane, tf32 ? 4 : 16), low = rest(e, lane, tf32 ? 4 : 16);
+  LLVMValueRef a_lane = tf32 ? in_a(e, t, high, low) : in_a(e, t, low, times(e, high, 8)), b_lane = tf32 ? in_b(e, t, low, plus(e, column, high)) : in_b(e, t, low, column);
+  Turns all = open_turns(e, number(e, 0), times(e, quotient(e, length, whole), whole), number(e, whole), 4*FRAGMENTS, acc);
+  multiply_fragments(e, t, a_lane, b_lane, all.index, k, whole/k, all.carried, next);
+  close_turns(e, &all, next);
+  Turns turn = open_turns(e, times(e, quotient(e, length, whole), whole), length, number(e, k), 4*FRAGMENTS, all.carried);
+  multiply_fragments(e, t, a_lane, b_lane, turn.index, k, 1, turn.carried, next);
   close_turns(e, &turn, next);
   memcpy(next, turn.carried, 4*FRAGMENTS*sizeof *next);
 }
@@ -345,6 +350,20 @@ static void share_of_tile(Emitter *e, const GpuTile *t) {
   add_up(e, t, slab.carried, row, column, lane);
   other_side(e, &side);
   close_sides(e, &side);
+}
+
+/* Registers for two blocks on a multiprocessor: one multiplies while the other waits. Of the kernel that calls a tile; once. */
+void emit_bound_block(Emitter *e) {
+  static const struct { const char *name; unsigned value; } bounds[] = {{"maxntidx", GPU_BLOCK}, {"minctasm", 2}};
+  static const char table[] = "nvvm.annotations";
+  unsigned n = LLVMGetNamedMetadataNumOperands(e->llvm, table);
+  LLVMValueRef *known = arena_array(e->arena, n + 1, sizeof *known);
+  LLVMGetNamedMetadataOperands(e->llvm, table, known);
+  for (unsigned i = 0; i < n; i++) if (LLVMGetOperand(known[i], 0) == e->fn) return;
+  for (unsigned k = 0; k < 2; k++) {
+    LLVMMetadataRef row[] = {LLVMValueAsMetadata(e->fn), LLVMMDStringInContext2(e->context, bounds[k].name, strlen(bounds[k].name)), LLVMValueAsMetadata(LLVMConstInt(e->i32, bounds[k].value, 0))};
+    LLVMAddNamedMetadataOperand(e->llvm, table, LLVMMetadataAsValue(e->context, LLVMMDNodeInContext2(e->context, row, 3)));
+  }
 }
 
 void emit_tile_on_block(Emitter *e, Type type, Type panel, bool fast, LLVMValueRef fn) {

@@ -160,7 +160,7 @@ static void check(const Way *way) {
 
 static void chains_have_the_bits_of_the_language(void) {
   static const Way ways[] = {
-    {"sm_70", PTX_VOLTA, TYPE_F32, TYPE_F32, false, 256}, {"sm_80", PTX_AMPERE, TYPE_F32, TYPE_F32, false, 96}, {"sm_90", PTX_HOPPER, TYPE_F32, TYPE_F32, false, 320},
+    {"sm_70", PTX_VOLTA, TYPE_F32, TYPE_F32, false, 256}, {"sm_80", PTX_AMPERE, TYPE_F32, TYPE_F32, false, 96}, {"sm_90", PTX_HOPPER, TYPE_F32, TYPE_F32, false, 224},
     {"sm_80", PTX_AMPERE, TYPE_F64, TYPE_F64, false, 256}, {"sm_80", PTX_AMPERE, TYPE_F32, TYPE_BF16, false, 256}, {"sm_90", PTX_HOPPER, TYPE_F32, TYPE_F16, false, 128},
   };
   for (int k = 0; k < COUNT(ways); k++) check(&ways[k]);
@@ -169,7 +169,7 @@ static void chains_have_the_bits_of_the_language(void) {
 static void fragments_stay_within_the_bound(void) {
   static const Way ways[] = {
     {"sm_80", PTX_AMPERE, TYPE_F32, TYPE_F32, true, 256}, {"sm_90", PTX_HOPPER, TYPE_F32, TYPE_F32, true, 128}, {"sm_80", PTX_AMPERE, TYPE_F32, TYPE_BF16, true, 96},
-    {"sm_90", PTX_HOPPER, TYPE_F32, TYPE_BF16, true, 256}, {"sm_80", PTX_AMPERE, TYPE_F32, TYPE_F16, true, 256}, {"sm_90", PTX_HOPPER, TYPE_F32, TYPE_F16, true, 320},
+    {"sm_90", PTX_HOPPER, TYPE_F32, TYPE_BF16, true, 256}, {"sm_80", PTX_AMPERE, TYPE_F32, TYPE_F16, true, 256}, {"sm_90", PTX_HOPPER, TYPE_F32, TYPE_F16, true, 224},
   };
   for (int k = 0; k < COUNT(ways); k++) check(&ways[k]);
 }

@@ -18,8 +18,8 @@ enum { GPUS = 3, LEVELS = 2, MOST_RULES = 256 };
 static const char *const gpus[GPUS] = {"sm_70", "sm_80", "sm_90"};
 static const int levels[LEVELS] = {0, 2};
 
-typedef struct Case { const ShippedRule *rule; bool elementwise; int level; bool emitted, assembled; Assembly assembly; } Case;
-static Case cases[MOST_RULES*GPUS*LEVELS];
+typedef struct Case { const ShippedRule *rule; bool elementwise, fast; int level; bool emitted, assembled; Assembly assembly; } Case;
+static Case cases[MOST_RULES*GPUS*(LEVELS + 1)];
 static int n_cases;
 static const char *command[GPUS];
 
@@ -40,7 +40,7 @@ static void show_log(const Case *c) {
 /* --- every text, assembled --------------------------------------------------------------------------------------------------------------- */
 static bool emit(optc_context *cx, Case *c) {
   static const int kinds[] = {OPTC_EMIT_PTX};
-  optc_emit_options options = {.size = sizeof options, .kinds = kinds, .n_kinds = 1, .level = c->level, .rule = c->rule->name, .gpu = c->assembly.gpu};
+  optc_emit_options options = {.size = sizeof options, .kinds = kinds, .n_kinds = 1, .level = c->level, .fast = c->fast, .rule = c->rule->name, .gpu = c->assembly.gpu};
   optc_emission *e;
   if (optc_emit_file(cx, c->rule->path, &options, &e)) {
     complain(c, "", optc_context_diagnostics(cx));
@@ -60,13 +60,20 @@ static bool emit(optc_context *cx, Case *c) {
   return written;
 }
 
-static void add_case(optc_context *cx, const ShippedRule *r, bool elementwise, int g, int level) {
+static void add_case(optc_context *cx, const ShippedRule *r, bool elementwise, int g, int level, bool fast) {
   Case *c = &cases[n_cases++];
   /* The assembler's best effort is what registers are told of; it costs twice the time. */
-  *c = (Case){.rule = r, .elementwise = elementwise, .level = level, .assembly = {.command = command[g], .gpu = gpus[g], .effort = elementwise ? 3 : 1}};
-  snprintf(c->assembly.name, sizeof c->assembly.name, "%s-%s-O%d", r->name, gpus[g], level);
+  *c = (Case){.rule = r, .elementwise = elementwise, .fast = fast, .level = level, .assembly = {.command = command[g], .gpu = gpus[g], .effort = elementwise || fast ? 3 : 1}};
+  snprintf(c->assembly.name, sizeof c->assembly.name, "%s-%s-O%d%s", r->name, gpus[g], level, fast ? "-fast" : "");
   c->emitted = emit(cx, c);
   c->assembled = c->emitted && command[g] && assembly_start(&c->assembly);
+}
+
+/* Rules that are compiled under --fast too. */
+static bool multiplies(const char *rule) {
+  static const char *const names[] = {"muon", "kron", "shampoo", "mkor", "galore"};
+  for (size_t k = 0; k < sizeof names/sizeof *names; k++) if (!strcmp(names[k], rule)) return true;
+  return false;
 }
 
 /* Once, by whichever test runs first. */
@@ -87,7 +94,9 @@ static void assemble_all(void) {
     optc_rule_free(rule);
     for (int l = 0; l < LEVELS; l++)
       for (int g = 0; g < GPUS; g++)
-        if (all || elementwise || (i + l)%GPUS == g) add_case(cx, &rules[i], elementwise, g, levels[l]);
+        if (all || elementwise || (i + l)%GPUS == g) add_case(cx, &rules[i], elementwise, g, levels[l], false);
+    for (int g = 0; g < GPUS; g++)
+      if (multiplies(rules[i].name) && (all || g == i % GPUS)) add_case(cx, &rules[i], elementwise, g, 2, true);
   }
   assembly_join();
   optc_context_free(cx);
@@ -178,6 +187,25 @@ static void products_and_sums_are_fused_nowhere_but_where_the_text_says_so(void)
   printf("\nkernels with products and without divisions, roots and multiply-adds: f32 %d, f64 %d\n", n_unfused[0], n_unfused[1]);
 }
 
+/* Products at the assembler's best effort: all registers of a block of 256 without spilling. Under --fast tensor cores, where there are any. */
+static int n_products[2];
+static void check_products(const Read *r) {
+  bool cores = strcmp(r->c->assembly.gpu, "sm_80") >= 0;
+  for (int k = 0; r->c->fast && k < r->n; k++) {
+    if (!strstr(r->kernels[k].name, "_product_")) continue;
+    n_products[cores]++;
+    if (r->kernels[k].stack) complain(r->c, r->kernels[k].name, "a product spills");
+    else CU_PASS();
+    CU_ASSERT(r->kernels[k].registers <= 128);
+    if ((r->kernels[k].op[SASS_HMMA] > 0) != cores) complain(r->c, r->kernels[k].name, "tensor cores are not used where they are, or used where they are not");
+    else CU_PASS();
+  }
+}
+static void products_under_fast_use_tensor_cores_and_do_not_spill(void) {
+  for_all_assembled(check_products);
+  printf("\nproducts under --fast: %d with tensor cores, %d without\n", n_products[1], n_products[0]);
+}
+
 /* The kernel that goes over the tensors, at -O2. */
 static void check_adamw(const Read *r) {
   if (strcmp(r->c->rule->name, "adamw") || r->c->level != 2) return;
@@ -240,6 +268,7 @@ int main(void) {
     TEST(every_rule_assembles_for_each_gpu),
     TEST(nothing_spills_in_rules_that_go_element_by_element),
     TEST(products_and_sums_are_fused_nowhere_but_where_the_text_says_so),
+    TEST(products_under_fast_use_tensor_cores_and_do_not_spill),
     TEST(adamw_leaves_registers_for_many_warps),
     TEST(text_without_roundings_is_fused_and_too_few_registers_spill),
   };

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SASS_FMUL = 0x020, SASS_FADD = 0x021, SASS_FFMA = 0x023, SASS_DMUL = 0x028, SASS_DADD = 0x029, SASS_DFMA = 0x02b, SASS_MUFU = 0x108, SASS_SHFL = 0x189, SASS_OPS = 0x200 };
+enum { SASS_FMUL = 0x020, SASS_FADD = 0x021, SASS_FFMA = 0x023, SASS_DMUL = 0x028, SASS_DADD = 0x029, SASS_DFMA = 0x02b, SASS_MUFU = 0x108, SASS_SHFL = 0x189, SASS_HMMA = 0x03c, SASS_OPS = 0x200 };
 
 typedef struct CubinKernel {
   const char *name;                      /* in the bytes read */

@@ -5,7 +5,7 @@
 
 typedef struct PtxDecoder PtxDecoder;
 
-/* decode.c */
+/* decode.c, operands.c */
 bool ptx_refuse_statement(PtxDecoder *, const char *format, ...) __attribute__((format(printf, 2, 3)));       /* false */
 /* A register or immediate for a letter of a signature. */
 bool ptx_decode_value(PtxDecoder *, const PtxOperand *, char letter, bool written, PtxRef *);

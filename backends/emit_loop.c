@@ -363,13 +363,19 @@ static void folding_loop(Emitter *e, const Inst *loop) {
   emit_close_folds(e, loop, rounded_up(e, n, FOLD_CHUNK_BITS));
 }
 
+/* Whether the program says itself what it asks memory for. */
+static bool fetches(const Inst *loop) {
+  for (unsigned i = 0; i < loop->body->n; i++) if (loop->body->insts[i]->op == KOP_E_PREFETCH) return true;
+  return false;
+}
+
 void emit_vector_loop(Emitter *e, const Inst *loop) {
   emit_hoist(e, loop);
   if (loop_folds(loop)) { folding_loop(e, loop); return; }
   unsigned unroll = e->cold ? 1 : loop->unroll < MAX_COPIES ? loop->unroll : MAX_COPIES;
   LLVMValueRef low = e->value[loop->args[0]->id], high = e->value[loop->args[1]->id];
   unsigned whole = e->variant->wide ? 16 : 8, narrow = loop->lanes < whole ? loop->lanes : whole;         /* one register of f32 */
-  Width wide = {.lanes = loop->lanes, .copies = unroll, .group = unroll, .ahead = e->cold ? 0 : e->variant->ahead};
+  Width wide = {.lanes = loop->lanes, .copies = unroll, .group = unroll, .ahead = e->cold || fetches(loop) ? 0 : e->variant->ahead};
   Width one = {.lanes = 1, .copies = 1, .group = 1}, vector = {.lanes = narrow, .copies = 1, .group = 1};
   uint64_t step = (uint64_t)loop->lanes*unroll;
   LLVMValueRef limit = LLVMBuildSub(e->b, high, number(e, step - 1), "");

@@ -5,7 +5,8 @@
  * wherever rows end: the elements of some are staged in a local buffer, and folded there. */
 #include "passes/schedule.h"
 
-enum { MAX_VIEWS = 4, BLOCK_BITS = 12, BLOCK = 1 << BLOCK_BITS, BLOCKS = OPTC_CHUNK/BLOCK };       /* 4 of the language's: they are folded side by side */
+enum { MAX_VIEWS = 4, BLOCK_BITS = 11, BLOCK = 1 << BLOCK_BITS, BLOCKS = OPTC_CHUNK/BLOCK };       /* 2 of the language's: while they are folded memory is idle but for what was fetched */
+enum { FETCH = 1024 };                   /* elements ahead where nothing is folded; rows may be short, and the next is behind its end */
 
 typedef struct Phase {
   Schedule *schedule;
@@ -125,7 +126,7 @@ static void emit_rows(const Phase *p, const Node *length, Inst *begin, Inst *end
   nest_here(l, p->space, flat);
   size_t from = l->kernel.at->n;
   emit_element(p, flat, low ? nest_op2(l, KOP_SUB, at, low) : NULL);
-  if (low) nest_fetch(l, from, at, nest_i64(l, BLOCK));                  /* while a block is folded nothing is read */
+  nest_fetch(l, from, at, nest_i64(l, low ? BLOCK : FETCH));
   nest_close(l, 0, NULL);
   know(p, length, OP_IMOD, NULL);
   know(p, length, OP_IDIV, NULL);

@@ -208,11 +208,23 @@ static void add_gpu(const Module *m, const char *entry, const char *gpus, Text *
                 "extern const struct optc_gpu_desc %s_gpu;\n\n", gpus, m->name, entry, m->name);
 }
 
+static bool block_is_fast(const Block *block) {
+  for (unsigned i = 0; block && i < block->n; i++)
+    if (block->insts[i]->op == KOP_E_TILE_FAST || block_is_fast(block->insts[i]->body) || block_is_fast(block->insts[i]->otherwise)) return true;
+  return false;
+}
+static bool programs_are_fast(Program *const *programs, unsigned n) {
+  for (unsigned i = 0; i < n; i++)
+    for (unsigned k = 0; k < programs[i]->n_kernels; k++) if (block_is_fast(programs[i]->kernels[k]->body)) return true;
+  return false;
+}
+
 void backend_header(const Module *m, Program *const *programs, unsigned n, const char *gpus, Text *out) {
   unsigned states = 0;
   for (unsigned i = 0; i < m->n_operands; i++) states += m->operands[i].role == ROLE_STATE;
   text_add(out, "/* %s.h: the C interface of the rule %s, written by optc %s. It needs no other file and no library.\n", m->name, m->name, OPTC_VERSION);
   if (m->doc) { text_add(out, " *\n * "); add_doc(out, m->doc); text_add(out, "\n"); }
+  if (programs_are_fast(programs, n)) text_add(out, " *\n * Compiled with --fast: products of matrices are within a bound of what the rule says, not exact (docs/language.md of optc, --fast).\n");
   text_add(out, " *\n * Every entry returns OPTC_OK or an OPTC_E_ code; on an error nothing has been written. Calls on disjoint data may run at the same time.\n"
                 " * The object has one word of hidden state: which instruction set was found; it is written with the same value by every thread. */\n"
                 "#ifndef OPTC_RULE_%s_H\n#define OPTC_RULE_%s_H\n\n", m->name, m->name);

@@ -224,6 +224,7 @@ static void machines_that_have_such_units_use_them(void) {
     CU_ASSERT(!emitted(rows[k].rule, OPTC_EMIT_PTX, "znver4", "sm_75", "mma.sync"));
     CU_ASSERT_EQUAL(emitted(rows[k].rule, OPTC_EMIT_ASSEMBLY, "znver4", NULL, "vdpbf16ps"), rows[k].dot != NULL);
     CU_ASSERT(!emitted(rows[k].rule, OPTC_EMIT_ASSEMBLY, "x86-64-v4", NULL, "vdpbf16ps"));
+    CU_ASSERT(emitted(rows[k].rule, OPTC_EMIT_HEADER, "znver4", NULL, "Compiled with --fast"));
   }
 }
 

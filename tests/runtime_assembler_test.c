@@ -187,12 +187,13 @@ static void products_and_sums_are_fused_nowhere_but_where_the_text_says_so(void)
   printf("\nkernels with products and without divisions, roots and multiply-adds: f32 %d, f64 %d\n", n_unfused[0], n_unfused[1]);
 }
 
-/* Products at the assembler's best effort: all registers of a block of 256 without spilling. Under --fast tensor cores, where there are any. */
+/* Products at the assembler's best effort: all registers of a block of 256 without spilling. Tensor cores under --fast, where there are any, and nowhere else. */
 static int n_products[2];
 static void check_products(const Read *r) {
   bool cores = strcmp(r->c->assembly.gpu, "sm_80") >= 0;
-  for (int k = 0; r->c->fast && k < r->n; k++) {
-    if (!strstr(r->kernels[k].name, "_product_")) continue;
+  for (int k = 0; k < r->n; k++) {
+    if (!r->c->fast) CU_ASSERT_EQUAL(r->kernels[k].op[SASS_HMMA], 0);
+    if (!r->c->fast || !strstr(r->kernels[k].name, "_product_")) continue;
     n_products[cores]++;
     if (r->kernels[k].stack) complain(r->c, r->kernels[k].name, "a product spills");
     else CU_PASS();

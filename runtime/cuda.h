@@ -52,6 +52,8 @@ typedef struct GpuLaunch {
   CUfunction function;
 } GpuLaunch;
 
+enum { GPU_WINDOW = 1 << 24 };           /* elements: launches of this size are long against the time they take to begin */
+
 /* The GPU's memory of a call is its workspace and, behind it, an image that is made here. Places are counted from where the image begins. */
 typedef struct GpuRecord {
   Arena *arena;                          /* the caller's: all of it lives there */

@@ -12,8 +12,6 @@
 #include <sys/mman.h>
 #include "runtime/cuda.h"
 
-enum { WINDOW = 1 << 24 };               /* elements: launches of this size are long against the time they take to begin */
-
 typedef struct Mirror { const char *host; size_t size, at; } Mirror;       /* at: in the image */
 enum { GROUPS, GLOBAL, ITEMS, WORKSPACE, MIRRORS };
 
@@ -220,7 +218,7 @@ static void describe(Recorder *c) {
   }
   c->desc = *d;
   c->desc.entries = entries;
-  c->desc.window = WINDOW;
+  c->desc.window = GPU_WINDOW;
 }
 
 static size_t put_mirror(Recorder *c, int k, const void *host, int64_t size) {

@@ -133,7 +133,7 @@ static void registers_text(const GpuLaunched *l, Text *out) {
 }
 
 void explain_gpu_text(const Facts *f, const GpuView *v, unsigned entry, Text *out) {
-  unsigned n = 0;
+  double n = 0;                          /* kernels of repeats as often as those turn */
   const char *before = "    on the host before anything is launched:";
   text_add(out, "  on %s\n", v->name);
   for (unsigned k = 0; k < f->program->n_kernels; k++) {
@@ -146,13 +146,13 @@ void explain_gpu_text(const Facts *f, const GpuView *v, unsigned entry, Text *ou
   for (unsigned k = 0; k < f->program->n_kernels; k++) {
     GpuLaunched l = launched(f, v, entry, k, out->arena);
     if (!is_launched(&l)) continue;
-    n++;
+    n += f->kernel[k].times;
     text_add(out, "    kernel %-22s %s; ", l.kernel->name, explain_launch(l.kernel->launch));
     text_add(out, l.threads > 1 ? "blocks of %u threads\n" : "%u thread\n", l.threads);
     traffic_text(&l, out);
     registers_text(&l, out);
   }
-  text_add(out, "    kernels launched: %u\n", n);
+  text_add(out, "    %.0f launch%s, whatever the number of tensors; again for each window of %d Mi elements where there are more\n", n, n == 1 ? "" : "es", GPU_WINDOW >> 20);
 }
 
 /* --- JSON --------------------------------------------------------------------------------------------------------------------------------------- */
@@ -200,7 +200,7 @@ void explain_gpu_json(const Facts *f, const GpuView *v, unsigned entry, Text *ou
     before = ", ";
   }
   before = "";
-  text_add(out, "], \"launches\": [");
+  text_add(out, "], \"window\": %d, \"launches\": [", GPU_WINDOW);
   for (unsigned k = 0; k < f->program->n_kernels; k++) {
     GpuLaunched l = launched(f, v, entry, k, out->arena);
     if (!is_launched(&l)) continue;

@@ -247,6 +247,42 @@ static void lowering_refuses_what_it_cannot_do(void) {
   arena_free(a);
 }
 
+/* Panels hold what they were widened from where nothing else stands in them, in those they meet and in squares that are transposed into them. */
+static void fast_narrows_panels_that_hold_nothing_else(void) {
+  static const char head[] = "program step {\n temp pa: f32\n temp pb: f32\n temp sq: f32 local 256\n kernel k item {\n  %1 = const i64 0x0\n  %2 = const i64 0x10\n  %3 = const bool 0x0\n"
+    "  %4 = load bf16 x@0, %1\n  %5 = cast f32 %4\n  %6 = load f16 y@1, %1\n  %7 = cast f32 %6\n  %8 = load f32 z@2, %1\n";
+  static const char tail[] = "  tile_contract c@3, pa@4, pb@5, %1, %2, %2, %2, %1, %1, %2, %3\n }\n}\n";
+  static const struct { const char *body, *types[3]; } rows[] = {
+    {"  store pa@4, %1, %5\n  store pb@5, %1, %5\n", {"bf16", "bf16", "f32"}},
+    {"  store pa@4, %1, %7\n  store pb@5, %1, %7\n  store pb@5, %2, %7\n", {"f16", "f16", "f32"}},
+    {"  store pa@4, %1, %5\n  store sq@6, %1, %5\n  tile_transpose pb@5, sq@6, %1, %2, %1, %2, %2, %2\n", {"bf16", "bf16", "bf16"}},
+    {"  store pa@4, %1, %5\n  store pb@5, %1, %7\n", {"f32", "f32", "f32"}},                           /* of two types */
+    {"  store pa@4, %1, %5\n  store pb@5, %1, %8\n", {"f32", "f32", "f32"}},                           /* one is f32 itself */
+    {"  store pa@4, %1, %5\n  store pb@5, %1, %5\n  store pb@5, %2, %8\n", {"f32", "f32", "f32"}},      /* in part */
+    {"  store pa@4, %1, %5\n  store sq@6, %1, %8\n  tile_transpose pb@5, sq@6, %1, %2, %1, %2, %2, %2\n", {"f32", "f32", "f32"}},
+    {"  store pa@4, %1, %5\n  store pb@5, %1, %5\n  %9 = load f32 pa@4, %1\n  store c@3, %1, %9\n", {"f32", "f32", "f32"}},      /* read by others */
+  };
+  static Operand operands[] = {{.name = "x", .storage = TYPE_BF16, .role = ROLE_IN, .item_shape = true}, {.name = "y", .storage = TYPE_F16, .role = ROLE_IN, .item_shape = true},
+                               {.name = "z", .storage = TYPE_F32, .role = ROLE_IN, .item_shape = true}, {.name = "c", .storage = TYPE_F32, .role = ROLE_INOUT, .item_shape = true}};
+  for (size_t k = 0; k < sizeof rows/sizeof rows[0]; k++) {
+    Arena *a = arena_new(NULL, 0);
+    Diag *d = diag_new(a, 0);
+    Module m = {.arena = a, .diag = d, .name = "panels", .operands = operands, .n_operands = 4, .has_step = true};
+    char *text = arena_printf(a, "%s%s%s", head, rows[k].body, tail);
+    Unit u = {.module = &m, .arena = a, .diag = d, .program = program_parse(&m, a, d, &(Source){"panels", text, strlen(text)})};
+    bool good = u.program && program_verify(u.program, d);
+    if (!good) show_diag(&u);
+    CU_ASSERT_FATAL(good);
+    pass_fast(&u, &(PassArgs){0});
+    for (unsigned t = 0; t < 3; t++) CU_ASSERT_STRING_EQUAL(type_name(u.program->temps[t].type), rows[k].types[t]);
+    CU_ASSERT_EQUAL(count_ops(u.program->kernels[0]->body, KOP_E_TILE), 0);
+    CU_ASSERT_EQUAL(count_ops(u.program->kernels[0]->body, KOP_E_TILE_FAST), 1);
+    kernel_number(u.program->kernels[0]);
+    CU_ASSERT(program_verify(u.program, d));
+    arena_free(a);
+  }
+}
+
 /* The room of a value is made before tensors are read and before a loop runs. */
 static void extents_of_what_is_kept_are_known_before(void) {
   static const struct { const char *body, *says; } bad[] = {
@@ -315,6 +351,7 @@ int main(void) {
     TEST(no_guard_is_left_in_a_loop_after_unswitch),
     TEST(global_hypers_must_agree),
     TEST(passes_turn_before_into_after),
+    TEST(fast_narrows_panels_that_hold_nothing_else),
     TEST(pipeline_errors_are_told),
     TEST(lowering_refuses_what_it_cannot_do),
     TEST(extents_of_what_is_kept_are_known_before),

@@ -5,6 +5,7 @@
 #include <llvm-c/TargetMachine.h>
 #include "backends/backend.h"
 #include "backends/target.h"
+#include "ir/gpu_map.h"
 #include "ir/graph_reduce.h"
 
 /* What a value is inside a loop over vectors: the same for all lanes; the loop's own index; one value a lane. */
@@ -20,11 +21,21 @@ typedef struct Fold {
   LLVMValueRef lanes, blocks, tree;
   LLVMValueRef sum[MAX_COPIES];          /* vectors: lanes of the block, or blocks, at hand */
   LLVMValueRef position;                 /* scalar code, whose lanes are on the stack: index - low; else NULL */
+  bool chain;                            /* scalar code of one lane: all of it is sum[0] */
 } Fold;
 typedef struct Folds { unsigned n; Fold *fold; } Folds;
 enum { FOLD_LANES = LANES_COUNT, FOLD_BLOCK_BITS = LANES_BLOCK_BITS, FOLD_BLOCK = LANES_BLOCK, FOLD_CHUNK_BITS = OPTC_CHUNK_BITS, FOLD_CHUNK_BLOCKS = 1 << (FOLD_CHUNK_BITS - FOLD_BLOCK_BITS) };
 
 typedef struct Count { LLVMValueRef index, step; LLVMBasicBlockRef head, after; } Count;       /* an open loop that counts */
+
+/* GPU: who runs the code at hand; where a local buffer is; which thread this is, of each team. */
+typedef enum Team { TEAM_NONE, TEAM_BLOCK, TEAM_GROUP } Team;
+typedef enum GpuHome { HOME_BLOCK, HOME_GROUP, HOME_THREAD, HOMES } GpuHome;
+typedef struct GpuThread {
+  LLVMValueRef lane, members;            /* i32: tid; membermask of its group */
+  LLVMValueRef rank[TEAM_GROUP + 1], size[TEAM_GROUP + 1], group, groups;       /* i64: thread of the team, groups of all blocks of the work entry */
+  LLVMValueRef own_group, slots;         /* number of its group in the block; numbers in shared memory */
+} GpuThread;
 
 typedef struct Emitter {
   Arena *arena;
@@ -52,7 +63,14 @@ typedef struct Emitter {
   bool cold;                             /* not worth the code generator's time */
   LLVMValueRef fn, frame;
   LLVMBasicBlockRef done;                /* where the kernel is done with its frame */
-  Count blocks;                          /* GPU: over work entries */
+  const Kernel *kernel;
+  /* GPU */
+  const GpuMap *map;
+  Count blocks;                          /* over work entries */
+  Team team;
+  GpuHome *home;                         /* by temporary; NULL: all the block's */
+  LLVMValueRef *local;                   /* by temporary and home */
+  GpuThread thread;
   LLVMValueRef field[FIELD_COUNT];       /* by offset/8 */
   LLVMValueRef *data;                    /* by buffer */
   LLVMValueRef *value;                   /* by id of the instruction: scalars, and what all lanes share */
@@ -64,8 +82,8 @@ typedef struct Emitter {
 } Emitter;
 
 /* How the body of a loop is written: vectors of `lanes`, `copies` of it side by side, under masks in the last iteration. Copies follow each other in
- * memory in groups of `group`; groups lie `far` apart (NULL: there is one). Memory is asked for `ahead` elements before it is loaded (0: not at all). `origin`: position 0 of folds whose lanes are on the stack (NULL: they are in registers). */
-typedef struct Width { unsigned lanes, copies, group, ahead; LLVMValueRef far, origin, mask[MAX_COPIES]; } Width;
+ * memory in groups of `group`; groups lie `far` apart (NULL: there is one). Memory is asked for `ahead` elements before it is loaded (0: not at all). `chain`: folds add copy after copy to one sum. `origin`: position 0 of folds whose lanes are on the stack (NULL: they are in registers). */
+typedef struct Width { unsigned lanes, copies, group, ahead; LLVMValueRef far, origin, mask[MAX_COPIES]; bool chain; } Width;
 
 /* emit_element.c: an element operation on scalars (lanes 1) or vectors. */
 LLVMTypeRef emit_type(const Emitter *, Type, unsigned lanes);
@@ -88,6 +106,8 @@ void emit_hoist(Emitter *, const Inst *loop);
 LLVMValueRef emit_counted_loop(Emitter *, const Inst *loop, const Width *, bool masked, LLVMValueRef low, LLVMValueRef bound, LLVMValueRef high, LLVMValueRef step);
 /* Shared with them, from emit_kernel.c. */
 void emit_block(Emitter *, const Block *);
+void emit_alone(Emitter *, const Inst *);                                /* an instruction, by one thread */
+void emit_sequential_loop(Emitter *, const Inst *);
 LLVMValueRef emit_leaf(Emitter *, const Inst *);
 bool emit_is_leaf(KOp);
 LLVMValueRef emit_address(Emitter *, int64_t buffer, LLVMValueRef index);
@@ -102,7 +122,10 @@ LLVMValueRef emit_stack(Emitter *, LLVMTypeRef, uint64_t elements);      /* a pl
 void emit_attributes(Emitter *);         /* of e->fn */
 
 /* emit_fold.c: folds of loops. `width`: lanes of a vector; 16/width of them are the lanes of a block. */
-void emit_open_folds(Emitter *, const Inst *loop, bool vectors);
+enum { FOLD_TREE = 1, FOLD_LANE = 2, FOLD_BLOCKS = 4 };                  /* places on the stack */
+void emit_open_folds(Emitter *, const Inst *loop, unsigned places);
+LLVMValueRef emit_fold_pair(const Emitter *, const Fold *, LLVMValueRef, LLVMValueRef);
+void emit_fold_give(Emitter *, const Fold *, LLVMValueRef);             /* what FOLDED reads */
 LLVMValueRef emit_fold_positions(Emitter *, const Inst *loop);           /* how many there are */
 LLVMValueRef emit_fold_identity(const Emitter *, const Fold *, unsigned lanes);
 void emit_fold_value(Emitter *, const Fold *, LLVMValueRef *sum, LLVMValueRef x, LLVMValueRef guard, unsigned lanes);     /* guard NULL: always */
@@ -126,7 +149,9 @@ void emit_close_count(Emitter *, const Count *);
 /* emit_gpu.c: what is of GPUs only. Around a kernel's code: the loop of a block over its work entries. */
 void emit_open_work(Emitter *);
 void emit_close_work(Emitter *);
-void emit_thread_loop(Emitter *, const Inst *);
+LLVMValueRef emit_gpu_local(Emitter *, unsigned temp);                   /* where a local buffer begins */
+void emit_team(Emitter *, const Inst *); /* an instruction, by the team */
+void emit_gpu_transpose(Emitter *, const Inst *);
 
 /* emit_tile.c: register tiles of matrix products. */
 void emit_tile_contract(Emitter *, const Inst *);

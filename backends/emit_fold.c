@@ -48,6 +48,10 @@ static LLVMValueRef pair(const Emitter *e, const Fold *f, LLVMValueRef a, LLVMVa
   return emit_intrinsic(e, f->kind == REDUCE_MAX ? "llvm.smax" : "llvm.smin", &type, 1, x, 2);
 }
 
+LLVMValueRef emit_fold_pair(const Emitter *e, const Fold *f, LLVMValueRef a, LLVMValueRef b) { return pair(e, f, a, b, 1); }
+
+void emit_fold_give(Emitter *e, const Fold *f, LLVMValueRef x) { e->value[f->inst->id] = given_form(e, f, x); }
+
 void emit_fold_value(Emitter *e, const Fold *f, LLVMValueRef *into, LLVMValueRef x, LLVMValueRef guard, unsigned lanes) {
   x = kept_form(e, f, x, lanes);
   if (guard) x = LLVMBuildSelect(e->b, guard, x, emit_fold_identity(e, f, lanes), "");
@@ -199,7 +203,7 @@ LLVMValueRef emit_fold_tree(Emitter *e, const Fold *f, LLVMValueRef count) {
 
 /* --- loops that fold --------------------------------------------------------------------------------------------------------------------- */
 
-void emit_open_folds(Emitter *e, const Inst *loop, bool vectors) {
+void emit_open_folds(Emitter *e, const Inst *loop, unsigned places) {
   Folds *folds = &e->folds[loop->id];
   *folds = (Folds){0, arena_array(e->arena, loop->body->n, sizeof *folds->fold)};
   for (unsigned i = 0; i < loop->body->n; i++) {
@@ -209,9 +213,9 @@ void emit_open_folds(Emitter *e, const Inst *loop, bool vectors) {
     e->fold[inst->id] = f;
     *f = (Fold){.inst = inst, .kind = (ReduceKind)inst->aux, .type = (Type)inst->args[0]->type};
     if (is_ordered(f)) f->type = f->type == TYPE_F64 ? TYPE_I64 : TYPE_I32;
-    f->lanes = room(e, f, FOLD_LANES);
-    f->tree = room(e, f, LEVELS);
-    if (vectors) f->blocks = room(e, f, FOLD_CHUNK_BLOCKS + 2*PIECE);
+    if (places & FOLD_LANE) f->lanes = room(e, f, FOLD_LANES);
+    if (places & FOLD_TREE) f->tree = room(e, f, LEVELS);
+    if (places & FOLD_BLOCKS) f->blocks = room(e, f, FOLD_CHUNK_BLOCKS + 2*PIECE);
   }
 }
 
@@ -245,7 +249,7 @@ static void close_block(Emitter *e, const Inst *loop, LLVMValueRef condition, LL
 }
 
 void emit_begin_scalar_folds(Emitter *e, const Inst *loop) {
-  emit_open_folds(e, loop, false);
+  emit_open_folds(e, loop, FOLD_TREE | FOLD_LANE);
   for (unsigned k = 0; k < e->folds[loop->id].n; k++) clear_lanes(e, &e->folds[loop->id].fold[k]);
 }
 
@@ -269,6 +273,6 @@ void emit_end_scalar_folds(Emitter *e, const Inst *loop) {
 void emit_close_folds(Emitter *e, const Inst *loop, LLVMValueRef count) {
   for (unsigned k = 0; k < e->folds[loop->id].n; k++) {
     const Fold *f = &e->folds[loop->id].fold[k];
-    e->value[f->inst->id] = given_form(e, f, finish(e, f, count));
+    emit_fold_give(e, f, finish(e, f, count));
   }
 }

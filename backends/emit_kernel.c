@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <string.h>
 
-enum { PTX_KERNEL = 71 };                /* LLVM's number of the calling convention */
+enum { PTX_KERNEL = 71, GLOBAL_SPACE = 1 };            /* LLVM's numbers of the calling convention, of the address space */
 
 #define FRAME(name) (offsetof(optc_frame, name))
 
@@ -48,10 +48,11 @@ static LLVMValueRef data_pointer(Emitter *e, int64_t buffer) {
   LLVMValueRef *known = &e->data[buffer];
   const Buffer *temp = buffer < (int64_t)e->module->n_operands ? NULL : &e->program->temps[buffer - e->module->n_operands];
   if (!*known && temp && temp->local) {
-    *known = emit_stack(e, emit_memory_type(e, temp->type), temp->local);
+    *known = e->map ? emit_gpu_local(e, (unsigned)(buffer - e->module->n_operands)) : emit_stack(e, emit_memory_type(e, temp->type), temp->local);
   } else if (!*known) {
     LLVMValueRef table = field(e, FRAME(data), e->pointer);
     *known = LLVMBuildLoad2(e->entry, e->pointer, at(e, e->entry, table, 8*(uint64_t)buffer), "");
+    if (e->map) *known = LLVMBuildAddrSpaceCast(e->entry, *known, LLVMPointerTypeInContext(e->context, GLOBAL_SPACE), "");
   }
   return *known;
 }
@@ -203,7 +204,7 @@ LLVMValueRef emit_leaf(Emitter *e, const Inst *inst) {
 
 /* --- control flow --------------------------------------------------------------------------------------------------------------- */
 
-static void sequential_loop(Emitter *e, const Inst *inst) {
+void emit_sequential_loop(Emitter *e, const Inst *inst) {
   unsigned n = inst->n_args - 2;
   LLVMValueRef low = e->value[inst->args[0]->id], high = e->value[inst->args[1]->id];
   emit_begin_scalar_folds(e, inst);
@@ -261,14 +262,16 @@ static void emit_require(Emitter *e, const Inst *inst) {
 }
 
 static void emit_loop(Emitter *e, const Inst *inst) {
-  bool gpu = e->variant->arch == ARCH_NVPTX;
-  bool scalar = inst->binding == BIND_SEQ || (inst->binding == BIND_THREAD && !gpu) || (gpu && loop_folds(inst));
-  if (scalar) sequential_loop(e, inst);
-  else if (gpu) emit_thread_loop(e, inst);
+  if (e->map || inst->binding != BIND_VECTOR) emit_sequential_loop(e, inst);
   else emit_vector_loop(e, inst);
 }
 
-static void emit_inst(Emitter *e, const Inst *inst) {
+static void scalar_fold(Emitter *e, Fold *f, LLVMValueRef x, LLVMValueRef guard) {
+  if (f->chain) emit_fold_value(e, f, &f->sum[0], x, guard, 1);
+  else emit_fold_position(e, f, x, guard);
+}
+
+void emit_alone(Emitter *e, const Inst *inst) {
   if (inst->op < ELEMENT_COUNT) {
     LLVMValueRef x[3] = {NULL};
     for (unsigned a = 0; a < inst->n_args; a++) x[a] = e->value[inst->args[a]->id];
@@ -278,9 +281,13 @@ static void emit_inst(Emitter *e, const Inst *inst) {
   switch ((KOp)inst->op) {
     case KOP_E_LOAD: e->value[inst->id] = scalar_load(e, inst); return;
     case KOP_E_STORE: scalar_store(e, inst); return;
+    case KOP_E_FRESH: return;
     case KOP_E_PREFETCH: emit_prefetch(e, emit_address(e, inst->imm, e->value[inst->args[0]->id]), false); return;
     case KOP_E_TILE: case KOP_E_TILE_FAST: emit_tile_contract(e, inst); return;
-    case KOP_E_TILE_TRANSPOSE: emit_tile_transpose(e, inst); return;
+    case KOP_E_TILE_TRANSPOSE:
+      if (e->map) emit_gpu_transpose(e, inst);
+      else emit_tile_transpose(e, inst);
+      return;
     case KOP_E_SET_UNIFORM:
       store_word(e, (Type)inst->args[0]->type, e->value[inst->args[0]->id], at(e, e->b, field(e, FRAME(uniform), e->pointer), 8*(uint64_t)inst->imm));
       return;
@@ -297,7 +304,7 @@ static void emit_inst(Emitter *e, const Inst *inst) {
     case KOP_E_SKIP: LLVMBuildStore(e->b, LLVMBuildZExt(e->b, e->value[inst->args[0]->id], e->i64, ""), at(e, e->b, e->frame, FRAME(skip))); return;
     case KOP_E_SET_TOTAL: store_word(e, (Type)inst->args[0]->type, e->value[inst->args[0]->id], total_place(e, inst->imm)); return;
     case KOP_E_FOR: emit_loop(e, inst); return;
-    case KOP_E_FOLD: emit_fold_position(e, e->fold[inst->id], e->value[inst->args[0]->id], inst->n_args > 1 ? e->value[inst->args[1]->id] : NULL); return;
+    case KOP_E_FOLD: scalar_fold(e, e->fold[inst->id], e->value[inst->args[0]->id], inst->n_args > 1 ? e->value[inst->args[1]->id] : NULL); return;
     case KOP_E_YIELD: return;
     case KOP_E_IF: emit_if(e, inst); return;
     case KOP_E_REQUIRE: emit_require(e, inst); return;
@@ -309,7 +316,10 @@ static void emit_inst(Emitter *e, const Inst *inst) {
 }
 
 void emit_block(Emitter *e, const Block *block) {
-  for (unsigned i = 0; i < block->n; i++) emit_inst(e, block->insts[i]);
+  for (unsigned i = 0; i < block->n; i++) {
+    if (e->team != TEAM_NONE) emit_team(e, block->insts[i]);
+    else emit_alone(e, block->insts[i]);
+  }
 }
 
 /* --- the function ---------------------------------------------------------------------------------------------------------------- */
@@ -346,7 +356,11 @@ static bool touches_data(const Block *block) {
 LLVMValueRef emit_kernel(Emitter *e, const Program *p, const Kernel *k, const Machine *variant, const char *name) {
   bool gpu = variant->arch == ARCH_NVPTX;
   e->program = p;
+  e->kernel = k;
   e->variant = variant;
+  e->map = gpu ? gpu_map(e->arena, p, k) : NULL;
+  e->team = TEAM_NONE;
+  e->home = NULL;
   LLVMTypeRef params[3] = {e->pointer, e->pointer, e->i64};
   e->fn = LLVMAddFunction(e->llvm, name, LLVMFunctionType(e->none, params, gpu ? 3 : 1, 0));
   if (gpu) LLVMSetFunctionCallConv(e->fn, PTX_KERNEL);
@@ -358,6 +372,7 @@ LLVMValueRef emit_kernel(Emitter *e, const Program *p, const Kernel *k, const Ma
   }
   for (unsigned i = 0; i < FIELD_COUNT; i++) e->field[i] = NULL;
   e->data = arena_array(e->arena, p->module->n_operands + p->n_temps + 1, sizeof *e->data);
+  e->local = arena_array(e->arena, (size_t)p->n_temps*HOMES + 1, sizeof *e->local);
   e->value = arena_array(e->arena, (size_t)k->n_insts + 1, sizeof *e->value);
   e->copies = arena_array(e->arena, (size_t)k->n_insts + 1, sizeof *e->copies);
   e->carried = arena_array(e->arena, (size_t)k->n_insts + 1, sizeof *e->carried);

@@ -160,7 +160,7 @@ static void vector_fold(Emitter *e, const Inst *inst, const Width *w) {
     LLVMValueRef x = e->copies[inst->args[0]->id][c], guard = inst->n_args > 1 ? e->copies[inst->args[1]->id][c] : NULL, mask = w->mask[c];
     if (mask) guard = guard ? LLVMBuildAnd(e->b, mask, guard, "") : mask;
     if (f->position) emit_fold_position(e, f, x, guard);
-    else emit_fold_value(e, f, &f->sum[c], x, guard, w->lanes);
+    else emit_fold_value(e, f, &f->sum[w->chain ? 0 : c], x, guard, w->lanes);
   }
 }
 
@@ -227,7 +227,7 @@ static LLVMValueRef **sums_of(Emitter *e, const Inst *loop, const Width *w, unsi
   LLVMValueRef **sums = arena_array(e->arena, (size_t)folds->n*w->copies + 1, sizeof *sums);
   *n = 0;
   for (unsigned k = 0; k < folds->n && !w->origin; k++)
-    for (unsigned c = 0; c < w->copies; c++) sums[(*n)++] = &folds->fold[k].sum[c];
+    for (unsigned c = 0; c < (w->chain ? 1 : w->copies); c++) sums[(*n)++] = &folds->fold[k].sum[c];
   return sums;
 }
 
@@ -343,7 +343,7 @@ static void folding_loop(Emitter *e, const Inst *loop) {
   unsigned lanes = loop->lanes < FOLD_LANES ? loop->lanes : FOLD_LANES, group = FOLD_LANES/lanes;
   bool spread_out = only_reads(loop) && group*PLACES <= MAX_COPIES;
   Width one = {.lanes = lanes, .copies = group, .group = group}, all = {.lanes = lanes, .copies = group*PLACES, .group = group};
-  emit_open_folds(e, loop, true);
+  emit_open_folds(e, loop, FOLD_TREE | FOLD_LANE | FOLD_BLOCKS);
   LLVMValueRef low = e->value[loop->args[0]->id], n = emit_fold_positions(e, loop), chunk = number(e, 1 << FOLD_CHUNK_BITS);
   Count c = emit_open_count(e, number(e, 0), n, chunk);
   LLVMValueRef base = LLVMBuildAdd(e->b, low, c.index, ""), left = least(e, LLVMBuildSub(e->b, n, c.index, ""), chunk);

@@ -273,6 +273,8 @@ void emit_tile_contract(Emitter *e, const Inst *inst) {
   LLVMValueRef x[8];
   for (unsigned i = 0; i < 8; i++) x[i] = e->value[inst->args[i]->id];
   LLVMValueRef args[PARAMETERS] = {emit_address(e, buffer[0].buffer, x[0]), emit_address(e, buffer[1].buffer, x[4]), emit_address(e, buffer[2].buffer, x[5]), x[1], x[2], x[3], x[6], x[7]};
+  for (unsigned i = 0; i < 3; i++)
+    if (LLVMTypeOf(args[i]) != e->pointer) args[i] = LLVMBuildAddrSpaceCast(e->b, args[i], e->pointer, "");
   LLVMTypeRef types[PARAMETERS] = {e->pointer, e->pointer, e->pointer, e->i64, e->i64, e->i64, e->i64, e->i1};
   LLVMTypeRef signature = LLVMFunctionType(e->none, types, PARAMETERS, 0);
   Type type = program_buffer_type(e->program, buffer[0].buffer), panel = program_buffer_type(e->program, buffer[1].buffer);

@@ -69,7 +69,8 @@ typedef void (*optc_kernel_fn)(optc_frame *);
 
 /* On a GPU a kernel is `.entry f(const optc_frame *frames, const optc_work *work, int64_t n_work)`, all in device memory. One launch does any number of work entries, of one
  * item or of many: chunks, tiles, whole items, groups. Blocks stride over them: for (w = ctaid.x; w < n_work; w += nctaid.x). An entry has frame number `frame` of the
- * array (sizeof(optc_frame) apart), but begin and end from here, and t and seed from where its `global` points to. What the blocks (x, 0), (x, 1), ... of a grid do with an entry, and how many threads a block may have, the back end says. */
+ * array (sizeof(optc_frame) apart), but begin and end from here, and t and seed from where its `global` points to. Which kernels have more threads than one, and which of
+ * them let blocks (x, 0), (x, 1), .. share an entry, optc_gpu_kernel_desc.does says: ir/gpu_map.h. */
 typedef struct optc_work { int64_t frame, begin, end; } optc_work;
 
 /* optc_<s>_desc of every STRUCT(s) of ir/desc.def. */
@@ -99,11 +100,11 @@ enum { TEMP_PHASE_SHIFT = 8 };           /* the bits from here up, of a partial:
 
 /* Of a kernel on a GPU: bits of optc_gpu_kernel_desc.does. */
 enum { GPU_ON_HOST = 1,                  /* numbers of the call, no elements: runs on the host before anything is launched */
-       GPU_BY_THREADS = 2,               /* threads share its work; else one does it all */
+       GPU_BY_THREADS = 2,               /* threads of a block share its work; else one does it all */
        GPU_ANSWERS = 4,                  /* the driver reads what it leaves in the frame, or its uniforms */
        GPU_SETS_NUMBERS = 8,             /* of items or of the call */
-       GPU_BY_BLOCK = 16,                /* a block of GPU_BLOCK threads does a work entry together: it multiplies matrices, and nothing else */
-       GPU_BLOCK = 256 };
+       GPU_SPLITS = 16,                  /* blocks (x, 0), (x, 1), .. of a grid share a work entry */
+       GPU_BLOCK = 256 };                /* threads of a block: it may have fewer, a divisor that is a multiple of 32 */
 
 enum { OPTC_ISA_BASE = 0, OPTC_ISA_X86_64_V2 = 1, OPTC_ISA_X86_64_V3 = 2, OPTC_ISA_X86_64_V4 = 3 };
 

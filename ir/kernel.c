@@ -15,7 +15,7 @@ static const struct { const char *name; int8_t arity; bool has_result; } kops[KO
 static const uint8_t attrs[KOP_COUNT] = {
   [KOP_E_CONST] = KATTR_BITS, [KOP_E_HYPER] = KATTR_HYPER, [KOP_E_SIZE] = KATTR_BUFFER_AXIS, [KOP_E_PRESENT] = KATTR_BUFFER,
   [KOP_E_UNIFORM] = KATTR_NUMBER, [KOP_E_SET_UNIFORM] = KATTR_NUMBER, [KOP_E_SCALAR] = KATTR_BUFFER, [KOP_E_SET_SCALAR] = KATTR_BUFFER,
-  [KOP_E_LOAD] = KATTR_BUFFER, [KOP_E_STORE] = KATTR_BUFFER, [KOP_E_PREFETCH] = KATTR_BUFFER, [KOP_E_CARRIED] = KATTR_NUMBER, [KOP_E_FOLD] = KATTR_FOLD, [KOP_E_FOLDED] = KATTR_NUMBER, [KOP_E_REQUIRE] = KATTR_NUMBER,
+  [KOP_E_LOAD] = KATTR_BUFFER, [KOP_E_STORE] = KATTR_BUFFER, [KOP_E_PREFETCH] = KATTR_BUFFER, [KOP_E_FRESH] = KATTR_BUFFER, [KOP_E_CARRIED] = KATTR_NUMBER, [KOP_E_FOLD] = KATTR_FOLD, [KOP_E_FOLDED] = KATTR_NUMBER, [KOP_E_REQUIRE] = KATTR_NUMBER,
   [KOP_E_EXISTS] = KATTR_BUFFER, [KOP_E_SET_COUNT] = KATTR_BUFFER, [KOP_E_SET_EXTENT] = KATTR_BUFFER_AXIS, [KOP_E_SET_SLOT] = KATTR_NUMBER,
   [KOP_E_TILE] = KATTR_BUFFERS, [KOP_E_TILE_FAST] = KATTR_BUFFERS, [KOP_E_TILE_TRANSPOSE] = KATTR_BUFFERS,
   [KOP_E_TRIP] = KATTR_NUMBER, [KOP_E_SET_SPACE] = KATTR_NUMBER, [KOP_E_SLOT] = KATTR_NUMBER, [KOP_E_SET_TOTAL] = KATTR_NUMBER, [KOP_E_TOTAL] = KATTR_NUMBER,
@@ -100,7 +100,7 @@ unsigned inst_touches(const Inst *inst, Touch *touch) {
   switch ((KOp)inst->op) {
     case KOP_E_LOAD: touch[0] = (Touch){first, true, false}; return 1;
     case KOP_E_STORE: touch[0] = (Touch){first, false, true}; return 1;
-    case KOP_E_PREFETCH: touch[0] = (Touch){first, false, false}; return 1;
+    case KOP_E_PREFETCH: case KOP_E_FRESH: touch[0] = (Touch){first, false, false}; return 1;
     case KOP_E_TILE: case KOP_E_TILE_FAST:
       touch[0] = (Touch){first, true, true}; touch[1] = (Touch){second, true, false}; touch[2] = (Touch){third, true, false};
       return 3;

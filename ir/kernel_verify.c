@@ -37,7 +37,7 @@ static unsigned launches_of(KOp op) {
     case KOP_E_ITEM: case KOP_E_COUNT: case KOP_E_FIRST: return OF_ITEM;
     case KOP_E_SIZE: case KOP_E_PRESENT: return OF_ITEM | OF_CALL;
     case KOP_E_BEGIN: case KOP_E_END: case KOP_E_UNIFORM: case KOP_E_TRIP: return IN_DATA;
-    case KOP_E_LOAD: case KOP_E_STORE: return IN_DATA | IN_FINISH | IN_TOTAL;
+    case KOP_E_LOAD: case KOP_E_STORE: case KOP_E_FRESH: return IN_DATA | IN_FINISH | IN_TOTAL;
     case KOP_E_PREFETCH: return IN_DATA;
     case KOP_E_TILE_ROWS: case KOP_E_TILE_COLUMNS: case KOP_E_TILE: case KOP_E_TILE_FAST: case KOP_E_TILE_TRANSPOSE: return IN_DATA;
     case KOP_E_SET_COUNT: return IN_SIZES | IN_CALL_SIZES;
@@ -116,6 +116,10 @@ static void check_buffer(Verifier *v, const Inst *inst) {
   const Module *m = p->module;
   uint64_t k = (uint64_t)inst->imm;
   bool memory = inst->op == KOP_E_LOAD || inst->op == KOP_E_STORE;
+  if (inst->op == KOP_E_FRESH) {
+    if (k < m->n_operands || k >= m->n_operands + p->n_temps || !p->temps[k - m->n_operands].local) report(v, inst, "only a local buffer is emptied");
+    return;
+  }
   if (k >= m->n_operands + (memory || inst->op == KOP_E_PREFETCH || inst->op == KOP_E_SET_COUNT ? p->n_temps : 0)) { report(v, inst, "there is no buffer %llu", (unsigned long long)k); return; }
   const Operand *o = k < m->n_operands ? &m->operands[k] : NULL;
   unsigned launch = 1u << v->kernel->launch;
@@ -222,7 +226,7 @@ static void check_inst(Verifier *v, const Inst *inst) {
     case KOP_E_SKIP: if (arg_type(inst, 0) != TYPE_BOOL) report(v, inst, "the argument must be bool"); return;
     case KOP_E_ITEMS: if (inst->type != TYPE_I64) report(v, inst, "must be i64"); return;
     case KOP_E_SET_COUNT: case KOP_E_SET_EXTENT:
-    case KOP_E_SIZE: case KOP_E_PRESENT: case KOP_E_SCALAR: case KOP_E_SET_SCALAR: case KOP_E_LOAD: case KOP_E_STORE: case KOP_E_PREFETCH: case KOP_E_EXISTS:
+    case KOP_E_SIZE: case KOP_E_PRESENT: case KOP_E_SCALAR: case KOP_E_SET_SCALAR: case KOP_E_LOAD: case KOP_E_STORE: case KOP_E_PREFETCH: case KOP_E_FRESH: case KOP_E_EXISTS:
       check_buffer(v, inst);
       return;
     case KOP_E_FOR: check_for(v, inst); return;

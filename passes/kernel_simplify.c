@@ -5,7 +5,7 @@ bool inst_is_pure(const Inst *inst) {
   if (inst->op < ELEMENT_COUNT) return true;
   switch ((KOp)inst->op) {
     case KOP_E_LOAD: case KOP_E_STORE: case KOP_E_SET_UNIFORM: case KOP_E_SET_SCALAR: case KOP_E_REQUIRE: case KOP_E_EXISTS: case KOP_E_IF: return false;
-    case KOP_E_TILE: case KOP_E_TILE_FAST: case KOP_E_TILE_TRANSPOSE: case KOP_E_SET_COUNT: case KOP_E_SET_EXTENT: case KOP_E_SET_SPACE: case KOP_E_SET_SLOT: case KOP_E_SET_TOTAL: case KOP_E_SKIP: return false;
+    case KOP_E_TILE: case KOP_E_TILE_FAST: case KOP_E_TILE_TRANSPOSE: case KOP_E_SET_COUNT: case KOP_E_SET_EXTENT: case KOP_E_SET_SPACE: case KOP_E_SET_SLOT: case KOP_E_SET_TOTAL: case KOP_E_SKIP: case KOP_E_FRESH: return false;
     case KOP_E_FOR:
       for (unsigned i = 0; i < inst->body->n; i++) if (!inst_is_pure(inst->body->insts[i])) return false;
       return true;

@@ -28,6 +28,9 @@ static bool has_effect(const Sweeper *s, const Inst *inst) {
   }
 }
 
+/* What is emptied, and read again. */
+static bool is_needed_fresh(const Sweeper *s, const Inst *inst) { return inst->op == KOP_E_FRESH && s->loaded[inst->imm - s->program->module->n_operands]; }
+
 /* A fold is needed where what it makes is read, which is behind its loop. */
 static void keep_fold(Sweeper *s, const Inst *folded) { s->live[loop_fold(folded->args[0], (unsigned)folded->imm)->id] = true; }
 
@@ -58,7 +61,7 @@ static void renumber_folds(const Block *block) {
 static void sweep_block(Sweeper *s, Block *block) {
   for (unsigned i = block->n; i-- > 0;) {
     Inst *inst = block->insts[i];
-    bool live = s->live[inst->id] || inst->op == KOP_E_YIELD || has_effect(s, inst);
+    bool live = s->live[inst->id] || inst->op == KOP_E_YIELD || is_needed_fresh(s, inst) || has_effect(s, inst);
     s->live[inst->id] = live;
     if (!live) continue;
     for (unsigned a = 0; a < inst->n_args; a++) s->live[inst->args[a]->id] = true;

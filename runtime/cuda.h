@@ -12,9 +12,6 @@ typedef struct GpuText { const char *target, *text; size_t length; } GpuText;   
 
 /* The table of a rule's programs in the module's arena. names: of all kernels, in the order of programs and kernels. Its `rule` is the caller's to fill in. */
 optc_gpu_desc *gpu_describe(const Module *, Program *const *, const char *const *names, const GpuText *, unsigned n_texts);
-/* Whether every write of a kernel stands in a loop that threads share: then each element is written by one of them. */
-bool gpu_threads_share(const Kernel *);
-bool gpu_block_contracts(const Kernel *);                                /* whether it multiplies matrices, and nothing else */
 /* What a GPU of this compute capability (80 for 8.0) runs best, or NULL. */
 const optc_gpu_target_desc *gpu_choose(const optc_gpu_desc *, int compute);
 

@@ -2,35 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "runtime/cache.h"
+#include "ir/gpu_map.h"
 #include "runtime/cuda.h"
-
-/* A loop that GPU threads share: one that folds keeps its order in one thread. */
-static bool is_shared(const Inst *inst) { return inst->op == KOP_E_FOR && inst->binding != BIND_SEQ && !loop_folds(inst); }
-
-static bool threads_write(const Block *block) {
-  for (unsigned i = 0; block && i < block->n; i++) {
-    const Inst *inst = block->insts[i];
-    if (!is_shared(inst) && (!threads_write(inst->body) || !threads_write(inst->otherwise))) return false;
-    if (!inst->body && inst->op >= ELEMENT_COUNT && !kop_has_result((KOp)inst->op) && inst->op != KOP_E_YIELD && inst->op != KOP_E_FOLD) return false;
-  }
-  return true;
-}
-/* Products of matrices are a whole block's (backends/emit_tile_gpu.c); what stands around them has no other effect. */
-static bool block_contracts(const Block *block, bool *some) {
-  for (unsigned i = 0; block && i < block->n; i++) {
-    const Inst *inst = block->insts[i];
-    if (kop_contracts(inst->op)) *some = true;
-    else if (!inst->body && inst->op >= ELEMENT_COUNT && !kop_has_result((KOp)inst->op) && inst->op != KOP_E_YIELD) return false;
-    if (!block_contracts(inst->body, some) || !block_contracts(inst->otherwise, some)) return false;
-  }
-  return true;
-}
-bool gpu_block_contracts(const Kernel *k) {
-  bool some = false;
-  return block_contracts(k->body, &some) && some;
-}
-
-bool gpu_threads_share(const Kernel *k) { return k->launch == LAUNCH_CHUNK && threads_write(k->body); }
 
 static bool has(const Block *block, bool (*is)(const Inst *)) {
   for (unsigned i = 0; block && i < block->n; i++)
@@ -48,10 +21,11 @@ static bool is_number(const Inst *inst) { return inst->op == KOP_E_SET_SCALAR; }
 
 static bool runs_first(Launch launch) { return launch == LAUNCH_CHECK || launch == LAUNCH_GROUP || launch == LAUNCH_SIZES || launch == LAUNCH_CALL_SIZES; }
 
-static int64_t what_it_does(const Kernel *k) {
+static int64_t what_it_does(const Program *p, const Kernel *k) {
+  const GpuMap *map = gpu_map(p->arena, p, k);
   int64_t does = runs_first(k->launch) && !has(k->body, is_on_device) ? GPU_ON_HOST : 0;
-  if (gpu_threads_share(k)) does |= GPU_BY_THREADS;
-  if (gpu_block_contracts(k)) does |= GPU_BY_BLOCK;
+  if (map->shared) does |= GPU_BY_THREADS;
+  if (map->splits) does |= GPU_SPLITS;
   if (has(k->body, is_answer)) does |= GPU_ANSWERS;
   return has(k->body, is_number) ? does | GPU_SETS_NUMBERS : does;
 }
@@ -73,7 +47,7 @@ optc_gpu_desc *gpu_describe(const Module *m, Program *const *programs, const cha
   for (unsigned i = 0; i < m->n_graphs; i++) {
     unsigned n = programs[i]->n_kernels;
     optc_gpu_kernel_desc *kernels = arena_array(m->arena, (size_t)n + 1, sizeof *kernels);
-    for (unsigned k = 0; k < n; k++) kernels[k] = (optc_gpu_kernel_desc){*names++, what_it_does(programs[i]->kernels[k])};
+    for (unsigned k = 0; k < n; k++) kernels[k] = (optc_gpu_kernel_desc){*names++, what_it_does(programs[i], programs[i]->kernels[k])};
     entries[i] = (optc_gpu_entry_desc){kernels, n};
   }
   optc_gpu_target_desc *targets = arena_array(m->arena, (size_t)n_texts + 1, sizeof *targets);

@@ -1,7 +1,7 @@
 /* cuda_queue.c: what is queued in a stream: memory, copies, the launches of a record. */
 #include "runtime/cuda.h"
 
-enum { THREADS = 256, MAX_SHARE = 64 };  /* of a block; blocks of one work entry */
+enum { MAX_SHARE = 64, MAX_BLOCKS = 8192, EACH = 16 };       /* blocks of one work entry, of a launch; positions that are worth a block */
 
 bool gpu_passed(GpuQueue *q, const char *function, CUresult result) {
   if (result && q->status == OPTC_OK) q->status = gpu_fail(q->gpu, &q->error, function, result);
@@ -37,14 +37,19 @@ bool gpu_put(GpuQueue *q, const GpuModule *module, GpuRecord *r, GpuPlaced *plac
 
 static unsigned up_to(int64_t n, int64_t most) { return n < 1 ? 1 : n > most ? (unsigned)most : (unsigned)n; }
 
+/* Blocks that share a work entry: enough to fill a device, and no more than find work. */
+static unsigned share_of(const GpuLaunch *l) {
+  int64_t fair = MAX_BLOCKS/(l->n_work > 0 ? (int64_t)l->n_work : 1);
+  return l->kernel->does & GPU_SPLITS ? up_to((l->longest + EACH - 1)/EACH, fair > MAX_SHARE ? MAX_SHARE : fair > 1 ? fair : 1) : 1;
+}
+
 /* Nothing here but what may be captured into a graph. */
 void gpu_launch(GpuQueue *q, const GpuPlaced *placed) {
   const GpuRecord *r = placed->record;
   if (r->n_partials && !CU(q, cuMemsetD8Async, placed->base + (CUdeviceptr)r->partials, 0, 8*r->n_partials, q->stream)) return;
   for (size_t k = 0; k < r->n_launches; k++) {
     const GpuLaunch *l = &r->launches[k];
-    bool shared = l->kernel->does & GPU_BY_THREADS;
-    unsigned threads = l->kernel->does & GPU_BY_BLOCK ? GPU_BLOCK : shared ? THREADS : 1, share = shared ? up_to((l->longest + THREADS - 1)/THREADS, MAX_SHARE) : 1;
+    unsigned threads = l->kernel->does & GPU_BY_THREADS ? GPU_BLOCK : 1, share = share_of(l);
     CUdeviceptr frames = placed->base, work = placed->base + l->work;
     int64_t n = l->n_work;
     void *params[] = {&frames, &work, &n};

@@ -71,7 +71,7 @@ typedef struct GpuLaunched {
 static GpuLaunched launched(const Facts *f, const GpuView *v, unsigned entry, unsigned k, Arena *arena) {
   const optc_gpu_kernel_desc *row = &v->table->entries[entry].kernels[k];
   const PtxKernel *code = ptx_find(v->code, row->name);
-  GpuLaunched l = {.kernel = f->program->kernels[k], .code = ptx_kernel_info(code), .on_host = row->does & GPU_ON_HOST, .threads = row->does & GPU_BY_BLOCK ? GPU_BLOCK : row->does & GPU_BY_THREADS ? 256 : 1};
+  GpuLaunched l = {.kernel = f->program->kernels[k], .code = ptx_kernel_info(code), .on_host = row->does & GPU_ON_HOST, .threads = row->does & GPU_BY_THREADS ? GPU_BLOCK : 1};
   l.assembled = gpu_assembled(v->assembled, row->name, &l.use);
   if (l.assembled) l.fits = gpu_occupancy(v->name, l.threads, l.use.registers, (unsigned)l.code->shared_bytes);
   ptx_survey(code, arena, HOPS, &l.does);

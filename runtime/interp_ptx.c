@@ -4,10 +4,11 @@
 #include <string.h>
 #include "backends/ptx/ptx.h"
 #include "ir/describe.h"
+#include "ir/gpu_map.h"
 #include "runtime/cuda.h"
 #include "runtime/interp.h"
 
-enum { THREADS = 64, MAX_BLOCKS = 3, MAX_SHARE = 8 };      /* fewer blocks than there may be work entries and shares of one: each takes several */
+enum { THREADS = 64, MAX_BLOCKS = 3, MAX_SHARE = 3 };      /* fewer than there may be work entries and shares of one: each block takes several */
 
 typedef struct PtxCall {
   const Module *module;
@@ -15,7 +16,7 @@ typedef struct PtxCall {
   const PtxModule *code;
   const PtxKernel *kernel;
   Launch launch;
-  bool by_threads, by_blocks;            /* threads share its work; a block does it together; else one does it all */
+  const GpuMap *map;                     /* who does what */
   PtxTensor tensor;
   optc_rule *rule;
 } PtxCall;
@@ -114,14 +115,10 @@ static void execute_in(const PtxCall *c, optc_frame *f, Arena *arena) {
   optc_work *work = cut(c, f, arena, &n, &longest);
   uint64_t params[3] = {ptx_map(memory, &device, sizeof device, PTX_READ | PTX_WRITE, "the frame"), ptx_map(memory, work, (size_t)n*sizeof *work, PTX_READ, "the work"), (uint64_t)n};
   uint64_t seed = c->rule->seed + 1;     /* no bit may depend on it; 0 would be order */
-  PtxLaunch launch = {.kernel = c->kernel, .grid = {(uint32_t)n, 1, 1}, .block = {1, 1, 1}, .params = params, .tensor = c->tensor, .seed = seed, .nan_seed = seed, .global_races = c->by_threads || n > 1};
+  PtxLaunch launch = {.kernel = c->kernel, .grid = {(uint32_t)n, 1, 1}, .block = {1, 1, 1}, .params = params, .tensor = c->tensor, .seed = seed, .nan_seed = seed, .global_races = c->map->shared || n > 1};
   if (launch.grid[0] > MAX_BLOCKS) launch.grid[0] = MAX_BLOCKS;
-  if (c->by_threads) {
-    int64_t share = (longest + THREADS - 1)/THREADS;
-    launch.grid[1] = share < 1 ? 1 : share > MAX_SHARE ? MAX_SHARE : (uint32_t)share;
-    launch.block[0] = THREADS;
-  }
-  if (c->by_blocks) launch.block[0] = GPU_BLOCK;
+  if (c->map->splits && longest > THREADS) launch.grid[1] = MAX_SHARE;
+  if (c->map->shared) launch.block[0] = c->map->contracts ? GPU_BLOCK : THREADS;
   if (!ptx_launch(c->code, memory, &launch, &report)) keep_finding(c, &report);
   f->skip = device.skip;
   f->failed = device.failed;
@@ -154,7 +151,7 @@ const optc_rule_desc *interp_describe_ptx(optc_rule *rule, const Module *m, Prog
       if (at == ptx_kernels(code)) return NULL;
       PtxCall *call = arena_alloc(m->arena, sizeof *call);
       const Kernel *kernel = programs[i]->kernels[k];
-      *call = (PtxCall){m, &entries[i], code, ptx_kernel(code, at++), kernel->launch, gpu_threads_share(kernel), gpu_block_contracts(kernel), tensor_of(gpu), rule};
+      *call = (PtxCall){m, &entries[i], code, ptx_kernel(code, at++), kernel->launch, gpu_map(m->arena, programs[i], kernel), tensor_of(gpu), rule};
       kernels[k].self = call;
       for (int v = 0; v < OPTC_MAX_VARIANTS; v++) kernels[k].fn[v] = execute;
     }

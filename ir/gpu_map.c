@@ -1,0 +1,395 @@
+/* gpu_map.c: which threads do what of a kernel, and where they meet. */
+#include "ir/gpu_map.h"
+
+typedef enum Team { BLOCK, GROUP } Team;
+
+typedef struct Mapper {
+  Arena *arena;
+  const Program *program;
+  const Kernel *kernel;
+  unsigned n_buffers;                    /* and one more: numbers that kernels set and read */
+  GpuMap *map;
+  bool owns, misses;                     /* what the walk that places barriers counts as a thread's own; whether threads met */
+} Mapper;
+
+static bool is_loop(const Inst *inst) { return inst->op == KOP_E_FOR; }
+
+/* --- what an instruction does ----------------------------------------------------------------------------------------------------------------- */
+
+/* The first thread does these. */
+static bool is_effect(const Inst *inst) {
+  switch ((KOp)inst->op) {
+    case KOP_E_STORE: case KOP_E_SET_SCALAR: case KOP_E_SET_SLOT: case KOP_E_SET_TOTAL: case KOP_E_SET_UNIFORM: case KOP_E_SET_COUNT: case KOP_E_SET_SPACE: case KOP_E_SET_EXTENT:
+    case KOP_E_EXISTS: case KOP_E_SKIP: return true;
+    default: return false;
+  }
+}
+static bool sets_number(const Inst *inst) { return is_effect(inst) && inst->op != KOP_E_STORE; }
+static bool reads_number(const Inst *inst) { return inst->op == KOP_E_SCALAR || inst->op == KOP_E_SLOT || inst->op == KOP_E_TOTAL || inst->op == KOP_E_UNIFORM; }
+static bool is_tile(const Inst *inst) { return kop_contracts((KOp)inst->op) || inst->op == KOP_E_TILE_TRANSPOSE; }
+
+static bool any(const Block *block, bool (*is)(const Inst *)) {
+  for (unsigned i = 0; block && i < block->n; i++)
+    if (is(block->insts[i]) || any(block->insts[i]->body, is) || any(block->insts[i]->otherwise, is)) return true;
+  return false;
+}
+static bool has_effect(const Inst *inst) { return is_effect(inst) || is_tile(inst); }
+
+static bool touches(const Inst *inst, unsigned buffer, bool written) {
+  Touch touch[MAX_TOUCHES];
+  unsigned n = inst_touches(inst, touch);
+  for (unsigned k = 0; k < n; k++) if (touch[k].buffer == buffer && (written ? touch[k].written : touch[k].read || touch[k].written)) return true;
+  return false;
+}
+
+static bool block_touches(const Block *block, unsigned buffer, bool written) {
+  for (unsigned i = 0; block && i < block->n; i++) {
+    const Inst *inst = block->insts[i];
+    if (touches(inst, buffer, written) || block_touches(inst->body, buffer, written) || block_touches(inst->otherwise, buffer, written)) return true;
+  }
+  return false;
+}
+
+/* Whether all that touches a buffer stands behind an instruction that empties it. */
+static bool begins_fresh(const Block *block, unsigned buffer) {
+  for (unsigned i = 0; block && i < block->n; i++) {
+    const Inst *inst = block->insts[i];
+    if (inst->op == KOP_E_FRESH && inst->imm == buffer) return true;
+    if (touches(inst, buffer, false)) return false;
+    if (inst->body && !begins_fresh(inst->body, buffer)) return false;
+    if (inst->otherwise && !begins_fresh(inst->otherwise, buffer)) return false;
+  }
+  return true;
+}
+
+static bool is_local(const Mapper *m, unsigned buffer) {
+  unsigned n = m->program->module->n_operands;
+  return buffer >= n && buffer < m->n_buffers && m->program->temps[buffer - n].local;
+}
+
+bool gpu_is_own(const Inst *loop, unsigned buffer) { return block_touches(loop->body, buffer, true) && begins_fresh(loop->body, buffer); }
+
+/* --- whether iterations meet -------------------------------------------------------------------------------------------------------------------- */
+
+/* All that touches a buffer in the loop does so at places that only iterations with one number share. */
+typedef struct Meeting { const Inst *loop; unsigned buffer; bool some; GpuPlace place; } Meeting;
+
+static bool keeps_apart(Meeting *t, const Block *block) {
+  for (unsigned i = 0; block && i < block->n; i++) {
+    const Inst *inst = block->insts[i];
+    if (touches(inst, t->buffer, false)) {
+      GpuPlace p;
+      if (is_tile(inst) || !gpu_find_place(inst->args[0], t->loop, &p) || (t->some && !gpu_same_place(&p, &t->place))) return false;
+      t->place = p;
+      t->some = true;
+    }
+    if (!keeps_apart(t, inst->body) || !keeps_apart(t, inst->otherwise)) return false;
+  }
+  return true;
+}
+
+static bool is_alone(const Inst *inst) { return sets_number(inst) || is_tile(inst) || inst->op == KOP_E_REQUIRE; }
+
+static bool can_deal(const Mapper *m, const Inst *loop) {
+  if (loop->n_args != 2 || any(loop->body, is_alone)) return false;
+  for (unsigned b = 0; b < m->n_buffers; b++) {
+    Meeting t = {.loop = loop, .buffer = b};
+    if (!block_touches(loop->body, b, true) || (is_local(m, b) && gpu_is_own(loop, b))) continue;
+    if (!keeps_apart(&t, loop->body)) return false;
+  }
+  return true;
+}
+
+/* --- ways ---------------------------------------------------------------------------------------------------------------------------------------- */
+
+static void set_way(const Mapper *m, const Inst *loop, GpuWay way) { m->map->way[loop->id] = (uint8_t)way; }
+static GpuWay way_of(const Mapper *m, const Inst *loop) { return (GpuWay)m->map->way[loop->id]; }
+
+static bool deals_inside(const Mapper *m, const Block *block) {
+  for (unsigned i = 0; block && i < block->n; i++) {
+    const Inst *inst = block->insts[i];
+    if ((is_loop(inst) && can_deal(m, inst)) || deals_inside(m, inst->body) || deals_inside(m, inst->otherwise)) return true;
+  }
+  return false;
+}
+
+static unsigned results(const Inst *loop) {
+  unsigned n = loop->n_args - 2;
+  while (loop_fold(loop, n - (loop->n_args - 2))) n++;
+  return n;
+}
+
+/* Whether the team has anything to share in a block. */
+static bool choose(const Mapper *m, const Block *block, Team team) {
+  bool shared = false;
+  for (unsigned i = 0; block && i < block->n; i++) {
+    const Inst *inst = block->insts[i];
+    bool deals = is_loop(inst) && can_deal(m, inst);
+    if (deals) {
+      bool groups = !loop_folds(inst) && team == BLOCK && deals_inside(m, inst->body);
+      set_way(m, inst, loop_folds(inst) ? GPU_FOLD : groups ? GPU_GROUPS : GPU_THREADS);
+      if (groups) choose(m, inst->body, GROUP);
+      shared = true;
+      continue;
+    }
+    bool inside = choose(m, inst->body, team), otherwise = choose(m, inst->otherwise, team);
+    if (is_loop(inst)) set_way(m, inst, inside || !any(inst->body, has_effect) ? GPU_EACH : GPU_ONE);
+    shared = shared || inside || otherwise || is_tile(inst);
+  }
+  return shared;
+}
+
+/* --- barriers -------------------------------------------------------------------------------------------------------------------------------------- */
+
+/* Who has touched a buffer since the team met: its first thread, any of them, or each those places that are its own in loops that are dealt alike. */
+typedef enum Who { FIRST, OWN, ANY } Who;
+typedef struct Touched { bool read[3], written[3]; GpuPlace own; const Inst *low; uint8_t way; } Touched;
+typedef struct State { Touched *buffer; } State;          /* by buffer; then numbers, then the slots in shared memory */
+typedef struct Access { unsigned buffer; bool read, written; Who who; GpuPlace own; const Inst *low; uint8_t way; } Access;
+
+static State copy_state(const Mapper *m, const State *s) {
+  State copy = {arena_array(m->arena, m->n_buffers + 2, sizeof *copy.buffer)};
+  for (unsigned b = 0; b < m->n_buffers + 2; b++) copy.buffer[b] = s->buffer[b];
+  return copy;
+}
+
+static bool same_owner(const Mapper *m, const Touched *t, const Access *a) {
+  if (t->way != a->way) return false;
+  if (a->way == GPU_THREADS && !m->map->splits && t->own.aligned && a->own.aligned) return true;
+  return t->low == a->low && gpu_same_place(&t->own, &a->own);
+}
+
+static bool races(const Mapper *m, const Touched *t, const Access *a) {
+  bool one = !t->read[OWN] && !t->written[OWN] ? false : a->who == OWN && m->owns && same_owner(m, t, a);
+  for (Who w = FIRST; w <= ANY; w++) {
+    bool same = (w == FIRST && a->who == FIRST) || (w == OWN && one);
+    if (!same && (t->written[w] || (a->written && t->read[w]))) return true;
+  }
+  return false;
+}
+
+static void note(const Mapper *m, Touched *t, const Access *a) {
+  Who who = a->who;
+  if (who == OWN && (t->read[OWN] || t->written[OWN]) && !same_owner(m, t, a)) {
+    t->read[ANY] |= t->read[OWN];
+    t->written[ANY] |= t->written[OWN];
+    t->read[OWN] = t->written[OWN] = false;
+  }
+  if (who == OWN) { t->own = a->own; t->low = a->low; t->way = a->way; }
+  t->read[who] |= a->read;
+  t->written[who] |= a->written;
+}
+
+static void join(const Mapper *m, State *s, const State *other) {
+  for (unsigned b = 0; b < m->n_buffers + 2; b++) {
+    const Touched *t = &other->buffer[b];
+    for (Who w = FIRST; w <= ANY; w++) {
+      Access a = {b, t->read[w], t->written[w], w, t->own, t->low, t->way};
+      if (a.read || a.written) note(m, &s->buffer[b], &a);
+    }
+  }
+}
+
+static void meet(Mapper *m, State *s, const Inst *before) {
+  m->misses = true;
+  if (before && m->map->barrier) m->map->barrier[before->id] = true;
+  for (unsigned b = 0; b < m->n_buffers + 2; b++) s->buffer[b] = (Touched){.low = NULL};
+}
+
+/* --- all that a thread, or the team together, does in an instruction */
+typedef struct Accesses { Access *at; unsigned n; size_t capacity; } Accesses;
+
+static void add_access(const Mapper *m, Accesses *s, Access a) {
+  s->at = arena_grow(m->arena, s->at, &s->capacity, (size_t)s->n + 1, sizeof *s->at);
+  s->at[s->n++] = a;
+}
+
+/* Of one instruction, without what is inside. `dealt`: the loop whose iterations threads or groups have taken, or NULL. */
+static void find_accesses(const Mapper *m, Accesses *s, const Inst *inst, Who who, const Inst *dealt, GpuWay way) {
+  Touch touch[MAX_TOUCHES];
+  unsigned n = inst_touches(inst, touch);
+  for (unsigned k = 0; k < n; k++) {
+    Access a = {touch[k].buffer, touch[k].read, touch[k].written, who, {0}, NULL, (uint8_t)way};
+    if (!a.read && !a.written) continue;
+    if (dealt && is_local(m, a.buffer) && gpu_is_own(dealt, a.buffer)) continue;
+    if (dealt && way != GPU_FOLD && !is_tile(inst) && gpu_find_place(inst->args[0], dealt, &a.own)) {
+      a.who = OWN;
+      a.low = dealt->args[0];
+    }
+    add_access(m, s, a);
+  }
+  if (sets_number(inst)) add_access(m, s, (Access){.buffer = m->n_buffers, .written = true, .who = who});
+  if (reads_number(inst)) add_access(m, s, (Access){.buffer = m->n_buffers, .read = true, .who = who});
+}
+
+static void find_all(const Mapper *m, Accesses *s, const Block *block, Who who, const Inst *dealt, GpuWay way) {
+  for (unsigned i = 0; block && i < block->n; i++) {
+    find_accesses(m, s, block->insts[i], who, dealt, way);
+    find_all(m, s, block->insts[i]->body, who, dealt, way);
+    find_all(m, s, block->insts[i]->otherwise, who, dealt, way);
+  }
+}
+
+static void apply(Mapper *m, State *s, const Inst *inst, const Accesses *all) {
+  bool race = false;
+  for (unsigned k = 0; k < all->n; k++) race |= races(m, &s->buffer[all->at[k].buffer], &all->at[k]);
+  if (race) meet(m, s, inst);
+  for (unsigned k = 0; k < all->n; k++) note(m, &s->buffer[all->at[k].buffer], &all->at[k]);
+}
+
+static void walk(Mapper *m, State *s, const Block *block, Team team);
+
+static bool same_touched(const Touched *a, const Touched *b) {
+  for (Who w = FIRST; w <= ANY; w++) if (a->read[w] != b->read[w] || a->written[w] != b->written[w]) return false;
+  return true;
+}
+
+static bool term_varies(const GpuTerm *t, const Inst *loop) {
+  for (unsigned k = 0; k < t->n; k++) if (gpu_is_inside(t->factor[k], loop)) return true;
+  return false;
+}
+
+/* What is each thread's own in one iteration may be another's in the next, where the places say so. */
+static bool owner_varies(const Mapper *m, const Touched *t, const Inst *loop) {
+  const GpuPlace *p = &t->own;
+  if (t->way == GPU_THREADS && p->aligned && !m->map->splits) return false;
+  bool varies = gpu_is_inside(t->low, loop) || term_varies(&p->stride, loop) || (!p->top && term_varies(&p->next, loop));
+  for (unsigned k = 0; k < p->n_fixed; k++) varies |= term_varies(&p->fixed[k], loop);
+  return varies;
+}
+
+/* What the next iteration finds of the one before: nothing where no two touch the same place. */
+static void carry_over(const Mapper *m, State *after, const State *before, const Inst *loop) {
+  for (unsigned b = 0; b < m->n_buffers; b++) {
+    Touched *t = &after->buffer[b];
+    Meeting apart = {.loop = loop, .buffer = b};
+    if (!is_local(m, b) && block_touches(loop->body, b, true) && keeps_apart(&apart, loop->body)) *t = before->buffer[b];
+    else if ((t->read[OWN] || t->written[OWN]) && owner_varies(m, t, loop)) {
+      t->read[ANY] |= t->read[OWN];
+      t->written[ANY] |= t->written[OWN];
+      t->read[OWN] = t->written[OWN] = false;
+    }
+  }
+}
+
+/* Until an iteration that follows any other finds nothing new. */
+static void walk_each(Mapper *m, State *s, const Inst *loop, Team team) {
+  State start = copy_state(m, s);
+  for (bool grows = true; grows;) {
+    State before = copy_state(m, &start), after = copy_state(m, &start);
+    walk(m, &after, loop->body, team);
+    join(m, s, &after);
+    carry_over(m, &after, &before, loop);
+    join(m, &start, &after);
+    grows = false;
+    for (unsigned b = 0; b < m->n_buffers + 2; b++) grows |= !same_touched(&before.buffer[b], &start.buffer[b]);
+  }
+}
+
+static State empty_state(const Mapper *m) { return (State){arena_array(m->arena, m->n_buffers + 2, sizeof(Touched))}; }
+
+/* Numbers go through slots in shared memory; in a group, from lane to lane. */
+static void tell(Mapper *m, State *s, const Inst *inst, Team team) {
+  if (team == GROUP) return;
+  meet(m, s, NULL);                      /* between who writes and who reads them */
+  s->buffer[m->n_buffers + 1].read[ANY] = true;
+}
+
+static void walk_loop(Mapper *m, State *s, const Inst *loop, Team team) {
+  GpuWay way = way_of(m, loop);
+  if (way == GPU_EACH) { walk_each(m, s, loop, team); return; }
+  Accesses all = {0};
+  unsigned told = way == GPU_FOLD ? results(loop)*GPU_SLOTS : way == GPU_ONE ? results(loop) : 0;
+  find_all(m, &all, loop->body, way == GPU_ONE ? FIRST : ANY, way == GPU_ONE ? NULL : loop, way);
+  if (told && team == BLOCK) add_access(m, &all, (Access){.buffer = m->n_buffers + 1, .written = true, .who = ANY});
+  apply(m, s, loop, &all);
+  if (told && team == BLOCK && told > m->map->slots) m->map->slots = told;
+  if (told) tell(m, s, loop, team);
+  if (way != GPU_GROUPS) return;
+  Mapper inner = *m;
+  State own = empty_state(m);
+  walk_each(&inner, &own, loop, GROUP);
+}
+
+static void walk(Mapper *m, State *s, const Block *block, Team team) {
+  for (unsigned i = 0; block && i < block->n; i++) {
+    const Inst *inst = block->insts[i];
+    if (is_loop(inst)) { walk_loop(m, s, inst, team); continue; }
+    Accesses all = {0};
+    find_accesses(m, &all, inst, is_tile(inst) || !is_effect(inst) ? ANY : FIRST, NULL, GPU_EACH);
+    apply(m, s, inst, &all);
+    if (inst->op != KOP_E_IF) continue;
+    State otherwise = copy_state(m, s);
+    walk(m, s, inst->body, team);
+    walk(m, &otherwise, inst->otherwise, team);
+    join(m, s, &otherwise);
+  }
+}
+
+/* --- the kernel ------------------------------------------------------------------------------------------------------------------------------------- */
+
+static bool is_product(const Inst *inst) { return kop_contracts(inst->op); }
+static bool needs_host(const Inst *inst) { return inst->op == KOP_E_REQUIRE || inst->op == KOP_E_EXISTS; }
+static bool may_share(const Kernel *k) {
+  Launch l = k->launch;
+  return (l == LAUNCH_ITEM || l == LAUNCH_CHUNK || l == LAUNCH_TILE || l == LAUNCH_TOTAL || l == LAUNCH_FINISH) && !any(k->body, needs_host);
+}
+
+/* Bytes of local buffers that a team shares, and of those that each group has. */
+static void measure(const Mapper *m, const Block *block, Team team, const Inst *dealt, uint64_t *bytes) {
+  for (unsigned i = 0; block && i < block->n; i++) {
+    const Inst *inst = block->insts[i];
+    Touch touch[MAX_TOUCHES];
+    unsigned n = inst_touches(inst, touch);
+    for (unsigned k = 0; k < n; k++)
+      if (is_local(m, touch[k].buffer)) bytes[2*touch[k].buffer + (dealt && gpu_is_own(dealt, touch[k].buffer))] = 1;
+    GpuWay way = is_loop(inst) ? way_of(m, inst) : GPU_EACH;
+    if (way == GPU_EACH || way == GPU_ONE) {
+      measure(m, inst->body, team, dealt, bytes);
+      measure(m, inst->otherwise, team, dealt, bytes);
+    } else if (way == GPU_GROUPS) measure(m, inst->body, GROUP, inst, bytes);
+    else
+      for (unsigned b = 0; b < m->n_buffers; b++)
+        if (is_local(m, b) && block_touches(inst->body, b, false) && !gpu_is_own(inst, b)) bytes[2*b + (dealt && gpu_is_own(dealt, b))] = 1;
+  }
+}
+
+static uint64_t shared_bytes(const Mapper *m, bool *locals) {
+  uint64_t *used = arena_array(m->arena, 2*(size_t)m->n_buffers + 1, sizeof *used), sum = 8*(uint64_t)m->map->slots + (m->map->contracts ? GPU_SLABS : 0);
+  unsigned n = m->program->module->n_operands;
+  measure(m, m->kernel->body, BLOCK, NULL, used);
+  for (unsigned b = n; b < m->n_buffers; b++) {
+    const Buffer *t = &m->program->temps[b - n];
+    uint64_t bytes = ((uint64_t)t->local*type_bytes(t->type) + 15) & ~(uint64_t)15;
+    sum += bytes*used[2*b] + bytes*used[2*b + 1]*(GPU_BLOCK/GPU_GROUP);
+    *locals = *locals || used[2*b];
+  }
+  return sum;
+}
+
+static bool walk_kernel(Mapper *m, bool owns) {
+  State s = empty_state(m);
+  m->owns = owns;
+  m->misses = false;
+  walk(m, &s, m->kernel->body, BLOCK);
+  return m->misses;
+}
+
+const GpuMap *gpu_map(Arena *arena, const Program *p, const Kernel *k) {
+  GpuMap *map = arena_alloc(arena, sizeof *map);
+  map->way = arena_array(arena, (size_t)k->n_insts + 1, sizeof *map->way);
+  if (!may_share(k)) return map;
+  Mapper m = {.arena = arena, .program = p, .kernel = k, .n_buffers = p->module->n_operands + p->n_temps, .map = map};
+  bool locals = false;
+  map->contracts = any(k->body, is_product);
+  map->shared = choose(&m, k->body, BLOCK);
+  if (!map->shared) return map;
+  map->splits = true;                    /* what is then taken for a thread's own holds for any number of threads */
+  map->wide = !walk_kernel(&m, false);
+  bool meets = walk_kernel(&m, true);
+  map->shared = shared_bytes(&m, &locals) <= GPU_SHARED;
+  map->splits = map->shared && !meets && !locals && !any(k->body, is_tile);
+  map->barrier = arena_array(arena, (size_t)k->n_insts + 1, sizeof *map->barrier);
+  walk_kernel(&m, true);
+  return map;
+}

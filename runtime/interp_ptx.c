@@ -48,7 +48,7 @@ static const int64_t *measure(const PtxCall *c, const optc_frame *f, Arena *aren
 static int64_t buffer_bytes(const PtxCall *c, const optc_frame *f, const int64_t *counts, int64_t k) {
   int64_t n = c->module->n_operands, kind = k < n || !c->entry->temp_kind ? 0 : c->entry->temp_kind[k - n];
   if (k < n) return counts[k]*type_bytes(c->module->operands[k].storage);
-  if (kind & TEMP_LOCAL) return 0;
+  if (kind & TEMP_LOCAL || (!f->item && !(kind & TEMP_CALL))) return 0;        /* nobody's, or an item's where there is none */
   if (kind & TEMP_PARTIAL) return (f->total + OPTC_CHUNK - 1)/OPTC_CHUNK*8;
   return (kind & (TEMP_SIZED | TEMP_CALL) ? counts[k] : f->count)*c->entry->temp_bytes[k - n];
 }

@@ -88,7 +88,7 @@ static void meet(Emitter *e) {
 
 /* What lies in shared memory the next work entry writes anew. */
 void emit_close_work(Emitter *e) {
-  if (e->map->shared && !e->map->splits) meet(e);
+  if (e->map->keeps) meet(e);
   emit_close_count(e, &e->blocks);
 }
 

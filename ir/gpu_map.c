@@ -388,6 +388,7 @@ const GpuMap *gpu_map(Arena *arena, const Program *p, const Kernel *k) {
   map->wide = !walk_kernel(&m, false);
   bool meets = walk_kernel(&m, true);
   map->shared = shared_bytes(&m, &locals) <= GPU_SHARED;
+  map->keeps = map->shared && (map->slots || locals);
   map->splits = map->shared && !meets && !locals && !any(k->body, is_tile);
   map->barrier = arena_array(arena, (size_t)k->n_insts + 1, sizeof *map->barrier);
   walk_kernel(&m, true);

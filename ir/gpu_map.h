@@ -25,6 +25,7 @@ typedef enum GpuWay {
 typedef struct GpuMap {
   bool shared;                           /* threads share the kernel; else one does it all */
   bool splits;
+  bool keeps;                            /* something in shared memory, which the next work entry writes anew */
   bool contracts;                        /* it multiplies matrices, which takes shared memory of its own */
   bool wide;                             /* a thread may take neighbouring elements, whatever loop it is in */
   unsigned slots;                        /* of 8 bytes, in shared memory, through which threads tell each other numbers */

@@ -18,6 +18,7 @@ static const DrillWay plain = {0};
 /* --- one rule, and data that it takes ---------------------------------------------------------------------------------------------------------- */
 /* Which fusions of a product and a sum show in a rule's results: what is added to something much larger, or multiplied by 1 (one block of keys has nothing to be rescaled), is
  * rounded to the same number. */
+/* And a barrier stands where threads may meet, for all that is known of places: not all do, nor does any block here get several work entries of one launch. */
 typedef enum Shows { SHOW_ALL, SHOW_SOME, SHOW_NONE } Shows;
 static const struct { ShippedRule rule; Shows fusions; } subjects[] = {
   {{"rules/adamw.opt", "adamw"}, SHOW_ALL}, {{"rules/lamb.opt", "lamb"}, SHOW_SOME}, {{"rules/lamb.opt", "lamb_nv"}, SHOW_SOME}, {{"rules/clip.opt", "clip_adamw_amp"}, SHOW_SOME},
@@ -231,13 +232,13 @@ static void all_are_found(const char *name, Fault *fault) {
   for (int i = 0; i < COUNT(subjects); i++) {
     Subject s;
     Tally t = {0};
-    Shows shows = fault == fusion ? subjects[i].fusions : SHOW_ALL;
+    Shows shows = fault == fusion ? subjects[i].fusions : fault == removed_barrier ? SHOW_SOME : SHOW_ALL;
     if (subject_open(&s, &subjects[i].rule, 0)) {
       CU_ASSERT_PTR_NULL(outcome(&s, s.text, DATA));
       plant_all(&s, name, fault, &t);
     }
     subject_close(&s);
-    CU_ASSERT(shows == SHOW_ALL ? t.found == t.tried : shows == SHOW_NONE || t.found > 0);
+    CU_ASSERT(shows == SHOW_ALL ? t.found == t.tried : shows == SHOW_NONE || t.found > 0 || !t.tried);
     all = (Tally){all.tried + t.tried, all.found + t.found, all.unreached + t.unreached};
   }
   printf("\n%s: %d of %d found; %d more stand where these data do not lead\n", name, all.found, all.tried, all.unreached);

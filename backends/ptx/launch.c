@@ -27,7 +27,8 @@ static PtxPiece fresh(Arena *a, const char *name, uint64_t size, uint64_t times,
   return (PtxPiece){.data = arena_array(a, size*times + 16, 1), .size = size, .access = access, .name = name,
     .defined = access & PTX_UNDEFINED ? arena_array(a, size*times + 16, 1) : NULL};
 }
-static PtxCell *cells_for(Arena *a, const PtxPiece *p) { return arena_array(a, p->size/4 + 1, sizeof(PtxCell)); }
+static size_t pages_of(const PtxPiece *p) { return p->size/4/PTX_PAGE + 1; }
+static PtxCell **cells_for(Arena *a, const PtxPiece *p) { return arena_array(a, pages_of(p), sizeof(PtxCell *)); }
 
 static void place_statics(PtxGrid *g) {
   const PtxModule *m = g->module;
@@ -162,7 +163,7 @@ static void start_block(PtxGrid *g, uint32_t number) {
   g->block[1] = number/n[0]%n[1];
   g->block[2] = number/n[0]/n[1];
   memset(g->shared.defined, 0, g->shared.size);
-  memset(g->shared.cells, 0, (g->shared.size/4 + 1)*sizeof(PtxCell));
+  for (size_t k = 0; k < pages_of(&g->shared); k++) if (g->shared.cells[k]) memset(g->shared.cells[k], 0, PTX_PAGE*sizeof(PtxCell));
   memset(g->local.defined, 0, g->local.size*g->n_warps*PTX_LANES);
   memset(g->barrier, 0, sizeof g->barrier);
   if (g->ordered) memset(g->ordered, 0, g->n_blocks/8 + 1);

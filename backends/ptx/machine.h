@@ -104,13 +104,15 @@ enum { PTX_SLOT_BITS = 40 };             /* of a mapped piece */
 typedef struct PtxTouch { uint32_t thread, clock; uint8_t bytes; bool atomic; } PtxTouch;
 typedef struct PtxCell { PtxTouch write, read, other_read; bool constant; } PtxCell;          /* constant: read by ld.global.nc */
 
+enum { PTX_PAGE_BITS = 8, PTX_PAGE = 1 << PTX_PAGE_BITS };              /* cells */
+
 typedef struct PtxPiece {
   uint64_t address;
   uint8_t *data; uint64_t size;
   unsigned access;
   const char *name;
   uint8_t *defined;                      /* one a byte, or NULL: all */
-  PtxCell *cells;                        /* one for 4 bytes, or NULL: races are not looked for */
+  PtxCell **cells;                       /* one for 4 bytes, in pages that are made when they are touched; or NULL: races are not looked for */
 } PtxPiece;
 
 struct PtxMemory { Arena *arena; PtxPiece *pieces; size_t n, capacity; };

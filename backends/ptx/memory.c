@@ -100,7 +100,9 @@ static void remember(PtxTouch *t, PtxTouch now) {
 }
 
 static void touch_word(PtxWarp *w, const PtxInst *i, unsigned lane, const PtxPiece *p, uint64_t word, uint8_t bytes, PtxHow how) {
-  PtxCell *c = &p->cells[word];
+  PtxCell **page = &p->cells[word >> PTX_PAGE_BITS];
+  if (!*page) *page = arena_array(w->grid->arena, PTX_PAGE, sizeof **page);
+  PtxCell *c = &(*page)[word & (PTX_PAGE - 1)];
   uint32_t me = thread_number(w, lane);
   bool write = how >= PTX_WRITES, atomic = how == PTX_UPDATES || how == PTX_READS_STRONG;
   PtxTouch now = {me, w->clock[w->number], bytes, atomic};

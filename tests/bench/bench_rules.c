@@ -1,4 +1,5 @@
-/* bench_rules.c: rules whose least traffic is known, as shares of the bandwidth probe (4 streams read, 3 written in place), counted on those bytes.
+/* bench_rules.c: rules whose least traffic is known, as shares of the bandwidth probe (4 streams read, 3 written in place), counted on those bytes; a step as one call against its
+ * parts as four.
  *   usage: bench_rules OUT.json [quick] [rule]   (from the root of the tree: compiles the rules that it measures) */
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -9,21 +10,30 @@
 #include "tests/bench/adamw_peers.h"
 #include "tests/bench/measure.h"
 
-enum { MAX_ITEMS = 160, STREAMS = 4 };
+enum { MAX_ITEMS = 160, STREAMS = 4, REGIONS = 6, PARTS = 4 };
 
-/* bytes: the least that must move, an element. store, cpu: as in optc_compile_options. */
-typedef struct Row { const char *file, *rule; double bytes, bar; const char *what, *store, *cpu; } Row;
+/* bytes: the least that must move, an element. store, cpu: as in optc_compile_options. tensor: by region, which tensor lies there (none named: in order of declaration). */
+typedef struct Row { const char *file, *rule; double bytes, bar; const char *what, *store, *cpu, *tensor[REGIONS]; } Row;
 #define CODES "m=q8[256] nearest,v=q8u[256] nearest"
 static const Row rows[] = {
-  {"rules/lion.opt", "lion", 20, 0.95, "", NULL, NULL}, {"rules/lamb.opt", "lamb", 40, 0.90, "", NULL, NULL}, {"tests/bench/clip_adamw.opt", "clip_adamw", 32, 0.90, "", NULL, NULL},
-  {"rules/adafactor.opt", "adafactor", 24, 0.60, "", NULL, NULL},
-  {"rules/adamw.opt", "adamw", 16, 0.18, " with states in 8 bits", CODES, NULL}, {"rules/adamw.opt", "adamw", 16, 0.18, " with states in 8 bits, AVX2", CODES, "x86-64-v3"},
+  {"rules/lion.opt", "lion", 20, 0.95, "", NULL, NULL, {NULL}}, {"rules/lamb.opt", "lamb", 40, 0.90, "", NULL, NULL, {NULL}}, {"tests/bench/clip_adamw.opt", "clip_adamw", 32, 0.90, "", NULL, NULL, {NULL}},
+  {"rules/adafactor.opt", "adafactor", 24, 0.60, "", NULL, NULL, {NULL}},
+  {"rules/adamw.opt", "adamw", 16, 0.18, " with states in 8 bits", CODES, NULL, {NULL}}, {"rules/adamw.opt", "adamw", 16, 0.18, " with states in 8 bits, AVX2", CODES, "x86-64-v3", {NULL}},
+};
+
+/* The step: clipping, AdamW, an average of the parameters, a working copy in bf16. */
+#define FILE_OF_STEP "tests/bench/together.opt"
+static const Row step = {FILE_OF_STEP, "together", 42, 0, "", "p=bf16+master", NULL, {"p_master", "g", "m", "v", "ema", "p"}};
+static const Row parts[PARTS] = {
+  {FILE_OF_STEP, "clip", 12, 0, "", NULL, NULL, {"", "g"}}, {"rules/adamw.opt", "adamw", 28, 0, "", NULL, NULL, {NULL}},
+  {FILE_OF_STEP, "average", 12, 0, "", NULL, NULL, {"p", "", "", "", "ema"}}, {FILE_OF_STEP, "copy", 6, 0, "", NULL, NULL, {"p", "", "", "", "", "w"}},
 };
 
 typedef struct Shapes { const char *what; int n; int64_t rank[MAX_ITEMS], axis[MAX_ITEMS][2], count[MAX_ITEMS], total; } Shapes;
 
 /* A call of any rule on tensors that lie one after the other in one region a role. */
 typedef struct Work {
+  const Row *row;
   const Shapes *shapes;
   optc_rule *rule;
   char *items, *hyper, *global, *workspace;
@@ -40,6 +50,8 @@ static void run_ours(void *self) {
   Work *w = self;
   if (optc_rule_call_raw(w->rule, optc_rule_entry(w->rule, "step"), &w->call)) fail(w->error.text);
 }
+
+static void run_parts(void *self) { for (int k = 0; k < PARTS; k++) run_ours(((Work **)self)[k]); }
 
 static void probe_chunk(void *self, int64_t index) {
   Work *w = self;
@@ -65,7 +77,15 @@ static optc_rule *compile(const Row *r) {
   return rule;
 }
 
-/* Tensors of the item's shape in the regions, in order of declaration; states of other shapes in memory of their own, those that do not exist nowhere. */
+/* Where a tensor of the item's shape lies: the place that its name has, or the next. */
+static int region_of(const Row *row, const char *name, int *next) {
+  if (!row->tensor[0]) return (*next)++;
+  int r = 0;
+  while (r < REGIONS && !(row->tensor[r] && !strcmp(row->tensor[r], name))) r++;
+  return r;
+}
+
+/* Tensors of the item's shape in the regions; states of other shapes in memory of their own, those that do not exist nowhere. */
 static void place(Work *w) {
   const optc_rule_desc *d = w->rule->desc;
   const Shapes *s = w->shapes;
@@ -76,11 +96,13 @@ static void place(Work *w) {
     *(int64_t *)(item + d->item_rank) = s->rank[k];
     *(const int64_t **)(item + d->item_shape) = s->axis[k];
     if (optc_drive_layout(d, &w->call, k, info, &w->rule->chosen)) fail(w->error.text);
-    for (int64_t o = 0, stream = 0, state = 0; o < d->n_operands; o++) {
+    int next = 0;
+    for (int64_t o = 0, state = 0; o < d->n_operands; o++) {
       const optc_state_info *x = d->operands[o].role == ROLE_STATE ? &info[state++] : NULL;
       if (d->operands[o].scope != SCOPE_TENSOR || (x && !x->exists)) continue;
       void **data = (void **)(item + d->operands[o].offset);
-      if (d->operands[o].item_shape && stream < STREAMS) *data = w->region[stream++] + at;
+      int r = d->operands[o].item_shape ? region_of(w->row, d->operands[o].name, &next) : REGIONS;
+      if (r < (w->row->tensor[0] ? REGIONS : STREAMS)) *data = w->region[r] + at;
       else if (!(*data = calloc((size_t)s->count[k] + 8, 8))) fail("no memory");
     }
     at += ((size_t)s->count[k] + 63)/64*64;
@@ -96,6 +118,7 @@ static void fill(Work *w) {
 
 static Work *work_new(const Row *row, const Shapes *s, float **region) {
   Work *w = calloc(1, sizeof *w);
+  w->row = row;
   w->rule = compile(row);
   w->shapes = s;
   w->region = region;
@@ -132,6 +155,23 @@ static void bench(Report *report, const Row *row, const Shapes *s, float **regio
   free(share);
 }
 
+static void bench_step(Report *report, const Shapes *s, float **region, int rounds) {
+  Work *one = work_new(&step, s, region), *part[PARTS];
+  for (int k = 0; k < PARTS; k++) part[k] = work_new(&parts[k], s, region);
+  Contender c[] = {{"optc, one call", run_ours, one}, {"the same as four calls", run_parts, part}};
+  double *seconds = malloc((size_t)(2*rounds)*sizeof *seconds);
+  for (int threads = 1; threads <= 2; threads++) {
+    char name[120];
+    optc_parallel team = optc_parallel_openmp(threads), *parallel = threads > 1 ? &team : NULL;
+    one->call.parallel = parallel;
+    for (int k = 0; k < PARTS; k++) part[k]->call.parallel = parallel;
+    measure_rounds(c, 2, rounds, 1, threads == 1, seconds);
+    snprintf(name, sizeof name, "clip + AdamW + average + bf16 copy, %s, %d thread%s (bar 1.3)", s->what, threads, threads > 1 ? "s" : "");
+    report_rounds(report, name, c, 2, rounds, seconds, step.bytes*1e-9*(double)s->total, "GB/s");
+  }
+  free(seconds);
+}
+
 static void add(Shapes *s, int64_t rank, int64_t a, int64_t b) {
   s->rank[s->n] = rank;
   s->axis[s->n][0] = a;
@@ -160,10 +200,11 @@ int main(int argc, char **argv) {
   Report *report = report_open(argv[1]);
   Shapes shapes[2] = {gpt2(), {.what = "4096 x 4096"}};
   add(&shapes[1], 2, 4096, 4096);
-  float *region[STREAMS];
-  for (int r = 0; r < STREAMS; r++) region[r] = (float *)bench_memory((size_t)shapes[0].total*sizeof(float) + 65536) + r*1040;         /* staggered: equal offsets share cache sets */
+  float *region[REGIONS];
+  for (int r = 0; r < REGIONS; r++) region[r] = (float *)bench_memory((size_t)shapes[0].total*sizeof(float) + 65536) + r*1040;         /* staggered: equal offsets share cache sets */
   for (unsigned k = 0; k < sizeof rows/sizeof *rows; k++)
     for (int i = 0; i < 2; i++)
       if (argc < 4 || !strcmp(argv[3], rows[k].rule)) bench(report, &rows[k], &shapes[i], region, quick ? 5 : 21);
+  for (int i = 0; i < 2; i++) if (argc < 4 || !strcmp(argv[3], step.rule)) bench_step(report, &shapes[i], region, quick ? 5 : 21);
   return report_close(report);
 }

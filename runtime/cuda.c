@@ -67,6 +67,7 @@ void optc_gpu_close(optc_gpu *gpu) {
     CUcontext left;
     gpu->cuda.cuCtxPushCurrent(gpu->context);
     for (size_t k = 0; k < gpu->n_modules; k++) gpu->cuda.cuModuleUnload(gpu->modules[k].module);
+    if (gpu->steps) gpu->cuda.cuModuleUnload(gpu->steps);
     gpu->cuda.cuCtxPopCurrent(&left);
     gpu->cuda.cuDevicePrimaryCtxRelease(gpu->device);
   }
@@ -82,7 +83,7 @@ int gpu_fail(optc_gpu *gpu, optc_error *error, const char *function, CUresult re
   return refuse(error, gpu->text);
 }
 
-static int load_module(optc_gpu *gpu, const char *text, CUmodule *module, optc_error *error) {
+int gpu_load(optc_gpu *gpu, const char *text, CUmodule *module, optc_error *error) {
   char log[4096] = "";
   int options[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
   void *values[] = {log, (void *)(uintptr_t)(sizeof log - 1)};
@@ -117,7 +118,7 @@ int gpu_module(optc_gpu *gpu, const optc_gpu_desc *code, GpuModule **module, opt
   }
   *module = &gpu->modules[gpu->n_modules];
   **module = (GpuModule){.key = target->key, .more_key = target->more_key};
-  int status = load_module(gpu, target->text, &(*module)->module, error);
+  int status = gpu_load(gpu, target->text, &(*module)->module, error);
   gpu->n_modules += status == OPTC_OK;
   return status;
 }

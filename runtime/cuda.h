@@ -38,7 +38,9 @@ struct optc_gpu {
 
 /* Fills the gpu's text and the error, which points to it; returns OPTC_E_DEVICE. */
 int gpu_fail(optc_gpu *, optc_error *, const char *function, CUresult);
-/* The module of a rule's PTX for this gpu, loaded when the gpu meets it first; it stays where it is until the next one is. The gpu's context is current. */
+/* A module from PTX. The gpu's context is current. */
+int gpu_load(optc_gpu *, const char *text, CUmodule *, optc_error *);
+/* The module of a rule's PTX for this gpu, loaded when the gpu meets it first; it stays where it is until the next one is. */
 int gpu_module(optc_gpu *, const optc_gpu_desc *, GpuModule **, optc_error *);
 
 /* --- cuda_record.c: a call as launches ------------------------------------------------------------------------------------------------------- */

@@ -97,16 +97,16 @@ static void run(GpuQueue *q, Arena *arena, const optc_gpu_desc *code, int64_t en
 }
 
 static int gpu_drive(CUstream stream, optc_gpu *gpu, const optc_gpu_desc *code, int64_t entry, const optc_call *call) {
-  GpuQueue q;
+  GpuQueue q = {0};
   int status = gpu_check(code, call);
   if (status != OPTC_OK) return status;
   Arena *arena = arena_new(NULL, 0);
-  if (!arena) return refuse(call, OPTC_E_MEMORY, "out of memory");
-  if (gpu_enter(&q, gpu, stream)) {
+  if (!arena) gpu_refuse(&q, OPTC_E_MEMORY, "out of memory");
+  else if (gpu_enter(&q, gpu, stream)) {
     if (setjmp(*arena_guard(arena))) gpu_refuse(&q, OPTC_E_MEMORY, "out of memory");
     else run(&q, arena, code, entry, call);
   }
-  arena_free(arena);
+  if (arena) arena_free(arena);
   return gpu_leave(&q, call->error);
 }
 

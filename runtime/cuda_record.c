@@ -218,7 +218,7 @@ static void describe(Recorder *c) {
   }
   c->desc = *d;
   c->desc.entries = entries;
-  c->desc.window = GPU_WINDOW;
+  if (!d->window) c->desc.window = GPU_WINDOW;
 }
 
 static size_t put_mirror(Recorder *c, int k, const void *host, int64_t size) {

@@ -219,6 +219,32 @@ OPTC_API const struct optc_gpu_desc *optc_rule_gpu(const optc_rule *);
 OPTC_API int optc_gpu_call(void *stream, optc_gpu *, const optc_rule *, int entry, const optc_call_args *);
 OPTC_API int optc_gpu_call_raw(void *stream, optc_gpu *, const struct optc_gpu_desc *, const char *entry, const void *R_call);
 
+/* A call that is launched again and again. A plan is made once for a call's tensors, shapes and groups, and owns what a launch needs: tables, room, and a copy of the call's
+ * structs in the GPU's memory, which the launches read and write: R_hyper of each group, R_global with t and seed, R_item with its numbers. So a launch is kernels alone (one or
+ * two fills of memory among them): no allocation, no wait, nothing read from main memory; it can be captured into a CUDA graph, and each launch of that graph is a step. Where
+ * the entry counts steps, t grows there; launches of one plan follow each other as their streams do, and must not overlap.
+ *
+ * Requirements (`require`), and sizes that depend on hyper-parameters, are those of the call that the plan is made with: launches check nothing. A hyper-parameter may
+ * be changed between launches where no size depends on it; who changes one sees to the requirements.
+ *
+ * Making a plan waits for the stream; then it may be launched in any. Its gpu must stay open; calls and plans cannot be made in a stream that is being captured
+ * (OPTC_E_DEVICE). Errors and arguments as in optc_gpu_call and optc_gpu_call_raw, whose structs are the caller's again afterwards. */
+typedef struct optc_gpu_plan optc_gpu_plan;
+OPTC_API int optc_gpu_plan_new(void *stream, optc_gpu *, const optc_rule *, int entry, const optc_call_args *, optc_gpu_plan **);
+OPTC_API int optc_gpu_plan_new_raw(void *stream, optc_gpu *, const struct optc_gpu_desc *, const char *entry, const void *R_call, optc_gpu_plan **);
+OPTC_API int optc_gpu_launch(void *stream, const optc_gpu_plan *, optc_error *error);             /* error may be NULL */
+/* Where the plan's structs lie in the GPU's memory, and how large they are (size may be NULL); NULL: there is no such part. A change is a copy in the stream of the launches. */
+enum { OPTC_PLAN_GROUPS, OPTC_PLAN_GLOBAL, OPTC_PLAN_ITEMS, OPTC_PLAN_PARTS };       /* R_hyper[n_groups], R_global, R_item[n_items] */
+OPTC_API void *optc_gpu_plan_memory(const optc_gpu_plan *, int part, size_t *size);
+OPTC_API void optc_gpu_plan_free(void *stream, optc_gpu_plan *);         /* its memory goes when the stream comes to it; graphs that launch it are gone before */
+
+/* Memory of a GPU, for programs without another way to it: asynchronous, in the order of the stream. read returns when `here` is filled, write
+ * when it may change, unless it is page-locked. error may be NULL. Freeing NULL does nothing. */
+OPTC_API int optc_gpu_alloc(void *stream, optc_gpu *, size_t size, void **there, optc_error *error);
+OPTC_API int optc_gpu_free(void *stream, optc_gpu *, void *there, optc_error *error);
+OPTC_API int optc_gpu_write(void *stream, optc_gpu *, void *there, const void *here, size_t size, optc_error *error);
+OPTC_API int optc_gpu_read(void *stream, optc_gpu *, void *here, const void *there, size_t size, optc_error *error);
+
 /* A team of `threads` OpenMP threads as an optc_parallel (0: all cores). */
 OPTC_API optc_parallel optc_parallel_openmp(int threads);
 #ifdef __cplusplus

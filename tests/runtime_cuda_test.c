@@ -1,6 +1,7 @@
 /* runtime_cuda_test.c: calls on a GPU through a driver that has none (tests/cuda/stub.c): the bits of machine code, and what is said when something fails. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #define COUNT(a) ((int)(sizeof (a)/sizeof *(a)))
 static CudaStub *stub;
 static void *library;
+static CudaStubReplay replay;
 static CUstream stream;
 
 /* --- the driver, from the outside as a program that owns device memory sees it ------------------------------------------------------------- */
@@ -36,6 +38,7 @@ static int enter(void) {
   CudaStubOf of;
   *(void **)&of = dlsym(library, "cuda_stub");
   stub = of();
+  *(void **)&replay = dlsym(library, "cuda_stub_replay");
   stub->stream = stream = (CUstream)(void *)&stream;
 #define CUDA(name, suffix, params) *(void **)&cu.name = dlsym(library, #name #suffix);
 #include "runtime/cuda.def"
@@ -81,15 +84,18 @@ static void from_gpu(void *data, CUdeviceptr at, size_t size) {
   cu.cuCtxPopCurrent(&left);
 }
 
-static optc_rule *compile(const char *path, const char *name, int backend) {
+static optc_rule *compile_at(const char *path, const char *name, int backend, int level) {
   optc_context *cx = fixture_context();
-  optc_compile_options options = {.size = sizeof options, .level = backend == OPTC_BACKEND_JIT ? 0 : 2, .backend = backend, .rule = name};        /* against the yardstick */
+  optc_compile_options options = {.size = sizeof options, .level = level, .backend = backend, .rule = name};
   optc_rule *rule;
   if (optc_compile_file(cx, path, &options, &rule)) printf("\n%s: %s", path, optc_context_diagnostics(cx));
   CU_ASSERT_PTR_NOT_NULL_FATAL(rule);
   optc_context_free(cx);
   return rule;
 }
+
+/* What is compared with is made without passes. */
+static optc_rule *compile(const char *path, const char *name, int backend) { return compile_at(path, name, backend, backend == OPTC_BACKEND_JIT ? 0 : 2); }
 
 /* --- lists of tensors through DLPack ------------------------------------------------------------------------------------------------------------ */
 enum { ITEMS = 4, MANY = 148, OPERANDS = 4 };         /* p, g, m, v; as many tensors as GPT-2 has */
@@ -202,7 +208,7 @@ static void a_rule_is_loaded_once_a_gpu(void) {
 }
 
 /* --- every rule, through its own structs -------------------------------------------------------------------------------------------------------- */
-typedef struct There { optc_gpu *gpu; const optc_rule_desc *desc; const optc_gpu_desc *code; } There;
+typedef struct There { optc_gpu *gpu; const optc_rule_desc *desc; const optc_gpu_desc *code; bool planned; } There;
 typedef struct Moved { void **field, *host; CUdeviceptr device; size_t size; } Moved;
 
 static int64_t product(const int64_t *shape, int64_t rank) {
@@ -248,6 +254,36 @@ static bool has_layout(const optc_rule_desc *d) {
   return false;
 }
 
+/* Between these two nothing may be called that a graph cannot hold. */
+static void begin_capture(void) {
+  stub->capturing = 1;
+  stub->captured = 0;
+  stub->broken[0] = 0;
+}
+static void end_capture(void) {
+  stub->capturing = 0;
+  CU_ASSERT_STRING_EQUAL(stub->broken, "");
+}
+
+/* A plan of the call, its launch captured and done once; numbers come back by hand. */
+static int plan_there(const There *w, const char *entry, const optc_call *call) {
+  optc_gpu_plan *plan;
+  int status = optc_gpu_plan_new_raw(stream, w->gpu, w->code, entry, call, &plan);
+  if (status) return status;
+  begin_capture();
+  CU_ASSERT_EQUAL(optc_gpu_launch(stream, plan, NULL), OPTC_OK);
+  end_capture();
+  replay();
+  size_t size;
+  void *to[] = {[OPTC_PLAN_GLOBAL] = call->global, [OPTC_PLAN_ITEMS] = call->items};
+  for (int part = OPTC_PLAN_GLOBAL; part <= OPTC_PLAN_ITEMS; part++) {
+    const void *at = optc_gpu_plan_memory(plan, part, &size);
+    if (size) CU_ASSERT_EQUAL(optc_gpu_read(stream, w->gpu, to[part], at, size, NULL), OPTC_OK);
+  }
+  optc_gpu_plan_free(stream, plan);
+  return status;
+}
+
 static int call_there(void *self, int64_t entry, const optc_call *call) {
   const There *w = self;
   const optc_rule_desc *d = w->desc;
@@ -264,7 +300,7 @@ static int call_there(void *self, int64_t entry, const optc_call *call) {
     if (!i) n += move(w, call, call->global, item, states, true, moved + n);
     n += move(w, call, item, item, states, false, moved + n);
   }
-  if (status == OPTC_OK) status = optc_gpu_call_raw(stream, w->gpu, w->code, d->entries[entry].name, call);
+  if (status == OPTC_OK) status = w->planned ? plan_there(w, d->entries[entry].name, call) : optc_gpu_call_raw(stream, w->gpu, w->code, d->entries[entry].name, call);
   for (size_t k = 0; k < n; k++) {
     from_gpu(moved[k].host, moved[k].device, moved[k].size);
     *moved[k].field = moved[k].host;
@@ -275,11 +311,11 @@ static int call_there(void *self, int64_t entry, const optc_call *call) {
 }
 static size_t workspace_there(void *self, const optc_call *call) { return 0; }
 
-/* Two steps of made-up data against machine code. */
+/* A step or two of made-up data against machine code. */
 static void bits_agree(const char *name, optc_rule *code, There *there) {
   static const DrillWay plain = {0};
   DrillRule form = drill_rule(code), executed = {there->desc, call_there, workspace_there, there, layout_there};
-  Trial *t = trial_new(&form, &(TrialPlan){.seed = 1, .steps = 2});
+  Trial *t = trial_new(&form, &(TrialPlan){.seed = 1, .steps = there->planned ? 1 : 2});
   if (!t) return;
   trial_keep(t);
   trial_run(t, &executed, &plain);
@@ -289,7 +325,7 @@ static void bits_agree(const char *name, optc_rule *code, There *there) {
   trial_free(t);
 }
 
-static void every_rule_gives_the_bits_of_machine_code(void) {
+static void every_rule_has_its_bits(bool planned) {
   int n;
   const ShippedRule *rules = shipped_rules(&n);
   const char *only = getenv("OPTC_TEST_RULE");
@@ -297,11 +333,158 @@ static void every_rule_gives_the_bits_of_machine_code(void) {
   for (int i = 0; i < n; i++) {
     if (only && strcmp(only, rules[i].name)) continue;
     optc_rule *code = compile(rules[i].path, rules[i].name, OPTC_BACKEND_JIT), *ptx = compile(rules[i].path, rules[i].name, OPTC_BACKEND_PTX);
-    bits_agree(rules[i].name, code, &(There){gpu, ptx->desc, optc_rule_gpu(ptx)});
+    bits_agree(rules[i].name, code, &(There){gpu, ptx->desc, optc_rule_gpu(ptx), planned});
     optc_rule_free(code);
     optc_rule_free(ptx);
   }
   CU_ASSERT_STRING_EQUAL(stub->finding, "");
+  everything_is_given_back(gpu);
+}
+
+static void every_rule_gives_the_bits_of_machine_code(void) { every_rule_has_its_bits(false); }
+static void every_rule_has_these_bits_as_a_captured_plan(void) { every_rule_has_its_bits(true); }
+
+/* Items of other windows have their temporaries in the same room, also where one kernel is all there is between two totals. */
+static void small_windows_keep_the_bits(void) {
+  static const char *const rules[][2] = {{"rules/lamb.opt", "lamb"}, {"rules/muon.opt", "muon"}, {"rules/shampoo.opt", "shampoo"}, {"rules/clip.opt", "clip_adamw_amp"}};
+  optc_gpu *gpu = open_gpu();
+  for (int i = 0; i < COUNT(rules); i++) {
+    optc_rule *code = compile(rules[i][0], rules[i][1], OPTC_BACKEND_JIT), *ptx = compile_at(rules[i][0], rules[i][1], OPTC_BACKEND_PTX, i%2*2);
+    optc_gpu_desc table = *optc_rule_gpu(ptx);
+    optc_rule_desc small = *table.rule;
+    small.window = 1;
+    table.rule = &small;
+    bits_agree(rules[i][1], code, &(There){gpu, ptx->desc, &table, i == 0});
+    optc_rule_free(code);
+    optc_rule_free(ptx);
+  }
+  CU_ASSERT_STRING_EQUAL(stub->finding, "");
+  everything_is_given_back(gpu);
+}
+
+static const char guarded[] =
+  "rule guarded(lr = 0.5) {\n  param p\n  grad g\n  state m = 0, v = 0\n  skip if any[all](not finite(g))\n  m += g\n  v += lr*m\n  p -= v/t\n}\n";
+
+/* Whether t goes on is found out on the GPU: calls wait for it, a plan knows it there. */
+static void skipped_steps_do_not_count(void) {
+  optc_context *cx = fixture_context();
+  optc_gpu *gpu = open_gpu();
+  optc_rule *rule;
+  optc_gpu_plan *plan;
+  optc_compile_options options = {.size = sizeof options, .level = -1, .backend = OPTC_BACKEND_PTX};
+  CU_ASSERT_EQUAL_FATAL(optc_compile_memory(cx, "guarded", guarded, strlen(guarded), &options, &rule), OPTC_OK);
+  List calls, planned, *lists[] = {&calls, &planned};
+  for (int k = 0; k < 2; k++) {
+    list_make(lists[k], ITEMS);
+    for (int i = 0; i < ITEMS; i++) for (size_t e = 0; e < bytes_of(lists[k], i)/4; e++) lists[k]->data[i][1][e] = (float)(e%7) - 2.5f;
+    list_move(lists[k], true);
+  }
+  int step = optc_rule_entry(rule, "step");
+  CU_ASSERT_EQUAL_FATAL(optc_gpu_plan_new(stream, gpu, rule, step, &planned.call, &plan), OPTC_OK);
+  float wrong = NAN, right = 0.25f;
+  static const int64_t expected[] = {1, 1, 2};
+  for (int s = 0; s < COUNT(expected); s++) {
+    unsigned waits = stub->waits;
+    for (int k = 0; k < 2; k++) CU_ASSERT_EQUAL(optc_gpu_write(stream, gpu, lists[k]->tensor[2][1].data, s == 1 ? &wrong : &right, sizeof wrong, NULL), OPTC_OK);
+    CU_ASSERT_EQUAL(optc_gpu_launch(stream, plan, NULL), OPTC_OK);
+    CU_ASSERT_EQUAL(stub->waits, waits);
+    CU_ASSERT_EQUAL(optc_gpu_call(stream, gpu, rule, step, &calls.call), OPTC_OK);
+    CU_ASSERT_EQUAL(stub->waits, waits + 1);
+    CU_ASSERT_EQUAL(calls.t, expected[s]);
+    CU_ASSERT_EQUAL(optc_gpu_read(stream, gpu, &planned.t, optc_gpu_plan_memory(plan, OPTC_PLAN_GLOBAL, NULL), sizeof planned.t, NULL), OPTC_OK);
+    CU_ASSERT_EQUAL(planned.t, expected[s]);
+  }
+  optc_gpu_plan_free(stream, plan);
+  for (int k = 0; k < 2; k++) list_move(lists[k], false);
+  CU_ASSERT(same_lists(&calls, &planned));
+  for (int k = 0; k < 2; k++) list_free(lists[k]);
+  optc_rule_free(rule);
+  optc_context_free(cx);
+  everything_is_given_back(gpu);
+}
+
+/* --- plans ----------------------------------------------------------------------------------------------------------------------------------------- */
+/* Captured once, three times done, with other hyper-parameters for the last: as three calls. */
+static void plan_agrees(optc_gpu *gpu, const char *path, const char *name, int n, unsigned launches) {
+  optc_rule *ptx = compile(path, name, OPTC_BACKEND_PTX);
+  List calls, planned;
+  optc_gpu_plan *plan;
+  double hyper[16];
+  const double *groups[] = {hyper};
+  for (int k = 0; k < optc_rule_hypers(ptx); k++) {
+    optc_hyper_info info;
+    optc_rule_hyper(ptx, k, &info);
+    hyper[k] = info.value;
+  }
+  list_make(&calls, n);
+  list_make(&planned, n);
+  list_move(&calls, true);
+  list_move(&planned, true);
+  calls.call.groups = planned.call.groups = groups;
+  calls.call.n_groups = planned.call.n_groups = 1;
+  CU_ASSERT_EQUAL_FATAL(optc_gpu_plan_new(stream, gpu, ptx, optc_rule_entry(ptx, "step"), &planned.call, &plan), OPTC_OK);
+  begin_capture();
+  CU_ASSERT_EQUAL(optc_gpu_launch(stream, plan, &planned.error), OPTC_OK);
+  CU_ASSERT_EQUAL(optc_gpu_call(stream, gpu, ptx, optc_rule_entry(ptx, "step"), &planned.call), OPTC_E_DEVICE);
+  CU_ASSERT_STRING_EQUAL(planned.error.text, "the stream is being captured: only plans can be launched in it");
+  end_capture();
+  CU_ASSERT_EQUAL(stub->captured, launches);
+  if (stub->captured != launches) printf("\n%s: %u launches\n", name, stub->captured);
+  for (int step = 0; step < 3; step++) {
+    if (step == 2) {
+      hyper[0] = 0.125;
+      CU_ASSERT_EQUAL(optc_gpu_write(stream, gpu, optc_gpu_plan_memory(plan, OPTC_PLAN_GROUPS, NULL), hyper, sizeof *hyper, NULL), OPTC_OK);
+    }
+    CU_ASSERT_EQUAL(optc_gpu_call(stream, gpu, ptx, optc_rule_entry(ptx, "step"), &calls.call), OPTC_OK);
+    replay();
+  }
+  CU_ASSERT_EQUAL(optc_gpu_read(stream, gpu, &planned.t, optc_gpu_plan_memory(plan, OPTC_PLAN_GLOBAL, NULL), sizeof planned.t, NULL), OPTC_OK);
+  CU_ASSERT_EQUAL(planned.t, 3);
+  optc_gpu_plan_free(stream, plan);
+  list_move(&calls, false);
+  list_move(&planned, false);
+  CU_ASSERT(same_lists(&calls, &planned));
+  list_free(&calls);
+  list_free(&planned);
+  optc_rule_free(ptx);
+}
+
+static void a_captured_plan_is_a_step_each_time(void) {
+  optc_gpu *gpu = open_gpu();
+  plan_agrees(gpu, "rules/adamw.opt", "adamw", MANY, 3);                            /* group, step, t */
+  plan_agrees(gpu, "rules/adamw.opt", "adamw", ITEMS, 3);
+  plan_agrees(gpu, "rules/lamb.opt", "lamb", ITEMS, 6);                               /* partials to 0, group, two phases with a join between them, t */
+  CU_ASSERT_STRING_EQUAL(stub->finding, "");
+  everything_is_given_back(gpu);
+}
+
+static void plans_that_cannot_be_made(void) {
+  optc_gpu *gpu = open_gpu();
+  optc_rule *code = compile("rules/adamw.opt", "adamw", OPTC_BACKEND_JIT), *ptx = compile("rules/adamw.opt", "adamw", OPTC_BACKEND_PTX);
+  optc_gpu_plan *plan = (void *)&stub;
+  List l;
+  list_make(&l, ITEMS);
+  list_move(&l, true);
+  CU_ASSERT_EQUAL(optc_gpu_plan_new(stream, gpu, code, optc_rule_entry(code, "step"), &l.call, &plan), OPTC_E_TARGET);
+  CU_ASSERT_PTR_NULL(plan);
+  static const char *const functions[] = {"cuModuleGetFunction", "cuMemAllocAsync", "cuMemcpyHtoDAsync", "cuStreamSynchronize", "cuStreamIsCapturing", "cuModuleLoadDataEx"};
+  for (int k = 0; k < COUNT(functions); k++) {
+    stub->fails = functions[k];
+    stub->code = 1;
+    CU_ASSERT_EQUAL(optc_gpu_plan_new(stream, gpu, ptx, optc_rule_entry(ptx, "step"), &l.call, &plan), k == 5 ? OPTC_OK : OPTC_E_DEVICE);        /* loaded by then */
+    stub->fails = NULL;
+    if (k < 5) CU_ASSERT(!plan && !strncmp(l.error.text, functions[k], strlen(functions[k])));
+  }
+  stub->fails = "cuLaunchKernel";
+  CU_ASSERT_EQUAL(optc_gpu_launch(stream, plan, &l.error), OPTC_E_DEVICE);
+  CU_ASSERT_STRING_EQUAL(l.error.text, "cuLaunchKernel: CUDA_ERROR_INVALID_VALUE (1)");
+  stub->fails = NULL;
+  CU_ASSERT_PTR_NULL(optc_gpu_plan_memory(plan, OPTC_PLAN_PARTS, NULL));
+  optc_gpu_plan_free(stream, plan);
+  list_move(&l, false);
+  list_free(&l);
+  optc_rule_free(code);
+  optc_rule_free(ptx);
   everything_is_given_back(gpu);
 }
 
@@ -341,7 +524,7 @@ static void objects_carry_ptx(void) {
   optc_gpu *gpu = open_gpu();
   for (int i = 0; i < COUNT(rules); i++) {
     const char *path = object(rules[i].path, rules[i].name, "sm_70,sm_80,sm_90", cpus, cpus ? 3 : 0);
-    There there = {gpu, load(path, rules[i].name, "rule"), load(path, rules[i].name, "gpu")};
+    There there = {gpu, load(path, rules[i].name, "rule"), load(path, rules[i].name, "gpu"), i == 1};
     CU_ASSERT_PTR_NOT_NULL_FATAL(there.code);
     CU_ASSERT_PTR_EQUAL(there.code->rule, there.desc);
     optc_rule *code = compile(rules[i].path, rules[i].name, OPTC_BACKEND_JIT);
@@ -516,6 +699,11 @@ int main(void) {
     TEST(lamb_gives_the_bits_of_machine_code),
     TEST(a_rule_is_loaded_once_a_gpu),
     TEST(every_rule_gives_the_bits_of_machine_code),
+    TEST(small_windows_keep_the_bits),
+    TEST(skipped_steps_do_not_count),
+    TEST(every_rule_has_these_bits_as_a_captured_plan),
+    TEST(a_captured_plan_is_a_step_each_time),
+    TEST(plans_that_cannot_be_made),
     TEST(objects_carry_ptx),
     TEST(the_best_text_for_a_gpu_is_taken),
     TEST(loaded_rules_run_on_a_gpu),

@@ -258,7 +258,7 @@ EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned gx, unsigned gy, un
   char *block = calloc(1, info->param_bytes + 1);
   for (unsigned k = 0; k < info->n_params; k++) memcpy(block + info->param_offset[k], params[k], info->param_size[k]);
   return take((Node){.function = f, .params = block,
-    .launch = {.kernel = f->kernel, .grid = {gx, gy, gz}, .block = {bx, by, bz}, .shared_bytes = shared, .params = block, .seed = 1, .nan_seed = 1, .global_races = bx > 1}});
+    .launch = {.kernel = f->kernel, .grid = {gx, gy, gz}, .block = {bx, by, bz}, .shared_bytes = shared, .params = block, .seed = 1, .nan_seed = 1, .tensor = PTX_HOPPER, .global_races = gx*gy*bx > 1}});
 }
 
 EXPORT CUresult cuGetErrorName(CUresult result, const char **name) {

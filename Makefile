@@ -177,7 +177,7 @@ include tests/check.mk tests/quality.mk tests/accuracy/accuracy.mk tests/bench/b
 help:
 	@printf '%s\n' \
 	  'make                 build/optc, build/liboptc.so, build/liboptc.a' \
-	  'make demo            compile rules/adamw.opt and train a small model with it (RULE=lion for another rule)' \
+	  'make demo            compile rules/adamw.opt and train a small model with it (RULE=lion for another rule, GPU=1: its optimizer on an NVIDIA GPU)' \
 	  'make check           install what is missing, build, run every test; ends with "N passed, N failed"' \
 	  'make asan            the unit tests under AddressSanitizer and UBSan' \
 	  'make fuzz            the fuzz target, until stopped (make fuzz-smoke: 30 s from a fixed seed)' \

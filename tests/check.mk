@@ -8,7 +8,7 @@ check: all tests
 	@$(MAKE) --no-print-directory fuzz-objects $(FUZZ)/optc-fuzz $(BUILD)/fault/fuzz/optc-fuzz
 	@tests/run.sh $(BUILD) $(SUITES) \
 	  $(foreach s,$(ASAN_SUITES),"asan-$(s)=OPTC=$(BUILD)/optc $(ASAN)/tests/$(s)") \
-	  "demo-adamw=$(MAKE) --no-print-directory demo STEPS=300" "demo-lion=$(MAKE) --no-print-directory demo RULE=lion STEPS=300" \
+	  "demo-adamw=$(MAKE) --no-print-directory demo STEPS=300" "demo-lion=$(MAKE) --no-print-directory demo RULE=lion STEPS=300" "demo-gpu=tests/demo_gpu.sh $(BUILD)" \
 	  $(foreach b,interp jit aot ptx,$(foreach o,O0 O2,"golden-$(b)-$(o)=tests/golden.sh $(BUILD)/optc $(b) -$(o)")) \
   "shards=tests/shards.sh $(BUILD)/optc $(BUILD)/shards" $(foreach m,guards heap races,"edge-$(m)=tests/edge.sh $(BUILD)/optc $(BUILD)/edge $(m)") "install=tests/install.sh $(BUILD)" "docs=tests/docs.sh $(BUILD)" "flags=tests/flags.sh" \
 	  "fuzz-smoke=$(MAKE) --no-print-directory fuzz-smoke" "fuzz-lang-smoke=$(MAKE) --no-print-directory fuzz-lang-smoke" "fuzz-finds-a-fault=$(MAKE) --no-print-directory fuzz-fault"

@@ -2,7 +2,7 @@
  *
  * The model (Bengio et al. 2003, characters for words): the last CONTEXT characters -> embeddings E -> tanh(x W1 + b1) -> h W2 + b2 -> softmax.
  * Forward and backward are written plainly below; everything about the optimizer is in `optimizer_*`, and none of it names a rule:
- * demo_rule.h (made by the Makefile) includes the rule's header and defines RULE(x) as <rule>_x.
+ * demo_rule.h (made by the Makefile) includes the rule's header and defines RULE(x) as <rule>_x. With DEMO_GPU the optimizer lives on an NVIDIA GPU: optimizer_gpu.h.
  *
  *   usage: train TEXT [--steps N] [--lr X] [--curve FILE.svg]
  */
@@ -116,10 +116,14 @@ static void model_backward(Model *m, const uint8_t *const *context, const uint8_
 }
 
 /* --- the optimizer: whatever rule was compiled ---------------------------------------------------------------------- */
+#ifdef DEMO_GPU
+#include "optimizer_gpu.h"
+#else
 typedef struct Optimizer { RULE(hyper) hyper; RULE(item) item[N_PARAMS]; RULE(global) global; RULE(call) call; optc_error error; } Optimizer;
 
-static void optimizer_init(Optimizer *o, Model *m) {
+static void optimizer_init(Optimizer *o, Model *m, double lr) {
   *o = (Optimizer){.hyper = RULE_DEFAULTS};
+  if (lr > 0) o->hyper.lr = lr;
   for (int k = 0; k < N_PARAMS; k++)
     o->item[k] = (RULE(item)){.p.data = m->value[k], .g.data = m->gradient[k], .rank = m->rank[k], .shape = m->shape[k]};
   o->call = (RULE(call)){.size = sizeof o->call, .groups = &o->hyper, .n_groups = 1, .items = o->item, .n_items = N_PARAMS, .global = &o->global, .error = &o->error};
@@ -139,6 +143,9 @@ static void optimizer_init(Optimizer *o, Model *m) {
 static void optimizer_step(Optimizer *o) {
   if (RULE(step)(&o->call)) refused(RULE_NAME, &o->error);                 /* the whole model, every state, one call */
 }
+
+static void optimizer_close(Optimizer *o) { (void)o; }                     /* its memory lives as long as the program */
+#endif
 
 /* --- text, progress, curve -------------------------------------------------------------------------------------------- */
 typedef struct Corpus { uint8_t *code; size_t length; int vocab; char letter[VOCAB_MAX]; } Corpus;
@@ -225,8 +232,7 @@ int main(int argc, char **argv) {
   static Model model;
   static Optimizer optimizer;
   model_init(&model, text.vocab);
-  optimizer_init(&optimizer, &model);
-  if (lr > 0) optimizer.hyper.lr = lr;
+  optimizer_init(&optimizer, &model, lr);
   size_t held = text.length - text.length / 10;                            /* the last tenth is never trained on */
   int64_t parameters = 0;
   for (int k = 0; k < N_PARAMS; k++) parameters += model.count[k];
@@ -264,5 +270,6 @@ int main(int argc, char **argv) {
   printf("loss %.3f -> %.3f nats per character (unseen text %.3f); %.1f us an optimizer step\n", curve[0], curve[points - 1], unseen, 1e6 * in_step / steps);
   sample_print(&model, &text, 0, 160);
   if (svg && points > 1) curve_svg(svg, curve, points, every);
+  optimizer_close(&optimizer);
   return curve[points - 1] < curve[0] ? 0 : 1;
 }

@@ -693,6 +693,67 @@ static void calls_that_do_not_fit(void) {
   everything_is_given_back(gpu);
 }
 
+/* With the rule's own structs: what only those can have wrong. */
+static void raw_calls_that_do_not_fit(void) {
+  optc_gpu *gpu = open_gpu();
+  optc_rule *ptx = compile("rules/adamw.opt", "adamw", OPTC_BACKEND_PTX);
+  const optc_gpu_desc *code = optc_rule_gpu(ptx);
+  optc_gpu_desc other = *code;
+  other.version++;
+  int64_t shape[2] = {3, 4}, stride[2] = {8, 1};
+  char *item = calloc(1, (size_t)code->rule->item_size), *global = calloc(1, (size_t)code->rule->global_size), *hyper = calloc(1, (size_t)code->rule->hyper_size);
+  const int64_t rank = 2, *at = shape;
+  memcpy(item + code->rule->item_rank, &rank, 8);
+  memcpy(item + code->rule->item_shape, &at, 8);
+  *(optc_tensor *)(void *)(item + code->rule->operands[1].offset) = (optc_tensor){shape, stride};
+  optc_error error;
+  optc_call call = {.size = sizeof call, .groups = hyper, .n_groups = 1, .items = item, .n_items = 1, .global = global, .error = &error};
+  const struct { const optc_gpu_desc *code; const char *entry; int status; const char *text; } cases[] = {
+    {code, "step", OPTC_E_SHAPE, "it is strided: on a GPU all are dense"}, {code, "backward", OPTC_E_NULL, "there is no such entry"}, {code, "layout", OPTC_E_NULL, "there is no such entry"},
+    {&other, "step", OPTC_E_TARGET, "the object was made by another version of optc"}};
+  optc_gpu_plan *plan;
+  for (int k = 0; k < COUNT(cases); k++) {
+    CU_ASSERT_EQUAL(optc_gpu_call_raw(stream, gpu, cases[k].code, cases[k].entry, &call), cases[k].status);
+    CU_ASSERT_STRING_EQUAL(error.text, cases[k].text);
+    CU_ASSERT_EQUAL(optc_gpu_plan_new_raw(stream, gpu, cases[k].code, cases[k].entry, &call, &plan), cases[k].status);
+  }
+  CU_ASSERT_EQUAL(optc_gpu_call_raw(stream, gpu, code, "step", &call), OPTC_E_SHAPE);
+  CU_ASSERT_STRING_EQUAL(error.operand, code->rule->operands[1].name);
+  call.size--;
+  CU_ASSERT_EQUAL(optc_gpu_call_raw(stream, gpu, code, "step", &call), OPTC_E_SIZE);
+  CU_ASSERT_EQUAL(optc_gpu_call_raw(stream, gpu, NULL, "step", &call), OPTC_E_NULL);
+  free(item);
+  free(global);
+  free(hyper);
+  optc_rule_free(ptx);
+  everything_is_given_back(gpu);
+}
+
+static void memory_of_a_gpu(void) {
+  optc_gpu *gpu = open_gpu();
+  optc_error error;
+  int here = 7, back = 0;
+  void *there;
+  CU_ASSERT_EQUAL_FATAL(optc_gpu_alloc(stream, gpu, sizeof here, &there, &error), OPTC_OK);
+  CU_ASSERT_EQUAL(error.code, OPTC_OK);
+  CU_ASSERT_EQUAL(optc_gpu_write(stream, gpu, there, &here, sizeof here, NULL), OPTC_OK);
+  CU_ASSERT_EQUAL(optc_gpu_read(stream, gpu, &back, there, sizeof back, NULL), OPTC_OK);
+  CU_ASSERT_EQUAL(back, 7);
+  CU_ASSERT_EQUAL(optc_gpu_read(stream, gpu, &back, (char *)there + 4, sizeof back, &error), OPTC_E_DEVICE);
+  CU_ASSERT_STRING_EQUAL(error.text, "cuMemcpyDtoHAsync: CUDA_ERROR_INVALID_VALUE (1)");
+  CU_ASSERT_EQUAL(optc_gpu_free(stream, gpu, there, NULL), OPTC_OK);
+  CU_ASSERT_EQUAL(optc_gpu_free(stream, gpu, NULL, NULL), OPTC_OK);
+  CU_ASSERT_EQUAL(optc_gpu_write(stream, gpu, there, &here, sizeof here, &error), OPTC_E_DEVICE);
+  stub->fails = "cuMemAllocAsync";
+  stub->code = 2;
+  CU_ASSERT_EQUAL(optc_gpu_alloc(stream, gpu, sizeof here, &there, &error), OPTC_E_DEVICE);
+  CU_ASSERT_STRING_EQUAL(error.text, "cuMemAllocAsync: CUDA_ERROR_OUT_OF_MEMORY (2)");
+  CU_ASSERT_PTR_NULL(there);
+  stub->fails = NULL;
+  CU_ASSERT_EQUAL(optc_gpu_alloc(stream, NULL, 1, &there, NULL), OPTC_E_NULL);
+  everything_is_given_back(gpu);
+}
+
 int main(void) {
   static const SuiteTest tests[] = {
     TEST(adamw_gives_the_bits_of_machine_code),
@@ -711,6 +772,8 @@ int main(void) {
     TEST(a_driver_that_does_not_start),
     TEST(a_driver_that_fails),
     TEST(calls_that_do_not_fit),
+    TEST(raw_calls_that_do_not_fit),
+    TEST(memory_of_a_gpu),
   };
   return suite_run_with("calls on a GPU", tests, enter, leave);
 }

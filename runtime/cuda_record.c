@@ -221,8 +221,10 @@ static void describe(Recorder *c) {
   if (!d->window) c->desc.window = GPU_WINDOW;
 }
 
-static size_t put_mirror(Recorder *c, int k, const void *host, int64_t size) {
-  c->mirror[k] = (Mirror){host, host ? (size_t)size : 0, put(c->record, host, host ? (size_t)size : 0)};
+/* n structs; numbers that make no sense are the driver's to refuse. */
+static size_t put_mirror(Recorder *c, int k, const void *host, int64_t n, int64_t size) {
+  size_t bytes = host && n > 0 ? (size_t)n*(size_t)size : 0;
+  c->mirror[k] = (Mirror){host, bytes, put(c->record, host, bytes)};
   return c->mirror[k].at;
 }
 
@@ -270,13 +272,13 @@ static int drive(Recorder *c, int64_t entry, const optc_call *own, bool again, b
   int32_t chosen = 0;
   unsigned before = starved(c);
   room(r, sizeof(uint64_t));             /* place 0 stands for nothing; and it is a word that is 0 */
-  r->groups = put_mirror(c, GROUPS, own->groups, own->n_groups*c->desc.hyper_size);
-  r->global = put_mirror(c, GLOBAL, own->global, c->desc.global_size);
-  r->items = put_mirror(c, ITEMS, own->items, own->n_items*c->desc.item_size);
+  r->groups = put_mirror(c, GROUPS, own->groups, own->n_groups, c->desc.hyper_size);
+  r->global = put_mirror(c, GLOBAL, own->global, 1, c->desc.global_size);
+  r->items = put_mirror(c, ITEMS, own->items, own->n_items, c->desc.item_size);
   c->mirror[WORKSPACE] = (Mirror){own->workspace, own->workspace_size, 0};
   r->workspace = (own->workspace_size + 255) & ~(size_t)255;
-  c->frame = arena_array(r->arena, (size_t)own->n_items + 1, sizeof *c->frame);
-  c->uniforms = arena_array(r->arena, (size_t)own->n_groups + 1, sizeof *c->uniforms);
+  c->frame = arena_array(r->arena, own->n_items > 0 ? (size_t)own->n_items : 1, sizeof *c->frame);
+  c->uniforms = arena_array(r->arena, own->n_groups > 0 ? (size_t)own->n_groups : 1, sizeof *c->uniforms);
   int status = optc_drive(&c->desc, entry, own, *fits ? NULL : &chosen);
   *fits |= chosen > 0;
   if (status != OPTC_OK) return status;

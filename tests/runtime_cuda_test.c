@@ -719,6 +719,17 @@ static void raw_calls_that_do_not_fit(void) {
   }
   CU_ASSERT_EQUAL(optc_gpu_call_raw(stream, gpu, code, "step", &call), OPTC_E_SHAPE);
   CU_ASSERT_STRING_EQUAL(error.operand, code->rule->operands[1].name);
+  const struct { void *items; int64_t n_items, n_groups; void *global; int status; } heads[] = {
+    {item, -1, 1, global, OPTC_E_SHAPE}, {NULL, 1, 1, global, OPTC_E_NULL}, {item, 1, -1, global, OPTC_E_GROUP}, {item, 1, 0, global, OPTC_E_GROUP}, {item, 1, 1, NULL, OPTC_E_NULL}};
+  memset(item + code->rule->operands[1].offset, 0, sizeof(optc_tensor));
+  for (int k = 0; k < COUNT(heads); k++) {
+    call.items = heads[k].items;
+    call.n_items = heads[k].n_items;
+    call.n_groups = heads[k].n_groups;
+    call.global = heads[k].global;
+    CU_ASSERT_EQUAL(optc_gpu_call_raw(stream, gpu, code, "step", &call), heads[k].status);
+    CU_ASSERT_EQUAL(error.code, heads[k].status);
+  }
   call.size--;
   CU_ASSERT_EQUAL(optc_gpu_call_raw(stream, gpu, code, "step", &call), OPTC_E_SIZE);
   CU_ASSERT_EQUAL(optc_gpu_call_raw(stream, gpu, NULL, "step", &call), OPTC_E_NULL);

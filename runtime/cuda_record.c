@@ -100,6 +100,12 @@ static void put_uniforms(Recorder *c, size_t field, const optc_frame *f) {
   put_place(c->record, field, (int64_t)*known);
 }
 
+/* Temporaries of items are nowhere in the frames of launches for the whole call. */
+static bool has_buffer(const Recorder *c, const optc_frame *f, int64_t k) {
+  int64_t temp = k - c->desc.n_operands;
+  return f->data && (f->item || temp < 0 || (c->entry->temp_kind && c->entry->temp_kind[temp] & TEMP_CALL));
+}
+
 /* A frame and its tables. Frames are counted by their size: each begins at a multiple of it. */
 static size_t put_frame(Recorder *c, const optc_frame *f, bool uniforms) {
   GpuRecord *r = c->record;
@@ -117,12 +123,12 @@ static size_t put_frame(Recorder *c, const optc_frame *f, bool uniforms) {
   size_t at = put(r, &copy, sizeof copy), data = room(r, 8*(size_t)buffers), shapes = room(r, 8*(size_t)n);
   put_place(r, FIELD(data), (int64_t)data);
   put_place(r, FIELD(shapes), (int64_t)shapes);
-  for (int64_t k = 0; k < buffers && f->data; k++) put_address(c, data + 8*(size_t)k, f->data[k]);
+  for (int64_t k = 0; k < buffers; k++) if (has_buffer(c, f, k)) put_address(c, data + 8*(size_t)k, f->data[k]);
   for (int64_t k = 0; k < n && f->shapes; k++) put_words(r, shapes + 8*(size_t)k, f->shapes[k], f->ranks[k]);
   put_words(r, FIELD(ranks), f->ranks, n);
   put_words(r, FIELD(counts), f->counts, n);
   put_words(r, FIELD(shape), f->shape, f->rank);
-  put_words(r, FIELD(spaces), f->spaces, 2*c->entry->n_spaces);
+  if (f->item) put_words(r, FIELD(spaces), f->spaces, 2*c->entry->n_spaces);
   put_address(c, FIELD(hyper), f->hyper);
   put_address(c, FIELD(global), f->global);
   put_address(c, FIELD(item), f->item);

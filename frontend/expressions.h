@@ -1,4 +1,4 @@
-/* expressions.h: expressions. */
+/* expressions.h: expressions. The tree is only read; what is made of it lies in the arena of the module. */
 #ifndef OPTC_FRONTEND_EXPRESSIONS_H
 #define OPTC_FRONTEND_EXPRESSIONS_H
 #include "frontend/names.h"

@@ -1,4 +1,4 @@
-/* nodes.h: nodes and spaces, without names of the text. */
+/* nodes.h: nodes and spaces, without names of the text. They belong to the graph at hand (its arena), which interns them: compare them by pointer. */
 #ifndef OPTC_FRONTEND_NODES_H
 #define OPTC_FRONTEND_NODES_H
 #include "frontend/lower.h"

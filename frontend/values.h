@@ -1,4 +1,4 @@
-/* values.h: values: their shapes, types and operators. */
+/* values.h: values: their shapes, types and operators. A Value is a copy; what it points to lies in the arena of the module, texts too. */
 #ifndef OPTC_FRONTEND_VALUES_H
 #define OPTC_FRONTEND_VALUES_H
 #include "frontend/nodes.h"

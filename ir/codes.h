@@ -1,4 +1,6 @@
-/* codes.h: the maps of states that are kept as codes: q8, q8u, q4, q4u (language, Order and bits). */
+/* codes.h: the maps of states that are kept as codes: q8, q8u, q4, q4u (language, Order and bits).
+ *
+ * All of it is constant and lasts as long as the process. */
 #ifndef OPTC_IR_CODES_H
 #define OPTC_IR_CODES_H
 #include "ir/type.h"

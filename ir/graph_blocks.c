@@ -20,7 +20,8 @@ FormulaRun formula_run_new(Arena *arena, const Formula *f, size_t most) {
   return r;
 }
 
-void formula_run(const FormulaRun *r, const Bits *x, size_t n, Bits *out) {
+/* n <= most */
+static void formula_run(const FormulaRun *r, const Bits *x, size_t n, Bits *out) {
   const Graph *g = r->formula->graph;
   for (unsigned i = 0; i < g->n_nodes; i++) {
     const Node *node = g->nodes[i];

@@ -6,7 +6,6 @@
 /* A formula with room for one block of values. */
 typedef struct FormulaRun { const Formula *formula; Bits **value; bool *live; } FormulaRun;
 FormulaRun formula_run_new(Arena *, const Formula *, size_t most);
-void formula_run(const FormulaRun *, const Bits *x, size_t n, Bits *out);      /* n <= most */
 
 typedef struct Attender {
   Type type;

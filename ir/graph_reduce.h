@@ -1,4 +1,6 @@
-/* graph_reduce.h: reductions in the orders that the language fixes, fed piece by piece; for the graph interpreter. */
+/* graph_reduce.h: reductions in the orders that the language fixes, fed piece by piece; for the graph interpreter.
+ *
+ * A Reducer is the caller's and holds all of its state: it needs no memory and may be copied. */
 #ifndef OPTC_IR_GRAPH_REDUCE_H
 #define OPTC_IR_GRAPH_REDUCE_H
 #include "ir/graph.h"

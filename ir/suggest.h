@@ -1,4 +1,4 @@
-/* suggest.h: the word that was meant. */
+/* suggest.h: the word that was meant: one of the caller's own texts. */
 #ifndef OPTC_IR_SUGGEST_H
 #define OPTC_IR_SUGGEST_H
 #include <stddef.h>

@@ -95,14 +95,14 @@ Lexer lex_open(Arena *arena, Diag *diag, const Source *source, const char *in_wo
 
 bool lex_is(const Lexer *l, TokenKind kind, const char *text) { return l->now.kind == kind && !strcmp(l->now.text, text); }
 
-bool lex_accept(Lexer *l, TokenKind kind, const char *text) {
+static bool accept(Lexer *l, TokenKind kind, const char *text) {
   if (l->failed || !lex_is(l, kind, text)) return false;
   lex_next(l);
   return true;
 }
 
-bool lex_word(Lexer *l, const char *word) { return lex_accept(l, TOKEN_WORD, word); }
-bool lex_sign(Lexer *l, const char *sign) { return lex_accept(l, TOKEN_SIGN, sign); }
+bool lex_word(Lexer *l, const char *word) { return accept(l, TOKEN_WORD, word); }
+bool lex_sign(Lexer *l, const char *sign) { return accept(l, TOKEN_SIGN, sign); }
 bool lex_expect(Lexer *l, const char *sign) { return lex_sign(l, sign) || lex_fail(l, "expected '%s'", sign); }
 
 const char *lex_take(Lexer *l, TokenKind kind, const char *what) {

@@ -28,7 +28,6 @@ bool lex_fail(Lexer *, const char *format, ...) __attribute__((format(printf, 2,
 bool lex_fail_at(Lexer *, Token, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 bool lex_is(const Lexer *, TokenKind, const char *text);
-bool lex_accept(Lexer *, TokenKind, const char *text);
 bool lex_word(Lexer *, const char *word);                                /* accepts it */
 bool lex_sign(Lexer *, const char *sign);                                /* accepts it */
 bool lex_expect(Lexer *, const char *sign);

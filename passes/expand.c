@@ -24,7 +24,7 @@ static Value max_constant(Graph *g, Value a, Value c) { return SELECT(is_zero(c,
 static Value min_constant(Graph *g, Value a, Value c) { return SELECT(is_zero(c, true) ? LE(c, a) : LT(c, a), c, a); }
 
 /* Where a == b the bits differ in the sign of zero at most: `and` gives +0, `or` gives -0. Unordered: a + b is NaN. */
-Value expand_max(Graph *g, Value a, Value b) {
+static Value max_of(Graph *g, Value a, Value b) {
   if (!is_float(a)) return SELECT(LT(a, b), b, a);
   if (is_number(b)) return max_constant(g, a, b);
   if (is_number(a)) return max_constant(g, b, a);
@@ -32,7 +32,7 @@ Value expand_max(Graph *g, Value a, Value b) {
   return SELECT(LT(b, a), a, SELECT(LT(a, b), b, SELECT(EQ(a, b), equal, ADD(a, b))));
 }
 
-Value expand_min(Graph *g, Value a, Value b) {
+static Value min_of(Graph *g, Value a, Value b) {
   if (!is_float(a)) return SELECT(LT(b, a), b, a);
   if (is_number(b)) return min_constant(g, a, b);
   if (is_number(a)) return min_constant(g, b, a);
@@ -124,7 +124,7 @@ static Value gelu(Graph *g, Value x) {
 
 static Value logaddexp(Graph *g, Value a, Value b) {
   Type type = (Type)a->type;
-  Value m = expand_max(g, a, b);
+  Value m = max_of(g, a, b);
   return SELECT(EQ(ABS(m), REAL(__builtin_inf())), m, soft_max(g, m, SUB(a, b)));
 }
 
@@ -146,19 +146,19 @@ const Node *expand_function(Graph *g, Op op, Type result, unsigned n_args, const
   (void)result;
   if (elementary[op].f32) return (type == TYPE_F64 ? elementary[op].f64 : elementary[op].f32)(g, x);
   switch ((int)op) {
-    case OP_MAX: return expand_max(g, x, y);
-    case OP_MIN: return expand_min(g, x, y);
+    case OP_MAX: return max_of(g, x, y);
+    case OP_MIN: return min_of(g, x, y);
     case OP_SIGN: return sign(g, x);
     case OP_ISNAN: return NE(x, x);
     case OP_FINITE: return LT(ABS(x), REAL(__builtin_inf()));
-    case OP_CLAMP: return expand_min(g, expand_max(g, x, y), args[2]);
-    case OP_RELU: return expand_max(g, x, zero_like(g, x));
+    case OP_CLAMP: return min_of(g, max_of(g, x, y), args[2]);
+    case OP_RELU: return max_of(g, x, zero_like(g, x));
     case OP_STOP: return x;
     case OP_POWI: return power(g, x, y);
     case OP_POW: return type == TYPE_F64 ? expand_f64_pow(g, x, y) : expand_f32_pow(g, x, y);
     case OP_SILU: return MUL(x, call(g, OP_SIGMOID, x));
     case OP_GELU: return gelu(g, x);
-    case OP_SOFTPLUS: return soft_max(g, expand_max(g, x, zero_like(g, x)), x);
+    case OP_SOFTPLUS: return soft_max(g, max_of(g, x, zero_like(g, x)), x);
     case OP_LOGADDEXP: return logaddexp(g, x, y);
     default: return graph_element(g, op, result, n_args, args);            /* an element operation stands for itself */
   }

@@ -89,6 +89,4 @@ Value expand_fast_log(Graph *g, Value x);
 Value expand_fast_tanh(Graph *g, Value x);
 
 /* The same pattern of bits in the result as in the operands: see expand.c. */
-Value expand_max(Graph *g, Value a, Value b);
-Value expand_min(Graph *g, Value a, Value b);
 #endif

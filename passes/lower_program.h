@@ -1,5 +1,5 @@
 /* lower_program.h: private to passes: a program's kernels, one after the other, from nest_start to nest_finish. A kernel is begun, what it needs is marked and closed
- * (nest_close_need), emitted (nest_emit), and then what it is there for is written. */
+ * (nest_close_need), emitted (nest_emit), and then what it is there for is written. The arrays to mark and the kernels lie in the arena of the unit. */
 #ifndef OPTC_PASSES_LOWER_PROGRAM_H
 #define OPTC_PASSES_LOWER_PROGRAM_H
 #include "passes/lower_nest.h"

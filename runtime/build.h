@@ -1,4 +1,6 @@
-/* build.h: from a source to programs: the part that compiling and emitting share. For the files of this room only. */
+/* build.h: from a source to programs: the part that compiling and emitting share. For the files of this room only.
+ *
+ * A Build lies with its caller. Texts asked for stay the caller's; all that is made lies in the arena of the compilation and goes with it. */
 #ifndef OPTC_RUNTIME_BUILD_H
 #define OPTC_RUNTIME_BUILD_H
 #include "backends/backend.h"

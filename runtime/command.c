@@ -170,6 +170,20 @@ bool command_format(const char *option, const char *given, bool *json) {
   return true;
 }
 
+static void show_help(unsigned mask) {
+  for (int i = 0; i < COMMANDS; i++)
+    if (mask == COMMAND_C || commands[i].mask == mask) printf("%s\n    %s\n", commands[i].use, commands[i].summary);
+  printf("\nOptions:\n");
+  for (int i = 0; i < OPTION_COUNT; i++) {
+    if (!(rows[i].mask & mask)) continue;
+    if (strlen(rows[i].spelling) > 30) printf("  %s\n  %-30s  %s\n", rows[i].spelling, "", rows[i].help);
+    else printf("  %-30s  %s\n", rows[i].spelling, rows[i].help);
+  }
+  printf("\nLong options may be cut short where one is meant.\n");
+  if (mask == COMMAND_C) printf("Options of the other commands: optc run --help, optc explain --help, optc check --help.\n");
+  printf("\nExit codes: 0 ok, 1 bad input, 2 bad usage, 3 a check failed, 70 internal error.\n");
+}
+
 bool common_option(Common *c, const Options *o, int id, int *code) {
   static const Choice when[] = {{"auto", -1}, {"always", 1}, {"never", 0}}, types[] = {{"f32", 0}, {"f64", 1}};
   int color = -1;
@@ -190,26 +204,12 @@ bool common_option(Common *c, const Options *o, int id, int *code) {
   case OPTION_COMPUTE: good = command_choice("--compute", o->value, types, 2, 2, &c->compute_f64); break;
   case OPTION_FORMAT_DIAG: good = command_format("--diagnostics-format", o->value, &c->json); break;
   case OPTION_COLOR: good = command_choice("--color", o->value, when, 3, 3, &color); if (color >= 0) c->color = color; break;
-  case OPTION_HELP: command_help(o->command); *code = COMMAND_OK; return true;
+  case OPTION_HELP: show_help(o->command); *code = COMMAND_OK; return true;
   case OPTION_VERSION: printf("optc %s\n", optc_version()); *code = COMMAND_OK; return true;
   default: return false;
   }
   if (!good) *code = COMMAND_USAGE;
   return true;
-}
-
-void command_help(unsigned mask) {
-  for (int i = 0; i < COMMANDS; i++)
-    if (mask == COMMAND_C || commands[i].mask == mask) printf("%s\n    %s\n", commands[i].use, commands[i].summary);
-  printf("\nOptions:\n");
-  for (int i = 0; i < OPTION_COUNT; i++) {
-    if (!(rows[i].mask & mask)) continue;
-    if (strlen(rows[i].spelling) > 30) printf("  %s\n  %-30s  %s\n", rows[i].spelling, "", rows[i].help);
-    else printf("  %-30s  %s\n", rows[i].spelling, rows[i].help);
-  }
-  printf("\nLong options may be cut short where one is meant.\n");
-  if (mask == COMMAND_C) printf("Options of the other commands: optc run --help, optc explain --help, optc check --help.\n");
-  printf("\nExit codes: 0 ok, 1 bad input, 2 bad usage, 3 a check failed, 70 internal error.\n");
 }
 
 /* --- CPU time ----------------------------------------------------------------------------------------------------------------- */
@@ -294,7 +294,7 @@ static const char *near_command(const char *word) {
 /* optc help [COMMAND] */
 static int help_of(const char *word) {
   for (int i = 0; i < COMMANDS; i++)
-    if (!strcmp(word, commands[i].name)) { command_help(commands[i].mask); return COMMAND_OK; }
+    if (!strcmp(word, commands[i].name)) { show_help(commands[i].mask); return COMMAND_OK; }
   const char *near = near_command(word);
   return near ? command_error(COMMAND_USAGE, "unknown command '%s'; did you mean '%s'?", word, near) : command_error(COMMAND_USAGE, "unknown command '%s'; see optc --help", word);
 }

@@ -45,7 +45,6 @@ typedef struct Common {
 } Common;
 void common_default(Common *);
 bool common_option(Common *, const Options *, int id, int *code);        /* *code -1: go on */
-void command_help(unsigned command);
 /* A number with an optional Ki, Mi, Gi, k, M, G; false if it is none. */
 bool command_count(const char *text, long long *out);
 

@@ -13,7 +13,8 @@ const char *explain_launch(Launch launch) {
   return text[launch];
 }
 
-void explain_number(double x, Text *out) {
+/* "24", "24.5" */
+static void add_number(double x, Text *out) {
   char digits[64];
   snprintf(digits, sizeof digits, "%.2f", x);
   char *end = digits + strlen(digits);
@@ -26,13 +27,13 @@ void explain_bytes(double x, Text *out) {
   static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
   unsigned k = 0;
   for (; x >= 1024 && k < 4; k++) x /= 1024;
-  explain_number(x, out);
+  add_number(x, out);
   text_add(out, " %s", unit[k]);
 }
 
 /* Bytes an element, or in all where there is no element to tell them for. */
 static void amount(const Facts *f, double bytes, Text *out) {
-  if (f->per > 1) explain_number(bytes/f->per, out);
+  if (f->per > 1) add_number(bytes/f->per, out);
   else explain_bytes(bytes, out);
 }
 
@@ -40,7 +41,7 @@ static void amount(const Facts *f, double bytes, Text *out) {
 void explain_moved(const Facts *f, double bytes, const char *unit, Text *out) {
   if (f->per <= 1 || bytes < 0.01*f->per) explain_bytes(bytes, out);
   else {
-    explain_number(bytes/f->per, out);
+    add_number(bytes/f->per, out);
     text_add(out, " %s", unit);
   }
 }

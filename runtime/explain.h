@@ -17,8 +17,6 @@ typedef struct Sample {
   unsigned rank; int64_t shape[OPTC_MAX_RANK]; int64_t elements;         /* the item; 0 elements: the rule has none */
 } Sample;
 void sample_make(Sample *, const Module *, Arena *);
-int64_t sample_extent(const Sample *, unsigned operand, unsigned axis);
-int64_t sample_elements(const Sample *, unsigned operand);
 void sample_text(const Sample *, Text *);                                /* "p[1024, 1024]", "B = 4, H = 16" */
 
 /* Values of a program at the sample's sizes, default hyper-parameters, the first trip of every loop that has not been turned. */
@@ -115,7 +113,6 @@ void explain_gpu_json(const Facts *, const GpuView *, unsigned entry, Text *);
 
 /* --- the three forms -------------------------------------------------------------------------------------------------------------- */
 const char *explain_launch(Launch);
-void explain_number(double, Text *);                                     /* "24", "24.5" */
 void explain_bytes(double, Text *);                                      /* "512 B", "1.5 MiB" */
 void explain_moved(const Facts *, double bytes, const char *unit, Text *);           /* of one sweep: "4 bytes an element" */
 /* gpu: NULL: none is asked for. */

@@ -89,9 +89,6 @@ static int64_t size_at(const Sample *s, unsigned operand, int64_t aux, unsigned 
   return n;
 }
 
-int64_t sample_extent(const Sample *s, unsigned operand, unsigned axis) { return extent_at(s, operand, axis, 0); }
-int64_t sample_elements(const Sample *s, unsigned operand) { return size_at(s, operand, -1, 0); }
-
 void sample_make(Sample *s, const Module *m, Arena *arena) {
   *s = (Sample){.module = m, .arena = arena};
   for (unsigned k = 0; k < m->n_operands && !s->elements; k++) {
@@ -121,7 +118,7 @@ void sample_text(const Sample *s, Text *out) {
     const Operand *o = &s->module->operands[k];
     for (unsigned a = 0; o->shape && !o->item_shape && a < o->shape->rank && n < 64; a++) {
       if (!is_own(o->shape->extent[a], k, a) || !axis_name(s, k, a, seen[n], sizeof seen[n])) continue;
-      text_add(out, "%s%s = %lld", before, seen[n++], (long long)sample_extent(s, k, a));
+      text_add(out, "%s%s = %lld", before, seen[n++], (long long)extent_at(s, k, a, 0));
       before = ", ";
     }
   }
@@ -180,7 +177,7 @@ double values_space(Values *v, unsigned space) {
 int64_t values_buffer(Values *v, unsigned buffer) {
   const Program *p = v->program;
   unsigned n = p->module->n_operands, kernel;
-  if (buffer < n) return operand_is_tensor(&p->module->operands[buffer]) ? sample_elements(v->sample, buffer) : 0;
+  if (buffer < n) return operand_is_tensor(&p->module->operands[buffer]) ? size_at(v->sample, buffer, -1, 0) : 0;
   const Buffer *temp = &p->temps[buffer - n];
   if (temp->local) return temp->local;
   if (temp->partial) return (v->sample->elements + OPTC_CHUNK - 1)/OPTC_CHUNK;

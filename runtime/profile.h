@@ -1,4 +1,4 @@
-/* profile.h: names of compiled kernels for perf. For this room only. */
+/* profile.h: names of compiled kernels for perf. For this room only. Nothing is kept. */
 #ifndef OPTC_RUNTIME_PROFILE_H
 #define OPTC_RUNTIME_PROFILE_H
 #include "ir/frame.h"

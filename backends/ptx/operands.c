@@ -32,7 +32,8 @@ static const char *const special_names[PTX_SPECIALS] = {
   "%lanemask_eq", "%lanemask_le", "%lanemask_lt", "%lanemask_ge", "%lanemask_gt",
 };
 
-bool ptx_decode_name(PtxDecoder *d, const PtxOperand *o, unsigned bits, PtxRef *row) {
+/* The address of a variable, or a special register. */
+static bool decode_name(PtxDecoder *d, const PtxOperand *o, unsigned bits, PtxRef *row) {
   for (int k = 0; k < PTX_SPECIALS && bits == 32; k++)
     if (!strcmp(o->name, special_names[k])) {
       if (!d->kernel->special[k]) d->kernel->special[k] = ptx_symbol_row(d);
@@ -87,7 +88,7 @@ bool ptx_decode_value(PtxDecoder *d, const PtxOperand *o, char letter, bool writ
       return ptx_refuse_statement(d, "'%s' has %u bits where %u are wanted", o->name, letter_bits(found), letter_bits(letter));
     }
     if (written) return ptx_refuse_statement(d, "'%s' is not a register", o->name);
-    return ptx_decode_name(d, o, letter_bits(letter), row);
+    return decode_name(d, o, letter_bits(letter), row);
   }
   if (written || o->kind > PTX_F64 || o->kind < PTX_INTEGER) return ptx_refuse_statement(d, "an operand of '%s' is not a %s", d->statement->name, written ? "register" : "value");
   return decode_immediate(d, o, letter, row);

@@ -1,4 +1,6 @@
-/* ops.h: what the files of operations share: how they run and how their operands are decoded. Private to backends/ptx/. */
+/* ops.h: what the files of operations share: how they run and how their operands are decoded. Private to backends/ptx/.
+ *
+ * A PtxDecoder is decode.c's, for as long as a module is decoded; what decoders leave in an instruction lies in the module's arena. */
 #ifndef OPTC_BACKENDS_PTX_OPS_H
 #define OPTC_BACKENDS_PTX_OPS_H
 #include "backends/ptx/machine.h"
@@ -15,8 +17,6 @@ bool ptx_decode_register(PtxDecoder *, const PtxOperand *, PtxRef *, unsigned *b
 PtxRef ptx_fixed(PtxDecoder *, uint64_t value, unsigned bits);
 /* [a] into i->a and i->imm; a variable may tell another space than `space`. */
 bool ptx_decode_address(PtxDecoder *, PtxInst *, const PtxOperand *, PtxSpace *space);
-/* The address of a variable, or a special register. */
-bool ptx_decode_name(PtxDecoder *, const PtxOperand *, unsigned bits, PtxRef *);
 bool ptx_decode_branch(PtxDecoder *, PtxInst *, const PtxStatement *);
 bool ptx_decode_table(PtxDecoder *, PtxInst *, const PtxStatement *);
 bool ptx_decode_return(PtxDecoder *, PtxInst *, const PtxStatement *);

@@ -8,7 +8,7 @@ size_t ptx_grammar_size(void);
 void PtxGrammarInit(void *);
 void PtxGrammar(void *, int, PtxToken, PtxParser *);
 
-Range ptx_range(const PtxParser *p, PtxToken t) { return (Range){p->source, t.begin, t.begin + t.length}; }
+static Range range_of(const PtxParser *p, PtxToken t) { return (Range){p->source, t.begin, t.begin + t.length}; }
 const char *ptx_word(PtxParser *p, PtxToken t) { return arena_strndup(p->arena, t.text, t.length); }
 
 void ptx_refuse(PtxParser *p, PtxToken t, const char *format, ...) {
@@ -19,7 +19,7 @@ void ptx_refuse(PtxParser *p, PtxToken t, const char *format, ...) {
   va_start(arguments, format);
   vsnprintf(text, sizeof text, format, arguments);
   va_end(arguments);
-  diag_error(p->diag, ptx_range(p, t), "%s", text);
+  diag_error(p->diag, range_of(p, t), "%s", text);
 }
 
 PtxOperand *ptx_operand(PtxParser *p, PtxOperandKind kind, const PtxToken *name, uint64_t value) {
@@ -30,7 +30,7 @@ PtxOperand *ptx_operand(PtxParser *p, PtxOperandKind kind, const PtxToken *name,
 
 PtxStatement *ptx_statement(PtxParser *p, PtxStatementKind kind, PtxToken name) {
   PtxStatement *s = arena_alloc(p->arena, sizeof *s);
-  *s = (PtxStatement){.kind = kind, .where = ptx_range(p, name), .name = name.length ? ptx_word(p, name) : NULL};
+  *s = (PtxStatement){.kind = kind, .where = range_of(p, name), .name = name.length ? ptx_word(p, name) : NULL};
   return s;
 }
 
@@ -38,7 +38,7 @@ PtxVariable *ptx_variable(PtxParser *p, PtxSpace space, uint64_t align, PtxToken
   PtxVariable *v = arena_alloc(p->arena, sizeof *v);
   if (align > 4096 || (align & (align - 1))) ptx_refuse(p, name, "'%.*s' cannot be aligned to %llu", (int)name.length, name.text, (unsigned long long)align);
   if (count > UINT32_MAX) ptx_refuse(p, name, "'%.*s' is too large", (int)name.length, name.text);
-  *v = (PtxVariable){.space = space, .type = ptx_word(p, type), .name = ptx_word(p, name), .align = (uint32_t)align, .count = count, .where = ptx_range(p, name)};
+  *v = (PtxVariable){.space = space, .type = ptx_word(p, type), .name = ptx_word(p, name), .align = (uint32_t)align, .count = count, .where = range_of(p, name)};
   return v;
 }
 
@@ -50,7 +50,7 @@ void ptx_add_variable(PtxParser *p, PtxVariable *v) {
 
 void ptx_function(PtxParser *p, bool entry, PtxToken name, PtxVariable *results, PtxVariable *params, uint64_t limit, PtxStatement *body) {
   PtxFunction *f = arena_alloc(p->arena, sizeof *f);
-  *f = (PtxFunction){.name = ptx_word(p, name), .entry = entry, .where = ptx_range(p, name), .params = params, .results = results, .body = body,
+  *f = (PtxFunction){.name = ptx_word(p, name), .entry = entry, .where = range_of(p, name), .params = params, .results = results, .body = body,
     .block_limit = limit > 1024 ? 1024 : (unsigned)limit};
   if (!body) {                           /* `{ }` is a body too */
     f->body = ptx_statement(p, PTX_LABEL, name);

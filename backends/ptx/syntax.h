@@ -88,7 +88,6 @@ typedef struct PtxParser {
 bool ptx_parse(PtxParser *);
 
 /* What the grammar calls. */
-Range ptx_range(const PtxParser *, PtxToken);
 const char *ptx_word(PtxParser *, PtxToken);
 void ptx_refuse(PtxParser *, PtxToken, const char *format, ...) __attribute__((format(printf, 3, 4)));
 PtxOperand *ptx_operand(PtxParser *, PtxOperandKind, const PtxToken *name, uint64_t value);

@@ -161,7 +161,7 @@ needs_backends := backends ptx passes frontend ir
 needs_runtime  := runtime backends ptx passes frontend ir
 room_of   = $(firstword $(subst _, ,$(notdir $(1))))
 TEST_SUPPORT := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
-include tests/evaluator/evaluator.mk tests/cuda/cuda.mk
+include tests/evaluator/evaluator.mk tests/cuda/cuda.mk tests/nest/nest.mk
 .SECONDEXPANSION:
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TEST_SUPPORT) $$(extra_$$*) $$(foreach r,$$(needs_$$(call room_of,$$*)),$(BUILD)/lib$$r.a)
 	@mkdir -p $(@D)

@@ -8,6 +8,7 @@
 #include "tests/support/failing_allocator.h"
 #include "tests/support/fixture.h"
 #include "tests/support/sample.h"
+#include "tests/support/orders.h"
 #include "tests/support/suite.h"
 
 static Arena *arena;
@@ -374,37 +375,6 @@ static void call(Call *c, Launch launch) {
 static double item_number(const Call *c, unsigned k) { double x; memcpy(&x, c->item + c->layout->operand[k], 8); return x; }
 static int64_t item_integer(const Call *c, unsigned k) { int64_t x; memcpy(&x, c->item + c->layout->operand[k], 8); return x; }
 
-/* The language's order of a sum, written from its text with arrays: blocks of 1,024, 16 lanes, neighbours in pairs. */
-static float plain_lanes_sum(const float *x, int64_t n) {
-  int64_t blocks = (n + 1023) / 1024;
-  if (!blocks) return 0;
-  float *level = malloc((size_t)blocks * sizeof *level);
-  for (int64_t b = 0; b < blocks; b++) {
-    float lane[16] = {0};
-    for (int64_t i = b * 1024; i < n && i < (b + 1) * 1024; i++) lane[i % 16] += x[i];
-    for (int half = 8; half; half /= 2) for (int l = 0; l < half; l++) lane[l] = lane[l] + lane[l + half];
-    level[b] = lane[0];
-  }
-  while (blocks > 1) {
-    for (int64_t k = 0; k < blocks / 2; k++) level[k] = level[2 * k] + level[2 * k + 1];
-    if (blocks % 2) level[blocks / 2] = level[blocks - 1];
-    blocks = (blocks + 1) / 2;
-  }
-  float sum = level[0];
-  free(level);
-  return sum;
-}
-
-static float plain_contract(const float *x, const float *y, int64_t n) {
-  float total = 0;
-  for (int64_t b = 0; b < n; b += 512) {
-    float acc = 0;
-    for (int64_t i = b; i < n && i < b + 512; i++) acc = fmaf(x[i], y[i], acc);
-    total += acc;
-  }
-  return total + 0.0f;
-}
-
 static void reductions_follow_the_language(void) {
   GUARD();
   static const char text[] =
@@ -434,12 +404,12 @@ static void reductions_follow_the_language(void) {
     c->data[0] = x;
     c->data[1] = y;
     call(c, LAUNCH_ITEM);
-    CU_ASSERT_EQUAL(item_number(c, 2), (double)plain_lanes_sum(x, n));
+    CU_ASSERT_EQUAL(item_number(c, 2), (double)plain_lanes(x, n));
     CU_ASSERT_EQUAL(item_number(c, 3), (double)seq);
     CU_ASSERT_EQUAL(item_number(c, 4), (double)plain_contract(x, y, n));
     CU_ASSERT_EQUAL(item_number(c, 5), (double)most);
     CU_ASSERT_EQUAL(item_integer(c, 6), where);
-    CU_ASSERT_EQUAL(item_number(c, 7), (double)plain_lanes_sum(square, n));
+    CU_ASSERT_EQUAL(item_number(c, 7), (double)plain_lanes(square, n));
     CU_ASSERT_EQUAL(item_integer(c, 8), any);
   }
 }
@@ -454,7 +424,7 @@ static void rows_are_reduced_apart(void) {
   c->data[0] = x;
   c->data[1] = y;
   call(c, LAUNCH_ITEM);
-  for (int r = 0; r < R; r++) CU_ASSERT_EQUAL(y[r], plain_lanes_sum(x + r * C, C));
+  for (int r = 0; r < R; r++) CU_ASSERT_EQUAL(y[r], plain_lanes(x + r * C, C));
 }
 
 static void extremes_see_nan_and_signed_zero(void) {

@@ -1,11 +1,11 @@
 /* backends_driver_test.c: the driver on a rule whose kernels are written by hand: what it refuses, what it runs, in which order and environment. */
-#include <fenv.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "backends/backend.h"
+#include "tests/support/float_environment.h"
 #include "tests/support/suite.h"
 
 /* --- the rule: p += 2*a*g, m (a state that exists where keep is set) = p, s (an item scalar) counts, n (global) counts ------------- */
@@ -301,30 +301,18 @@ static void test_overlap_across_items_is_found_by_check(void) {
 
 typedef struct Team { void (*chunk)(void *, int64_t); void *context; int64_t n, ran; int hostile; bool kept; } Team;
 
-#if defined(__x86_64__)
-static unsigned get_control(void) { return __builtin_ia32_stmxcsr(); }
-static void set_hostile(void) { __builtin_ia32_ldmxcsr(0x1f80 | 0x8040 | 0x4000); }        /* flush both ways, round upwards */
-static void set_control(unsigned c) { __builtin_ia32_ldmxcsr(c); }
-#else
-static unsigned get_control(void) { return (unsigned)fegetround(); }
-static void set_hostile(void) { fesetround(FE_UPWARD); }
-static void set_control(unsigned c) { fesetround((int)c); }
-#endif
-enum { CONTROL = (int)~0x3fu };                                       /* flags that operations raise aside */
-
 static void *worker(void *self) {
   Team *t = self;
-  unsigned before = get_control();
-  if (t->hostile) set_hostile();
-  unsigned mine = get_control();
+  uint64_t before = float_environment(), mine = t->hostile ? FLOAT_HOSTILE : before;
+  float_environment_set(mine);
   for (;;) {
     int64_t i = __atomic_sub_fetch(&t->n, 1, __ATOMIC_RELAXED);
     if (i < 0) break;
     t->chunk(t->context, i);                                          /* backwards */
     __atomic_add_fetch(&t->ran, 1, __ATOMIC_RELAXED);
-    if (((get_control() ^ mine) & CONTROL) != 0) t->kept = false;
+    if (float_environment() != mine) t->kept = false;
   }
-  set_control(before);
+  float_environment_set(before);
   return NULL;
 }
 
@@ -365,12 +353,10 @@ static void test_kernels_run_to_nearest_without_flushing_whatever_the_caller_and
   for (int threads = 0; threads < 2; threads++) {
     open_world();
     if (threads) w.call.parallel = &parallel;
-    unsigned before = get_control();
-    set_hostile();
-    unsigned mine = get_control();
+    float_environment_set(FLOAT_HOSTILE);
     int code = run(STEP);
-    bool kept = ((get_control() ^ mine) & CONTROL) == 0;
-    set_control(before);
+    bool kept = float_environment() == FLOAT_HOSTILE;
+    float_environment_set(FLOAT_USUAL);
     CU_ASSERT_EQUAL(code, OPTC_OK);
     CU_ASSERT(kept);
     CU_ASSERT(seen.tiny > 0);

@@ -9,7 +9,7 @@ optc=$1 work=$2 mode=$3
 dir=$work/$mode llvm=$(${LLVM:-llvm-config-19} --bindir)
 clang=${CLANG:-clang-19}
 rm -rf "$dir" && mkdir -p "$dir"
-host="tests/edge_host.c tests/support/trial.c tests/support/drill.c tests/support/fence.c tests/support/team.c"
+host="tests/edge_host.c tests/support/trial.c tests/support/drill.c tests/support/fence.c tests/support/shape_text.c tests/support/values.c tests/support/team.c"
 flags="-std=gnu11 -O1 -g -Wall -Wextra -Werror -Wno-unused-parameter -ffp-contract=off -I. -iquote ir"
 some="adamw lamb lamb_nv adafactor muon adam8bit_blockwise prodigy attention linear_attention"
 

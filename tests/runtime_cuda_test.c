@@ -11,6 +11,7 @@
 #include "tests/support/fixture.h"
 #include "tests/support/object_file.h"
 #include "tests/support/suite.h"
+#include "tests/support/values.h"
 #include "tests/support/trial.h"
 
 #define COUNT(a) ((int)(sizeof (a)/sizeof *(a)))
@@ -122,7 +123,7 @@ static void list_make(List *l, int n) {
     for (int a = 0; a < 2; a++) l->shape[i][a] = i < ITEMS ? shapes[i][a] : 1 + (7*i + 3*a)%11;
     for (int k = 0; k < OPERANDS; k++) {
       l->data[i][k] = calloc(1, bytes_of(l, i) + 4);
-      for (size_t e = 0; e < bytes_of(l, i)/4 && k < 2; e++) drill_make_up((char *)(l->data[i][k] + e), TYPE_F32, &random, false, false);
+      for (size_t e = 0; e < bytes_of(l, i)/4 && k < 2; e++) value_make_up((char *)(l->data[i][k] + e), TYPE_F32, &random, false, false);
       l->tensor[i][k] = (DLTensor){.data = l->data[i][k], .device = {kDLCPU, 0}, .ndim = 2, .dtype = {kDLFloat, 32, 1}, .shape = l->shape[i]};
       l->pointer[i][k] = &l->tensor[i][k];
     }

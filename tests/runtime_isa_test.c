@@ -375,7 +375,8 @@ static void aarch64_gives_the_bits_of_the_interpreter(void) {
   char here[4096];
   int parts = jobs_at_once();
   CU_ASSERT_FATAL(realpath(".", here) && write_program());
-  if (scratch_run("aarch64-linux-gnu-gcc -O1 -ffp-contract=off -static -I%s -iquote %s/ir arm.c %s/tests/support/drill.c %s/tests/support/trial.c %s/tests/support/fence.c aarch64/*.o -o arm", here, here, here, here, here) ||
+  if (scratch_run("here=%s; s=$here/tests/support; aarch64-linux-gnu-gcc -O1 -ffp-contract=off -static -I$here -iquote $here/ir arm.c $s/drill.c $s/trial.c $s/fence.c $s/shape_text.c $s/values.c "
+                  "aarch64/*.o -o arm", here) ||
       scratch_run("seq 0 %d | xargs -P %d -I PART qemu-aarch64 ./arm PART %d", parts - 1, parts, parts)) {
     size_t size;
     char *log = scratch_read("log", &size);

@@ -3,7 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include "ir/module.h"
+#include "tests/support/float_environment.h"
 #include "tests/support/random.h"
+#include "tests/support/values.h"
 
 enum { GUARD = 64, SHIFT = 64, MAX_CALLS = 4096, FILL = 0xa5 };
 
@@ -26,54 +28,8 @@ struct Drill {
   char text[256];
 };
 
-/* --- made-up numbers -------------------------------------------------------------------------------------------------------------- */
-static const uint32_t special[] = {
-  0x00000000, 0x80000000, 0x00000001, 0x80000001, 0x007fffff, 0x807fffff, 0x00800000, 0x00800001, 0x7f7fffff, 0xff7fffff, 0x7f800000, 0xff800000,
-  0x7fc00000, 0xffc12345, 0x3f800000, 0xbf800000, 0x3f7fffff, 0x3f800001, 0x1e3ce508, 0x5e3ce508, 0x00012345, 0x33800000, 0x4b800000, 0x4f000000,
-};
-
-static uint32_t made_up_f32(uint64_t *s, bool any_bits, bool positive) {
-  uint64_t r = next_random(s);
-  uint32_t bits = (uint32_t)(r >> 32);
-  if (r%8 == 0) return special[(r >> 8)%(sizeof special/sizeof *special)];
-  if (any_bits || r%8 == 1) return bits;
-  return ((positive ? 0 : bits & 0x80000000) | (uint32_t)(127 - 16 + (r >> 8)%20) << 23) | (bits & 0x7fffff);
-}
-
-static void make_up(char *at, Type type, uint64_t *s, bool any_bits, bool positive) {
-  uint32_t bits = made_up_f32(s, any_bits, positive);
-  uint64_t value = bits;
-  float narrow;
-  memcpy(&narrow, &bits, 4);
-  double wide = narrow;
-  size_t bytes = 1;
-  switch (type) {
-  case TYPE_BOOL: value = bits >> 9 & 1; break;
-  case TYPE_I8: case TYPE_U8: break;
-  case TYPE_I32: bytes = 4; break;
-  case TYPE_I64: bytes = 8; value = any_bits ? next_random(s) : bits%16; break;
-  case TYPE_BF16: bytes = 2; value = bits >> 16; break;
-  case TYPE_F16: bytes = 2; break;
-  case TYPE_F64:
-    bytes = 8;
-    memcpy(&value, &wide, 8);
-    if (any_bits) value = next_random(s)%4 ? value ^ next_random(s) >> 35 : next_random(s);
-    break;
-  default: bytes = 4;
-  }
-  memcpy(at, &value, bytes);             /* little-endian, like every machine that has drills */
-}
-
 static uint64_t bits_of(double x) { uint64_t b; memcpy(&b, &x, 8); return b; }
 static double f64_of(uint64_t b) { double x; memcpy(&x, &b, 8); return x; }
-
-/* A number in a struct: a double, or an int64_t. */
-static uint64_t made_up_number(int64_t type, uint64_t *s) {
-  uint64_t r = next_random(s);
-  if (type == TYPE_BOOL) return r & 1;
-  if (type < TYPE_BF16) return r%16;
-  return bits_of((double)(int64_t)(r >> 12)*0x1p-51 - 1);
-}
 
 /* --- hyper-parameters --------------------------------------------------------------------------------------------------------------- */
 static uint64_t usual(const optc_hyper_desc *h, int64_t k) {
@@ -139,7 +95,7 @@ static size_t bytes_of(const Drill *d, int64_t i, int64_t k) { return (size_t)(d
 static void fill(Drill *d, char *block, int64_t i, int64_t k, uint64_t *s) {
   const optc_operand_desc *o = &d->desc->operands[k];
   char *at = block + d->at[i*d->desc->n_operands + k];
-  for (int64_t e = 0; e < d->plan.counts[i]; e++) make_up(at + e*o->bytes, (Type)o->type, s, d->plan.any_bits, o->role == ROLE_STATE && (e & 15));
+  for (int64_t e = 0; e < d->plan.counts[i]; e++) value_make_up(at + e*o->bytes, o->type, s, d->plan.any_bits, o->role == ROLE_STATE && (e & 15));
 }
 
 void drill_free(Drill *d) {
@@ -192,7 +148,7 @@ Drill *drill_new(const DrillRule *rule, const DrillPlan *plan) {
     const optc_operand_desc *o = &desc->operands[k];
     if (!is_tensor(d, k)) {
       for (int64_t i = 0; i < n_items; i++) {
-        uint64_t value = made_up_number(o->type, &s);
+        uint64_t value = value_number(o->type, &s);
         memcpy(o->scope == SCOPE_GLOBAL ? d->first_global + o->offset : d->first_items + i*desc->item_size + o->offset, &value, 8);
       }
     } else if (only_read(d, k)) {
@@ -200,7 +156,7 @@ Drill *drill_new(const DrillRule *rule, const DrillPlan *plan) {
       d->pool[k] = malloc(d->pool_size[k]);
       d->pristine[k] = malloc(d->pool_size[k]);
       if (!d->pool[k] || !d->pristine[k]) goto none;
-      for (int64_t e = 0; e < longest + SHIFT; e++) make_up(d->pool[k] + e*o->bytes, (Type)o->type, &s, plan->any_bits, false);
+      for (int64_t e = 0; e < longest + SHIFT; e++) value_make_up(d->pool[k] + e*o->bytes, o->type, &s, plan->any_bits, false);
       memcpy(d->pristine[k], d->pool[k], d->pool_size[k]);
     } else
       for (int64_t i = 0; i < n_items; i++) fill(d, d->first, i, k, &s);
@@ -210,21 +166,6 @@ none:
   drill_free(d);
   return NULL;
 }
-
-/* --- the floating-point environment of a careless caller ----------------------------------------------------------------------------- */
-#if defined(__x86_64__)
-enum { HOSTILE = 0x1f80 | 0x8040 | 0x4000, KIND = 0x1f80, CONTROL = 0xffc0 };
-static uint64_t float_control(void) { unsigned c; __asm__ volatile("stmxcsr %0" : "=m"(c)); return c & CONTROL; }
-static void set_float_control(uint64_t control) { unsigned c = (unsigned)control; __asm__ volatile("ldmxcsr %0" : : "m"(c) : "memory"); }
-#elif defined(__aarch64__)
-enum { HOSTILE = 1 << 24 | 1 << 22, KIND = 0 };
-static uint64_t float_control(void) { uint64_t c; __asm__ volatile("mrs %0, fpcr" : "=r"(c)); return c; }
-static void set_float_control(uint64_t c) { __asm__ volatile("msr fpcr, %0" : : "r"(c) : "memory"); }
-#else
-enum { HOSTILE, KIND };
-static uint64_t float_control(void) { return KIND; }
-static void set_float_control(uint64_t c) { (void)c; }
-#endif
 
 /* --- running ------------------------------------------------------------------------------------------------------------------------------ */
 typedef struct Run { Drill *d; const DrillRule *rule; const DrillWay *way; int64_t entry; int step; size_t calls; int64_t shapes[64]; } Run;
@@ -261,11 +202,11 @@ static int call_part(Run *r, int64_t first_item, int64_t n_items) {
   char *workspace = call.workspace_size ? malloc(call.workspace_size + GUARD) : NULL;
   call.workspace = workspace;
   if (workspace) memset(workspace, FILL, call.workspace_size + GUARD);
-  uint64_t set = r->way->hostile ? HOSTILE : KIND;
-  if (r->way->hostile) set_float_control(HOSTILE);
+  uint64_t set = r->way->hostile ? FLOAT_HOSTILE : FLOAT_USUAL;
+  if (r->way->hostile) float_environment_set(set);
   int code = r->rule->call(r->rule->self, r->entry, &call);
-  uint64_t found = float_control();
-  set_float_control(KIND);
+  uint64_t found = float_environment();
+  float_environment_set(FLOAT_USUAL);
   if (found != set) d->trouble = "the floating-point environment was not restored";
   if (code != error.code) d->trouble = "the error record has another code than the call returned";
   for (size_t k = 0; workspace && k < GUARD; k++)
@@ -341,23 +282,13 @@ void drill_keep(Drill *d) {
 }
 
 /* --- comparing ------------------------------------------------------------------------------------------------------------------------- */
-static bool is_nan(uint64_t bits, Type type) {
-  switch (type) {
-  case TYPE_F64: return (bits & INT64_MAX) > UINT64_C(0x7ff0000000000000);
-  case TYPE_F32: return (bits & 0x7fffffff) > 0x7f800000;
-  case TYPE_F16: return (bits & 0x7fff) > 0x7c00;
-  case TYPE_BF16: return (bits & 0x7fff) > 0x7f80;
-  default: return false;
-  }
-}
-static uint64_t load(const char *at, int64_t bytes) { uint64_t x = 0; memcpy(&x, at, (size_t)bytes); return x; }
 
 static const char *number_difference(Drill *d) {
   size_t n = (size_t)d->desc->n_operands;
   for (size_t k = 0; k < d->n_numbers; k++) {
     uint64_t a = d->kept_numbers[k], b = d->numbers[k];
     bool real = k > MAX_CALLS && d->desc->operands[(k - MAX_CALLS - 1)%n].type >= TYPE_BF16;
-    if (a == b || (real && is_nan(a, TYPE_F64) && is_nan(b, TYPE_F64))) continue;
+    if (a == b || (real && value_is_nan(a, TYPE_F64) && value_is_nan(b, TYPE_F64))) continue;
     if (k < MAX_CALLS) snprintf(d->text, sizeof d->text, "call %zu: code %d, expected %d", k, (int)b, (int)a);
     else if (k == MAX_CALLS) snprintf(d->text, sizeof d->text, "t: %lld, expected %lld", (long long)b, (long long)a);
     else snprintf(d->text, sizeof d->text, "number %s: %016llx, expected %016llx", d->desc->operands[(k - MAX_CALLS - 1)%n].name, (unsigned long long)b, (unsigned long long)a);
@@ -384,8 +315,8 @@ const char *drill_difference(Drill *d) {
       end = d->at[i*n + k] + bytes_of(d, i, k);
       if (!memcmp(a, b, bytes_of(d, i, k))) continue;
       for (int64_t e = 0; e < d->plan.counts[i]; e++) {
-        uint64_t x = load(a + e*o->bytes, o->bytes), y = load(b + e*o->bytes, o->bytes);
-        if (x == y || (is_nan(x, (Type)o->type) && is_nan(y, (Type)o->type))) continue;
+        uint64_t x = value_load(a + e*o->bytes, o->bytes), y = value_load(b + e*o->bytes, o->bytes);
+        if (x == y || (value_is_nan(x, o->type) && value_is_nan(y, o->type))) continue;
         snprintf(d->text, sizeof d->text, "tensor %s of item %d (%lld elements), element %lld: %0*llx, expected %0*llx", o->name, (int)i, (long long)d->plan.counts[i],
                  (long long)e, (int)o->bytes*2, (unsigned long long)y, (int)o->bytes*2, (unsigned long long)x);
         return d->text;
@@ -402,7 +333,7 @@ void drill_write(Drill *d, FILE *file) {
       const optc_operand_desc *o = &d->desc->operands[k];
       for (int64_t e = 0; e < d->plan.counts[i] && is_tensor(d, k) && !only_read(d, k); e++) {
         char *at = d->work + d->at[i*n + k] + e*o->bytes;
-        if (is_nan(load(at, o->bytes), (Type)o->type)) memset(at, 0xff, (size_t)o->bytes);
+        if (value_is_nan(value_load(at, o->bytes), o->type)) memset(at, 0xff, (size_t)o->bytes);
       }
     }
   uint64_t trouble = d->trouble != NULL;
@@ -434,9 +365,3 @@ bool drill_elementwise(const optc_rule_desc *desc) {
   }
   return any;
 }
-void drill_make_up(char *at, int64_t type, uint64_t *s, bool any_bits, bool positive) { make_up(at, (Type)type, s, any_bits, positive); }
-uint64_t drill_number(int64_t type, uint64_t *s) { return made_up_number(type, s); }
-bool drill_is_nan(uint64_t bits, int64_t type) { return is_nan(bits, (Type)type); }
-uint64_t drill_float_control(void) { return float_control(); }
-uint64_t drill_kind(bool hostile) { return hostile ? HOSTILE : KIND; }
-void drill_set_float_control(bool hostile) { set_float_control(drill_kind(hostile)); }

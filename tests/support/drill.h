@@ -1,6 +1,6 @@
 /* drill.h: one rule on made-up data: its entries in turn for some steps, and what came out, to be compared in every bit between ways to run it.
  *
- * Links with nothing but the C library (of the project only headers), so that the same drill also runs in a program for another machine. */
+ * Links with nothing but the C library and values.c (of the project only headers), so that the same drill also runs in a program for another machine. */
 #ifndef OPTC_TESTS_DRILL_H
 #define OPTC_TESTS_DRILL_H
 #include <stdbool.h>
@@ -50,12 +50,4 @@ void drill_write(Drill *, FILE *);
 bool drill_read(Drill *, FILE *);        /* takes the place of the last run's outcome; false: the file is short */
 /* Whether every entry goes element by element, so that lists and tensors may be cut: rules for which drills are made. Others have trials (trial.h). */
 bool drill_elementwise(const optc_rule_desc *);
-
-/* What trials share: numbers, the caller's floating-point environment. */
-void drill_make_up(char *at, int64_t type, uint64_t *s, bool any_bits, bool positive);
-uint64_t drill_number(int64_t type, uint64_t *s);          /* as a field of a struct */
-bool drill_is_nan(uint64_t bits, int64_t type);
-uint64_t drill_float_control(void);
-void drill_set_float_control(bool hostile);
-uint64_t drill_kind(bool hostile);       /* what the environment reads as */
 #endif

@@ -1,12 +1,14 @@
 /* trial.c: see trial.h. */
 #include "tests/support/trial.h"
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include "ir/module.h"
+#include "tests/support/float_environment.h"
 #include "tests/support/random.h"
+#include "tests/support/shape_text.h"
+#include "tests/support/values.h"
 
-enum { GUARD = 64, FILL = 0xa5, ATTEMPTS = 60, REPAIRS = 40, MAX_NAMES = 64, MAX_HYPERS = 64, MAX_CALLS = 64, MAX_COUNT = 1 << 26 };
+enum { GUARD = 64, FILL = 0xa5, ATTEMPTS = 60, REPAIRS = 40, MAX_HYPERS = 64, MAX_CALLS = 64, MAX_COUNT = 1 << 26 };
 
 /* A tensor; guard bytes on both sides of each copy. fenced: where it lies while it is called, or NULL: in `work`. */
 typedef struct Cell { TrialShape shape; int64_t count; size_t bytes; char *first, *work, *kept, *fenced; } Cell;
@@ -32,119 +34,27 @@ static bool absent(const Trial *t, int64_t i, int64_t k) { return t->desc->opera
 /* Operand k stands in row i: those of the call in the row after the items. */
 static bool here(const Trial *t, int64_t i, int64_t k) { return is_tensor(t, k) && of_call(t, k) == (i == t->n_items); }
 
-/* --- shapes from their text: `[B, 2*N-1, (N+c-1)//c, flat C]` ------------------------------------------------------------------------------ */
-typedef struct Reader { const Trial *t; const char *at; } Reader;
+/* --- sizes ------------------------------------------------------------------------------------------------------------------------------------ */
+int trial_sizes(const optc_rule_desc *desc) { char names[SHAPE_NAMES][SHAPE_NAME]; return shape_names(desc, names); }
 
 static uint64_t hash(const char *name, size_t n, uint64_t s) {
   for (size_t i = 0; i < n; i++) s = s*1099511628211u + (unsigned char)name[i];
   return next_random(&s);
 }
 
-static size_t word(const char *at) {
-  size_t n = 0;
-  while (isalnum((unsigned char)at[n]) || at[n] == '_') n++;
-  return n;
-}
-
-/* The named sizes of the inputs, in their order. */
-static int names_of(const optc_rule_desc *desc, char (*names)[32]) {
-  int n = 0;
-  for (int64_t k = 0; k < desc->n_operands; k++) {
-    const optc_operand_desc *o = &desc->operands[k];
-    if (o->role == ROLE_OUT || o->role == ROLE_STATE || !o->shape) continue;
-    for (const char *at = o->shape; *at;) {
-      size_t length = word(at);
-      if (!length) { at++; continue; }
-      bool known = isdigit((unsigned char)*at) || length >= 32 || (length == 4 && !strncmp(at, "flat", 4));
-      for (int64_t h = 0; h < desc->n_hypers; h++) known |= strlen(desc->hypers[h].name) == length && !strncmp(desc->hypers[h].name, at, length);
-      for (int i = 0; i < n; i++) known |= strlen(names[i]) == length && !strncmp(names[i], at, length);
-      if (!known && n < MAX_NAMES) { memcpy(names[n], at, length); names[n++][length] = 0; }
-      at += length;
-    }
-  }
-  return n;
-}
-int trial_sizes(const optc_rule_desc *desc) { char names[MAX_NAMES][32]; return names_of(desc, names); }
-
-static int64_t size_named(const Trial *t, const char *name, size_t n) {
+static int64_t size_named(const void *self, const char *name, size_t n) {
+  const Trial *t = self;
   static const int64_t sizes[] = {1, 2, 3, 4, 4, 5, 6, 8, 8, 12, 16};
-  char names[MAX_NAMES][32];
+  char names[SHAPE_NAMES][SHAPE_NAME];
   for (int64_t h = 0; h < t->desc->n_hypers; h++)
     if (strlen(t->desc->hypers[h].name) == n && !strncmp(t->desc->hypers[h].name, name, n)) { int64_t v; memcpy(&v, t->hyper + 8*h, 8); return v > 0 && v < 4096 ? v : 1; }
-  int known = names_of(t->desc, names);
+  int known = shape_names(t->desc, names);
   for (int i = 0; i < known && t->plan.length; i++)
     if (i == t->plan.long_size && strlen(names[i]) == n && !strncmp(names[i], name, n)) return t->plan.length;
   if (t->plan.length && t->attempt < 2) return 2 - t->attempt;         /* what stands beside a long size is small: some work grows with its square */
   if (t->attempt == 0) return 2 + (unsigned char)*name%4;
   if (t->attempt < 3) return t->attempt*4;
   return sizes[hash(name, n, (uint64_t)t->attempt*977 + t->plan.seed)%(sizeof sizes/sizeof *sizes)];
-}
-
-static int64_t sum(Reader *r);
-static void blanks(Reader *r) { while (*r->at == ' ') r->at++; }
-static int64_t atom(Reader *r) {
-  blanks(r);
-  if (*r->at == '(') {
-    r->at++;
-    int64_t v = sum(r);
-    blanks(r);
-    r->at += *r->at == ')';
-    return v;
-  }
-  if (isdigit((unsigned char)*r->at)) return strtoll(r->at, (char **)&r->at, 10);
-  size_t n = word(r->at);
-  const char *name = r->at;
-  if (!n) { r->at += *r->at != 0 && *r->at != ']' && *r->at != ','; return 1; }
-  r->at += n;
-  blanks(r);
-  if (*r->at == '(' && n == 3) {         /* min(a, b), max(a, b) */
-    r->at++;
-    int64_t a = sum(r);
-    blanks(r);
-    r->at += *r->at == ',';
-    int64_t b = sum(r);
-    blanks(r);
-    r->at += *r->at == ')';
-    return (a < b) == (name[1] == 'i') ? a : b;
-  }
-  return size_named(r->t, name, n);
-}
-static int64_t product(Reader *r) {
-  int64_t v = atom(r);
-  for (;;) {
-    blanks(r);
-    if (*r->at == '*') { r->at++; v *= atom(r); continue; }
-    if (*r->at != '/') return v;
-    r->at += r->at[1] == '/' ? 2 : 1;
-    int64_t b = atom(r);
-    v = b ? v/b : 0;
-  }
-}
-static int64_t sum(Reader *r) {
-  int64_t v = product(r);
-  for (;;) {
-    blanks(r);
-    if (*r->at != '+' && *r->at != '-') return v;
-    bool minus = *r->at++ == '-';
-    int64_t b = product(r);
-    v += minus ? -b : b;
-  }
-}
-
-static TrialShape shape_of(const Trial *t, const char *text) {
-  TrialShape s = {0};
-  Reader r = {t, text + (*text == '[')};
-  for (blanks(&r); *r.at && *r.at != ']' && s.rank < TRIAL_AXES; blanks(&r)) {
-    if (!strncmp(r.at, "...", 3)) r.at += 3;
-    else {
-      if (!strncmp(r.at, "flat ", 5)) r.at += 5;
-      int64_t v = sum(&r);
-      s.axis[s.rank++] = v > 0 ? v : 0;
-    }
-    blanks(&r);
-    r.at += *r.at == ',';
-  }
-  return s;
 }
 
 /* --- data ------------------------------------------------------------------------------------------------------------------------------------- */
@@ -178,24 +88,8 @@ static bool make(Trial *t, int64_t i, int64_t k, const TrialShape *shape, uint64
       memcpy(at, &v, (size_t)o->bytes);
       continue;
     }
-    drill_make_up(at, o->type, s, t->plan.data == TRIAL_ANY_BITS, false);
-    if (!moderate || o->type < TYPE_BF16) continue;
-    int64_t r = (int64_t)(next_random(s)%4097) - 2048;    /* a multiple of a power of two has the same value in every type */
-    if (t->plan.seed & 1) r = r < 0 ? -r : r;              /* masses, variances, decays: what a logarithm or a root wants */
-    float f = (float)r/1024;
-    if (t->plan.data == TRIAL_DENSE) f += f*(float)(next_random(s)%4096)*0x1p-24f;
-    double d = f;
-    uint32_t bits;
-    memcpy(&bits, &f, 4);
-    if (o->type == TYPE_F32) memcpy(at, &f, 4);
-    else if (o->type == TYPE_F64) memcpy(at, &d, 8);
-    else if (o->type == TYPE_BF16) memcpy(at, (char *)&bits + 2, 2);
-    else {                               /* f16: keep the sign, an exponent near 0 */
-      uint16_t h;
-      memcpy(&h, at, 2);
-      h = (uint16_t)((h & (t->plan.seed & 1 ? 0x3ff : 0x83ff)) | (12 + (r & 3)) << 10);
-      memcpy(at, &h, 2);
-    }
+    if (moderate) value_moderate(at, o->type, s, t->plan.seed & 1, t->plan.data == TRIAL_DENSE);      /* positive: masses, variances, decays: what a logarithm or a root wants */
+    else value_make_up(at, o->type, s, t->plan.data == TRIAL_ANY_BITS, false);
   }
   return true;
 }
@@ -288,11 +182,11 @@ static int call_entry(Trial *t, const DrillRule *rule, int64_t e, const DrillWay
   char *workspace = call.workspace_size ? malloc(call.workspace_size + GUARD) : NULL;
   call.workspace = workspace;
   if (workspace) memset(workspace, FILL, call.workspace_size + GUARD);
-  if (way->hostile) drill_set_float_control(true);
+  if (way->hostile) float_environment_set(FLOAT_HOSTILE);
   int code = rule->call(rule->self, e, &call);
-  uint64_t found = drill_float_control();
-  drill_set_float_control(false);
-  if (found != drill_kind(way->hostile)) t->trouble = "the floating-point environment was not restored";
+  uint64_t found = float_environment();
+  float_environment_set(FLOAT_USUAL);
+  if (found != (way->hostile ? FLOAT_HOSTILE : FLOAT_USUAL)) t->trouble = "the floating-point environment was not restored";
   for (size_t k = 0; workspace && k < GUARD; k++)
     if ((unsigned char)workspace[call.workspace_size + k] != FILL) t->trouble = "written past the workspace";
   free(workspace);
@@ -373,7 +267,7 @@ enum { N_FALLBACK = sizeof fallback/sizeof *fallback };
 static bool repair(Trial *t, const optc_error *error, uint64_t *s) {
   int axis, length = 0;
   if (!error->text || error->n != 2 || sscanf(error->text, "axis %d of %n", &axis, &length) != 1 || !length) return false;
-  size_t n = word(error->text + length);
+  size_t n = shape_word(error->text + length);
   double wanted = error->value[1];
   if (wanted < 0 || wanted > 1 << 20) return false;
   for (int64_t k = 0; k < t->desc->n_operands; k++) {
@@ -398,7 +292,7 @@ static bool make_all(Trial *t, uint64_t *s) {
     for (int64_t k = 0; k < t->desc->n_operands; k++) {
       const optc_operand_desc *o = &t->desc->operands[k];
       if (!here(t, i, k) || (o->role == ROLE_STATE && !o->item_shape)) continue;
-      TrialShape shape = o->item_shape ? t->plan.item[i] : o->shape ? shape_of(t, o->shape) : (TrialShape){0};
+      TrialShape shape = o->item_shape ? t->plan.item[i] : o->shape ? shape_read(o->shape, size_named, t) : (TrialShape){0};
       if (!make(t, i, k, &shape, s)) return false;
     }
   return true;
@@ -479,7 +373,7 @@ Trial *trial_new(const DrillRule *rule, const TrialPlan *plan) {
   for (int64_t k = 0; k < n; k++) {
     const optc_operand_desc *o = &desc->operands[k];
     for (int64_t i = 0; i < TRIAL_ITEMS && !is_tensor(t, k); i++) {
-      uint64_t value = o->has_default ? o->value : drill_number(o->type, &s);
+      uint64_t value = o->has_default ? o->value : value_number(o->type, &s);
       memcpy(o->scope == SCOPE_GLOBAL ? t->first_global + o->offset : t->first_items + i*desc->item_size + o->offset, &value, 8);
     }
   }
@@ -511,8 +405,7 @@ void trial_keep(Trial *t) {
   for (int64_t c = 0; c < (t->n_items + 1)*t->desc->n_operands; c++) if (t->cell[c].first) memcpy(t->cell[c].kept, t->cell[c].work, t->cell[c].bytes + 2*GUARD);
 }
 
-static uint64_t load(const char *at, int64_t bytes) { uint64_t x = 0; memcpy(&x, at, (size_t)bytes); return x; }
-static bool same(uint64_t a, uint64_t b, int64_t type) { return a == b || (drill_is_nan(a, type) && drill_is_nan(b, type)); }
+static bool same(uint64_t a, uint64_t b, int64_t type) { return a == b || (value_is_nan(a, type) && value_is_nan(b, type)); }
 
 const char *trial_difference(Trial *t) {
   const optc_rule_desc *desc = t->desc;
@@ -525,7 +418,7 @@ const char *trial_difference(Trial *t) {
       const Cell *c = cell_of(t, i, k);
       if (!c->first || !memcmp(c->work, c->kept, c->bytes + 2*GUARD)) continue;
       for (int64_t e = 0; e < c->count; e++) {
-        uint64_t x = load(c->kept + GUARD + e*o->bytes, o->bytes), y = load(c->work + GUARD + e*o->bytes, o->bytes);
+        uint64_t x = value_load(c->kept + GUARD + e*o->bytes, o->bytes), y = value_load(c->work + GUARD + e*o->bytes, o->bytes);
         if (same(x, y, o->type)) continue;
         snprintf(t->text, sizeof t->text, "tensor %s of item %d, element %lld of %lld: %0*llx, expected %0*llx", o->name, (int)i, (long long)e, (long long)c->count,
                  (int)o->bytes*2, (unsigned long long)y, (int)o->bytes*2, (unsigned long long)x);
@@ -552,7 +445,7 @@ const char *trial_not_finite(Trial *t) {
       const optc_operand_desc *o = &t->desc->operands[k];
       const Cell *c = cell_of(t, i, k);
       if (o->role != ROLE_PARAM || o->type != TYPE_F32 || !c->first) continue;
-      for (int64_t e = 0; e < c->count; e++) if ((load(c->work + GUARD + e*o->bytes, o->bytes) & 0x7f800000) == 0x7f800000) return o->name;
+      for (int64_t e = 0; e < c->count; e++) if ((value_load(c->work + GUARD + e*o->bytes, o->bytes) & 0x7f800000) == 0x7f800000) return o->name;
     }
   return NULL;
 }
@@ -589,7 +482,7 @@ void trial_write(Trial *t, FILE *file) {
     Cell *x = &t->cell[c];
     for (int64_t e = 0; e < x->count; e++) {
       char *at = x->work + GUARD + e*o->bytes;
-      if (drill_is_nan(load(at, o->bytes), o->type)) memset(at, 0xff, (size_t)o->bytes);
+      if (value_is_nan(value_load(at, o->bytes), o->type)) memset(at, 0xff, (size_t)o->bytes);
     }
     if (x->first) fwrite(x->work, 1, x->bytes + 2*GUARD, file);
   }

@@ -1,15 +1,16 @@
 /* trial.h: one rule of any shapes on made-up data that fits it: sizes and hyper-parameters are found by trying, guided by what the calls refuse; then its entries
  * in turn, and what came out, to be compared in every bit between ways to run it. (drill.h has longer lists of items for rules that go element by element.)
  *
- * Links with nothing but the C library, drill.c and fence.c, and finds the same data on every machine. */
+ * Links with nothing but the C library, drill.c, fence.c, shape_text.c and values.c, and finds the same data on every machine. */
 #ifndef OPTC_TESTS_TRIAL_H
 #define OPTC_TESTS_TRIAL_H
 #include "tests/support/drill.h"
+#include "tests/support/shape_text.h"
 
 /* Numbers of few bits; every eighth a special one; arbitrary bits; numbers, but every param is 0; numbers whose products are rounded. */
 typedef enum TrialData { TRIAL_MODERATE, TRIAL_SPECIAL, TRIAL_ANY_BITS, TRIAL_ZEROS, TRIAL_DENSE } TrialData;
-enum { TRIAL_ITEMS = 4, TRIAL_AXES = 8 };
-typedef struct TrialShape { int64_t rank, axis[TRIAL_AXES]; } TrialShape;
+enum { TRIAL_ITEMS = 4 };
+typedef ShapeValue TrialShape;
 
 typedef struct TrialPlan {
   uint64_t seed;                         /* 0: hyper-parameters with a default keep it where that fits */

@@ -12,6 +12,7 @@
 #include "tests/support/failing_allocator.h"
 #include "tests/support/fixture.h"
 #include "tests/support/object_file.h"
+#include "tests/support/random.h"
 #include "tests/support/suite.h"
 
 /* --- a rule that uses every kernel operation ------------------------------------------------------------------------------------------ */
@@ -103,7 +104,7 @@ typedef struct World { FlowHyper groups[2]; FlowItem items[N_ITEMS]; FlowGlobal 
 
 static void open_world(World *w, const optc_rule_desc *rule) {
   memset(w, 0, sizeof *w);
-  uint64_t seed = 3;
+  uint64_t state = 3;
   w->groups[0] = (FlowHyper){0.75, 5, 1};
   w->groups[1] = (FlowHyper){1.25, 7, 0};
   for (int k = 0; k < N_ITEMS; k++) {
@@ -112,7 +113,7 @@ static void open_world(World *w, const optc_rule_desc *rule) {
     for (int o = 0; o < 6; o++) {
       char *x = w->data[k][o] = malloc((size_t)n*bytes[o] + 8);
       for (int64_t i = 0; i < n + 1; i++) {
-        seed = seed*UINT64_C(6364136223846793005) + 1442695040888963407;
+        uint64_t seed = next_random(&state);
         float f = (float)(int64_t)(seed >> 20)*0x1p-44f;
         uint64_t v = seed >> 33;
         if (bytes[o] == 4) memcpy(&v, &f, 4);

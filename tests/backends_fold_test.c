@@ -8,6 +8,7 @@
 #include "ir/interpret.h"
 #include "tests/support/fixture.h"
 #include "tests/support/object_file.h"
+#include "tests/support/random.h"
 #include "tests/support/suite.h"
 
 /* --- the order, in plain C ------------------------------------------------------------------------------------------------------------- */
@@ -125,10 +126,7 @@ typedef struct World {
   float of[8]; double od[8]; int64_t ol[8]; uint8_t ob[8];
 } World;
 
-static uint32_t next(uint64_t *seed) {
-  *seed = *seed*UINT64_C(6364136223846793005) + 1442695040888963407;
-  return (uint32_t)(*seed >> 32);
-}
+static uint32_t next(uint64_t *seed) { return (uint32_t)next_random(seed); }
 
 static float sample(Sort sort, uint32_t u, int64_t i) {
   float x = ldexpf((float)(int32_t)u, -31 + (int)(u % 9));

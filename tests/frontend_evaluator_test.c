@@ -7,6 +7,7 @@
 #include <string.h>
 #include "tests/evaluator/golden.h"
 #include "tests/support/fixture.h"
+#include "tests/support/random.h"
 #include "tests/support/suite.h"
 
 static Arena *arena;
@@ -99,10 +100,7 @@ static const EvalArray *result(Run *r, const char *name) {
   return a ? a : &none;
 }
 
-static double noise(uint64_t *state) {
-  *state = *state * UINT64_C(6364136223846793005) + 1442695040888963407;
-  return (double)(float)((double)(int64_t)(*state >> 11) * 0x1p-52 - 1);
-}
+static double noise(uint64_t *state) { return (double)(float)random_unit(state); }
 
 static float lanes_of(const float *v, int n) {                     /* one block */
   float lane[16] = {0};

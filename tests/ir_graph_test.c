@@ -9,6 +9,7 @@
 #include "tests/support/fixture.h"
 #include "tests/support/sample.h"
 #include "tests/support/orders.h"
+#include "tests/support/random.h"
 #include "tests/support/suite.h"
 
 static Arena *arena;
@@ -209,7 +210,7 @@ static void wrong_text_is_reported_where_it_stands(void) {
   }
 }
 
-typedef struct Broken { const char *text; uint32_t seed; unsigned parsed, verified; } Broken;
+typedef struct Broken { const char *text; uint64_t seed; unsigned parsed, verified; } Broken;
 
 static void read_broken(Arena *a, Broken *b, int edits) {
   if (setjmp(*arena_guard(a))) { CU_FAIL("out of memory"); return; }
@@ -217,7 +218,7 @@ static void read_broken(Arena *a, Broken *b, int edits) {
   char *copy = arena_alloc(a, length + 64);
   memcpy(copy, b->text, length);
   for (int edit = 0; edit < edits; edit++) {
-    uint32_t seed = b->seed = b->seed * 1664525 + 1013904223;
+    uint32_t seed = (uint32_t)next_random(&b->seed);
     size_t at = (seed >> 8) % n;
     switch (seed >> 5 & 3) {
       case 0: memmove(copy + at, copy + at + 1, n - at - 1); n--; break;
@@ -389,10 +390,10 @@ static void reductions_follow_the_language(void) {
     int64_t n = sizes[k], where = -1;
     Call *c = call_new(text, n);
     float *x = arena_array(arena, (size_t)n + 1, 4), *y = arena_array(arena, (size_t)n + 1, 4), *square = arena_array(arena, (size_t)n + 1, 4), seq = 0, most = -INFINITY;
-    uint32_t seed = 5;
+    uint64_t state = 5;
     bool any = false;
     for (int64_t i = 0; i < n; i++) {
-      seed = seed * 1664525 + 1013904223;
+      uint32_t seed = (uint32_t)next_random(&state);
       x[i] = ((float)(seed >> 8) - 0x1p23f) * 0x1p-20f;
       y[i] = (float)(seed % 1000) * 0.37f;
       square[i] = x[i] * x[i];

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 #include "ir/codes.h"
+#include "tests/support/random.h"
 #include "tests/support/suite.h"
 
 static Bits f(float x) { uint32_t u; memcpy(&u, &x, 4); return u; }
@@ -132,10 +133,9 @@ static uint16_t nearest(float x, bool half) {
 }
 
 static void half_types_round_to_nearest_even(void) {
-  uint32_t seed = 1;
+  uint64_t state = 1;
   for (int i = 0; i < 200000; i++) {
-    seed = seed * 1664525 + 1013904223;
-    uint32_t u = seed;
+    uint32_t u = (uint32_t)next_random(&state);
     if (i % 4 == 0) u &= 0xffff8000;                                                     /* ties */
     if (i % 4 == 1) u = (u & 0x8fffe000) | 0x33000000 | (u & 0x03000000);                  /* subnormals of f16 and their ties */
     float x;

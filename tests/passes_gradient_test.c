@@ -8,6 +8,7 @@
 #include "ir/interpret.h"
 #include "passes/pass.h"
 #include "tests/support/fixture.h"
+#include "tests/support/random.h"
 #include "tests/support/suite.h"
 
 enum { MOST = 4096 };
@@ -25,8 +26,7 @@ typedef struct World {
 } World;
 
 static double random_in(World *w, double low, double high) {
-  w->seed = w->seed*6364136223846793005u + 1442695040888963407u;
-  return low + (high - low)*(double)(w->seed >> 11)*0x1p-53;
+  return low + (high - low)*(random_unit(&w->seed) + 1)/2;
 }
 
 static void show(World *w, const char *text) {

@@ -9,6 +9,7 @@
 #include "tests/support/failing_allocator.h"
 #include "tests/support/fixture.h"
 #include "tests/support/sample.h"
+#include "tests/support/random.h"
 #include "tests/support/suite.h"
 #include "tests/support/world.h"
 
@@ -96,13 +97,12 @@ static void every_pass_keeps_every_bit(void) {
 
 static void kernel_passes_commute_with_the_meaning(void) {
   static const char *const names[] = {"fuse", "cleanup", "parallel", "hoist", "unswitch", "vectorise", "threads", "unswitch(limit=3)", "vectorise(lanes=8)"};
-  unsigned state = 1;
+  uint64_t state = 1;
   for (unsigned round = 0; round < 40; round++) {
     char text[200] = "expand,lower";
     for (unsigned k = 0; k < 6; k++) {
-      state = state * 1664525 + 1013904223;
       strcat(text, ",");
-      strcat(text, names[(state >> 16) % 9]);
+      strcat(text, names[next_random(&state) % 9]);
     }
     pipeline_keeps_bits((Sample)(round % SAMPLE_COUNT), text);
   }

@@ -7,19 +7,10 @@
 #include "runtime/optc.h"
 #include "tests/support/fixture.h"
 #include "tests/support/suite.h"
+#include "tests/support/ways.h"
 
 static optc_context *cx;
-static const struct { int backend, level; } ways[] = {{OPTC_BACKEND_GRAPH, 2}, {OPTC_BACKEND_KERNEL, 0}, {OPTC_BACKEND_JIT, 0}, {OPTC_BACKEND_JIT, 2}};
-enum { WAYS = sizeof ways/sizeof *ways, ELEMENTS = 8, TENSORS = 8 };
-
-static optc_rule *compile(const char *text, int way) {
-  optc_compile_options options = {.size = sizeof options, .level = ways[way].level, .backend = ways[way].backend};
-  optc_rule *rule;
-  int status = optc_compile_memory(cx, "test.opt", text, strlen(text), &options, &rule);
-  if (status) fprintf(stderr, "\n%s", optc_context_diagnostics(cx));
-  CU_ASSERT_EQUAL_FATAL(status, OPTC_OK);
-  return rule;
-}
+enum { ELEMENTS = 8, TENSORS = 8 };
 
 /* One item, of vectors of eight ones. */
 typedef struct Call {
@@ -59,7 +50,7 @@ static void extents_whose_product_is_no_number_are_refused(void) {
   };
   for (size_t i = 0; i < sizeof big/sizeof *big; i++)
     for (int way = 0; way < WAYS; way++) {
-      optc_rule *rule = compile(big[i].text, way);
+      optc_rule *rule = compile_way(cx, big[i].text, way);
       Call c;
       call_make(&c);
       int want = big[i].code[way > 0], code = step(rule, big[i].entry, &c);
@@ -77,7 +68,7 @@ static void extents_of_nothing_are_no_error(void) {
   };
   for (size_t i = 0; i < sizeof nothing/sizeof *nothing; i++)
     for (int way = 0; way < WAYS; way++) {
-      optc_rule *rule = compile(nothing[i].text, way);
+      optc_rule *rule = compile_way(cx, nothing[i].text, way);
       Call c;
       call_make(&c);
       c.pointer[2] = NULL;
@@ -129,7 +120,7 @@ static bool same(const char *a, const char *b) { return a && b ? !strcmp(a, b) :
 static void errors_say_which_tensor_and_what_is_wrong_with_it(void) {
   static const char text[] = "rule r(n: int = 1, late: bool = false, m: int = n + 1) { param p; grad g; in x; out y; y = x*n; p -= g*m*where(late, 0, 1) }";
   for (int way = 0; way < WAYS; way++) {
-    optc_rule *rule = compile(text, way);
+    optc_rule *rule = compile_way(cx, text, way);
     for (size_t i = 0; i < sizeof wrong/sizeof *wrong; i++) {
       Call c;
       call_make(&c);

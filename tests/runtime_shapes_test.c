@@ -7,6 +7,7 @@
 #include "runtime/optc.h"
 #include "tests/support/fixture.h"
 #include "tests/support/suite.h"
+#include "tests/support/ways.h"
 
 static const char attention[] =
   "rule attention(scale = 1/sqrt(D)) {\n"
@@ -21,18 +22,6 @@ enum { Q, K, V, O, LSE, OPERANDS };
 enum { B = 2, H = 4, G = 2, N = 5, M = 7, D = 3, E = 6 };
 
 static optc_context *cx;
-static const struct { int backend, level; } ways[] = {{OPTC_BACKEND_GRAPH, 2}, {OPTC_BACKEND_KERNEL, 0}, {OPTC_BACKEND_JIT, 0}, {OPTC_BACKEND_JIT, 2}};
-enum { WAYS = sizeof ways/sizeof *ways };
-
-static optc_rule *compile(const char *text, int way) {
-  optc_compile_options options = {.size = sizeof options, .level = ways[way].level, .backend = ways[way].backend};
-  optc_rule *rule;
-  int status = optc_compile_memory(cx, "test.opt", text, strlen(text), &options, &rule);
-  if (status) fprintf(stderr, "\n%s", optc_context_diagnostics(cx));
-  CU_ASSERT_EQUAL_FATAL(status, OPTC_OK);
-  return rule;
-}
-
 typedef struct Tensor { DLTensor dl; int64_t shape[4], stride[4]; float data[1000]; } Tensor;
 
 static float made_up(uint32_t x) {
@@ -81,7 +70,7 @@ static double expected(const Problem *p, int b, int h, int i, int e, double *lse
 static void attention_is_what_it_is_defined_to_be(void) {
   Problem p, first;
   for (int way = 0; way < WAYS; way++) {
-    optc_rule *rule = compile(attention, way);
+    optc_rule *rule = compile_way(cx, attention, way);
     problem_make(&p);
     CU_ASSERT_EQUAL(forward(rule, &p), OPTC_OK);
     int wrong = 0;
@@ -105,7 +94,7 @@ static void attention_is_what_it_is_defined_to_be(void) {
 static void strides_and_outputs_left_out_change_no_bit(void) {
   Problem dense, p;
   for (int way = 0; way < WAYS; way++) {
-    optc_rule *rule = compile(attention, way);
+    optc_rule *rule = compile_way(cx, attention, way);
     problem_make(&dense);
     problem_make(&p);
     CU_ASSERT_EQUAL(forward(rule, &dense), OPTC_OK);
@@ -141,7 +130,7 @@ static void expect_refusal(const optc_rule *rule, Problem *p, int code, const ch
 
 static void shapes_that_do_not_fit_are_refused_with_their_numbers(void) {
   for (int way = 0; way < WAYS; way++) {
-    optc_rule *rule = compile(attention, way);
+    optc_rule *rule = compile_way(cx, attention, way);
     Problem p;
     problem_make(&p);
     p.t[V].shape[1] = 3;
@@ -183,7 +172,7 @@ static void operands_say_what_they_are(void) {
   static const struct { const char *name, *shape; int tensor, item_shape, rank, has_default; double value; } want[] = {
     {"p", "[flat N]", 1, 1, -1, 0, 0}, {"g", NULL, 1, 1, -1, 0, 0}, {"q", "[16]", 1, 0, 1, 0, 0}, {"k", NULL, 0, 0, 0, 0, 0}, {"hidden", NULL, 0, 0, 0, 1, 1},
     {"X", "[..., C]", 1, 0, -1, 0, 0}, {"y", "[]", 1, 0, 0, 0, 0}, {"a", "[(N+c-1)//c]", 1, 0, 1, 0, 0}};
-  optc_rule *rule = compile(text, 0);
+  optc_rule *rule = compile_way(cx, text, 0);
   CU_ASSERT_EQUAL(optc_rule_operands(rule), 8);
   for (int k = 0; k < 8; k++) {
     optc_operand_info o;
@@ -207,7 +196,7 @@ static void tensors_of_the_call_and_states_with_their_own_shape(void) {
   static const int64_t *const shape[OWN] = {matrix, matrix, row, column, matrix};
   static const int rank[OWN] = {2, 2, 1, 1, 2};
   for (int way = 0; way < WAYS; way++) {
-    optc_rule *rule = compile(own, way);
+    optc_rule *rule = compile_way(cx, own, way);
     Tensor t[OWN];
     DLTensor *pointer[OWN], *global[OWN] = {NULL};
     for (int k = 0; k < OWN; k++) {
@@ -256,7 +245,7 @@ static void states_have_the_items_axes_where_dots_stand_for_them(void) {
   static const struct { int rank; int64_t shape[4]; int64_t state[3][4]; } items[] = {
     {1, {5}, {{5}, {5}, {0}}}, {2, {3, 5}, {{3, 5}, {5, 3}, {3}}}, {4, {2, 3, 4, 5}, {{2, 3, 4, 5}, {5, 2, 3, 4}, {2, 3, 4}}}};
   for (int way = 0; way < WAYS; way++) {
-    optc_rule *rule = compile(text, way);
+    optc_rule *rule = compile_way(cx, text, way);
     for (size_t i = 0; i < sizeof items/sizeof *items; i++) {
       Tensor p;
       tensor_make(&p, items[i].rank, items[i].shape, 1);

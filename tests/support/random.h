@@ -10,4 +10,7 @@ static inline uint64_t next_random(uint64_t *state) {
   z = (z ^ z >> 27)*UINT64_C(0x94d049bb133111eb);
   return z ^ z >> 31;
 }
+
+/* In [-1, 1): a multiple of 2^-52. */
+static inline double random_unit(uint64_t *state) { return (double)(next_random(state) >> 11)*0x1p-52 - 1; }
 #endif

@@ -34,20 +34,46 @@ uint64_t backend_abi_hash(const Module *m) {
 
 /* --- names and comments ---------------------------------------------------------------------------------------------------------- */
 
-/* A name that C or C++ keeps for itself, or that the struct has already, gets an underscore; `adamw/m`, a state of an inserted rule, is adamw_m. */
-static const char *field_name(Arena *a, const char *name, const char *const *own, size_t n_own) {
-  static const char *const keywords[] = {
-    "alignas", "alignof", "and", "asm", "auto", "bool", "break", "case", "catch", "char", "class", "compl", "const", "constexpr", "continue", "decltype", "default",
-    "delete", "do", "double", "else", "enum", "explicit", "export", "extern", "false", "float", "for", "friend", "goto", "if", "inline", "int", "long", "mutable",
-    "namespace", "new", "noexcept", "not", "nullptr", "operator", "or", "private", "protected", "public", "register", "restrict", "return", "short", "signed", "sizeof",
-    "static", "struct", "switch", "template", "this", "throw", "true", "try", "typedef", "typeid", "typename", "typeof", "union", "unsigned", "using", "virtual",
-    "void", "volatile", "while", "xor"};
-  for (size_t i = 0; i < sizeof keywords/sizeof *keywords; i++) if (!strcmp(name, keywords[i])) return arena_printf(a, "%s_", name);
-  for (size_t i = 0; i < n_own; i++) if (!strcmp(name, own[i])) return arena_printf(a, "%s_", name);
-  if (!strchr(name, '/')) return name;
-  char *field = arena_strndup(a, name, strlen(name));
+/* Words that a field cannot be called: those of C and C++, and what the header and the headers it includes use as types and macros. */
+static const char *const reserved[] = {
+  "alignas", "alignof", "and", "and_eq", "asm", "auto", "bitand", "bitor", "bool", "break", "case", "catch", "char", "char16_t", "char32_t", "char8_t", "class", "co_await",
+  "co_return", "co_yield", "compl", "concept", "const", "const_cast", "consteval", "constexpr", "constinit", "continue", "decltype", "default", "delete", "do", "double",
+  "dynamic_cast", "else", "enum", "explicit", "export", "extern", "false", "float", "for", "friend", "goto", "if", "inline", "int", "long", "mutable", "namespace", "new",
+  "noexcept", "not", "not_eq", "nullptr", "operator", "or", "or_eq", "private", "protected", "public", "register", "reinterpret_cast", "requires", "restrict", "return", "short",
+  "signed", "sizeof", "static", "static_assert", "static_cast", "struct", "switch", "template", "this", "thread_local", "throw", "true", "try", "typedef", "typeid", "typename",
+  "typeof", "typeof_unqual", "union", "unsigned", "using", "virtual", "void", "volatile", "wchar_t", "while", "xor", "xor_eq",
+  "int64_t", "uint64_t", "size_t", "optc_tensor", "optc_shaped", "optc_parallel", "optc_error",
+  "NULL", "EOF", "BUFSIZ", "L_tmpnam", "P_tmpdir", "SEEK_CUR", "SEEK_END", "SEEK_SET", "stderr", "stdin", "stdout", "linux", "unix", "i386"};
+
+static bool is_reserved(const Module *m, const char *name) {
+  static const char *const limits[] = {"INT", "UINT", "PTRDIFF", "SIZE", "SIG_ATOMIC", "WCHAR", "WINT", "FILENAME", "FOPEN", "TMP"};
+  size_t n = strlen(m->name), length = strlen(name);
+  for (size_t i = 0; i < sizeof reserved/sizeof *reserved; i++) if (!strcmp(name, reserved[i])) return true;
+  bool limit = length > 4 && (!strcmp(name + length - 4, "_MAX") || !strcmp(name + length - 4, "_MIN"));
+  for (size_t i = 0; i < sizeof limits/sizeof *limits && limit; i++) if (!strncmp(name, limits[i], strlen(limits[i]))) return true;
+  if (name[0] == '_' && (name[1] == '_' || (name[1] >= 'A' && name[1] <= 'Z'))) return true;      /* the implementation's */
+  return !strncmp(name, m->name, n) && name[n] == '_';                    /* types and macros of this header */
+}
+
+/* The fields of one struct, by what the rule calls them. `adamw/m`, a state of an inserted rule, is adamw_m; a name that is reserved, or taken, gets underscores. */
+typedef struct Fields { const Module *module; const char **names; unsigned n; } Fields;
+
+static Fields fields_new(const Module *m, Arena *a, const char *const *own, unsigned n_own) {
+  Fields f = {m, arena_array(a, (size_t)m->n_operands + m->n_hypers + n_own + 1, sizeof *f.names), n_own};
+  if (n_own) memcpy(f.names, own, n_own*sizeof *own);
+  return f;
+}
+
+static bool is_taken(const Fields *f, const char *name) {
+  for (unsigned i = 0; i < f->n; i++) if (!strcmp(name, f->names[i])) return true;
+  return false;
+}
+
+static const char *field_name(Fields *f, Arena *a, const char *name) {
+  char *field = arena_printf(a, is_reserved(f->module, name) ? "%s_" : "%s", name);
   for (char *c = field; *c; c++) if (*c == '/') *c = '_';
-  return field;
+  while (is_taken(f, field)) field = arena_printf(a, "%s_", field);
+  return f->names[f->n++] = field;
 }
 
 /* Text of the rule inside a comment: its lines joined, without what would end the comment. */
@@ -87,9 +113,10 @@ static const char *hyper_value(Arena *a, const Hyper *h) {
 
 static void add_hypers(const Module *m, Text *out) {
   text_add(out, "/* Hyper-parameters of one parameter group. */\ntypedef struct %s_hyper {\n", m->name);
+  Fields fields = fields_new(m, out->arena, NULL, 0);
   for (unsigned i = 0; i < m->n_hypers; i++) {
     const Hyper *h = &m->hypers[i];
-    text_add(out, "  %s %s;", h->type == TYPE_F64 ? "double" : "int64_t", field_name(out->arena, h->name, NULL, 0));
+    text_add(out, "  %s %s;", h->type == TYPE_F64 ? "double" : "int64_t", field_name(&fields, out->arena, h->name));
     text_add(out, "  /* %s", h->type == TYPE_F64 ? "real" : h->type == TYPE_BOOL ? "0 or 1" : "integer");
     if (h->has_default && h->computed) text_add(out, ", default: %s asks for what the rule computes", h->type == TYPE_F64 ? "a NaN" : "INT64_MIN");
     else if (h->has_default) text_add(out, ", default %s", hyper_value(out->arena, h));
@@ -106,11 +133,11 @@ static void add_hypers(const Module *m, Text *out) {
 }
 
 /* `optc_shaped Q; / * in, f32 [B, H, N, D], only read * /` */
-static void add_operand(const Module *m, const Operand *o, Text *out, const char *const *own, size_t n_own) {
+static void add_operand(const Module *m, const Operand *o, Fields *fields, Text *out) {
   bool tensor = operand_is_tensor(o), shaped = operand_is_shaped(o);
   const char *shape = operand_shape_text(m, o, out->arena);
   const char *type = shaped ? "optc_shaped" : tensor ? "optc_tensor" : type_kind(o->storage) == KIND_FLOAT ? "double" : "int64_t";
-  text_add(out, "  %s %s;  /* %s", type, field_name(out->arena, o->name, own, n_own), role_name(o->role));
+  text_add(out, "  %s %s;  /* %s", type, field_name(fields, out->arena, o->name), role_name(o->role));
   if (tensor) text_add(out, ", %s%s%s", type_name(o->storage), shape ? " " : "", shape ? shape : "");
   if (tensor && o->item_shape) text_add(out, "%s the item's shape", shape ? ":" : " of");
   else if (o->storage == TYPE_BOOL) text_add(out, ", 0 or 1");
@@ -139,7 +166,8 @@ static void add_item(const Module *m, Text *out) {
                             " * \"axis 1 of K is {}, G is {}\" and the numbers in value[]. An out or an optional tensor that is NULL needs no shape. `...` and `flat N` stand for\n"
                             " * any number of axes; [] is one number (rank 0). */\n");
   text_add(out, "typedef struct %s_item {\n", m->name);
-  for (unsigned i = 0; i < m->n_operands; i++) if (m->operands[i].scope != SCOPE_GLOBAL) add_operand(m, &m->operands[i], out, own, 5);
+  Fields fields = fields_new(m, out->arena, own, sizeof own/sizeof *own);
+  for (unsigned i = 0; i < m->n_operands; i++) if (m->operands[i].scope != SCOPE_GLOBAL) add_operand(m, &m->operands[i], &fields, out);
   text_add(out, "  int64_t group;         /* which of call->groups */\n"
                 "  int64_t rank;          /* axes of the item, 0 to 64 */\n"
                 "  const int64_t *shape;  /* extents, one an axis; NULL for rank 0 */\n"
@@ -153,7 +181,8 @@ static void add_global(const Module *m, Text *out) {
   text_add(out, "/* What belongs to the whole call. */\ntypedef struct %s_global {\n"
                 "  int64_t t;      /* %s */\n"
                 "  uint64_t seed;  /* key of the random numbers */\n", m->name, m->has_step ? "steps done: 0 before the first; advanced by the entry `step`" : "not used by this rule");
-  for (unsigned i = 0; i < m->n_operands; i++) if (m->operands[i].scope == SCOPE_GLOBAL) add_operand(m, &m->operands[i], out, own, 2);
+  Fields fields = fields_new(m, out->arena, own, sizeof own/sizeof *own);
+  for (unsigned i = 0; i < m->n_operands; i++) if (m->operands[i].scope == SCOPE_GLOBAL) add_operand(m, &m->operands[i], &fields, out);
   text_add(out, "} %s_global;\n\n", m->name);
 }
 

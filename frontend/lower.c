@@ -265,6 +265,7 @@ Module *frontend_lower(Arena *arena, Diag *diag, const FileSet *files, const Fro
   l->context->rule = choose_rule(l);
   if (!l->context->rule) return NULL;
   check_file_names(l);
+  if (!strcmp(l->context->rule->name.text, "optc")) lower_error(l, l->context->rule->name.where, "a rule cannot be called 'optc': its entries would have the names of the library, optc_...");
   const char **sources = arena_array(arena, files->n, sizeof *sources);
   for (unsigned i = 0; i < files->n; i++) sources[i] = files->files[i]->source->name;
   *m = (Module){.arena = arena, .diag = diag, .name = l->context->rule->name.text, .doc = l->context->rule->doc, .sources = sources, .n_sources = files->n};

@@ -93,6 +93,19 @@ static Value step_value(Lower *l, Range where) {
   return value_of(graph_node(l->graph, OP_STEP, TYPE_I64, graph_scalar_space(l->graph), 0, 0, 0, NULL));
 }
 
+/* Where a body declares or assigns a name, itself or in its blocks; NULL: nowhere. */
+static const Range *made_in(const StmtList *list, const char *name) {
+  const Range *found = NULL;
+  for (unsigned i = 0; list && i < list->n && !found; i++) {
+    const Stmt *s = list->at[i];
+    for (unsigned k = 0; k < s->decls.n && !found; k++) if (!strcmp(s->decls.at[k].name, name)) found = &s->decls.at[k].where;
+    if (s->kind == STMT_ASSIGN && !strcmp(s->name.text, name)) found = &s->name.where;
+    if (!found && s->kind != STMT_ENTRY) found = made_in(&s->body, name);
+    if (!found) found = made_in(&s->otherwise, name);
+  }
+  return found;
+}
+
 /* Why a name means nothing: what stands for it here, a slip, a value of the last call that was not declared. */
 static void unknown_name(Lower *l, const char *name, Range where, bool as_function) {
   const char *habit = habit_name(name), *nearest = habit ? NULL : suggest(l, name, as_function), *what = as_function ? "function" : "name";
@@ -103,7 +116,10 @@ static void unknown_name(Lower *l, const char *name, Range where, bool as_functi
   else if (nearest) { if (lower_error(l, where, "unknown %s '%s'; did you mean '%s'?", what, name, nearest)) diag_fix(l->diag, nearest); }
   else if (itself && l->context->has_param && !l->scope->in_fn) lower_error(l, where, "unknown name '%s': it has no value before this statement; what is kept from call to call is declared, 'state %s'", name, name);
   else if (itself) lower_error(l, where, "unknown name '%s': it has no value before this statement", name);
-  else lower_error(l, where, "unknown %s '%s'", what, name);
+  else {
+    const Range *below = as_function ? NULL : made_in(l->scope->body, name);
+    if (lower_error(l, where, "unknown %s '%s'", what, name) && below && below->begin > where.begin) diag_note(l->diag, *below, "it gets its value below");
+  }
 }
 
 Value name_value(Lower *l, const char *name, Range where, bool as_function) {

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #if __STDC_HOSTED__
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #endif
 
@@ -44,18 +45,29 @@ typedef struct optc_error {
 } optc_error;
 
 #if __STDC_HOSTED__
+/* The shortest decimal number of 6 digits or more that reads back as x. */
+static inline const char *optc_number_format(char *buf, size_t size, double x) {
+  int digits;
+  for (digits = 6; digits <= 17; digits++) {
+    snprintf(buf, size, "%.*g", digits, x);
+    if (strtod(buf, NULL) == x) break;
+  }
+  return buf;
+}
+
 /* The error in words: its text with the numbers in their places, and the tensors that it is about. Returns buf. */
 static inline const char *optc_error_format(char *buf, size_t size, const optc_error *error) {
   const char *text = error->text ? error->text : "refused", *from = text;
+  char number[40];
   size_t at = 0;
   int used = 0, n = error->n < 4 ? error->n : 4;
 #define OPTC_ADD(...) do { int n_ = snprintf(buf + at, size - at, __VA_ARGS__); at += n_ < 0 ? 0 : (size_t)n_ < size - at ? (size_t)n_ : size - at - 1; } while (0)
   if (!size) return buf;
   buf[0] = 0;
   if (error->operand && !strstr(text, "tensor '")) OPTC_ADD("tensor '%s': ", error->operand);
-  for (const char *hole; used < n && (hole = strstr(from, "{}")); from = hole + 2) OPTC_ADD("%.*s%.9g", (int)(hole - from), from, error->value[used++]);
+  for (const char *hole; used < n && (hole = strstr(from, "{}")); from = hole + 2) OPTC_ADD("%.*s%s", (int)(hole - from), from, optc_number_format(number, sizeof number, error->value[used++]));
   OPTC_ADD("%s", from);
-  for (int first = used; used < n; used++) OPTC_ADD("%s%.9g%s", used > first ? ", " : " (", error->value[used], used + 1 < n ? "" : ")");
+  for (int first = used; used < n; used++) OPTC_ADD("%s%s%s", used > first ? ", " : " (", optc_number_format(number, sizeof number, error->value[used]), used + 1 < n ? "" : ")");
   if (error->other) OPTC_ADD(": '%s'", error->other);
 #undef OPTC_ADD
   return buf;

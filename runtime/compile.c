@@ -155,7 +155,7 @@ static int compile(Compilation *c, void *self) {
 
 static int compile_rule(optc_context *cx, Compile *k, const optc_compile_options *options, optc_rule **rule) {
   if (rule) *rule = NULL;
-  if (!cx || !rule || !build_is_given(&k->build)) return OPTC_E_NULL;
+  if (!cx || !rule || !build_is_given(&k->build)) return context_refuse(cx, OPTC_E_NULL);
   k->options = (optc_compile_options){.size = sizeof k->options, .level = -1};
   options_copy(&k->options, sizeof k->options, options, options ? options->size : 0);
   k->build.rule = k->options.rule;
@@ -166,7 +166,7 @@ static int compile_rule(optc_context *cx, Compile *k, const optc_compile_options
   k->build.store_f64 = k->options.compute_f64 > 1;
   k->build.verify_each = k->options.verify_each;
   k->rule = rule_new();
-  if (!k->rule) return OPTC_E_MEMORY;
+  if (!k->rule) return context_refuse(cx, OPTC_E_MEMORY);
   int status = context_compile(cx, compile, k);
   if (status == OPTC_OK) *rule = k->rule;
   else optc_rule_free(k->rule);

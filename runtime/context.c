@@ -96,6 +96,14 @@ void context_adopt(optc_context *cx, const char *text, const char *json) {
   cx->json = join(json, "");
 }
 
+int context_refuse(optc_context *cx, int status) {
+  if (!cx) return status;
+  if (status == OPTC_E_NULL) context_adopt(cx, "error: a pointer that must be given is NULL\n", "[{\"level\": \"error\", \"message\": \"a pointer that must be given is NULL\"}]\n");
+  else forget(cx);
+  cx->out_of_memory = status == OPTC_E_MEMORY || (status == OPTC_E_NULL && !cx->text);
+  return status;
+}
+
 /* Renders what the compilation reported; nothing is rendered when nothing was. */
 static void render(Compilation *c) {
   if (!diag_count(c->diag)) return;

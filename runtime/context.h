@@ -29,6 +29,8 @@ typedef struct Compilation {
 typedef int (*CompilationBody)(Compilation *, void *self);
 int context_compile(optc_context *, CompilationBody, void *self);
 
+int context_refuse(optc_context *, int status);       /* OPTC_E_NULL or OPTC_E_MEMORY before a compilation began: nothing of an earlier one stays. The context may be NULL */
+
 void compilation_time(Compilation *, optc_timed, void *self);
 void compilation_stage(Compilation *, const char *stage);                /* the time since the last mark was spent in `stage` */
 

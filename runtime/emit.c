@@ -197,7 +197,7 @@ static int emission(optc_context *cx, Emission *e, const optc_emit_options *opti
   if (made) *made = NULL;
   e->options = (optc_emit_options){.size = sizeof e->options, .level = -1};
   options_copy(&e->options, sizeof e->options, options, options ? options->size : 0);
-  if (!cx || !made || !build_is_given(&e->build) || !lists_are_given(&e->options)) return OPTC_E_NULL;
+  if (!cx || !made || !build_is_given(&e->build) || !lists_are_given(&e->options)) return context_refuse(cx, OPTC_E_NULL);
   Build *b = &e->build;
   b->rule = e->options.rule;
   b->passes = e->options.passes;

@@ -32,9 +32,9 @@ static int load(Compilation *c, void *self) {
 
 int optc_load(optc_context *cx, const char *shared_object, const char *rule_name, optc_rule **rule) {
   if (rule) *rule = NULL;
-  if (!cx || !shared_object || !rule_name || !rule) return OPTC_E_NULL;
+  if (!cx || !shared_object || !rule_name || !rule) return context_refuse(cx, OPTC_E_NULL);
   Load l = {.path = shared_object, .name = rule_name, .rule = rule_new()};
-  if (!l.rule) return OPTC_E_MEMORY;
+  if (!l.rule) return context_refuse(cx, OPTC_E_MEMORY);
   int status = context_compile(cx, load, &l);
   if (status == OPTC_OK) *rule = l.rule;
   else optc_rule_free(l.rule);

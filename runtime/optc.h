@@ -63,7 +63,7 @@ typedef struct optc_compile_options {
   uint64_t seed;                         /* PTX that optc_rule_call executes: each seed is another order of blocks and warps and other bits of NaNs; no result may depend on it */
 } optc_compile_options;
 typedef struct optc_rule optc_rule;
-/* 0, or OPTC_E_INPUT, OPTC_E_FILE, OPTC_E_TARGET, OPTC_E_MEMORY: then *rule is NULL and the context has the diagnostics. OPTC_E_NULL: *rule is NULL. */
+/* 0, or OPTC_E_INPUT, OPTC_E_FILE, OPTC_E_TARGET, OPTC_E_MEMORY: then *rule is NULL and the context has the diagnostics. OPTC_E_NULL: the same, with that for a diagnosis. */
 /* options NULL: all defaults. Fields past `size` have their defaults (level: -1 wherever size does not reach it). */
 OPTC_API int optc_compile_file(optc_context *, const char *path, const optc_compile_options *, optc_rule **rule);
 OPTC_API int optc_compile_memory(optc_context *, const char *name, const char *text, size_t length, const optc_compile_options *, optc_rule **rule);

@@ -85,11 +85,16 @@ static int drive_here(const RuleWay *way, const optc_rule *r, int64_t entry, con
 static size_t workspace_here(const RuleWay *way, const optc_rule *r, const optc_call *call) { return optc_drive_workspace(r->desc, call); }
 static const RuleWay here = {.device = {.device_type = kDLCPU}, .drive = drive_here, .workspace = workspace_here};
 
-int optc_rule_call(const optc_rule *r, int given, const optc_call_args *a) { return r && a ? rule_call(r, given, a, &here) : OPTC_E_NULL; }
+/* Nothing of an earlier call stays in *error. */
+static int fail_null(const optc_call_args *a, const char *text) {
+  return a && a->size == sizeof *a ? rule_fail(a->error, OPTC_E_NULL, text, -1, 0, 0, 0, 0) : OPTC_E_NULL;
+}
+
+int optc_rule_call(const optc_rule *r, int given, const optc_call_args *a) { return r && a ? rule_call(r, given, a, &here) : fail_null(a, "the rule is NULL"); }
 
 int optc_rule_layout(const optc_rule *r, const optc_call_args *a, int64_t item, optc_state_info *out) {
-  if (!r || !a || !out) return OPTC_E_NULL;
-  if (r->layout < 0) return OPTC_OK;                        /* a rule without states */
+  if (!r || !a || !out) return fail_null(a, r ? "the place of the states is NULL" : "the rule is NULL");
+  if (r->layout < 0) return rule_fail(a->size == sizeof *a ? a->error : NULL, OPTC_OK, "", -1, 0, 0, 0, 0);       /* a rule without states */
   RawCall raw;
   static const RuleWay any = {.anywhere = true, .device = {.device_type = kDLCPU}};        /* no elements are looked at */
   int status = rule_build(r, r->layout, -1, a, &any, &raw);

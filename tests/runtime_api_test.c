@@ -508,6 +508,60 @@ static void contexts_and_emissions_refuse_null(void) {
 }
 
 /* The entry behind optc_rule_layout is none of the rule's: not in the list, not by name, not by a number. */
+/* What an earlier call left is no answer to this one. */
+static void errors_of_an_earlier_call_do_not_stay(void) {
+  static const char refused[] = "rule r() { param p; p -= gg }", null[] = "error: a pointer that must be given is NULL\n";
+  optc_rule *rule = NULL;
+  optc_emission *e = NULL;
+  optc_context *mine = fixture_context();
+  for (int i = 0; i < 4; i++) {
+    CU_ASSERT(optc_compile_memory(mine, "wrong.opt", refused, strlen(refused), NULL, &rule) == OPTC_E_INPUT && strstr(optc_context_diagnostics(mine), "gg"));
+    int status = i == 0 ? optc_compile_memory(mine, NULL, refused, 1, NULL, &rule) : i == 1 ? optc_compile_file(mine, NULL, NULL, &rule) : i == 2 ? optc_load(mine, NULL, "r", &rule)
+      : optc_emit_file(mine, NULL, NULL, &e);
+    CU_ASSERT_EQUAL(status, OPTC_E_NULL);
+    CU_ASSERT_STRING_EQUAL(optc_context_diagnostics(mine), null);
+    CU_ASSERT_PTR_NOT_NULL(strstr(optc_context_diagnostics_json(mine), "a pointer that must be given is NULL"));
+  }
+  optc_error error = {.code = 77, .text = "of an earlier call"};
+  optc_call_args call = {.size = sizeof call, .error = &error};
+  CU_ASSERT(optc_rule_call(NULL, 0, &call) == OPTC_E_NULL && error.code == OPTC_E_NULL && !strcmp(error.text, "the rule is NULL"));
+  static const char without[] = "rule r() { in x[N]; out y[N]; y = x }";
+  CU_ASSERT_EQUAL_FATAL(optc_compile_memory(mine, "r.opt", without, strlen(without), NULL, &rule), OPTC_OK);
+  CU_ASSERT_STRING_EQUAL(optc_context_diagnostics(mine), "");
+  error.code = 77;
+  CU_ASSERT(optc_rule_layout(rule, &call, 0, NULL) == OPTC_E_NULL && error.code == OPTC_E_NULL);
+  optc_rule_free(rule);
+  optc_context_free(mine);
+}
+
+/* The numbers of an error are told as they are: what a requirement compared is seen to be what it says. */
+static void numbers_of_errors_read_back(void) {
+  static const char text[] = "rule r(a = 1) { require a <= 1; param p; grad g; p -= a*g }";
+  static const struct { double value; const char *says; } rows[] = {
+    {1.5, "(a = 1.5)"}, {1.0000000000000002, "(a = 1.0000000000000002)"}, {1e10 + 0.5, "(a = 10000000000.5)"}, {16777217, "(a = 16777217)"}, {INFINITY, "(a = inf)"}, {NAN, "(a = nan)"}};
+  optc_context *mine = fixture_context();
+  for (int f64 = 0; f64 < 3; f64++) {
+    optc_rule *rule;
+    optc_compile_options options = {.size = sizeof options, .level = -1, .compute_f64 = f64};
+    CU_ASSERT_EQUAL_FATAL(optc_compile_memory(mine, "r.opt", text, strlen(text), &options, &rule), OPTC_OK);
+    for (size_t i = 0; i < sizeof rows/sizeof *rows; i++) {
+      const double *groups[] = {&rows[i].value};
+      int64_t t = 0;
+      optc_error error;
+      char why[200];
+      double number[2] = {0};
+      DLTensor one = {.data = number, .device = {kDLCPU, 0}, .dtype = {kDLFloat, f64 == 2 ? 64 : 32, 1}}, other = one, *both[] = {&one, &other};
+      other.data = number + 1;
+      optc_item_args item = {.tensor = both};
+      optc_call_args call = {.size = sizeof call, .groups = groups, .n_groups = 1, .items = &item, .n_items = 1, .t = &t, .error = &error};
+      CU_ASSERT_EQUAL(optc_rule_call(rule, optc_rule_entry(rule, "step"), &call), OPTC_E_REQUIRE);
+      CU_ASSERT_PTR_NOT_NULL(strstr(optc_error_format(why, sizeof why, &error), rows[i].says));
+    }
+    optc_rule_free(rule);
+  }
+  optc_context_free(mine);
+}
+
 static void the_list_of_entries_is_the_rules_own(void) {
   static const char text[] = "rule o(lr = 0.5) {\n  param p\n  grad g\n  state m = 3\n  m += g\n  p -= lr*m\n  entry reset { m = 0 }\n}\n";
   static const char *const names[] = {"init", "step", "reset"};
@@ -609,7 +663,7 @@ int main(void) {
     TEST(backends_agree_in_every_bit), TEST(a_thousand_lr_and_a_hundred_lists_are_one_compilation), TEST(thread_count_does_not_change_bits),
     TEST(two_contexts_work_in_two_threads), TEST(one_rule_may_be_called_from_two_threads), TEST(a_rule_tells_what_it_is), TEST(storage_types_have_their_dlpack_types), TEST(a_state_that_does_not_exist_needs_no_memory), TEST(states_are_listed_for_an_item),
     TEST(wrong_calls_are_errors_and_write_nothing), TEST(dense_strides_and_byte_offsets_are_understood), TEST(pointers_that_are_null_and_numbers_out_of_range_are_errors), TEST(wrong_text_gives_diagnostics),
-    TEST(every_kind_of_output_is_emitted), TEST(contexts_and_emissions_refuse_null), TEST(the_list_of_entries_is_the_rules_own), TEST(an_object_can_be_loaded_and_gives_the_same_bits),
+    TEST(every_kind_of_output_is_emitted), TEST(contexts_and_emissions_refuse_null), TEST(errors_of_an_earlier_call_do_not_stay), TEST(numbers_of_errors_read_back), TEST(the_list_of_entries_is_the_rules_own), TEST(an_object_can_be_loaded_and_gives_the_same_bits),
   };
   return suite_run("runtime api", tests);
 }

@@ -28,6 +28,12 @@ static const char many[] = "rule many() {\n  param p\n  grad g\n  state a, b, c,
 static const char table[] = "rule r(lr = 1e-3) {\n  param p\n  grad g\n  p -= lr*g\n  entry table { p -= lr }\n}\n";
 static const char integer[] = "rule a() {\n  param p\n  grad g\n  p -= g\n}\nrule i(warmup: int = 2, nesterov: bool = false) {\n  param p\n  grad g\n"
                               "  p -= where(nesterov, 1, 0.1)*warmup*g\n}\n";
+/* Names that C and C++ have otherwise, and pairs that would meet as fields. */
+static const char fields[] = "rule names(double = 1, double_ = 2, _Bool = 5, linux = 6, INT64_MAX = 7) {\n  param p\n  grad g\n"
+  "  in int64_t, NULL, size_t, optc_tensor, group, group_, shape, names_item, class, _Complex, EOF, unix, and_eq\n  in global uint64_t, t_, seed, requires\n  state restrict, restrict_\n"
+  "  restrict += int64_t + NULL + size_t + optc_tensor + group + group_ + shape + names_item + class + _Complex + EOF + unix + and_eq\n"
+  "  restrict_ += uint64_t + t_ + seed + requires\n  p -= double*double_*_Bool*linux*INT64_MAX*(restrict + restrict_)\n}\n";
+static const char library[] = "rule optc() {\n  param p\n  grad g\n  p -= g\n}\n";
 static const char table_rows[] = "rule rows() {\n  in x[N, M]\n  out y[N, M]\n  y[i, j] = softmax[j](x[i, j])\n}\n";
 static const char no_default[] = "rule n(lr as \"rates[0]\") {\n  param p\n  grad g\n  require lr > 0\n  p -= lr*g\n}\n";
 
@@ -94,7 +100,7 @@ static const char perhaps[] = "rule perhaps(lr = 0.1, mu = 0.9) {\n  param p\n  
 static const struct { const char *name, *text; } sources[] = {
   {"sgd.opt", sgd}, {"two.opt", two}, {"warned.opt", warned}, {"wrong.opt", wrong}, {"used.opt", used}, {"part.opt", part},
   {"no_default.opt", no_default}, {"many.opt", many}, {"table.opt", table}, {"int.opt", integer}, {"arms.opt", arms}, {"perhaps.opt", perhaps},
-  {"rows.opt", table_rows},
+  {"rows.opt", table_rows}, {"names.opt", fields}, {"optc.opt", library},
 };
 static int others(void) {
   int n = 0;
@@ -235,6 +241,23 @@ static void targets_are_checked(void) {
   EXPECT(0, "--print-targets");
   PRINTS("x86-64-v3");
   CU_ASSERT_EQUAL(others(), 0);
+}
+
+static void fields_have_names_that_compilers_take(void) {
+  static const char *const compilers[] = {"cc -x c -std=c99 -pedantic", "cc -x c -std=gnu17", "g++ -x c++ -std=c++11 -pedantic", "g++ -x c++ -std=c++20"};
+  EXPECT(0, "names.opt -o names.o --header names.h");
+  for (size_t i = 0; i < sizeof compilers/sizeof *compilers; i++) {
+    char line[300];
+    snprintf(line, sizeof line, "%s -Wall -Wextra -Werror -fsyntax-only -include names.h /dev/null", compilers[i]);
+    CU_ASSERT_EQUAL(system(line), 0);
+  }
+  char header[1 << 16];
+  slurp("names.h", header, sizeof header);
+  static const char *const made[] = {"double double_;", "double double__;", "optc_tensor int64_t_;", "optc_tensor group_;", "optc_tensor group__;", "optc_tensor restrict__;", "double seed_;"};
+  for (size_t i = 0; i < sizeof made/sizeof *made; i++) CU_ASSERT(strstr(header, made[i]) != NULL);
+  EXPECT(1, "optc.opt -o x.o");
+  SAYS("a rule cannot be called 'optc'");
+  CU_ASSERT_EQUAL(others(), 2);
 }
 
 /* --- diagnostics ------------------------------------------------------------------------------------------------------------------------ */
@@ -542,7 +565,7 @@ int main(void) {
     TEST(object_and_header_are_written), TEST(the_same_input_gives_the_same_bytes), TEST(text_goes_to_standard_output), TEST(objects_carry_ptx_for_several_gpus),
     TEST(several_kinds_take_the_output_name),
     TEST(dependencies_name_every_file_read), TEST(standard_input_is_a_rule_file), TEST(a_rule_can_be_chosen), TEST(passes_can_be_chosen_and_seen), TEST(targets_are_checked),
-    TEST(errors_have_places_and_suggestions), TEST(warnings_do_not_fail_unless_asked), TEST(usage_errors_are_told_with_suggestions), TEST(help_covers_every_option),
+    TEST(fields_have_names_that_compilers_take), TEST(errors_have_places_and_suggestions), TEST(warnings_do_not_fail_unless_asked), TEST(usage_errors_are_told_with_suggestions), TEST(help_covers_every_option),
     TEST(missing_and_strange_files_are_errors), TEST(random_bytes_are_an_error), TEST(outputs_that_cannot_be_written_are_errors),
     TEST(a_limit_on_file_sizes_leaves_nothing_partial), TEST(a_failed_compilation_keeps_the_old_output), TEST(links_are_followed_and_modes_are_usual),
     TEST(run_measures), TEST(explain_counts_bytes), TEST(explain_predicts_and_draws), TEST(explain_counts_every_loop), TEST(explain_counts_one_arm_of_a_condition), TEST(explain_tells_where_kernels_run_and_temporaries_lie),

@@ -105,7 +105,7 @@ static const struct { const char *name; void (*spoil)(Call *); int code; const c
   {"negative", negative, OPTC_E_SHAPE, "tensor 'p': axis 0 has a negative extent, -3", "p", NULL},
   {"another extent", other_extent, OPTC_E_SHAPE, "tensor 'g': axis 0 has extent 7, expected 8", "g", NULL},
   {"strides of a param", strides_of_a_param, OPTC_E_SHAPE, "tensor 'p': it must be dense and row-major: the stride of axis 0 is 2, not 1", "p", NULL},
-  {"stride out of memory", stride_out_of_memory, OPTC_E_SHAPE, "tensor 'x': the stride of axis 0 leads out of memory: 2.30584301e+18", "x", NULL},
+  {"stride out of memory", stride_out_of_memory, OPTC_E_SHAPE, "tensor 'x': the stride of axis 0 leads out of memory: 2.305843009213694e+18", "x", NULL},
   {"stride zero", stride_zero, OPTC_E_SHAPE, "tensor 'y': the stride of axis 0 is 0, and the tensor is written: two of its elements are one", "y", NULL},
   {"overlap", overlapping, OPTC_E_OVERLAP, "tensor 'p': it shares memory with another tensor, and one of them is written: 'g'", "p", "g"},
   {"half", half, OPTC_E_TYPE, "hyper-parameter 'n' is an integer, and 0.5 is none of 64 bits", NULL, NULL},

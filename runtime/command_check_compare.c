@@ -28,7 +28,8 @@ void check_one(Check *c, const Want *w, const CheckBar *bar, int64_t at, double 
   if (at >= 0) snprintf(element, sizeof element, "[%lld]", (long long)at);
   if (w->step >= 0) snprintf(step, sizeof step, " step %d", w->step + 1);
   snprintf(place, sizeof place, "%s%s%s%s%s", w->key, w->tensor ? " " : "", w->tensor ? w->tensor : "", element, step);
-  if (error > 1 && !c->departures++) snprintf(c->first_place, sizeof c->first_place, "%s: %.9g is not %.9g", place, got, want);
+  int digits = c->options->wide ? 17 : 9;                    /* as many as tell numbers of that type apart */
+  if (error > 1 && !c->departures++) snprintf(c->first_place, sizeof c->first_place, "%s: %.*g is not %.*g", place, digits, got, digits, want);
   if (error <= c->worst) return;
   c->worst = error;
   snprintf(c->worst_place, sizeof c->worst_place, "%s", place);

@@ -152,6 +152,18 @@ static const struct { const char *rule, *data; int code; const char *says; } sma
    "\"steps\": 1, \"grads\": [[[1], [1]]], \"params\": [[[3], [6]]]", 0, "max 0 of tolerance"},
 };
 
+/* What departs in f64 is told in the digits in which it departs. */
+static void test_digits_of_f64(void) {
+  static const char rule[] = "rule small() { in x[N]: f64\n out z[N]: f64\n z[i] = x[i]/3 }";
+  static const char data[] = "{\"rule\": \"small\", \"inputs\": {\"x\": {\"shape\": [1], \"dtype\": \"f64\", \"data\": [1]}}, \"outputs\": {\"z\": {\"shape\": [1], \"dtype\": \"f64\", \"data\": [0.33333343333]}}}";
+  char path[4200], recorded[4200];
+  snprintf(path, sizeof path, "%s", in_folder("small.opt"));
+  snprintf(recorded, sizeof recorded, "%s", in_folder("small.json"));
+  write_text(path, rule, sizeof rule - 1);
+  write_text(recorded, data, sizeof data - 1);
+  expect((const char *[]){recorded, "--rule", path, "--backend=interp", "--compute=f64", NULL}, 3, "z[0]: 0.33333333333333331 is not 0.33333343332999998");
+}
+
 static void test_small(void) {
   for (size_t i = 0; i < sizeof small/sizeof *small; i++) {
     char rule[4200], data[4200], text[4000];
@@ -410,7 +422,7 @@ int main(void) {
     {"at -O2", test_jit_O2}, {"objects at -O0 agree", test_aot_O0}, {"at -O2", test_aot_O2}, {"--rule takes another file", test_unaltered_rule},
     {"inf, nan and tensors without axes are compared", test_special_numbers},
     {"the interpreter agrees with data of every format", test_formats_interp}, {"machine code", test_formats_jit}, {"objects", test_formats_aot}, {"arithmetic in f64", test_formats_f64},
-    {"names, lists and shapes of small data", test_small}};
+    {"names, lists and shapes of small data", test_small}, {"what departs in f64 is told in its digits", test_digits_of_f64}};
   static const SuiteTest wrong[] = {{"a rule altered in one constant departs", test_altered_rule}, {"data altered in one number departs, and where is said", test_altered_data},
     {"calls altered in one number depart", test_altered_calls}, {"gradients are compared with differences", test_gradients},
     {"gradients of a rule alone, on inputs that are made up", test_gradients_of_a_rule_alone}, {"data for gradients", test_data_for_gradients},

@@ -380,19 +380,19 @@ static void copy_buffer(Nest *l, unsigned to, unsigned from, const Space *s) {
   nest_close(l, 0, NULL);
 }
 
-/* Carried value k of a scan: its temporary, or the one for the value after the trip. */
-static unsigned carried_buffer(Nest *l, const Node *scan, unsigned k, bool next) {
-  unsigned *first = &l->temps->carried[scan->id];
-  if (!*first) {
-    *first = 1 + l->module->n_operands + l->program->n_temps;
-    for (unsigned c = 0; c < scan->region->n_results; c++) {
-      const Node *x = scan->args[c + 1];
-      const Wanted size = {.space = x->space, .fixed = 1, .operand = -1};
-      nest_temp(l, "carried", (Type)x->type, size);
-      nest_temp(l, "after", (Type)x->type, size);
-    }
+/* Carried value k of a scan: its temporary, or the one for the value after the trip. emit_scan makes them. */
+static unsigned carried_buffer(const Nest *l, const Node *scan, unsigned k, bool next) { return l->temps->carried[scan->id] - 1 + 2 * k + next; }
+
+static void make_carried(Nest *l, const Node *scan, const bool *in_place) {
+  if (l->temps->carried[scan->id]) return;
+  l->temps->carried[scan->id] = 1 + l->module->n_operands + l->program->n_temps;
+  for (unsigned c = 0; c < scan->region->n_results; c++) {
+    const Node *x = scan->args[c + 1];
+    Wanted size = {.space = x->space, .fixed = 1, .operand = -1};
+    nest_temp(l, "carried", (Type)x->type, size);
+    if (in_place[c]) size.space = scan->space;             /* one number's: it is not used */
+    nest_temp(l, "after", (Type)x->type, size);
   }
-  return *first - 1 + 2 * k + next;
 }
 
 /* Which of the numbers that the loop carries is carried value k. */
@@ -402,9 +402,39 @@ static unsigned number_of(const Node *scan, unsigned k) {
   return n;
 }
 
+/* How often the needed nodes of a scan's body refer to a node; the carried results are `carried`. */
+static unsigned references(const Nest *l, const Node *scan, const bool *need, const Node *to) {
+  unsigned n = 0;
+  for (unsigned k = 0; k < scan->region->n_results; k++) n += scan->region->results[k] == to;
+  for (unsigned i = to->id + 1; i < l->graph->n_nodes; i++) {
+    const Node *x = l->graph->nodes[i];
+    for (unsigned k = 0; k < (need[i] ? node_parts(x) : 0); k++) n += node_part(x, k) == to;
+  }
+  return n;
+}
+
+/* A carried tensor of which a trip writes some elements only, and whose last value nobody else meets, stays where it lies: a trip costs what it writes.
+ * What refers to it depends on it, so that no value of another kernel is among that: the answer is the same wherever the scan is emitted. */
+static bool stays(const Nest *l, const Node *scan, const bool *need, unsigned k) {
+  const Node *n = scan->region->results[k];
+  if (n->op != OP_SCATTER) return false;
+  for (; n->op == OP_SCATTER; n = n->args[0]) if (references(l, scan, need, n) != 1) return false;
+  return n->op == OP_CARRY && (n->aux & 63) == (int32_t)scan->imm && n->imm == k && references(l, scan, need, n) == 1;
+}
+
+/* Where the scatters of such a tensor write: to = 0 leaves them on their own again. */
+static void scatter_to(Nest *l, const Node *scan, unsigned k, unsigned to) {
+  for (const Node *n = scan->region->results[k]; n->op == OP_SCATTER; n = n->args[0]) l->temps->buffer[n->id] = to;
+}
+
 static void emit_scan(Nest *l, const Node *n) {
   unsigned d = (unsigned)n->imm, carried = n->region->n_results, numbers = number_of(n, carried);
   Inst **first = arena_array(l->arena, numbers + 1, sizeof *first), **after = arena_array(l->arena, numbers + 1, sizeof *after);
+  bool *need = nest_by_node(l, sizeof *need), *in_place = arena_array(l->arena, carried + 1, sizeof *in_place);
+  for (unsigned k = 0; k < carried; k++) need[n->region->results[k]->id] = true;
+  nest_close_need(l, need);
+  for (unsigned k = 0; k < carried; k++) in_place[k] = stays(l, n, need, k);
+  make_carried(l, n, in_place);
   for (unsigned k = 0; k < carried; k++) {
     const Node *x = n->args[k + 1];
     if (x->space->rank) copy_value(l, x, carried_buffer(l, n, k, false), NULL);
@@ -415,17 +445,16 @@ static void emit_scan(Nest *l, const Node *n) {
   if (when) trips = nest_select(l, when, trips, nest_i64(l, 0));
   Inst *loop = nest_open(l, nest_i64(l, 0), trips, numbers, first);
   l->kernel.scan[d] = (NestScan){n, loop};
-  bool *need = nest_by_node(l, sizeof *need);
-  for (unsigned k = 0; k < carried; k++) need[n->region->results[k]->id] = true;
-  nest_close_need(l, need);
+  for (unsigned k = 0; k < carried; k++) if (in_place[k]) scatter_to(l, n, k, 1 + carried_buffer(l, n, k, false));
   nest_emit(l, need, (int)d);
   for (unsigned k = 0; k < carried; k++) {
     const Node *x = n->region->results[k];
-    if (x->space->rank) copy_value(l, x, carried_buffer(l, n, k, true), NULL);
+    if (in_place[k]) scatter_to(l, n, k, 0);
+    else if (x->space->rank) copy_value(l, x, carried_buffer(l, n, k, true), NULL);
     else after[number_of(n, k)] = l->kernel.scalar[x->id];
   }
   for (unsigned k = 0; k < carried; k++)
-    if (n->args[k + 1]->space->rank) copy_buffer(l, carried_buffer(l, n, k, false), carried_buffer(l, n, k, true), n->args[k + 1]->space);
+    if (n->args[k + 1]->space->rank && !in_place[k]) copy_buffer(l, carried_buffer(l, n, k, false), carried_buffer(l, n, k, true), n->args[k + 1]->space);
   nest_close(l, numbers, after);
   l->kernel.scan[d] = outer;
   for (unsigned i = 0; i < l->graph->n_nodes; i++)                         /* carried values are shared by all scans of a depth */

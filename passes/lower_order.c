@@ -48,15 +48,17 @@ void nest_order(Nest *l, const Node *n) {
   nest_close_axes(l, rank);
 }
 
-/* The base is copied, then the values in lexicographic order of their positions are set or added. */
+/* The base is copied, unless the new version lies where it does; then the values in lexicographic order of their positions are set or added. */
 void nest_scatter(Nest *l, const Node *n) {
   const Node *base = n->args[0], *value = n->args[1];
   unsigned out = nest_buffer(l, n);
-  nest_axes(l, n->space, n->space->rank);
-  Inst *at = nest_flat(l, n->space, n->space->rank);
-  nest_here(l, n->space, at);
-  nest_store(l, out, at, nest_element(l, base), NULL);
-  nest_close_axes(l, n->space->rank);
+  if (l->temps->buffer[base->id] != 1 + out) {
+    nest_axes(l, n->space, n->space->rank);
+    Inst *at = nest_flat(l, n->space, n->space->rank);
+    nest_here(l, n->space, at);
+    nest_store(l, out, at, nest_element(l, base), NULL);
+    nest_close_axes(l, n->space->rank);
+  }
 
   nest_axes(l, value->space, value->space->rank);
   nest_here(l, value->space, nest_flat(l, value->space, value->space->rank));

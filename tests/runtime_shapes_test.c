@@ -274,11 +274,35 @@ static void states_have_the_items_axes_where_dots_stand_for_them(void) {
   }
 }
 
+static int stores_in(const char *body) {
+  static const int kinds[] = {OPTC_EMIT_KERNELS};
+  optc_emit_options options = {.size = sizeof options, .kinds = kinds, .n_kinds = 1, .level = 0};
+  optc_emission *e;
+  char text[400];
+  int n = 0;
+  snprintf(text, sizeof text, "rule r() {\n  in x[T, N]\n  out y[T, N]\n  scan t { %s }\n}\n", body);
+  int status = optc_emit_memory(cx, "r.opt", text, strlen(text), &options, &e);
+  if (status) fprintf(stderr, "\n%s", optc_context_diagnostics(cx));
+  CU_ASSERT_EQUAL_FATAL(status, OPTC_OK);
+  for (const char *at = optc_emission_data(e, 0, NULL); (at = strstr(at, "store ")); at++) n++;
+  optc_emission_free(e);
+  return n;
+}
+
+/* What a trip does not write is not copied either, where nothing else meets the last version. */
+static void a_trip_costs_what_it_writes(void) {
+  int one = stores_in("y[t, i] = x[t, i]");
+  CU_ASSERT_EQUAL(one, 3);                                /* zeros at first, the row, what goes to the caller */
+  CU_ASSERT_EQUAL(stores_in("y[t, i] = x[t, i]; y[t, 0] = 1"), one + 1);
+  CU_ASSERT_EQUAL(stores_in("y[t, i] = x[t, i] + y[t - 1, i]"), one + 3);        /* a version beside it, the next value, the value carried */
+  CU_ASSERT_EQUAL(stores_in("y[t, i] = x[t, i]; y = 2*y"), one + 3);
+}
+
 int main(void) {
   static const SuiteTest tests[] = {
     TEST(attention_is_what_it_is_defined_to_be), TEST(strides_and_outputs_left_out_change_no_bit), TEST(shapes_that_do_not_fit_are_refused_with_their_numbers),
     TEST(operands_say_what_they_are), TEST(tensors_of_the_call_and_states_with_their_own_shape),
-    TEST(states_have_the_items_axes_where_dots_stand_for_them),
+    TEST(states_have_the_items_axes_where_dots_stand_for_them), TEST(a_trip_costs_what_it_writes),
   };
   cx = fixture_context();
   if (!cx) return 1;

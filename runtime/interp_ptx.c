@@ -116,7 +116,8 @@ static void execute_in(const PtxCall *c, optc_frame *f, Arena *arena) {
   uint64_t params[3] = {ptx_map(memory, &device, sizeof device, PTX_READ | PTX_WRITE, "the frame"), ptx_map(memory, work, (size_t)n*sizeof *work, PTX_READ, "the work"), (uint64_t)n};
   uint64_t seed = c->rule->seed + 1;     /* no bit may depend on it; 0 would be order */
   PtxLaunch launch = {.kernel = c->kernel, .grid = {(uint32_t)n, 1, 1}, .block = {1, 1, 1}, .params = params, .tensor = c->tensor, .seed = seed, .nan_seed = seed, .global_races = c->map->shared || n > 1};
-  if (launch.grid[0] > MAX_BLOCKS) launch.grid[0] = MAX_BLOCKS;
+  unsigned most = MAX_BLOCKS - (unsigned)(c->rule->seed%MAX_BLOCKS);
+  if (launch.grid[0] > most) launch.grid[0] = most;
   if (c->map->splits && longest > THREADS) launch.grid[1] = MAX_SHARE;
   if (c->map->shared) launch.block[0] = c->map->contracts ? GPU_BLOCK : THREADS;
   if (!ptx_launch(c->code, memory, &launch, &report)) keep_finding(c, &report);

@@ -15,7 +15,9 @@ typedef enum KOp {
   KOP_COUNT
 } KOp;                                   /* the first ELEMENT_COUNT are the Elements; the others are KOP_E_LOAD and so on */
 
-typedef enum Binding { BIND_SEQ, BIND_VECTOR, BIND_THREAD } Binding;       /* THREAD: GPU grid-stride */
+/* THREAD: GPU grid-stride. BLOCK: iterations multiply tiles that do not meet; blocks of a GPU may share them, other machines take them in order. */
+typedef enum Binding { BIND_SEQ, BIND_VECTOR, BIND_THREAD, BIND_BLOCK } Binding;
+enum { BINDINGS = BIND_BLOCK + 1 };
 
 typedef struct Inst Inst;
 typedef struct Block { Inst **insts; unsigned n; size_t capacity; } Block;

@@ -117,8 +117,8 @@ static void parse_for(Parser *p, Block *block, uint64_t number) {
   if (p->lex->failed) return;
   Inst *loop = block_add(p->arena, block, KOP_E_FOR, TYPE_I64, 0, n, args);
   unsigned b = 0;
-  while (b < 3 && !lex_word(p->lex, binding_names[b])) b++;
-  if (b == 3) { expected(p, "'seq', 'vector' or 'thread'"); return; }
+  while (b < BINDINGS && !lex_word(p->lex, binding_names[b])) b++;
+  if (b == BINDINGS) { expected(p, "'seq', 'vector', 'thread' or 'block'"); return; }
   loop->binding = (uint8_t)b;
   if (b == BIND_VECTOR) {
     if (!lex_expect(p->lex, "(")) return;

@@ -16,7 +16,7 @@ static void print_block(const Program *, const Block *, unsigned depth, Text *);
 static void print_for(const Program *p, const Inst *inst, unsigned depth, Text *out) {
   text_add(out, "%%%u = for %%%u to %%%u", inst->id, inst->args[0]->id, inst->args[1]->id);
   if (inst->n_args > 2) print_args(out, inst, 2, " carry ");
-  text_add(out, " %s", inst->binding < 3 ? binding_names[inst->binding] : "?");
+  text_add(out, " %s", inst->binding < BINDINGS ? binding_names[inst->binding] : "?");
   if (inst->binding == BIND_VECTOR) text_add(out, "(%u, %u)", inst->lanes, inst->unroll);
   text_add(out, " {\n");
   print_block(p, inst->body, depth + 1, out);

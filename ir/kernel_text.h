@@ -19,6 +19,6 @@ KAttr kop_attr(KOp);
 int kop_arity(KOp);                      /* -1: any */
 bool kop_parse(const char *text, size_t length, KOp *);
 const char *program_buffer_name(const Program *, unsigned buffer);       /* "?" where there is none */
-extern const char *const binding_names[3];
+extern const char *const binding_names[BINDINGS];
 enum { KERNEL_MAX_DEPTH = 64, KERNEL_MAX_LANES = 64, KERNEL_MAX_UNROLL = 16 };
 #endif

@@ -60,6 +60,16 @@ static Type arg_type(const Inst *inst, unsigned a) { return (Type)inst->args[a]-
 
 static bool scalar_type_ok(Type storage, unsigned type) { return type == (type_kind(storage) == KIND_FLOAT ? TYPE_F64 : type_kind(storage) == KIND_INT ? TYPE_I64 : TYPE_BOOL); }
 
+/* Whether nothing has an effect but products of tiles. */
+static bool only_contracts(const Block *block) {
+  for (unsigned i = 0; block && i < block->n; i++) {
+    const Inst *in = block->insts[i];
+    bool allowed = in->body || kop_contracts(in->op) || in->op < ELEMENT_COUNT || in->op == KOP_E_YIELD || in->op == KOP_E_PREFETCH || kop_has_result((KOp)in->op);
+    if (!allowed || !only_contracts(in->body) || !only_contracts(in->otherwise)) return false;
+  }
+  return true;
+}
+
 static void check_for(Verifier *v, const Inst *inst) {
   if (inst->n_args < 2) { report(v, inst, "needs its bounds"); return; }
   if (arg_type(inst, 0) != TYPE_I64 || arg_type(inst, 1) != TYPE_I64 || inst->type != TYPE_I64) report(v, inst, "bounds and index must be i64");
@@ -68,7 +78,7 @@ static void check_for(Verifier *v, const Inst *inst) {
   const Inst *last = body && body->n ? body->insts[body->n - 1] : NULL;
   if (!last || last->op != KOP_E_YIELD) { report(v, inst, "the body must end in yield"); return; }
   if (last->n_args != inst->n_args - 2) report(v, inst, "carries %u values and yields %u", inst->n_args - 2, last->n_args);
-  if (inst->binding > BIND_THREAD) report(v, inst, "unknown binding");
+  if (inst->binding >= BINDINGS) report(v, inst, "unknown binding");
   if (inst->binding == BIND_SEQ) return;
   if (inst->binding == BIND_VECTOR) {
     if (!inst->lanes || inst->lanes > KERNEL_MAX_LANES || (inst->lanes & (inst->lanes - 1))) report(v, inst, "lanes must be a power of 2 up to %d", KERNEL_MAX_LANES);
@@ -76,6 +86,10 @@ static void check_for(Verifier *v, const Inst *inst) {
   }
   if (inst->n_args > 2) report(v, inst, "a loop bound to %s carries nothing", binding_names[inst->binding]);
   if (!(launches_of(KOP_E_LOAD) & 1u << v->kernel->launch)) report(v, inst, "a loop bound to %s needs data", binding_names[inst->binding]);
+  if (inst->binding == BIND_BLOCK) {
+    if (!only_contracts(body)) report(v, inst, "a loop bound to block holds products of tiles only");
+    return;
+  }
   for (unsigned i = 0; i < body->n; i++) {
     const Inst *in = body->insts[i];
     bool memory = in->op == KOP_E_LOAD || in->op == KOP_E_STORE || in->op == KOP_E_PREFETCH;

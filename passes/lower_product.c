@@ -294,6 +294,7 @@ static void multiply(Nest *l, const Product *p, bool symmetric) {
   Inst *columns = nest_min(l, f.tile[COLUMNS], sub(l, high[COLUMNS], column)), *b = panel_place(l, &f, COLUMNS, around, position, length, j);
   Inst *args[8] = {place(l, p, row, column), stride, rows, columns, a, b, length, more};
   nest_add(l, KOP_E_TILE, TYPE_BOOL, c, 8, args)->aux = (int32_t)(p->side[ROWS].panels | p->side[COLUMNS].panels << 16);
+  i->binding = j->binding = BIND_BLOCK;    /* each tile of C is one pair's */
   nest_close_axes(l, 4);
 }
 

@@ -489,6 +489,46 @@ static void plans_that_cannot_be_made(void) {
   everything_is_given_back(gpu);
 }
 
+/* --- few blocks: each takes a launch's work entries one after the other --------------------------------------------------------------------------- */
+/* The barrier between two entries of a kernel that adds up stands first in its text. Without it what the executor says ends up in stub->finding. */
+static void without_a_barrier(optc_gpu *gpu, optc_rule *code, optc_rule *ptx, const char *kernel) {
+  optc_gpu_desc changed = *optc_rule_gpu(ptx);
+  optc_gpu_target_desc target = changed.targets[0];
+  char *text = strdup(target.text), *at = strstr(text, kernel), *barrier = at ? strstr(at, "bar.sync") : NULL;
+  CU_ASSERT_PTR_NOT_NULL_FATAL(barrier);
+  memset(barrier, ' ', strcspn(barrier, ";") + 1);
+  target.text = text;
+  target.key++;                          /* another module */
+  changed.targets = &target;
+  There there = {.gpu = gpu, .desc = ptx->desc, .code = &changed};
+  DrillRule form = drill_rule(code), executed = {ptx->desc, call_there, workspace_there, &there, layout_there};
+  Trial *t = trial_new(&form, &(TrialPlan){.seed = 1, .steps = 1});
+  CU_ASSERT_PTR_NOT_NULL_FATAL(t);
+  trial_run(t, &executed, &(DrillWay){0});
+  trial_free(t);
+  free(text);
+}
+
+static void blocks_that_take_several_work_entries(void) {
+  static const ShippedRule rules[] = {{"rules/lamb.opt", "lamb"}, {"rules/clip.opt", "clip_adamw_amp"}, {"rules/adafactor.opt", "adafactor"}, {"rules/muon.opt", "muon"}};
+  optc_gpu *gpu = open_gpu();
+  stub->most_blocks = 1;
+  for (int i = 0; i < COUNT(rules); i++) {
+    optc_rule *code = compile(rules[i].path, rules[i].name, OPTC_BACKEND_JIT), *ptx = compile(rules[i].path, rules[i].name, OPTC_BACKEND_PTX);
+    bits_agree(rules[i].name, code, &(There){.gpu = gpu, .desc = ptx->desc, .code = optc_rule_gpu(ptx)});
+    CU_ASSERT_STRING_EQUAL(stub->finding, "");
+    if (!i) {
+      without_a_barrier(gpu, code, ptx, ".entry lamb_step_phase_0");
+      CU_ASSERT_PTR_NOT_NULL(strstr(stub->finding, "race in shared memory"));
+      stub->finding[0] = 0;
+    }
+    optc_rule_free(code);
+    optc_rule_free(ptx);
+  }
+  stub->most_blocks = 0;
+  everything_is_given_back(gpu);
+}
+
 /* --- PTX in objects ------------------------------------------------------------------------------------------------------------------------------- */
 /* An object with PTX for these GPUs as a shared one: its path, a new one each time. Its header says what it carries. */
 static const char *object(const char *path, const char *name, const char *gpus, const char *const *cpus, int n_cpus) {
@@ -777,6 +817,7 @@ int main(void) {
     TEST(every_rule_has_these_bits_as_a_captured_plan),
     TEST(a_captured_plan_is_a_step_each_time),
     TEST(plans_that_cannot_be_made),
+    TEST(blocks_that_take_several_work_entries),
     TEST(objects_carry_ptx),
     TEST(the_best_text_for_a_gpu_is_taken),
     TEST(loaded_rules_run_on_a_gpu),

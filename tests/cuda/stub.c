@@ -256,6 +256,7 @@ EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned gx, unsigned gy, un
   const Function *f = (const Function *)(const void *)function;
   const PtxKernelInfo *info = ptx_kernel_info(f->kernel);
   char *block = calloc(1, info->param_bytes + 1);
+  if (stub.most_blocks && gx > stub.most_blocks) gx = stub.most_blocks;
   for (unsigned k = 0; k < info->n_params; k++) memcpy(block + info->param_offset[k], params[k], info->param_size[k]);
   return take((Node){.function = f, .params = block,
     .launch = {.kernel = f->kernel, .grid = {gx, gy, gz}, .block = {bx, by, bz}, .shared_bytes = shared, .params = block, .seed = 1, .nan_seed = 1, .tensor = PTX_HOPPER, .global_races = gx*gy*bx > 1}});

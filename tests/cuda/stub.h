@@ -13,6 +13,7 @@ typedef struct CudaStub {
   int compute;                           /* capability: 80 for 8.0 */
   int capturing; unsigned captured;      /* launches and the like are kept instead of done; how many are */
   char broken[64];                       /* the first function called meanwhile that no graph can hold */
+  unsigned most_blocks;                  /* of a launch, in x: the others' work is theirs; 0: as many as are asked for */
   char finding[512];                     /* what the executor found wrong with a kernel first */
 } CudaStub;
 

@@ -81,8 +81,10 @@ static bool same_block(const Program *p, const Block *x, const Program *q, const
     const Inst *a = x->insts[i], *b = y->insts[i];
     if (!inst_same(a, b)) return false;
     for (unsigned k = 0; k < a->n_args; k++) if (a->args[k]->id != b->args[k]->id) return false;
-    Touch touch[MAX_TOUCHES];
-    if (inst_touches(a, touch) && program_buffer_type(p, (unsigned)a->imm) != program_buffer_type(q, (unsigned)b->imm)) return false;
+    Touch mine[MAX_TOUCHES], other[MAX_TOUCHES];
+    unsigned touches = inst_touches(a, mine);
+    inst_touches(b, other);
+    for (unsigned k = 0; k < touches; k++) if (program_buffer_type(p, mine[k].buffer) != program_buffer_type(q, other[k].buffer)) return false;
     if (!same_block(p, a->body, q, b->body) || !same_block(p, a->otherwise, q, b->otherwise)) return false;
   }
   return true;
@@ -92,7 +94,7 @@ static bool same_block(const Program *p, const Block *x, const Program *q, const
 static bool has_variants(const Block *block) {
   for (unsigned i = 0; block && i < block->n; i++) {
     const Inst *inst = block->insts[i];
-    bool tile = kop_contracts(inst->op) || inst->op == KOP_E_TILE_TRANSPOSE || inst->op == KOP_E_TILE_ROWS || inst->op == KOP_E_TILE_COLUMNS;
+    bool tile = kop_is_tile(inst->op) || inst->op == KOP_E_TILE_ROWS || inst->op == KOP_E_TILE_COLUMNS;
     if (tile || (inst->op == KOP_E_FOR && inst->binding == BIND_VECTOR) || has_variants(inst->body) || has_variants(inst->otherwise)) return true;
   }
   return false;

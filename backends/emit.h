@@ -112,7 +112,7 @@ LLVMValueRef emit_leaf(Emitter *, const Inst *);
 bool emit_is_leaf(KOp);
 LLVMValueRef emit_address(Emitter *, int64_t buffer, LLVMValueRef index);
 bool emit_is_optional(const Emitter *, int64_t buffer);
-void emit_prefetch(const Emitter *, LLVMValueRef place, bool written);
+void emit_prefetch(const Emitter *, LLVMValueRef place, bool written, unsigned cache);      /* into the first cache or the second */
 LLVMValueRef emit_presence(Emitter *, int64_t buffer, LLVMValueRef guard);          /* and of an optional tensor's presence; NULL: always */
 LLVMValueRef emit_from_memory(const Emitter *, Type, LLVMValueRef, unsigned lanes);
 LLVMValueRef emit_to_memory(const Emitter *, Type, LLVMValueRef, unsigned lanes);
@@ -151,11 +151,12 @@ void emit_open_work(Emitter *);
 void emit_close_work(Emitter *);
 LLVMValueRef emit_gpu_local(Emitter *, unsigned temp);                   /* where a local buffer begins */
 void emit_team(Emitter *, const Inst *); /* an instruction, by the team */
-void emit_gpu_transpose(Emitter *, const Inst *);
+void emit_gpu_move(Emitter *, const Inst *);
 
 /* emit_tile.c: register tiles of matrix products. */
 void emit_tile_contract(Emitter *, const Inst *);
 void emit_tile_transpose(Emitter *, const Inst *);
+void emit_tile_copy(Emitter *, const Inst *);
 /* emit_tile_gpu.c: the body of that function on a GPU; parameters: C, A, B, stride, rows, columns, k, add. fast: with the tensor cores that the variant has. */
 void emit_tile_on_block(Emitter *, Type type, Type panel, bool fast, LLVMValueRef fn);
 void emit_bound_block(Emitter *);        /* e->fn is a kernel that calls it */

@@ -93,10 +93,11 @@ void emit_close_work(Emitter *e) {
 }
 
 static LLVMValueRef local_room(Emitter *e, const Buffer *b, GpuHome home) {
+  uint64_t n = buffer_elements(b, e->variant->tile_rows);
   LLVMTypeRef type = emit_memory_type(e, b->type);
-  if (!e->map->shared || home == HOME_THREAD) return emit_stack(e, type, b->local);
-  if (home == HOME_BLOCK) return shared_room(e, b->name, LLVMArrayType2(type, b->local));
-  uint64_t bytes = ((uint64_t)b->local*type_bytes(b->type) + 15) & ~(uint64_t)15;
+  if (!e->map->shared || home == HOME_THREAD) return emit_stack(e, type, n);
+  if (home == HOME_BLOCK) return shared_room(e, b->name, LLVMArrayType2(type, n));
+  uint64_t bytes = (n*type_bytes(b->type) + 15) & ~(uint64_t)15;
   LLVMValueRef all = shared_room(e, b->name, LLVMArrayType2(e->i8, bytes*(GPU_BLOCK/GPU_GROUP)));
   LLVMValueRef offset = LLVMBuildMul(e->entry, e->thread.own_group, number(e, bytes), "");
   return LLVMBuildInBoundsGEP2(e->entry, e->i8, all, &offset, 1, "");
@@ -355,8 +356,8 @@ static void fold_in_group(Emitter *e, const Inst *loop) {
   emit_close_folds(e, loop, blocks_of(e, n));
 }
 
-/* Elements are dealt to threads. One that is alone has them all. */
-void emit_gpu_transpose(Emitter *e, const Inst *inst) {
+/* Transposed or copied: elements are dealt to threads. One that is alone has them all. */
+void emit_gpu_move(Emitter *e, const Inst *inst) {
   enum { TO, TO_STRIDE, FROM, FROM_STRIDE, ROWS, COLUMNS, ARGS };
   bool alone = e->team == TEAM_NONE;
   Touch buffer[MAX_TOUCHES];
@@ -367,7 +368,8 @@ void emit_gpu_transpose(Emitter *e, const Inst *inst) {
   Count c = emit_open_count(e, alone ? number(e, 0) : e->thread.rank[e->team], times(e, x[ROWS], x[COLUMNS]), alone ? number(e, 1) : e->thread.size[e->team]);
   LLVMValueRef row = LLVMBuildUDiv(e->b, c.index, x[COLUMNS], ""), column = minus(e, c.index, times(e, row, x[COLUMNS]));
   LLVMValueRef value = LLVMBuildLoad2(e->b, type, emit_address(e, buffer[1].buffer, plus(e, x[FROM], plus(e, times(e, row, x[FROM_STRIDE]), column))), "");
-  LLVMBuildStore(e->b, value, emit_address(e, buffer[0].buffer, plus(e, x[TO], plus(e, times(e, column, x[TO_STRIDE]), row))));
+  LLVMValueRef line = inst->op == KOP_E_TILE_COPY ? row : column, within = inst->op == KOP_E_TILE_COPY ? column : row;
+  LLVMBuildStore(e->b, value, emit_address(e, buffer[0].buffer, plus(e, x[TO], plus(e, times(e, line, x[TO_STRIDE]), within))));
   emit_close_count(e, &c);
 }
 
@@ -389,7 +391,7 @@ void emit_team(Emitter *e, const Inst *inst) {
   bool inner = inst->op < ELEMENT_COUNT || kop_has_result((KOp)inst->op) || inst->op == KOP_E_IF || inst->op == KOP_E_FOLD || inst->op == KOP_E_YIELD || inst->op == KOP_E_FRESH;
   if (e->map->barrier[inst->id]) meet(e);
   if (inst->op == KOP_E_FOR) team_loop(e, inst);
-  else if (inst->op == KOP_E_TILE_TRANSPOSE) emit_gpu_transpose(e, inst);
+  else if (kop_moves(inst->op)) emit_gpu_move(e, inst);
   else if (inner || kop_contracts(inst->op)) emit_alone(e, inst);
   else {
     Under first = open_under(e, is_first(e));

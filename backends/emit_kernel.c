@@ -30,7 +30,7 @@ static LLVMValueRef field(Emitter *e, size_t offset, LLVMTypeRef type) {
   if (!*known) *known = LLVMBuildLoad2(e->entry, type, at(e, e->entry, e->frame, offset), "");
   return *known;
 }
-_Static_assert(FRAME(trip)/8 < FIELD_COUNT, "fields that are cached");
+_Static_assert(FRAME(trip)/8 + OPTC_MAX_REPEATS <= FIELD_COUNT, "fields that are cached");
 
 /* Stands in the function's first block, wherever it is asked for: one place a call. */
 LLVMValueRef emit_stack(Emitter *e, LLVMTypeRef type, uint64_t elements) {
@@ -48,7 +48,7 @@ static LLVMValueRef data_pointer(Emitter *e, int64_t buffer) {
   LLVMValueRef *known = &e->data[buffer];
   const Buffer *temp = buffer < (int64_t)e->module->n_operands ? NULL : &e->program->temps[buffer - e->module->n_operands];
   if (!*known && temp && temp->local) {
-    *known = e->map ? emit_gpu_local(e, (unsigned)(buffer - e->module->n_operands)) : emit_stack(e, emit_memory_type(e, temp->type), temp->local);
+    *known = e->map ? emit_gpu_local(e, (unsigned)(buffer - e->module->n_operands)) : emit_stack(e, emit_memory_type(e, temp->type), buffer_elements(temp, e->variant->tile_rows));
   } else if (!*known) {
     LLVMValueRef table = field(e, FRAME(data), e->pointer);
     *known = LLVMBuildLoad2(e->entry, e->pointer, at(e, e->entry, table, 8*(uint64_t)buffer), "");
@@ -75,10 +75,10 @@ LLVMValueRef emit_address(Emitter *e, int64_t buffer, LLVMValueRef index) {
 
 bool emit_is_optional(const Emitter *e, int64_t buffer) { return buffer < (int64_t)e->module->n_operands && e->module->operands[buffer].optional; }
 
-void emit_prefetch(const Emitter *e, LLVMValueRef pointer, bool written) {
+void emit_prefetch(const Emitter *e, LLVMValueRef pointer, bool written, unsigned cache) {
   if (e->variant->arch == ARCH_NVPTX) return;
   LLVMTypeRef type = e->pointer;
-  LLVMValueRef args[4] = {pointer, LLVMConstInt(e->i32, written, 0), LLVMConstInt(e->i32, 3, 0), LLVMConstInt(e->i32, 1, 0)};
+  LLVMValueRef args[4] = {pointer, LLVMConstInt(e->i32, written, 0), LLVMConstInt(e->i32, 4 - cache, 0), LLVMConstInt(e->i32, 1, 0)};
   emit_intrinsic(e, "llvm.prefetch", &type, 1, args, 4);
 }
 
@@ -185,7 +185,7 @@ LLVMValueRef emit_leaf(Emitter *e, const Inst *inst) {
     case KOP_E_ITEM: return field(e, FRAME(index), e->i64);
     case KOP_E_COUNT: return field(e, FRAME(count), e->i64);
     case KOP_E_FIRST: return field(e, FRAME(first), e->i64);
-    case KOP_E_TRIP: return word_of(e, FRAME(trip), e->i64, (uint64_t)inst->imm);
+    case KOP_E_TRIP: return field(e, FRAME(trip) + 8*(size_t)inst->imm, e->i64);
     case KOP_E_BEGIN: return field(e, FRAME(begin), e->i64);
     case KOP_E_END: return field(e, FRAME(end), e->i64);
     case KOP_E_SIZE: return extent(e, inst);
@@ -282,10 +282,11 @@ void emit_alone(Emitter *e, const Inst *inst) {
     case KOP_E_LOAD: e->value[inst->id] = scalar_load(e, inst); return;
     case KOP_E_STORE: scalar_store(e, inst); return;
     case KOP_E_FRESH: return;
-    case KOP_E_PREFETCH: emit_prefetch(e, emit_address(e, inst->imm, e->value[inst->args[0]->id]), false); return;
+    case KOP_E_PREFETCH: emit_prefetch(e, emit_address(e, inst->imm, e->value[inst->args[0]->id]), false, 1); return;
     case KOP_E_TILE: case KOP_E_TILE_FAST: emit_tile_contract(e, inst); return;
-    case KOP_E_TILE_TRANSPOSE:
-      if (e->map) emit_gpu_transpose(e, inst);
+    case KOP_E_TILE_TRANSPOSE: case KOP_E_TILE_COPY:
+      if (e->map) emit_gpu_move(e, inst);
+      else if (inst->op == KOP_E_TILE_COPY) emit_tile_copy(e, inst);
       else emit_tile_transpose(e, inst);
       return;
     case KOP_E_SET_UNIFORM:

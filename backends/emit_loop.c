@@ -201,7 +201,7 @@ static void vector_body(Emitter *e, const Inst *loop, const Width *w, LLVMValueR
     if (inst->op == KOP_E_LOAD) vector_load(e, inst, w, index);
     else if (inst->op == KOP_E_FOLD) vector_fold(e, inst, w);
     else if (inst->op == KOP_E_STORE) vector_store(e, inst, w, index);
-    else if (inst->op == KOP_E_PREFETCH) for (unsigned c = 0; c < w->copies; c++) emit_prefetch(e, place_of(e, inst, w, index, c), false);
+    else if (inst->op == KOP_E_PREFETCH) for (unsigned c = 0; c < w->copies; c++) emit_prefetch(e, place_of(e, inst, w, index, c), false, 1);
     else
       for (unsigned c = 0; c < w->copies; c++) {
         LLVMValueRef x[3] = {NULL};

@@ -2,20 +2,21 @@
  *
  * tile_contract: tile_rows x tile_columns accumulators stay in registers over all positions; an iteration loads a row of panel B as vectors, spreads the
  * elements of panel A one after the other, and does one fma a register. A type of which the columns do not fit goes over them in parts. What is whole is added to C
- * by vectors; at an edge the accumulators go to the stack, and what counts is added from there. While it runs it fetches the panel A behind its own: a caller that
- * walks B inside A finds it near.
+ * by vectors; at an edge the accumulators go to the stack, and what counts is added from there. While it runs it fetches the rows that are read soon, a line of each
+ * row in turn, one in STEP positions.
  * It is a function that kernels call. Panels of 16-bit floats are widened on the way; tile_contract_fast multiplies pairs of bf16 positions where the machine can.
- * tile_transpose: squares of one register a side by interleaving rows, log2(side) times; the rest element by element. */
+ * tile_transpose: squares of one register a side by interleaving rows, log2(side) times; the rest element by element.
+ * tile_copy: rows by vectors; of a width that is known to be whole vectors, without a loop along them. */
 #include "backends/emit.h"
 #include <string.h>
 
-enum { ACCUMULATORS = 32 };
+enum { ACCUMULATORS = 32, STEP = 4, COPY_VECTORS = 8 };
 
 typedef struct Tile {
   Type type, panel;                      /* of C, and of what is multiplied */
   bool dots;                             /* two positions at a time */
   unsigned rows, columns, lanes, vectors;              /* of a part: vectors a row */
-  LLVMValueRef c, a, b, stride, n_rows, n_columns, k, add, first;          /* first: column of the part */
+  LLVMValueRef c, a, b, stride, n_rows, n_columns, k, add, next, next_stride, first;         /* first: column of the part */
 } Tile;
 
 static LLVMValueRef number(const Emitter *e, uint64_t n) { return LLVMConstInt(e->i64, n, 0); }
@@ -79,6 +80,33 @@ static void close_under(Emitter *e, const Under *r) {
   LLVMPositionBuilderAtEnd(e->b, r->after);
 }
 
+/* --- functions that kernels share ----------------------------------------------------------------------------------------------------- */
+
+/* known: written already. Else the builder stands in it until it is closed. */
+typedef struct Shared { LLVMValueRef fn, outer; bool known; LLVMBasicBlockRef at, entry, body; } Shared;
+
+static Shared open_shared(Emitter *e, const char *what, LLVMTypeRef signature) {
+  char *name = arena_printf(e->arena, "%s_%s_%s", e->module->name, what, e->variant->label);
+  for (char *s = name; *s; s++) if (*s == '-' || *s == '.') *s = '_';
+  Shared f = {LLVMGetNamedFunction(e->llvm, name), e->fn, true, LLVMGetInsertBlock(e->b), LLVMGetInsertBlock(e->entry), NULL};
+  if (f.fn) return f;
+  f.known = false;
+  f.fn = e->fn = LLVMAddFunction(e->llvm, name, signature);
+  emit_attributes(e);
+  LLVMPositionBuilderAtEnd(e->entry, emit_new_block(e));
+  LLVMPositionBuilderAtEnd(e->b, f.body = emit_new_block(e));
+  return f;
+}
+
+static LLVMValueRef close_shared(Emitter *e, const Shared *f) {
+  LLVMBuildRetVoid(e->b);
+  LLVMBuildBr(e->entry, f->body);
+  e->fn = f->outer;
+  LLVMPositionBuilderAtEnd(e->b, f->at);
+  LLVMPositionBuilderAtEnd(e->entry, f->entry);
+  return f->fn;
+}
+
 /* --- products ------------------------------------------------------------------------------------------------------------------------- */
 
 static LLVMValueRef load_panel(const Emitter *e, const Tile *t, unsigned lanes, LLVMValueRef pointer) {
@@ -122,60 +150,75 @@ static void multiply_pairs(Emitter *e, const Tile *t, LLVMValueRef a, LLVMValueR
   }
 }
 
-/* What acc is behind a condition under which it became `inner`. */
-static void merge(Emitter *e, const Tile *t, const Under *under, const LLVMValueRef *outer, const LLVMValueRef *inner, LLVMValueRef *acc) {
+/* The line of a row of what is read soon; the place of the one after it, carried behind the accumulators with the number of its row. */
+static void fetch(Emitter *e, const Tile *t, const LLVMValueRef *at, LLVMValueRef *next) {
+  emit_prefetch(e, step(e, t->panel, t->next, at[0]), false, 2);
+  LLVMValueRef row = plus(e, at[1], number(e, 1)), wraps = LLVMBuildICmp(e->b, LLVMIntEQ, row, number(e, t->rows), "");
+  LLVMValueRef first = LLVMBuildSub(e->b, plus(e, at[0], number(e, 64/type_bytes(t->panel))), times(e, t->next_stride, number(e, t->rows - 1)), "");
+  next[0] = LLVMBuildSelect(e->b, wraps, first, plus(e, at[0], t->next_stride), "");
+  next[1] = LLVMBuildSelect(e->b, wraps, number(e, 0), row, "");
+}
+
+/* What the n values of acc are behind a condition under which they became `inner`. */
+static void merge(Emitter *e, const Under *under, unsigned n, const LLVMValueRef *inner, LLVMValueRef *acc) {
   LLVMBasicBlockRef from[2] = {under->before, LLVMGetInsertBlock(e->b)};
   close_under(e, under);
-  for (unsigned i = 0; i < t->rows*t->vectors; i++) {
-    LLVMValueRef in[2] = {outer[i], inner[i]}, x = LLVMBuildPhi(e->b, emit_type(e, t->type, t->lanes), "");
-    LLVMAddIncoming(x, in, from, 2);
-    acc[i] = x;
+  for (unsigned i = 0; i < n; i++) {
+    LLVMValueRef in[2] = {acc[i], inner[i]};
+    acc[i] = LLVMBuildPhi(e->b, LLVMTypeOf(in[0]), "");
+    LLVMAddIncoming(acc[i], in, from, 2);
   }
 }
 
-/* The first k positions, `by` at a time, from zeros: groups of panel A, and the positions of a group. */
-static void chains_of(Emitter *e, const Tile *t, LLVMValueRef k, unsigned by, LLVMValueRef *acc) {
-  unsigned n = t->rows*t->vectors;
-  LLVMValueRef zero[ACCUMULATORS], next[ACCUMULATORS], group = number(e, KERNEL_TILE_GROUP), columns = number(e, t->columns);
-  for (unsigned i = 0; i < n; i++) zero[i] = emit_const(e, t->type, 0, t->lanes);
-  LLVMValueRef a = t->a, b = step(e, t->panel, t->b, t->first);
-  LLVMValueRef whole = LLVMBuildAnd(e->b, plus(e, k, number(e, KERNEL_TILE_GROUP - 1)), LLVMConstInt(e->i64, ~UINT64_C(0) - (KERNEL_TILE_GROUP - 1), 0), "");
-  LLVMValueRef behind = step(e, t->panel, a, times(e, whole, number(e, t->rows)));
-  Under some = open_under(e, LLVMBuildICmp(e->b, LLVMIntSLT, number(e, 0), k, ""));
-  Loop groups = open_loop(e, number(e, 0), k, KERNEL_TILE_GROUP, n, zero);
-  LLVMValueRef from = step(e, t->panel, a, times(e, groups.index, number(e, t->rows)));
-  Loop positions = open_loop(e, groups.index, least(e, plus(e, groups.index, group), k), by, n, groups.carried);
-  emit_prefetch(e, step(e, t->panel, behind, times(e, positions.index, number(e, t->rows))), false);
-  LLVMValueRef at = step(e, t->panel, from, LLVMBuildSub(e->b, positions.index, groups.index, "")), row = step(e, t->panel, b, times(e, positions.index, columns));
-  if (t->dots) multiply_pairs(e, t, at, row, step(e, t->panel, row, columns), positions.carried, next);
-  else multiply(e, t, at, row, positions.carried, next);
-  close_loop(e, &positions, next);
-  close_loop(e, &groups, positions.carried);
-  merge(e, t, &some, zero, groups.carried, acc);
+/* Positions of one group, onto acc. */
+static void multiply_at(Emitter *e, const Tile *t, LLVMValueRef position, unsigned by, LLVMValueRef *acc) {
+  LLVMValueRef within = LLVMBuildAnd(e->b, position, number(e, KERNEL_TILE_GROUP - 1), ""), group = LLVMBuildSub(e->b, position, within, "");
+  LLVMValueRef a = step(e, t->panel, t->a, plus(e, times(e, group, number(e, t->rows)), within));
+  LLVMValueRef b = step(e, t->panel, t->b, plus(e, times(e, position, number(e, t->columns)), t->first));
+  for (unsigned p = 0; p < by; p += 1 + t->dots) {
+    LLVMValueRef x = step(e, t->panel, a, number(e, p)), y = step(e, t->panel, b, number(e, p*t->columns));
+    if (t->dots) multiply_pairs(e, t, x, y, by > 1 ? step(e, t->panel, y, number(e, t->columns)) : NULL, acc, acc);
+    else multiply(e, t, x, y, acc, acc);
+  }
 }
 
+/* Positions low to high, `by` at a time, all in one group: acc, and what `fetch` carries, are taken on. */
+static void positions(Emitter *e, const Tile *t, LLVMValueRef low, LLVMValueRef high, unsigned by, LLVMValueRef *acc) {
+  unsigned n = t->rows*t->vectors, fetched = t->lanes > 1 ? 2 : 0;
+  LLVMValueRef next[ACCUMULATORS + 2];
+  Under some = open_under(e, LLVMBuildICmp(e->b, LLVMIntSLT, low, high, ""));
+  Loop loop = open_loop(e, low, high, by, n + fetched, acc);
+  memcpy(next, loop.carried, (n + fetched)*sizeof *next);
+  if (fetched) fetch(e, t, loop.carried + n, next + n);
+  multiply_at(e, t, loop.index, by, next);
+  close_loop(e, &loop, next);
+  merge(e, &some, n + fetched, loop.carried, acc);
+}
+
+/* All positions from zeros: by steps, then by twos where two go together, then what is left. */
 static void chains(Emitter *e, const Tile *t, LLVMValueRef *acc) {
-  if (!t->dots) { chains_of(e, t, t->k, 1, acc); return; }
-  LLVMValueRef last = LLVMBuildAnd(e->b, t->k, LLVMConstInt(e->i64, ~UINT64_C(1), 0), ""), next[ACCUMULATORS], outer[ACCUMULATORS];
-  chains_of(e, t, last, 2, acc);
-  memcpy(outer, acc, sizeof outer);
-  Under odd = open_under(e, LLVMBuildICmp(e->b, LLVMIntNE, last, t->k, ""));
-  LLVMValueRef within = LLVMBuildAnd(e->b, last, number(e, KERNEL_TILE_GROUP - 1), ""), group = LLVMBuildSub(e->b, last, within, "");
-  LLVMValueRef a = step(e, t->panel, t->a, plus(e, times(e, group, number(e, t->rows)), within)), b = step(e, t->panel, t->b, plus(e, t->first, times(e, last, number(e, t->columns))));
-  multiply_pairs(e, t, a, b, NULL, outer, next);
-  merge(e, t, &odd, outer, next, acc);
+  const unsigned n = t->rows*t->vectors, by[] = {t->lanes > 1 && e->variant->fma ? STEP : 1, t->dots ? 2 : 1, 1};
+  LLVMValueRef rest = number(e, 0);
+  for (unsigned i = 0; i < n; i++) acc[i] = emit_const(e, t->type, 0, t->lanes);
+  acc[n] = acc[n + 1] = number(e, 0);
+  for (unsigned i = 0; i < 3; i++) {
+    if (i < 2 && by[i] == 1) continue;
+    LLVMValueRef high = LLVMBuildAnd(e->b, t->k, LLVMConstInt(e->i64, ~(uint64_t)(by[i] - 1), 0), "");
+    positions(e, t, rest, high, by[i], acc);
+    rest = high;
+  }
 }
 
 /* C (or 0) and what is added; where C does not count, its memory is not read: it may never have been written. */
 static void whole_rows(Emitter *e, const Tile *t, const LLVMValueRef *acc, LLVMValueRef c, bool add) {
-  for (unsigned r = 0; r < t->rows; r++) {
-    LLVMValueRef row = step(e, t->type, c, times(e, t->stride, number(e, r)));
-    for (unsigned v = 0; v < t->vectors; v++) {
-      LLVMValueRef place = step(e, t->type, row, number(e, v*t->lanes));
-      LLVMValueRef old = add ? load(e, t->type, t->lanes, place) : emit_const(e, t->type, 0, t->lanes);
-      store(e, t->type, LLVMBuildFAdd(e->b, old, acc[r*t->vectors + v], ""), place);
-    }
+  unsigned n = t->rows*t->vectors;
+  LLVMValueRef place[ACCUMULATORS], sum[ACCUMULATORS];
+  for (unsigned i = 0; i < n; i++) {
+    LLVMValueRef row = step(e, t->type, c, times(e, t->stride, number(e, i/t->vectors)));
+    place[i] = step(e, t->type, row, number(e, i%t->vectors*t->lanes));
+    sum[i] = LLVMBuildFAdd(e->b, add ? load(e, t->type, t->lanes, place[i]) : emit_const(e, t->type, 0, t->lanes), acc[i], "");
   }
+  for (unsigned i = 0; i < n; i++) store(e, t->type, sum[i], place[i]);   /* behind all loads: rows a power of two apart look alike to a processor that waits for a store */
 }
 
 static void edge(Emitter *e, const Tile *t, const LLVMValueRef *acc, LLVMValueRef c, LLVMValueRef scratch, LLVMValueRef columns) {
@@ -199,13 +242,13 @@ static void edge(Emitter *e, const Tile *t, const LLVMValueRef *acc, LLVMValueRe
 }
 
 static void part(Emitter *e, const Tile *t, LLVMValueRef scratch) {
-  LLVMValueRef acc[ACCUMULATORS], c = step(e, t->type, t->c, t->first);
+  LLVMValueRef acc[ACCUMULATORS + 2], c = step(e, t->type, t->c, t->first);
   unsigned width = t->vectors*t->lanes;
   if (e->variant->lanes > 1)
     for (unsigned r = 0; r < t->rows; r++) {
       LLVMValueRef row = step(e, t->type, c, times(e, t->stride, number(e, r)));
-      emit_prefetch(e, row, true);
-      emit_prefetch(e, step(e, t->type, row, number(e, width - 1)), true);
+      emit_prefetch(e, row, true, 1);
+      emit_prefetch(e, step(e, t->type, row, number(e, width - 1)), true, 1);
     }
   chains(e, t, acc);
   LLVMValueRef columns = LLVMBuildSub(e->b, t->n_columns, t->first, "");
@@ -226,7 +269,7 @@ static void part(Emitter *e, const Tile *t, LLVMValueRef scratch) {
   LLVMPositionBuilderAtEnd(e->b, done);
 }
 
-enum { PARAMETERS = 8 };
+enum { PARAMETERS = 10 };
 
 static void whole_tile(Emitter *e, Type type, Type panel, bool dots, LLVMValueRef fn) {
   const Machine *m = e->variant;
@@ -234,7 +277,7 @@ static void whole_tile(Emitter *e, Type type, Type panel, bool dots, LLVMValueRe
   for (unsigned i = 0; i < PARAMETERS; i++) x[i] = LLVMGetParam(fn, i);
   unsigned lanes = type == TYPE_F64 && m->lanes > 1 ? m->lanes/2 : m->lanes, width = m->tile_columns*lanes/m->lanes;
   Tile t = {.type = type, .panel = panel, .dots = dots, .rows = m->tile_rows, .columns = m->tile_columns, .lanes = lanes, .vectors = width/lanes, .c = x[0], .a = x[1], .b = x[2], .stride = x[3],
-            .n_rows = x[4], .n_columns = x[5], .k = x[6], .add = x[7], .first = number(e, 0)};
+            .n_rows = x[4], .n_columns = x[5], .k = x[6], .add = x[7], .next = x[8], .next_stride = x[9], .first = number(e, 0)};
   LLVMValueRef scratch = emit_stack(e, e->type[type], t.rows*width);
   if (width == t.columns) { part(e, &t, scratch); return; }
   Loop parts = open_loop(e, t.first, number(e, t.columns), width, 0, NULL);
@@ -245,37 +288,23 @@ static void whole_tile(Emitter *e, Type type, Type panel, bool dots, LLVMValueRe
 
 /* One function for the types and the variant: kernels that multiply are many, and its code is long. fast: on a unit for operands of few bits. */
 static LLVMValueRef tile_function(Emitter *e, Type type, Type panel, bool fast, LLVMTypeRef signature) {
-  char *name = arena_printf(e->arena, "%s_tile%s_%s_%s_%s", e->module->name, fast ? "_fast" : "", type_name(panel), type_name(type), e->variant->label);
-  for (char *s = name; *s; s++) if (*s == '-' || *s == '.') *s = '_';
-  LLVMValueRef known = LLVMGetNamedFunction(e->llvm, name);
-  if (known) return known;
-  LLVMValueRef outer = e->fn;
-  LLVMBasicBlockRef at = LLVMGetInsertBlock(e->b), entry = LLVMGetInsertBlock(e->entry);
-  e->fn = LLVMAddFunction(e->llvm, name, signature);
-  emit_attributes(e);
-  LLVMBasicBlockRef first = emit_new_block(e), body = emit_new_block(e);
-  LLVMPositionBuilderAtEnd(e->entry, first);
-  LLVMPositionBuilderAtEnd(e->b, body);
+  Shared f = open_shared(e, arena_printf(e->arena, "tile%s_%s_%s", fast ? "_fast" : "", type_name(panel), type_name(type)), signature);
+  if (f.known) return f.fn;
   if (e->variant->arch == ARCH_NVPTX) emit_tile_on_block(e, type, panel, fast, e->fn);
   else whole_tile(e, type, panel, fast, e->fn);
-  LLVMBuildRetVoid(e->b);
-  LLVMBuildBr(e->entry, body);
-  LLVMValueRef fn = e->fn;
-  e->fn = outer;
-  LLVMPositionBuilderAtEnd(e->b, at);
-  LLVMPositionBuilderAtEnd(e->entry, entry);
-  return fn;
+  return close_shared(e, &f);
 }
 
 void emit_tile_contract(Emitter *e, const Inst *inst) {
   Touch buffer[MAX_TOUCHES];
   inst_touches(inst, buffer);
-  LLVMValueRef x[8];
-  for (unsigned i = 0; i < 8; i++) x[i] = e->value[inst->args[i]->id];
-  LLVMValueRef args[PARAMETERS] = {emit_address(e, buffer[0].buffer, x[0]), emit_address(e, buffer[1].buffer, x[4]), emit_address(e, buffer[2].buffer, x[5]), x[1], x[2], x[3], x[6], x[7]};
-  for (unsigned i = 0; i < 3; i++)
-    if (LLVMTypeOf(args[i]) != e->pointer) args[i] = LLVMBuildAddrSpaceCast(e->b, args[i], e->pointer, "");
-  LLVMTypeRef types[PARAMETERS] = {e->pointer, e->pointer, e->pointer, e->i64, e->i64, e->i64, e->i64, e->i1};
+  LLVMValueRef x[10];
+  for (unsigned i = 0; i < 10; i++) x[i] = e->value[inst->args[i]->id];
+  LLVMValueRef args[PARAMETERS] = {emit_address(e, buffer[0].buffer, x[0]), emit_address(e, buffer[1].buffer, x[4]), emit_address(e, buffer[2].buffer, x[5]), x[1], x[2], x[3], x[6], x[7],
+                                   emit_address(e, buffer[3].buffer, x[8]), x[9]};
+  LLVMTypeRef types[PARAMETERS] = {e->pointer, e->pointer, e->pointer, e->i64, e->i64, e->i64, e->i64, e->i1, e->pointer, e->i64};
+  for (unsigned i = 0; i < PARAMETERS; i++)
+    if (types[i] == e->pointer && LLVMTypeOf(args[i]) != e->pointer) args[i] = LLVMBuildAddrSpaceCast(e->b, args[i], e->pointer, "");
   LLVMTypeRef signature = LLVMFunctionType(e->none, types, PARAMETERS, 0);
   Type type = program_buffer_type(e->program, buffer[0].buffer), panel = program_buffer_type(e->program, buffer[1].buffer);
   if (e->variant->arch == ARCH_NVPTX) emit_bound_block(e);
@@ -314,14 +343,9 @@ static void elements(Emitter *e, Type type, LLVMValueRef to, LLVMValueRef to_str
   emit_close_count(e, &row);
 }
 
-void emit_tile_transpose(Emitter *e, const Inst *inst) {
-  Touch buffer[MAX_TOUCHES];
-  inst_touches(inst, buffer);
-  LLVMValueRef x[6], zero = number(e, 0);
-  for (unsigned i = 0; i < 6; i++) x[i] = e->value[inst->args[i]->id];
-  Type type = program_buffer_type(e->program, buffer[0].buffer);
-  LLVMValueRef to = emit_address(e, buffer[0].buffer, x[0]), from = emit_address(e, buffer[1].buffer, x[2]), rows = x[4], columns = x[5];
-  unsigned side = type == TYPE_F64 ? e->variant->lanes/2 : e->variant->lanes;
+/* x: as tile_transpose has its arguments, but pointers for places. */
+static void whole_transpose(Emitter *e, Type type, unsigned side, const LLVMValueRef *x) {
+  LLVMValueRef zero = number(e, 0), to = x[0], from = x[2], rows = x[4], columns = x[5];
   if (side < 2) { elements(e, type, to, x[1], from, x[3], zero, rows, zero, columns); return; }
   LLVMValueRef keep = LLVMConstInt(e->i64, ~(uint64_t)(side - 1), 0), whole_rows = LLVMBuildAnd(e->b, rows, keep, ""), whole_columns = LLVMBuildAnd(e->b, columns, keep, "");
   Count row = emit_open_count(e, zero, whole_rows, number(e, side)), column = emit_open_count(e, zero, whole_columns, number(e, side));
@@ -331,4 +355,59 @@ void emit_tile_transpose(Emitter *e, const Inst *inst) {
   emit_close_count(e, &row);
   elements(e, type, to, x[1], from, x[3], zero, whole_rows, whole_columns, columns);
   elements(e, type, to, x[1], from, x[3], whole_rows, rows, zero, columns);
+}
+
+enum { TRANSPOSE_ARGS = 6 };
+
+/* Squares of registers are long code too. */
+void emit_tile_transpose(Emitter *e, const Inst *inst) {
+  Touch buffer[MAX_TOUCHES];
+  inst_touches(inst, buffer);
+  Type type = program_buffer_type(e->program, buffer[0].buffer);
+  LLVMTypeRef types[TRANSPOSE_ARGS] = {e->pointer, e->i64, e->pointer, e->i64, e->i64, e->i64}, signature = LLVMFunctionType(e->none, types, TRANSPOSE_ARGS, 0);
+  LLVMValueRef x[TRANSPOSE_ARGS], inside[TRANSPOSE_ARGS];
+  for (unsigned i = 0; i < TRANSPOSE_ARGS; i++) x[i] = e->value[inst->args[i]->id];
+  x[0] = emit_address(e, buffer[0].buffer, x[0]);
+  x[2] = emit_address(e, buffer[1].buffer, x[2]);
+  unsigned side = type == TYPE_F64 ? e->variant->lanes/2 : e->variant->lanes;
+  if (side < 2) { whole_transpose(e, type, side, x); return; }
+  Shared f = open_shared(e, arena_printf(e->arena, "transpose_%s", type_name(type)), signature);
+  if (!f.known) {
+    for (unsigned i = 0; i < TRANSPOSE_ARGS; i++) inside[i] = LLVMGetParam(f.fn, i);
+    whole_transpose(e, type, side, inside);
+    close_shared(e, &f);
+  }
+  LLVMBuildCall2(e->b, signature, f.fn, x, TRANSPOSE_ARGS, "");
+}
+
+/* --- copying -------------------------------------------------------------------------------------------------------------------------- */
+
+static void copy_vector(Emitter *e, Type type, unsigned lanes, LLVMValueRef to, LLVMValueRef from, LLVMValueRef at) {
+  store(e, type, load(e, type, lanes, step(e, type, from, at)), step(e, type, to, at));
+}
+
+void emit_tile_copy(Emitter *e, const Inst *inst) {
+  Touch buffer[MAX_TOUCHES];
+  inst_touches(inst, buffer);
+  LLVMValueRef x[6], zero = number(e, 0);
+  for (unsigned i = 0; i < 6; i++) x[i] = e->value[inst->args[i]->id];
+  Type type = program_buffer_type(e->program, buffer[0].buffer);
+  unsigned lanes = type == TYPE_F64 && e->variant->lanes > 1 ? e->variant->lanes/2 : e->variant->lanes;
+  uint64_t width = LLVMIsAConstantInt(x[5]) ? LLVMConstIntGetZExtValue(x[5]) : 0;
+  Under some = open_under(e, LLVMBuildICmp(e->b, LLVMIntSLT, zero, x[4], ""));
+  Loop row = open_loop(e, zero, x[4], 1, 2, (LLVMValueRef[]){emit_address(e, buffer[0].buffer, x[0]), emit_address(e, buffer[1].buffer, x[2])});
+  LLVMValueRef to = row.carried[0], from = row.carried[1], next[2] = {step(e, type, to, x[1]), step(e, type, from, x[3])};
+  if (width && width % lanes == 0 && width/lanes <= COPY_VECTORS) {
+    for (unsigned v = 0; v < width/lanes; v++) copy_vector(e, type, lanes, to, from, number(e, v*lanes));
+  } else {
+    LLVMValueRef whole = LLVMBuildAnd(e->b, x[5], LLVMConstInt(e->i64, ~(uint64_t)(lanes - 1), 0), "");
+    Count vectors = emit_open_count(e, zero, whole, number(e, lanes));
+    copy_vector(e, type, lanes, to, from, vectors.index);
+    emit_close_count(e, &vectors);
+    Count rest = emit_open_count(e, whole, x[5], number(e, 1));
+    copy_vector(e, type, 1, to, from, rest.index);
+    emit_close_count(e, &rest);
+  }
+  close_loop(e, &row, next);
+  close_under(e, &some);
 }

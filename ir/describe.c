@@ -33,7 +33,10 @@ const int64_t *describe_uses(const Program *p, Arena *arena) {
   int64_t *uses = arena_array(arena, (size_t)n + 1, sizeof *uses);
   bool *always = arena_array(arena, (size_t)n + 1, sizeof *always);
   for (unsigned k = 0; k < p->n_kernels; k++) find_uses(p, p->kernels[k]->body, arena, uses, always);
-  for (unsigned k = 0; k < n; k++) if (uses[k] & USE_TOUCHED && !always[k]) uses[k] |= USE_PREDICATE;
+  for (unsigned k = 0; k < n; k++) {
+    if (p->module->operands[k].role == ROLE_OUT) uses[k] &= ~(int64_t)USE_READ;      /* a product that is summed up in it reads what it has written */
+    if (uses[k] & USE_TOUCHED && !always[k]) uses[k] |= USE_PREDICATE;
+  }
   return uses;
 }
 
@@ -55,14 +58,19 @@ static bool checks_items(const Program *p) {
 
 /* --- phases ------------------------------------------------------------------------------------------------------------------- */
 
-/* Marks, by temporary, what a block loads or stores. */
-static void mark_temps(const Program *p, const Block *block, KOp op, bool *mark) {
+/* Marks, by temporary, what a block loads and stores. */
+static void mark_temps(const Program *p, const Block *block, bool *loads, bool *stores) {
   unsigned n = p->module->n_operands;
   for (unsigned i = 0; block && i < block->n; i++) {
     const Inst *inst = block->insts[i];
-    if (inst->op == op && inst->imm >= (int64_t)n) mark[inst->imm - n] = true;
-    mark_temps(p, inst->body, op, mark);
-    mark_temps(p, inst->otherwise, op, mark);
+    Touch touch[MAX_TOUCHES];
+    for (unsigned t = 0, touches = inst_touches(inst, touch); t < touches; t++) {
+      if (touch[t].buffer < n) continue;
+      loads[touch[t].buffer - n] |= touch[t].read;
+      stores[touch[t].buffer - n] |= touch[t].written;
+    }
+    mark_temps(p, inst->body, loads, stores);
+    mark_temps(p, inst->otherwise, loads, stores);
   }
 }
 
@@ -73,8 +81,7 @@ static int64_t find_phases(const Program *p, optc_kernel_desc *kernels, int64_t 
   int64_t phase = 0, segment = 1, *seen = arena_array(arena, (size_t)p->n_temps + 1, sizeof *seen);
   for (unsigned k = 0; k < p->n_kernels; k++) {
     bool *loads = arena_array(arena, (size_t)p->n_temps + 1, sizeof *loads), *stores = arena_array(arena, (size_t)p->n_temps + 1, sizeof *stores);
-    mark_temps(p, p->kernels[k]->body, KOP_E_LOAD, loads);
-    mark_temps(p, p->kernels[k]->body, KOP_E_STORE, stores);
+    mark_temps(p, p->kernels[k]->body, loads, stores);
     bool border = false;
     for (unsigned i = 0; i < p->n_temps; i++) border |= loads[i] && fresh[i];
     if (border) {
@@ -103,11 +110,12 @@ int64_t describe_phases(const Program *p, Arena *arena) {
   return entry.n_phases;
 }
 
-/* Every access to an operand of the item is at the index of a loop that begins with the launch: a shard is as good as the whole. */
+/* Every access to an operand of the item is at the index of a loop that begins with the launch: a shard is as good as the whole. Tiles are of matrices. */
 static bool is_flat(const Module *m, const Block *block) {
   for (unsigned i = 0; block && i < block->n; i++) {
     const Inst *inst = block->insts[i];
     bool memory = inst->op == KOP_E_LOAD || inst->op == KOP_E_STORE;
+    if (kop_is_tile(inst->op)) return false;
     if (memory && inst->imm < (int64_t)m->n_operands && m->operands[inst->imm].scope == SCOPE_TENSOR) {
       const Inst *index = inst->args[0];
       if (!m->operands[inst->imm].item_shape || index->op != KOP_E_FOR || index->args[0]->op != KOP_E_BEGIN) return false;

@@ -26,7 +26,7 @@ static bool is_effect(const Inst *inst) {
 }
 static bool sets_number(const Inst *inst) { return is_effect(inst) && inst->op != KOP_E_STORE; }
 static bool reads_number(const Inst *inst) { return inst->op == KOP_E_SCALAR || inst->op == KOP_E_SLOT || inst->op == KOP_E_TOTAL || inst->op == KOP_E_UNIFORM; }
-static bool is_tile(const Inst *inst) { return kop_contracts((KOp)inst->op) || inst->op == KOP_E_TILE_TRANSPOSE; }
+static bool is_tile(const Inst *inst) { return kop_is_tile(inst->op); }
 
 static bool any(const Block *block, bool (*is)(const Inst *)) {
   for (unsigned i = 0; block && i < block->n; i++)
@@ -360,7 +360,7 @@ static uint64_t shared_bytes(const Mapper *m, bool *locals) {
   measure(m, m->kernel->body, BLOCK, NULL, used);
   for (unsigned b = n; b < m->n_buffers; b++) {
     const Buffer *t = &m->program->temps[b - n];
-    uint64_t bytes = ((uint64_t)t->local*type_bytes(t->type) + 15) & ~(uint64_t)15;
+    uint64_t bytes = (buffer_elements(t, KERNEL_TILE_ROWS)*type_bytes(t->type) + 15) & ~(uint64_t)15;
     sum += bytes*used[2*b] + bytes*used[2*b + 1]*(GPU_BLOCK/GPU_GROUP);
     *locals = *locals || used[2*b];
   }

@@ -17,7 +17,7 @@ static const uint8_t attrs[KOP_COUNT] = {
   [KOP_E_UNIFORM] = KATTR_NUMBER, [KOP_E_SET_UNIFORM] = KATTR_NUMBER, [KOP_E_SCALAR] = KATTR_BUFFER, [KOP_E_SET_SCALAR] = KATTR_BUFFER,
   [KOP_E_LOAD] = KATTR_BUFFER, [KOP_E_STORE] = KATTR_BUFFER, [KOP_E_PREFETCH] = KATTR_BUFFER, [KOP_E_FRESH] = KATTR_BUFFER, [KOP_E_CARRIED] = KATTR_NUMBER, [KOP_E_FOLD] = KATTR_FOLD, [KOP_E_FOLDED] = KATTR_NUMBER, [KOP_E_REQUIRE] = KATTR_NUMBER,
   [KOP_E_EXISTS] = KATTR_BUFFER, [KOP_E_SET_COUNT] = KATTR_BUFFER, [KOP_E_SET_EXTENT] = KATTR_BUFFER_AXIS, [KOP_E_SET_SLOT] = KATTR_NUMBER,
-  [KOP_E_TILE] = KATTR_BUFFERS, [KOP_E_TILE_FAST] = KATTR_BUFFERS, [KOP_E_TILE_TRANSPOSE] = KATTR_BUFFERS,
+  [KOP_E_TILE] = KATTR_BUFFERS, [KOP_E_TILE_FAST] = KATTR_BUFFERS, [KOP_E_TILE_TRANSPOSE] = KATTR_BUFFERS, [KOP_E_TILE_COPY] = KATTR_BUFFERS,
   [KOP_E_TRIP] = KATTR_NUMBER, [KOP_E_SET_SPACE] = KATTR_NUMBER, [KOP_E_SLOT] = KATTR_NUMBER, [KOP_E_SET_TOTAL] = KATTR_NUMBER, [KOP_E_TOTAL] = KATTR_NUMBER,
 };
 
@@ -102,16 +102,17 @@ unsigned inst_touches(const Inst *inst, Touch *touch) {
     case KOP_E_STORE: touch[0] = (Touch){first, false, true}; return 1;
     case KOP_E_PREFETCH: case KOP_E_FRESH: touch[0] = (Touch){first, false, false}; return 1;
     case KOP_E_TILE: case KOP_E_TILE_FAST:
-      touch[0] = (Touch){first, true, true}; touch[1] = (Touch){second, true, false}; touch[2] = (Touch){third, true, false};
-      return 3;
-    case KOP_E_TILE_TRANSPOSE: touch[0] = (Touch){first, false, true}; touch[1] = (Touch){second, true, false}; return 2;
+      touch[0] = (Touch){first & 0xffff, true, true}; touch[1] = (Touch){second, true, false}; touch[2] = (Touch){third, true, false}; touch[3] = (Touch){first >> 16, false, false};
+      return 4;
+    case KOP_E_TILE_TRANSPOSE: case KOP_E_TILE_COPY: touch[0] = (Touch){first, false, true}; touch[1] = (Touch){second, true, false}; return 2;
     default: return 0;
   }
 }
 
 void inst_set_buffer(Inst *inst, unsigned which, unsigned buffer) {
-  uint32_t aux = (uint32_t)inst->aux;
-  if (!which) inst->imm = buffer;
+  uint32_t aux = (uint32_t)inst->aux, imm = (uint32_t)inst->imm;
+  if (kop_contracts(inst->op) && !(which % 3)) inst->imm = which ? (imm & 0xffff) | buffer << 16 : (imm & 0xffff0000) | buffer;
+  else if (!which) inst->imm = buffer;
   else inst->aux = (int32_t)(which == 1 ? (aux & 0xffff0000) | buffer : (aux & 0xffff) | buffer << 16);
 }
 

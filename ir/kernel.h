@@ -48,7 +48,10 @@ typedef struct Buffer {
   bool sized, call;
   bool partial;                          /* one f64 a chunk of the whole tensor: what chunk kernels leave for the next phase; ranks that share a tensor add theirs up */
   unsigned local;                        /* elements of a local one, at most KERNEL_MAX_LOCAL; 0: it is none */
+  bool rows;                             /* so many for each of the machine's tile_rows */
 } Buffer;
+
+static inline uint64_t buffer_elements(const Buffer *b, unsigned tile_rows) { return (uint64_t)b->local*(b->rows ? tile_rows : 1); }      /* of a local one */
 
 typedef struct Kernel { const char *name; Launch launch; unsigned space; Block *body; unsigned n_insts; } Kernel;      /* space: of TILE and REPEAT */
 
@@ -69,6 +72,8 @@ bool kop_has_result(KOp);
 const char *launch_name(Launch);
 bool launch_has_space(Launch);
 static inline bool kop_contracts(unsigned op) { return op == KOP_E_TILE || op == KOP_E_TILE_FAST; }
+static inline bool kop_moves(unsigned op) { return op == KOP_E_TILE_TRANSPOSE || op == KOP_E_TILE_COPY; }
+static inline bool kop_is_tile(unsigned op) { return kop_contracts(op) || kop_moves(op); }
 
 Program *program_new(const Module *, Arena *, const char *entry);
 Kernel *program_kernel(Program *, const char *name, Launch);             /* appended */
@@ -79,7 +84,7 @@ Type program_buffer_type(const Program *, unsigned buffer);              /* stor
 
 /* The buffers an instruction touches, the one it writes first. */
 typedef struct Touch { unsigned buffer; bool read, written; } Touch;
-enum { MAX_TOUCHES = 3 };
+enum { MAX_TOUCHES = 4 };
 unsigned inst_touches(const Inst *, Touch *);
 void inst_set_buffer(Inst *, unsigned which, unsigned buffer);           /* of inst_touches */
 

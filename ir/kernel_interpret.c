@@ -97,7 +97,7 @@ static Bits factor(const Runner *r, unsigned panel, int64_t place, Type type) {
 }
 
 static void contract_tile(const Runner *r, const Inst *inst) {
-  Bits at[8];
+  Bits at[8];                            /* what is read soon is nothing here */
   Touch buffer[MAX_TOUCHES];
   inst_touches(inst, buffer);
   Type type = program_buffer_type(r->program, buffer[0].buffer);
@@ -117,13 +117,16 @@ static void contract_tile(const Runner *r, const Inst *inst) {
     }
 }
 
-static void transpose_tile(const Runner *r, const Inst *inst) {
+static void move_tile(const Runner *r, const Inst *inst) {
   int64_t at[6];
   for (unsigned k = 0; k < 6; k++) at[k] = (int64_t)r->value[inst->args[k]->id];
   Touch buffer[MAX_TOUCHES];
   inst_touches(inst, buffer);
   for (int64_t row = 0; row < at[4]; row++)
-    for (int64_t column = 0; column < at[5]; column++) store(r, buffer[0].buffer, at[0] + column*at[1] + row, load(r, buffer[1].buffer, at[2] + row*at[3] + column));
+    for (int64_t column = 0; column < at[5]; column++) {
+      int64_t place = inst->op == KOP_E_TILE_COPY ? row*at[1] + column : column*at[1] + row;
+      store(r, buffer[0].buffer, at[0] + place, load(r, buffer[1].buffer, at[2] + row*at[3] + column));
+    }
 }
 
 static void require(const Runner *r, const Inst *inst) {
@@ -147,7 +150,7 @@ static bool pointwise(const Inst *loop) {
     switch ((KOp)inst->op) {
       case KOP_E_LOAD: case KOP_E_STORE: if (inst->args[0] != loop) return false; break;
       case KOP_E_FOR: case KOP_E_IF: case KOP_E_SET_SCALAR: case KOP_E_SET_UNIFORM: case KOP_E_REQUIRE: case KOP_E_EXISTS: case KOP_E_CARRIED: return false;
-      case KOP_E_TILE: case KOP_E_TILE_FAST: case KOP_E_TILE_TRANSPOSE: case KOP_E_SET_COUNT: case KOP_E_SET_EXTENT: case KOP_E_SET_SPACE: case KOP_E_SET_SLOT: case KOP_E_SLOT: case KOP_E_SET_TOTAL: return false;
+      case KOP_E_TILE: case KOP_E_TILE_FAST: case KOP_E_TILE_TRANSPOSE: case KOP_E_TILE_COPY: case KOP_E_SET_COUNT: case KOP_E_SET_EXTENT: case KOP_E_SET_SPACE: case KOP_E_SET_SLOT: case KOP_E_SLOT: case KOP_E_SET_TOTAL: return false;
       default: break;
     }
   }
@@ -292,7 +295,7 @@ static void run_inst(Runner *r, const Inst *inst) {
       if (inst->n_args < 3 || v[inst->args[2]->id]) store(r, inst->imm, (int64_t)v[inst->args[0]->id], v[inst->args[1]->id]);
       return;
     case KOP_E_TILE: case KOP_E_TILE_FAST: contract_tile(r, inst); return;
-    case KOP_E_TILE_TRANSPOSE: transpose_tile(r, inst); return;
+    case KOP_E_TILE_TRANSPOSE: case KOP_E_TILE_COPY: move_tile(r, inst); return;
     case KOP_E_SET_UNIFORM: r->frame->uniform[inst->imm] = v[inst->args[0]->id]; return;
     case KOP_E_SET_SCALAR: memcpy(scalar_place(r, inst->imm), &v[inst->args[0]->id], 8); return;
     case KOP_E_SET_COUNT: r->frame->counts[inst->imm] = (int64_t)v[inst->args[0]->id]; return;
@@ -336,6 +339,6 @@ void kernel_interpret(const Program *p, const Kernel *k, optc_frame *f, Arena *s
   r.carried = arena_array(scratch, (size_t)k->n_insts + 1, sizeof(Bits *));
   r.fold = arena_array(scratch, (size_t)k->n_insts + 1, sizeof(Reducer *));
   r.local = arena_array(scratch, (size_t)p->n_temps + 1, sizeof(char *));
-  for (unsigned i = 0; i < p->n_temps; i++) if (p->temps[i].local) r.local[i] = arena_array(scratch, p->temps[i].local, type_bytes(p->temps[i].type));
+  for (unsigned i = 0; i < p->n_temps; i++) if (p->temps[i].local) r.local[i] = arena_array(scratch, buffer_elements(&p->temps[i], INTERPRET_ROWS), type_bytes(p->temps[i].type));
   run_block(&r, k->body);
 }

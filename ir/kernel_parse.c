@@ -1,6 +1,6 @@
 /* kernel_parse.c: reads the text form of programs that kernel_print.c writes. Reports the first error and stops.
  *
- *   program ENTRY [advances] { [equal_hypers N] [uniforms N] [slots N] [spaces N] {text STRING} {temp NAME: TYPE [sized] [call] [partial] [local N]}
+ *   program ENTRY [advances] { [equal_hypers N] [uniforms N] [slots N] [spaces N] {text STRING} {temp NAME: TYPE [sized] [call] [partial] [local N [rows]]}
  *                               {kernel NAME LAUNCH [SPACE] { {inst} }} }
  *   inst = [%N =] OP [TYPE] [attribute] [%N {, %N}]
  *        | %N = for %N to %N [carry %N {, %N}] (seq | vector(LANES, UNROLL) | thread) { {inst} }
@@ -250,6 +250,7 @@ Program *program_parse(const Module *module, Arena *arena, Diag *diag, const Sou
       temp->call = lex_word(p.lex, "call");
       temp->partial = lex_word(p.lex, "partial");
       if (lex_word(p.lex, "local")) temp->local = (unsigned)take_index(&p, VALUE_LIMIT);
+      temp->rows = temp->local && lex_word(p.lex, "rows");
     } else if (lex_word(p.lex, "kernel")) parse_kernel(&p);
     else expected(&p, "'kernel', 'temp', 'text', 'uniforms' or 'equal_hypers'");
   }

@@ -82,7 +82,7 @@ void program_print(const Program *p, Text *out) {
   for (unsigned k = 0; k < p->n_temps; k++) {
     const Buffer *b = &p->temps[k];
     text_add(out, "  temp %s: %s%s%s%s", b->name, type_name(b->type), b->sized ? " sized" : "", b->call ? " call" : "", b->partial ? " partial" : "");
-    if (b->local) text_add(out, " local %u", b->local);
+    if (b->local) text_add(out, " local %u%s", b->local, b->rows ? " rows" : "");
     text_add(out, "\n");
   }
   for (unsigned k = 0; k < p->n_kernels; k++) {

@@ -39,7 +39,7 @@ static unsigned launches_of(KOp op) {
     case KOP_E_BEGIN: case KOP_E_END: case KOP_E_UNIFORM: case KOP_E_TRIP: return IN_DATA;
     case KOP_E_LOAD: case KOP_E_STORE: case KOP_E_FRESH: return IN_DATA | IN_FINISH | IN_TOTAL;
     case KOP_E_PREFETCH: return IN_DATA;
-    case KOP_E_TILE_ROWS: case KOP_E_TILE_COLUMNS: case KOP_E_TILE: case KOP_E_TILE_FAST: case KOP_E_TILE_TRANSPOSE: return IN_DATA;
+    case KOP_E_TILE_ROWS: case KOP_E_TILE_COLUMNS: case KOP_E_TILE: case KOP_E_TILE_FAST: case KOP_E_TILE_TRANSPOSE: case KOP_E_TILE_COPY: return IN_DATA;
     case KOP_E_SET_COUNT: return IN_SIZES | IN_CALL_SIZES;
     case KOP_E_SET_EXTENT: return IN_SIZES | IN_CALL_SIZES;
     case KOP_E_SET_SPACE: return IN_SIZES;
@@ -95,7 +95,7 @@ static void check_for(Verifier *v, const Inst *inst) {
     bool memory = in->op == KOP_E_LOAD || in->op == KOP_E_STORE || in->op == KOP_E_PREFETCH;
     if (memory && in->n_args && (inst->binding == BIND_VECTOR ? !place_follows(in->args[0], inst) : in->args[0] != inst))
       report(v, in, "a loop bound to %s may touch only the elements at its index", binding_names[inst->binding]);
-    if (in->body || kop_contracts(in->op) || in->op == KOP_E_TILE_TRANSPOSE || in->op == KOP_E_SET_SCALAR || in->op == KOP_E_EXISTS || in->op == KOP_E_SET_UNIFORM) report(v, in, "not allowed in a loop bound to %s", binding_names[inst->binding]);
+    if (in->body || kop_is_tile(in->op) || in->op == KOP_E_SET_SCALAR || in->op == KOP_E_EXISTS || in->op == KOP_E_SET_UNIFORM) report(v, in, "not allowed in a loop bound to %s", binding_names[inst->binding]);
   }
 }
 
@@ -192,7 +192,7 @@ static void check_tile(Verifier *v, const Inst *inst) {
     const Operand *o = k < operands ? &p->module->operands[k] : NULL;
     if (o ? !operand_is_tensor(o) : p->temps[k - operands].call) report(v, inst, "'%s' is not a tensor of the item", program_buffer_name(p, k));
     if (o && touch[i].written && (o->role == ROLE_GRAD || o->role == ROLE_IN || o->scope == SCOPE_GLOBAL)) report(v, inst, "'%s' is only read", o->name);
-    if (o && (o->optional || o->role == ROLE_OUT) && i) report(v, inst, "'%s' may be absent", o->name);
+    if (o && (o->optional || o->role == ROLE_OUT) && touch[i].read && k != touch[0].buffer) report(v, inst, "'%s' may be absent", o->name);
     if (i && k == touch[0].buffer && kop_contracts(inst->op)) report(v, inst, "'%s' is read and written", program_buffer_name(p, k));
   }
   if (!tile_types_ok(p, inst, touch)) report(v, inst, "buffers must have one type, f32 or f64; panels for f32 may be bf16 or f16");
@@ -213,7 +213,7 @@ static void check_inst(Verifier *v, const Inst *inst) {
       if ((uint64_t)inst->imm >= p->module->n_hypers) report(v, inst, "there is no such hyper-parameter");
       else if (p->module->hypers[inst->imm].type != (Type)inst->type) report(v, inst, "the type is not that of '%s'", p->module->hypers[inst->imm].name);
       return;
-    case KOP_E_TILE: case KOP_E_TILE_FAST: case KOP_E_TILE_TRANSPOSE: check_tile(v, inst); return;
+    case KOP_E_TILE: case KOP_E_TILE_FAST: case KOP_E_TILE_TRANSPOSE: case KOP_E_TILE_COPY: check_tile(v, inst); return;
     case KOP_E_STEP: case KOP_E_SEED: case KOP_E_ITEM: case KOP_E_COUNT: case KOP_E_BEGIN: case KOP_E_END: case KOP_E_FIRST: case KOP_E_TILE_ROWS: case KOP_E_TILE_COLUMNS:
       if (inst->type != TYPE_I64) report(v, inst, "must be i64");
       return;

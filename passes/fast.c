@@ -34,7 +34,7 @@ static void look(Panels *p, const Block *block) {
     Touch touch[MAX_TOUCHES];
     unsigned n = inst_touches(inst, touch);
     if (inst->op == KOP_E_STORE) limit(p, touch[0].buffer, widened_from(inst->args[1]));
-    else if (inst->op == KOP_E_TILE_TRANSPOSE) join(p, touch[0].buffer, touch[1].buffer);
+    else if (kop_moves(inst->op)) join(p, touch[0].buffer, touch[1].buffer);
     else if (kop_contracts(inst->op)) {
       limit(p, touch[0].buffer, OWN);
       join(p, touch[1].buffer, touch[2].buffer);

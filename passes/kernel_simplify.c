@@ -5,7 +5,7 @@ bool inst_is_pure(const Inst *inst) {
   if (inst->op < ELEMENT_COUNT) return true;
   switch ((KOp)inst->op) {
     case KOP_E_LOAD: case KOP_E_STORE: case KOP_E_SET_UNIFORM: case KOP_E_SET_SCALAR: case KOP_E_REQUIRE: case KOP_E_EXISTS: case KOP_E_IF: return false;
-    case KOP_E_TILE: case KOP_E_TILE_FAST: case KOP_E_TILE_TRANSPOSE: case KOP_E_SET_COUNT: case KOP_E_SET_EXTENT: case KOP_E_SET_SPACE: case KOP_E_SET_SLOT: case KOP_E_SET_TOTAL: case KOP_E_SKIP: case KOP_E_FRESH: return false;
+    case KOP_E_TILE: case KOP_E_TILE_FAST: case KOP_E_TILE_TRANSPOSE: case KOP_E_TILE_COPY: case KOP_E_SET_COUNT: case KOP_E_SET_EXTENT: case KOP_E_SET_SPACE: case KOP_E_SET_SLOT: case KOP_E_SET_TOTAL: case KOP_E_SKIP: case KOP_E_FRESH: return false;
     case KOP_E_FOR:
       for (unsigned i = 0; i < inst->body->n; i++) if (!inst_is_pure(inst->body->insts[i])) return false;
       return true;
@@ -284,6 +284,12 @@ static void walk_inst(Simplifier *s, Inst *inst, Block *to, size_t n_ids) {
       if (inst->n_args > 2 && inst->args[1]->op == KOP_SELECT && inst->args[1]->args[0] == inst->args[2]) inst->args[1] = inst->args[1]->args[1];
       s->stored[inst->imm]++;
       break;
+    case KOP_E_TILE: case KOP_E_TILE_FAST: case KOP_E_TILE_TRANSPOSE: case KOP_E_TILE_COPY: {
+      Touch touch[MAX_TOUCHES];
+      inst_touches(inst, touch);
+      s->stored[touch->buffer]++;
+      break;
+    }
     case KOP_E_FOLD:
       fold_guard(s, inst, 1, &never);    /* never: the loop still has this fold, of nothing */
       if (inst->n_args > 1 && inst->args[0]->op == KOP_SELECT && inst->args[0]->args[0] == inst->args[1]) inst->args[0] = inst->args[0]->args[1];

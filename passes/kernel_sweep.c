@@ -19,7 +19,11 @@ static bool block_has_effect(const Sweeper *s, const Block *block) {
 static bool has_effect(const Sweeper *s, const Inst *inst) {
   unsigned operands = s->program->module->n_operands;
   switch ((KOp)inst->op) {
-    case KOP_E_STORE: case KOP_E_TILE: case KOP_E_TILE_FAST: case KOP_E_TILE_TRANSPOSE: return inst->imm < operands || s->loaded[inst->imm - operands];
+    case KOP_E_STORE: case KOP_E_TILE: case KOP_E_TILE_FAST: case KOP_E_TILE_TRANSPOSE: case KOP_E_TILE_COPY: {
+      Touch touch[MAX_TOUCHES];
+      inst_touches(inst, touch);
+      return touch->buffer < operands || s->loaded[touch->buffer - operands];
+    }
     case KOP_E_SET_UNIFORM: return s->read[inst->imm];
     case KOP_E_SET_COUNT: return inst->imm < operands || s->loaded[inst->imm - operands];
     case KOP_E_PREFETCH: case KOP_E_SET_SCALAR: case KOP_E_REQUIRE: case KOP_E_EXISTS: case KOP_E_SET_EXTENT: case KOP_E_SET_SPACE: case KOP_E_SET_SLOT: case KOP_E_SET_TOTAL: case KOP_E_SKIP: return true;

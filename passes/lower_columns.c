@@ -133,7 +133,7 @@ void nest_fold_columns(Nest *l, const Node *n, unsigned lanes) {
   const Node *x = n->args[0];
   unsigned along = x->space->rank - 2;
   Type type = (Type)n->type;
-  Strip strip = {l, (ReduceKind)(n->aux & 255), type, lanes ? 0 : nest_scratch(l, type, LANES*WIDTH), nest_scratch(l, type, LEVELS*WIDTH), nest_scratch(l, type, WIDTH), NULL, NULL};
+  Strip strip = {l, (ReduceKind)(n->aux & 255), type, lanes ? 0 : nest_scratch(l, type, LANES*WIDTH, false), nest_scratch(l, type, LEVELS*WIDTH, false), nest_scratch(l, type, WIDTH, false), NULL, NULL};
   Inst *length = nest_extent(l, x->space->extent[along]), *bounds[2];
   Inst *row = nest_open_rows(l, length, nest_add(l, KOP_E_BEGIN, TYPE_I64, 0, 0, NULL), nest_add(l, KOP_E_END, TYPE_I64, 0, 0, NULL), bounds);
   Inst *first = nest_op2(l, KOP_MUL, row, length);

@@ -70,7 +70,7 @@ Inst *nest_pair(Nest *l, ReduceKind kind, Inst *a, Inst *b) {
 
 /* Sum of positions low .. low + n (1,024 at most): 16 interleaved lanes, then (l, l+8), (l, l+4), (l, l+2), (l, l+1). */
 static Inst *block_of_lanes(Nest *l, const Terms *t, ReduceKind kind, Type type, Inst *low, Inst *n) {
-  unsigned lanes = nest_scratch(l, type, LANES_COUNT);
+  unsigned lanes = nest_scratch(l, type, LANES_COUNT, false);
   Inst *first = nest_const(l, type, nest_identity(kind, type)), *lane = nest_open(l, nest_i64(l, 0), nest_i64(l, LANES_COUNT), 0, NULL);
   Inst *steps = nest_blocks(l, nest_op2(l, KOP_SUB, n, lane), LANES_BITS);
   Inst *from = nest_op2(l, KOP_ADD, low, lane), *loop = nest_open(l, nest_i64(l, 0), steps, 1, &first);
@@ -96,7 +96,7 @@ static Inst *block_of_lanes(Nest *l, const Terms *t, ReduceKind kind, Type type,
 typedef struct Tree { unsigned buffer; ReduceKind kind; Type type; Inst *leaf; } Tree;
 
 static Tree open_tree(Nest *l, ReduceKind kind, Type type, Inst *leaves) {
-  return (Tree){nest_scratch(l, type, 64), kind, type, nest_open(l, nest_i64(l, 0), leaves, 0, NULL)};
+  return (Tree){nest_scratch(l, type, 64, false), kind, type, nest_open(l, nest_i64(l, 0), leaves, 0, NULL)};
 }
 
 static Inst *close_tree(Nest *l, const Tree *t, Inst *leaves, Inst *x) {
@@ -222,7 +222,7 @@ static Inst *merged(Nest *l, Inst *counts, Inst *a, Inst *old, Inst *b, Inst *no
 /* Blocks of 256: scores, then exponentials stand in a temporary; the chain of e*v1*..*vn; merged into what came before. */
 static Softmax blocks(Nest *l, Terms *t, Type type, bool weighs) {
   const Node *node = t->node;
-  unsigned buffer = nest_scratch(l, type, SOFTMAX_BLOCK), carried = weighs ? 4 : 3;
+  unsigned buffer = nest_scratch(l, type, SOFTMAX_BLOCK, false), carried = weighs ? 4 : 3;
   Inst *lowest = nest_real(l, type, -__builtin_inf()), *zero = nest_const(l, type, 0), *zero64 = nest_i64(l, 0);
   Inst *first[4] = {lowest, zero, nest_const(l, TYPE_BOOL, 0), zero};
   Inst *count = nest_blocks(l, t->n, SOFTMAX_BLOCK_BITS);

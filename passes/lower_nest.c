@@ -374,16 +374,30 @@ Inst *nest_space_count(Nest *l, const Space *s) {
   return n;
 }
 
-static void copy_buffer(Nest *l, unsigned to, unsigned from, const Space *s) {
-  Inst *i = nest_open(l, nest_i64(l, 0), nest_space_count(l, s), 0, NULL);
-  nest_store(l, to, i, nest_load(l, from, i, NULL), NULL);
-  nest_close(l, 0, NULL);
+/* Loops over a space, or over what a kernel of tiles has of it, row by row. Returns the place, and how many loops there are behind the rows. */
+static Inst *open_copy(Nest *l, const Space *s, unsigned *behind) {
+  unsigned rows = l->kernel.tile ? l->kernel.tile : s->rank;
+  nest_axes(l, s, rows);
+  Inst *row = nest_flat(l, s, rows);
+  *behind = rows < s->rank;
+  if (!*behind) return row;
+  Inst *length = nest_extent(l, s->extent[rows]), *i = nest_open(l, nest_i64(l, 0), length, 0, NULL);
+  return nest_op2(l, KOP_ADD, nest_op2(l, KOP_MUL, row, length), i);
 }
 
-/* Carried value k of a scan: its temporary, or the one for the value after the trip. emit_scan makes them. */
-static unsigned carried_buffer(const Nest *l, const Node *scan, unsigned k, bool next) { return l->temps->carried[scan->id] - 1 + 2 * k + next; }
+void nest_copy_buffer(Nest *l, unsigned to, unsigned from, const Space *s) {
+  unsigned behind;
+  Inst *at = open_copy(l, s, &behind);
+  nest_store(l, to, at, nest_load(l, from, at, NULL), NULL);
+  if (behind) nest_close(l, 0, NULL);
+  nest_close_axes(l, l->kernel.tile ? l->kernel.tile : s->rank);
+}
 
-static void make_carried(Nest *l, const Node *scan, const bool *in_place) {
+void nest_copy_value(Nest *l, const Node *n, unsigned buffer) { copy_value(l, n, buffer, NULL); }
+
+unsigned nest_carried_buffer(const Nest *l, const Node *scan, unsigned k, bool next) { return l->temps->carried[scan->id] - 1 + 2 * k + next; }
+
+void nest_make_carried(Nest *l, const Node *scan, const bool *in_place) {
   if (l->temps->carried[scan->id]) return;
   l->temps->carried[scan->id] = 1 + l->module->n_operands + l->program->n_temps;
   for (unsigned c = 0; c < scan->region->n_results; c++) {
@@ -434,10 +448,10 @@ static void emit_scan(Nest *l, const Node *n) {
   for (unsigned k = 0; k < carried; k++) need[n->region->results[k]->id] = true;
   nest_close_need(l, need);
   for (unsigned k = 0; k < carried; k++) in_place[k] = stays(l, n, need, k);
-  make_carried(l, n, in_place);
+  nest_make_carried(l, n, in_place);
   for (unsigned k = 0; k < carried; k++) {
     const Node *x = n->args[k + 1];
-    if (x->space->rank) copy_value(l, x, carried_buffer(l, n, k, false), NULL);
+    if (x->space->rank) copy_value(l, x, nest_carried_buffer(l, n, k, false), NULL);
     else first[number_of(n, k)] = l->kernel.scalar[x->id];
   }
   const NestScan outer = l->kernel.scan[d];
@@ -445,16 +459,16 @@ static void emit_scan(Nest *l, const Node *n) {
   if (when) trips = nest_select(l, when, trips, nest_i64(l, 0));
   Inst *loop = nest_open(l, nest_i64(l, 0), trips, numbers, first);
   l->kernel.scan[d] = (NestScan){n, loop};
-  for (unsigned k = 0; k < carried; k++) if (in_place[k]) scatter_to(l, n, k, 1 + carried_buffer(l, n, k, false));
+  for (unsigned k = 0; k < carried; k++) if (in_place[k]) scatter_to(l, n, k, 1 + nest_carried_buffer(l, n, k, false));
   nest_emit(l, need, (int)d);
   for (unsigned k = 0; k < carried; k++) {
     const Node *x = n->region->results[k];
     if (in_place[k]) scatter_to(l, n, k, 0);
-    else if (x->space->rank) copy_value(l, x, carried_buffer(l, n, k, true), NULL);
+    else if (x->space->rank) copy_value(l, x, nest_carried_buffer(l, n, k, true), NULL);
     else after[number_of(n, k)] = l->kernel.scalar[x->id];
   }
   for (unsigned k = 0; k < carried; k++)
-    if (n->args[k + 1]->space->rank && !in_place[k]) copy_buffer(l, carried_buffer(l, n, k, false), carried_buffer(l, n, k, true), n->args[k + 1]->space);
+    if (n->args[k + 1]->space->rank && !in_place[k]) nest_copy_buffer(l, nest_carried_buffer(l, n, k, false), nest_carried_buffer(l, n, k, true), n->args[k + 1]->space);
   nest_close(l, numbers, after);
   l->kernel.scan[d] = outer;
   for (unsigned i = 0; i < l->graph->n_nodes; i++)                         /* carried values are shared by all scans of a depth */
@@ -491,8 +505,8 @@ static void emit_number(Nest *l, const Node *n) {
   }
 }
 
-static void take_result(Nest *l, const Node *n) { l->temps->buffer[n->id] = 1 + carried_buffer(l, n->args[0], (unsigned)n->imm, false); }
-static void take_carry(Nest *l, const Node *n) { l->temps->buffer[n->id] = 1 + carried_buffer(l, scan_of(l, n)->node, (unsigned)n->imm, false); }
+static void take_result(Nest *l, const Node *n) { l->temps->buffer[n->id] = 1 + nest_carried_buffer(l, n->args[0], (unsigned)n->imm, false); }
+static void take_carry(Nest *l, const Node *n) { l->temps->buffer[n->id] = 1 + nest_carried_buffer(l, scan_of(l, n)->node, (unsigned)n->imm, false); }
 
 static void emit_positions(Nest *l, const Node *n) {
   l->plan.stored[n->id] = false;                                           /* for its own nest */
@@ -511,7 +525,9 @@ static void emit_stored(Nest *l, const Node *n) {
 void nest_emit(Nest *l, const bool *need, int depth) {
   for (unsigned i = 0; i < l->graph->n_nodes; i++) {
     const Node *n = l->graph->nodes[i];
-    if (!need[i] || carries_depth(l->plan.carry[i]) != depth) continue;
+    int own = carries_depth(l->plan.carry[i]);
+    bool repeated = depth < 0 && l->repeat && own == (int)l->repeat->imm;
+    if (!need[i] || (own != depth && !repeated)) continue;
     if (!n->space->rank) { if (!l->kernel.scalar[i]) emit_number(l, n); }
     else if (l->plan.stored[i] && !l->kernel.done[i] && !l->temps->kept[i]) {
       Inst *when = work_condition(l, n);

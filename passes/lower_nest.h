@@ -65,11 +65,11 @@ typedef struct NestPoint {
   unsigned epoch, outer;                 /* outer: of what nest_settle computed; 0: nothing */
 } NestPoint;
 
-/* A launch space: the positions of the first axes, at least so many a tile; or the units of a room, one a tile. when, reach: else none. */
-typedef struct Tiles { const Space *space; unsigned axes, least; Room room; const Node *when; Reach reach; } Tiles;
+/* A launch space: the positions of the first axes, at least so many a tile; or the units of a room, at most so many a tile; or the trips of a repeat. when, reach: else none. */
+typedef struct Tiles { const Space *space; unsigned axes, least, most; Room room; const Node *when; Reach reach; const Node *trips; } Tiles;
 
 typedef struct NestFormula { Op op; Type type; const Graph *graph; const Node *argument[2], *result; } NestFormula;
-typedef struct Scratch { unsigned elements; Type type; unsigned buffer; } Scratch;       /* a local buffer */
+typedef struct Scratch { unsigned elements; bool rows; Type type; unsigned buffer; } Scratch;       /* a local buffer */
 /* Sets of axes: what a value depends on, what its elements in memory lie along; of an index: that it steps with. And whether a matrix equals its transpose. */
 typedef struct ProductAxes { uint16_t all, along, step; uint8_t symmetric; } ProductAxes;
 
@@ -83,6 +83,7 @@ struct Nest {
   NestTemps items, call, *temps;         /* temps: the one of the two that the kernel belongs to */
   NestKernel kernel;
   NestPoint point;
+  const Node *repeat;                    /* the scan of whose body the kernels at hand are, trip by trip: schedule_repeat.c; or NULL */
 
   /* found once, for all kernels */
   Tiles tiles[OPTC_MAX_SPACES];          /* by launch space: of kernels that nest_begin_tile made; NULL: another's */
@@ -114,6 +115,10 @@ void nest_settle_value(Nest *, const Space *, unsigned axes, const Node *);
 void nest_unsettle(Nest *);                                              /* behind those loops */
 Inst *nest_to_storage(Nest *, const Operand *, Inst *);                  /* a new value as the tensor keeps it */
 void nest_store_value(Nest *, const Node *, Inst *at, Inst *);           /* an element of a stored node */
+void nest_copy_value(Nest *, const Node *, unsigned buffer);             /* all elements, or the number; of a kernel of tiles, those of the tile */
+void nest_copy_buffer(Nest *, unsigned to, unsigned from, const Space *);
+void nest_make_carried(Nest *, const Node *scan, const bool *in_place);  /* temporaries of what a scan carries; in_place: the value after the trip needs none */
+unsigned nest_carried_buffer(const Nest *, const Node *scan, unsigned k, bool next);       /* carried value k of a scan: its temporary, or the one for the value after the trip */
 unsigned nest_buffer(Nest *, const Node *);                              /* the temporary of a stored node */
 void nest_choose_stored(Nest *);
 bool nest_costs(const Nest *, const Node *);                             /* a number that costs a loop */

@@ -4,20 +4,25 @@
  * columns; axes that both have are around it. Its kernels, each over a launch space of its own:
  *   pack_rows, pack_columns    panels; the factors, whatever they are, are evaluated here, along the axis they lie along in memory. Where panels want the
  *                              other axis, 16 of them pass through a square that is transposed
- *   product                    tiles of C in cache: blocks of 512 positions in order, panels of rows, panels of columns, tile_contract
+ *   product                    tiles of C in cache: blocks of 512 positions in order, panels of rows, panels of columns, tile_contract. Rows that lie in memory
+ *                              along positions need no kernel of their own: each panel is packed here, where it is used, into a buffer that stays in the first cache (on a GPU,
+ *                              where one panel is shared by blocks, they have one)
  *   mirror                     of a product that equals its transpose: only tiles that reach below the diagonal are computed, the rest is copied */
 #include "passes/lower_program.h"
 
 enum { ROWS, COLUMNS };
 enum { BLOCK = 512, GROUP = KERNEL_TILE_GROUP };
-/* Of panels packed together: whole ones on every machine. Of a tile in cache: its panels of columns stay in the second cache, its panels of rows pass by. */
-static const int64_t panel_unit[] = {KERNEL_TILE_ROWS, KERNEL_TILE_COLUMNS}, cache_unit[] = {11*KERNEL_TILE_ROWS, 4*KERNEL_TILE_COLUMNS};
-enum { MIRROR = 64 };
+/* Of panels packed together: whole ones on every machine. Of a tile in cache: its panels of columns stay in the second cache, its panels of rows pass by: the more of them,
+ * the better, where there are enough tiles. */
+static const int64_t panel_unit[] = {KERNEL_TILE_ROWS, KERNEL_TILE_COLUMNS}, cache_unit[] = {KERNEL_TILE_ROWS, 4*KERNEL_TILE_COLUMNS};
+enum { CACHE_UNITS = 11, MIRROR = 64, FETCH = 64 };                       /* FETCH: positions of the rows behind, fetched while one tile is computed */
 
 typedef struct Side {
   const Node *factor[NEST_RANK]; unsigned n;
   unsigned axes;                         /* of the result */
   bool along;                            /* lies in memory along positions, not along its own axis */
+  bool matrix;                           /* stands in memory as it is multiplied: places step evenly along both axes, along one of them by one */
+  bool at_once;                          /* its panels are packed where they are used */
   unsigned panels;                       /* buffer */
 } Side;
 
@@ -61,6 +66,23 @@ static void find_axes(Nest *l) {
 
 static bool is_run(unsigned axes) { return axes && !((axes >> __builtin_ctz(axes)) & ((axes >> __builtin_ctz(axes)) + 1)); }
 
+static bool is_one(unsigned axes) { return axes && !(axes & (axes - 1)); }
+
+/* Whether it is read at indices alone, all of them inside. */
+static bool is_matrix(const Nest *l, const Node *n, Type type, const Node *demand) {
+  const Node *x = n->op == OP_MAP ? n->args[0] : n;
+  const Operand *o = x->op == OP_READ ? &l->module->operands[x->imm] : NULL;
+  bool stored = l->plan.stored[x->id], own = n->op == OP_READ;
+  if ((Type)n->type != type || (!stored && !own && n->op != OP_MAP)) return false;
+  if (stored ? nest_demand(l, x) && nest_demand(l, x) != demand : !o || o->storage != type || operand_may_be_absent(o) || x->aux == 1) return false;
+  if (n->op == OP_MAP && !stored && x->n_args) return false;
+  unsigned first = n->op == OP_MAP, axes = n->op == OP_MAP || own ? n->n_args - first : 0;
+  const Space *s = own && !stored ? o->shape : x->space;
+  if (axes && (!s || s->rank != axes)) return false;
+  for (unsigned k = 0; k < axes; k++) if (n->args[first + k]->op != OP_INDEX || !index_in_axis(n->args[first + k], s->extent[k])) return false;
+  return axes > 1;
+}
+
 static bool find_product(Nest *l, const Node *n, Product *p) {
   *p = (Product){.node = n, .type = (Type)n->type};
   if (!l->product_axes) find_axes(l);
@@ -87,6 +109,8 @@ static bool find_product(Nest *l, const Node *n, Product *p) {
     unsigned along = 0;
     for (unsigned k = 0; k < s->n; k++) along |= of[s->factor[k]->id].along;
     s->along = along & p->positions && (side == ROWS || !(along & s->axes));
+    s->matrix = s->n == 1 && is_one(p->positions) && is_one(s->axes) && along & (p->positions | s->axes) && is_matrix(l, s->factor[0], p->type, nest_demand(l, n));
+    s->at_once = side == ROWS && s->along && s->matrix && !l->unit->gpu;
   }
   return is_run(p->side[ROWS].axes) && is_run(p->side[COLUMNS].axes) && p->side[COLUMNS].axes >> (rank - 1) & 1;
 }
@@ -190,6 +214,41 @@ static void transpose(Nest *l, unsigned to, unsigned from, Inst *to_at, Inst *to
   nest_add(l, KOP_E_TILE_TRANSPOSE, TYPE_BOOL, to, 6, (Inst *[]){to_at, to_stride, from_at, from_stride, rows, columns})->aux = (int32_t)from;
 }
 
+static void copy(Nest *l, unsigned to, unsigned from, Inst *to_at, Inst *to_stride, Inst *from_at, Inst *from_stride, Inst *rows, Inst *columns) {
+  nest_add(l, KOP_E_TILE_COPY, TYPE_BOOL, to, 6, (Inst *[]){to_at, to_stride, from_at, from_stride, rows, columns})->aux = (int32_t)from;
+}
+
+/* Where an element of a matrix lies: the load goes, its place stays. */
+static Inst *matrix_place(Nest *l, const Product *p, const Side *s, Inst *own, Inst *position, unsigned *buffer) {
+  Inst *x = value(l, p, s, own, position), *at = x->args[0];
+  l->kernel.at->n--;
+  *buffer = (unsigned)x->imm;
+  return at;
+}
+
+/* Panel A number `panel` of a block of positions, which starts at `base`, from what lies along them. Rows past the matrix are its last one again. */
+static void pack_panel(Nest *l, const Product *p, const Frame *f, Inst *base, Inst *panel, Inst *low, Inst *length) {
+  const Side *s = &p->side[ROWS];
+  Inst *group = nest_i64(l, GROUP), *t = f->tile[ROWS], *last = sub(l, f->extent[ROWS], nest_i64(l, 1)), *zero = nest_i64(l, 0), *one = nest_i64(l, 1);
+  Inst *r = count_to(l, t), *own = nest_min(l, add(l, mul(l, panel, t), r), last), *full = quotient(l, length, group), *start = add(l, base, mul(l, r, group));
+  if (s->matrix) {
+    unsigned buffer;
+    Inst *at = matrix_place(l, p, s, own, low, &buffer), *whole_groups = mul(l, full, group);
+    copy(l, s->panels, buffer, start, mul(l, t, group), at, group, full, group);
+    copy(l, s->panels, buffer, add(l, start, mul(l, whole_groups, t)), zero, add(l, at, whole_groups), zero, one, remainder_of(l, length, group));
+    nest_close_axes(l, 1);
+    return;
+  }
+  Inst *g = count_to(l, full), *from = add(l, low, mul(l, g, group)), *to = add(l, start, mul(l, mul(l, g, t), group)), *q = count_to(l, group);
+  nest_store(l, s->panels, add(l, to, q), value(l, p, s, own, add(l, from, q)), NULL);
+  nest_close_axes(l, 2);
+  from = add(l, low, mul(l, full, group));
+  to = add(l, start, mul(l, mul(l, full, t), group));
+  q = count_to(l, remainder_of(l, length, group));
+  nest_store(l, s->panels, add(l, to, q), value(l, p, s, own, add(l, from, q)), NULL);
+  nest_close_axes(l, 2);
+}
+
 /* Panels of one unit of rows or columns, all positions: for what lies along positions. */
 static void pack_along(Nest *l, const Product *p, const Frame *f, int side, unsigned square) {
   const Side *s = &p->side[side];
@@ -198,16 +257,11 @@ static void pack_along(Nest *l, const Product *p, const Frame *f, int side, unsi
   Inst *high_own = nest_min(l, f->extent[side], add(l, low_own, unit)), *last = sub(l, f->extent[side], nest_i64(l, 1));
   Inst *block = count_to(l, f->blocks), *low = mul(l, block, nest_i64(l, BLOCK)), *length = block_length(l, f, low);
   Inst *panel = nest_open(l, quotient(l, low_own, t), units(l, high_own, t), 0, NULL), *base = panel_place(l, f, side, around, low, length, panel);
-  if (side == ROWS) {
-    Inst *r = count_to(l, t), *own = nest_min(l, add(l, mul(l, panel, t), r), last), *full = quotient(l, length, group), *start = add(l, base, mul(l, r, group));
-    Inst *g = count_to(l, full), *from = add(l, low, mul(l, g, group)), *to = add(l, start, mul(l, mul(l, g, t), group)), *q = count_to(l, group);
-    nest_store(l, s->panels, add(l, to, q), value(l, p, s, own, add(l, from, q)), NULL);
-    nest_close_axes(l, 2);
-    from = add(l, low, mul(l, full, group));
-    to = add(l, start, mul(l, mul(l, full, t), group));
-    q = count_to(l, remainder_of(l, length, group));
-    nest_store(l, s->panels, add(l, to, q), value(l, p, s, own, add(l, from, q)), NULL);
-    nest_close_axes(l, 2);
+  if (side == ROWS) pack_panel(l, p, f, base, panel, low, length);
+  else if (s->matrix) {
+    unsigned buffer;
+    Inst *own = mul(l, panel, t), *at = matrix_place(l, p, s, own, low, &buffer), *stride = sub(l, matrix_place(l, p, s, add(l, own, nest_i64(l, 1)), low, &buffer), at);
+    transpose(l, s->panels, buffer, base, t, at, stride, nest_min(l, t, sub(l, f->extent[side], own)), length);
   } else {
     Inst *g = count_to(l, units(l, length, group)), *first = mul(l, g, group), *from = add(l, low, first), *n = nest_min(l, group, sub(l, length, first));
     Inst *c = count_to(l, t), *own = nest_min(l, add(l, mul(l, panel, t), c), last), *to = mul(l, c, group);
@@ -227,7 +281,16 @@ static void pack_across(Nest *l, const Product *p, const Frame *f, int side, uns
   Inst *around = open_positions(l, p, 1, &chunks, digit), *from = mul(l, digit[0], group), *n = nest_min(l, group, sub(l, f->k, from));
   Inst *low = nest_op2(l, KOP_AND, from, nest_i64(l, ~(int64_t)(BLOCK - 1))), *length = block_length(l, f, low), *within = sub(l, from, low);
   Inst *panels = units(l, f->extent[side], t);
-  if (side == COLUMNS) {
+  if (side == COLUMNS && s->matrix) {
+    Inst *full = quotient(l, f->extent[side], t), *rest = remainder_of(l, f->extent[side], t), *first = mul(l, full, t), *one = nest_i64(l, 1);
+    unsigned buffer;
+    Inst *stride = sub(l, matrix_place(l, p, s, first, add(l, from, one), &buffer), matrix_place(l, p, s, first, from, &buffer));
+    Inst *panel = count_to(l, full), *to = add(l, panel_place(l, f, side, around, low, length, panel), mul(l, within, t));
+    copy(l, s->panels, buffer, to, t, matrix_place(l, p, s, mul(l, panel, t), from, &buffer), stride, n, t);
+    nest_close_axes(l, 1);
+    to = add(l, panel_place(l, f, side, around, low, length, full), mul(l, within, t));
+    copy(l, s->panels, buffer, to, t, matrix_place(l, p, s, first, from, &buffer), stride, nest_select(l, nest_op2(l, KOP_LT, nest_i64(l, 0), rest), n, nest_i64(l, 0)), rest);
+  } else if (side == COLUMNS) {
     Inst *panel = count_to(l, panels), *first = mul(l, panel, t), *base = panel_place(l, f, side, around, low, length, panel);
     Inst *width = nest_min(l, t, sub(l, f->extent[side], first)), *k = count_to(l, n), *to = add(l, base, mul(l, add(l, within, k), t)), *c = count_to(l, width);
     nest_store(l, s->panels, add(l, to, c), value(l, p, s, add(l, first, c), add(l, from, k)), NULL);
@@ -249,11 +312,11 @@ static void pack(Nest *l, Product *p, int side) {
   Side *s = &p->side[side];
   Room room = {.space = p->space, .axes = {p->around, s->along ? s->axes : p->positions}, .unit = {1, s->along ? panel_unit[side] : GROUP}};
   Room panels = {.space = p->space, .axes = {p->around, s->axes, p->positions}, .unit = {1, panel_unit[side], GROUP}};
-  bool *need = nest_begin_room(l, arena_printf(l->arena, "%s_%u", name[side], p->node->id), room, nest_demand(l, p->node));
+  bool *need = nest_begin_room(l, arena_printf(l->arena, "%s_%u", name[side], p->node->id), room, 1, nest_demand(l, p->node));
   for (unsigned k = 0; k < s->n; k++) graph_mark(need, s->factor[k]);
   Frame f = open_frame(l, p, need);
   s->panels = nest_temp(l, name[side], p->type, (Wanted){.room = panels, .operand = -1, .when = l->plan.room ? l->plan.room[p->node->id] : NULL});
-  unsigned square = s->along == (side == COLUMNS) ? nest_scratch(l, p->type, KERNEL_TILE_COLUMNS*GROUP) : 0;
+  unsigned square = s->along == (side == COLUMNS) ? nest_scratch(l, p->type, KERNEL_TILE_COLUMNS*GROUP, false) : 0;
   (s->along ? pack_along : pack_across)(l, p, &f, side, square);
 }
 
@@ -271,39 +334,72 @@ static Inst *row_stride(Nest *l, const Product *p) {
   return nest_axes_count(l, p->node->space, all & ~((2u << last) - 1));
 }
 
-static void multiply(Nest *l, const Product *p, bool symmetric) {
-  unsigned c = nest_buffer(l, p->node);
-  Room room = {.space = p->space, .axes = {p->around, p->side[ROWS].axes, p->side[COLUMNS].axes}, .unit = {1, cache_unit[ROWS], cache_unit[COLUMNS]}};
-  bool *need = nest_begin_room(l, arena_printf(l->arena, "product_%u", p->node->id), room, nest_demand(l, p->node));
+/* Where C lies: the tensor whose new value it is, or its temporary. */
+static unsigned result_buffer(Nest *l, const Product *p) {
+  const Write *direct = l->plan.direct[p->node->id];
+  return direct ? direct->operand : nest_buffer(l, p->node);
+}
+
+/* A tensor that may be absent is written where it is there. */
+static bool open_presence(Nest *l, const Product *p) {
+  const Write *direct = l->plan.direct[p->node->id];
+  bool optional = direct && operand_may_be_absent(&l->module->operands[direct->operand]);
+  if (optional) nest_if(l, nest_add(l, KOP_E_PRESENT, TYPE_BOOL, direct->operand, 0, NULL));
+  return optional;
+}
+
+/* Launches go over the rows of a tile of columns, then to the next one. Each takes its part of the rows. */
+static void multiply(Nest *l, Product *p, bool symmetric) {
+  const Side *side = p->side;
+  Room room = {.space = p->space, .axes = {p->around, side[COLUMNS].axes, side[ROWS].axes}, .unit = {1, cache_unit[COLUMNS], cache_unit[ROWS]}};
+  bool *need = nest_begin_room(l, arena_printf(l->arena, "product_%u", p->node->id), room, CACHE_UNITS, nest_demand(l, p->node));
+  for (unsigned k = 0; k < side[ROWS].n && side[ROWS].at_once; k++) graph_mark(need, side[ROWS].factor[k]);
   Frame f = open_frame(l, p, need);
-  Inst *stride = row_stride(l, p), *digit[2], *counts[2], *low[2], *high[2], *one = nest_i64(l, 1), *zero = nest_i64(l, 0);
-  for (int s = ROWS; s <= COLUMNS; s++) counts[s] = units(l, f.extent[s], nest_i64(l, cache_unit[s]));
-  Inst *around = open_positions(l, p, 2, counts, digit);
-  for (int s = ROWS; s <= COLUMNS; s++) {
-    low[s] = mul(l, digit[s], nest_i64(l, cache_unit[s]));
-    high[s] = nest_min(l, f.extent[s], add(l, low[s], nest_i64(l, cache_unit[s])));
+  unsigned c = result_buffer(l, p);
+  if (side[ROWS].at_once) p->side[ROWS].panels = nest_scratch(l, p->type, BLOCK, true);
+  bool optional = open_presence(l, p);
+  Inst *stride = row_stride(l, p), *low[2], *high[2], *part[2], *one = nest_i64(l, 1), *zero = nest_i64(l, 0), *unit[2], *counts[2];
+  for (int s = ROWS; s <= COLUMNS; s++) counts[s] = units(l, f.extent[s], unit[s] = nest_i64(l, cache_unit[s]));
+  Inst *strip = nest_open_rows(l, counts[ROWS], nest_add(l, KOP_E_BEGIN, TYPE_I64, 0, 0, NULL), nest_add(l, KOP_E_END, TYPE_I64, 0, 0, NULL), part);
+  Inst *around = quotient(l, strip, counts[COLUMNS]), *first = mul(l, strip, counts[ROWS]);
+  nest_set_axes(l, p->space, p->around, around);
+  low[COLUMNS] = mul(l, remainder_of(l, strip, counts[COLUMNS]), unit[COLUMNS]);
+  high[COLUMNS] = nest_min(l, f.extent[COLUMNS], add(l, low[COLUMNS], unit[COLUMNS]));
+  low[ROWS] = mul(l, sub(l, part[0], first), unit[ROWS]);
+  high[ROWS] = nest_min(l, f.extent[ROWS], mul(l, sub(l, part[1], first), unit[ROWS]));
+  if (symmetric) low[ROWS] = nest_select(l, nest_op2(l, KOP_LT, low[ROWS], low[COLUMNS]), mul(l, quotient(l, low[COLUMNS], f.tile[ROWS]), f.tile[ROWS]), low[ROWS]);
+  Inst *some = nest_op2(l, KOP_LT, zero, f.blocks), *block = count_to(l, nest_select(l, some, f.blocks, one));       /* of no positions: one that makes zeros */
+  Inst *position = mul(l, block, nest_i64(l, BLOCK)), *length = block_length(l, &f, position), *more = nest_op2(l, KOP_LT, zero, block);
+  Inst *i = nest_open(l, quotient(l, low[ROWS], f.tile[ROWS]), units(l, high[ROWS], f.tile[ROWS]), 0, NULL), *row = mul(l, i, f.tile[ROWS]), *behind = add(l, row, f.tile[ROWS]);
+  Inst *rows = nest_min(l, f.tile[ROWS], sub(l, high[ROWS], row)), *a, *next, *next_stride;
+  unsigned next_buffer = side[ROWS].panels;
+  if (side[ROWS].at_once) {
+    pack_panel(l, p, &f, a = zero, i, position, length);
+    next = matrix_place(l, p, &side[ROWS], behind, position, &next_buffer);
+    next_stride = sub(l, matrix_place(l, p, &side[ROWS], add(l, behind, one), position, &next_buffer), next);
+  } else {
+    a = panel_place(l, &f, ROWS, around, position, length, i);
+    next_stride = whole(l, length, GROUP);
+    next = add(l, a, mul(l, f.tile[ROWS], next_stride));
   }
-  Inst *some = nest_op2(l, KOP_LT, zero, f.blocks), *blocks = nest_select(l, some, f.blocks, one);          /* of no positions: one that makes zeros */
-  if (symmetric) blocks = nest_select(l, nest_op2(l, KOP_LT, low[COLUMNS], high[ROWS]), blocks, zero);
-  Inst *block = count_to(l, blocks), *position = mul(l, block, nest_i64(l, BLOCK)), *length = block_length(l, &f, position);
-  Inst *more = nest_op2(l, KOP_LT, zero, block);
-  Inst *i = nest_open(l, quotient(l, low[ROWS], f.tile[ROWS]), units(l, high[ROWS], f.tile[ROWS]), 0, NULL), *row = mul(l, i, f.tile[ROWS]);
-  Inst *rows = nest_min(l, f.tile[ROWS], sub(l, high[ROWS], row)), *a = panel_place(l, &f, ROWS, around, position, length, i);
-  Inst *end = symmetric ? nest_min(l, high[COLUMNS], add(l, row, rows)) : high[COLUMNS];
-  Inst *j = nest_open(l, quotient(l, low[COLUMNS], f.tile[COLUMNS]), units(l, end, f.tile[COLUMNS]), 0, NULL), *column = mul(l, j, f.tile[COLUMNS]);
+  Inst *end = symmetric ? nest_min(l, high[COLUMNS], add(l, row, rows)) : high[COLUMNS], *start = quotient(l, low[COLUMNS], f.tile[COLUMNS]);
+  Inst *j = nest_open(l, start, units(l, end, f.tile[COLUMNS]), 0, NULL), *column = mul(l, j, f.tile[COLUMNS]);
   Inst *columns = nest_min(l, f.tile[COLUMNS], sub(l, high[COLUMNS], column)), *b = panel_place(l, &f, COLUMNS, around, position, length, j);
-  Inst *args[8] = {place(l, p, row, column), stride, rows, columns, a, b, length, more};
-  nest_add(l, KOP_E_TILE, TYPE_BOOL, c, 8, args)->aux = (int32_t)(p->side[ROWS].panels | p->side[COLUMNS].panels << 16);
-  i->binding = j->binding = BIND_BLOCK;    /* each tile of C is one pair's */
+  Inst *soon = add(l, next, mul(l, sub(l, j, start), nest_i64(l, FETCH)));
+  Inst *args[10] = {place(l, p, row, column), stride, rows, columns, a, b, length, more, soon, next_stride};
+  nest_add(l, KOP_E_TILE, TYPE_BOOL, c | next_buffer << 16, 10, args)->aux = (int32_t)(side[ROWS].panels | side[COLUMNS].panels << 16);
+  if (!side[ROWS].at_once) i->binding = j->binding = BIND_BLOCK;           /* each tile of C is one pair's */
   nest_close_axes(l, 4);
+  if (optional) nest_end_if(l);
 }
 
 /* What lies above the diagonal, rows by rows below it. */
 static void mirror(Nest *l, const Product *p) {
-  unsigned c = nest_buffer(l, p->node);
   Room room = {.space = p->space, .axes = {p->around, p->side[ROWS].axes}, .unit = {1, MIRROR}};
-  bool *need = nest_begin_room(l, arena_printf(l->arena, "mirror_%u", p->node->id), room, nest_demand(l, p->node));
+  bool *need = nest_begin_room(l, arena_printf(l->arena, "mirror_%u", p->node->id), room, 1, nest_demand(l, p->node));
   Frame f = open_frame(l, p, need);
+  unsigned c = result_buffer(l, p);
+  bool optional = open_presence(l, p);
   Inst *stride = row_stride(l, p), *digit[1], *unit = nest_i64(l, MIRROR), *zero = nest_i64(l, 0), *one = nest_i64(l, 1);
   open_positions(l, p, 1, (Inst *[]){units(l, f.extent[ROWS], unit)}, digit);
   Inst *low = mul(l, digit[0], unit), *rows = nest_min(l, unit, sub(l, f.extent[ROWS], low));
@@ -312,12 +408,18 @@ static void mirror(Nest *l, const Product *p) {
   Inst *x = nest_load(l, c, place(l, p, r, q), NULL);
   nest_store(l, c, place(l, p, q, r), x, NULL);
   nest_close_axes(l, 3);
+  if (optional) nest_end_if(l);
+}
+
+bool nest_is_product(Nest *l, const Node *n) {
+  Product p;
+  return find_product(l, n, &p);
 }
 
 bool nest_product(Nest *l, const Node *n) {
   Product p;
   if (l->program->n_spaces + 4 > OPTC_MAX_SPACES || !find_product(l, n, &p)) return false;
-  pack(l, &p, ROWS);
+  if (!p.side[ROWS].at_once) pack(l, &p, ROWS);
   pack(l, &p, COLUMNS);
   unsigned steps = STEPS;
   bool symmetric = shows_symmetry(l, n, &steps);

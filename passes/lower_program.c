@@ -17,6 +17,7 @@ bool *nest_begin(Nest *l, const char *name, Launch launch) {
   l->kernel.done = nest_by_node(l, sizeof *l->kernel.done);
   l->kernel.extent = arena_array(l->arena, l->module->n_operands + 1, sizeof *l->kernel.extent);
   l->point = (NestPoint){.known = l->point.known, .memo = l->point.memo, .epoch = l->point.epoch};
+  if (l->repeat) l->kernel.scan[l->repeat->imm] = (NestScan){l->repeat, nest_add(l, KOP_E_TRIP, TYPE_I64, 0, 0, NULL)};
   return nest_by_node(l, sizeof(bool));
 }
 
@@ -27,7 +28,7 @@ bool nest_same_room(const Room *a, const Room *b) {
 bool nest_same_reach(const Reach *a, const Reach *b) { return a->extent == b->extent && a->from == b->from && a->to == b->to; }
 
 static bool same_tiles(const Tiles *a, const Tiles *b) {
-  return a->space == b->space && a->axes == b->axes && a->least == b->least && a->when == b->when && nest_same_room(&a->room, &b->room) && nest_same_reach(&a->reach, &b->reach);
+  return a->space == b->space && a->axes == b->axes && a->least == b->least && a->most == b->most && a->trips == b->trips && a->when == b->when && nest_same_room(&a->room, &b->room) && nest_same_reach(&a->reach, &b->reach);
 }
 
 /* Equal launch spaces are one. */
@@ -48,7 +49,20 @@ bool *nest_begin_tile(Nest *l, const char *name, Tiles tiles) {
   return need;
 }
 
-bool *nest_begin_room(Nest *l, const char *name, Room room, const Node *when) { return nest_begin_tile(l, name, (Tiles){.room = room, .when = when}); }
+bool *nest_begin_room(Nest *l, const char *name, Room room, unsigned most, const Node *when) { return nest_begin_tile(l, name, (Tiles){.room = room, .most = most, .when = when}); }
+
+void nest_open_repeat(Nest *l, const Node *scan) {
+  const Tiles trips = {.trips = scan->args[0], .when = nest_demand(l, scan)};
+  nest_begin(l, arena_printf(l->arena, "repeat_%u", scan->id), LAUNCH_REPEAT);
+  l->program->kernels[l->program->n_kernels - 1]->space = launch_space(l, &trips);
+  l->repeat = scan;
+}
+
+void nest_close_repeat(Nest *l) {
+  const Node *scan = l->repeat;
+  l->repeat = NULL;
+  nest_begin(l, arena_printf(l->arena, "end_%u", scan->id), LAUNCH_END);
+}
 
 static bool refuse(Nest *l, const Node *n, const char *what) {
   diag_error(l->unit->diag, n->where, "%s", what);
@@ -233,12 +247,21 @@ static Inst *elements_of(Nest *l, const Wanted *w) {
   return w->space ? nest_space_count(l, w->space) : nest_i64(l, w->fixed);
 }
 
-/* Positions of the first axes, and tiles of about as many elements as a chunk has. */
+enum { ROOM_TILES = 16 };                /* so many tiles there are before they grow: workers share them evenly */
+
+/* Positions of the first axes, and tiles of about as many elements as a chunk has; of a room, as many units as leave enough tiles. */
 static void set_space(Nest *l, unsigned space) {
   const Tiles *t = &l->tiles[space];
-  Inst *one = nest_i64(l, 1), *positions = one, *each = one;
+  Inst *one = nest_i64(l, 1), *zero = nest_i64(l, 0), *positions = one, *each = one;
+  if (t->trips) {
+    Inst *n = nest_cast(l, TYPE_I64, l->kernel.scalar[t->trips->id]);
+    nest_add(l, KOP_E_SET_SPACE, TYPE_BOOL, space, 2, (Inst *[]){where(l, t->when, &t->reach, nest_select(l, nest_op2(l, KOP_LT, n, zero), zero, n)), one});
+    return;
+  }
   if (t->room.space) {
-    nest_add(l, KOP_E_SET_SPACE, TYPE_BOOL, space, 2, (Inst *[]){where(l, t->when, &t->reach, room_count(l, &t->room, false)), one});
+    Inst *all = room_count(l, &t->room, false), *part = nest_op2(l, KOP_IDIV, all, nest_i64(l, ROOM_TILES));
+    Inst *grain = t->most > 1 ? nest_select(l, nest_op2(l, KOP_LT, part, one), one, nest_min(l, part, nest_i64(l, t->most))) : one;
+    nest_add(l, KOP_E_SET_SPACE, TYPE_BOOL, space, 2, (Inst *[]){where(l, t->when, &t->reach, all), grain});
     return;
   }
   for (unsigned a = 0; a < t->space->rank; a++) {
@@ -270,6 +293,7 @@ static bool lower_sizes(Nest *l, const NestTemps *temps) {
     mark_extents(l->tiles[k].room.space, need);
     graph_mark(need, l->tiles[k].reach.extent);
     graph_mark(need, l->tiles[k].when);
+    graph_mark(need, l->tiles[k].trips);
   }
   for (unsigned i = 0; i < l->graph->n_nodes; i++)
     if (need[i] && l->plan.carry[i]) return refuse(l, l->graph->nodes[i], "the room for this value is made before the loop: an extent may not change from trip to trip; give it the largest and mask the rest");
@@ -287,7 +311,7 @@ static bool lower_sizes(Nest *l, const NestTemps *temps) {
     const Wanted *w = &temps->wanted[k];
     set_count(l, w->buffer, where(l, w->when, &w->reach, elements_of(l, w)));
   }
-  for (unsigned k = 0; tiles && k < l->program->n_spaces; k++) if (l->tiles[k].space || l->tiles[k].room.space) set_space(l, k);
+  for (unsigned k = 0; tiles && k < l->program->n_spaces; k++) if (l->tiles[k].space || l->tiles[k].room.space || l->tiles[k].trips) set_space(l, k);
   return true;
 }
 

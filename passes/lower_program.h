@@ -7,7 +7,9 @@
 bool nest_start(Nest *, Unit *);                                         /* a new program; false: refused, reported */
 bool *nest_begin(Nest *, const char *name, Launch);                      /* a new kernel; an array to mark what it needs */
 bool *nest_begin_tile(Nest *, const char *name, Tiles);
-bool *nest_begin_room(Nest *, const char *name, Room, const Node *when);      /* kernels of equal rooms share a launch space */
+bool *nest_begin_room(Nest *, const char *name, Room, unsigned most, const Node *when);      /* at most so many units a tile; kernels of equal rooms share a launch space */
+void nest_open_repeat(Nest *, const Node *scan);                         /* kernels until it is closed are of the body of a scan: once a trip */
+void nest_close_repeat(Nest *);
 bool nest_checks(Nest *);
 bool nest_layout(Nest *);
 void nest_stage(Nest *, unsigned stage);                                 /* the totals of a stage */
@@ -22,5 +24,6 @@ void lower_nests(Unit *);
 
 /* --- lower_product.c, lower.c ------------------------------------------------------------------------------------------------------- */
 bool nest_product(Nest *, const Node *);                                 /* kernels of a contraction that is a product of matrices; false: it is none */
+bool nest_is_product(Nest *, const Node *);
 bool lower_is_pointwise(Unit *);                                         /* every loop of the rule is one over the item's elements */
 #endif

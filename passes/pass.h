@@ -17,6 +17,7 @@ typedef struct Unit {                    /* one entry on its way */
   Graph *graph;
   Program *program;                      /* NULL until lowered */
   bool scheduled;                        /* by pass `schedule`: `lower` has nothing to do */
+  bool gpu;                              /* GPUs run the program too: many threads share its loops, and none has much room of its own */
 } Unit;
 
 typedef struct PassArgs { int64_t lanes, unroll, limit; } PassArgs;       /* what may stand in brackets; 0: not given */

@@ -236,6 +236,7 @@ static void emit_whole(Schedule *s, unsigned round) {
   const Graph *g = s->graph;
   bool any = false, *need;
   schedule_rows(s, round);
+  for (unsigned i = 0; i < g->n_nodes; i++) if (is_left(s, i, round) && g->nodes[i]->op == OP_RESULT) schedule_repeat(s, g->nodes[i]->args[0]);
   for (unsigned i = 0; i < g->n_nodes; i++) if (is_left(s, i, round)) nest_product(&s->nest, g->nodes[i]);
   for (unsigned i = 0; i < g->n_nodes; i++) if (is_left(s, i, round) && !g->nodes[i]->space->rank && s->nest.plan.work[i]) emit_number_in_arm(s, g->nodes[i], round);
   for (unsigned i = 0; i < g->n_nodes; i++) any |= is_left(s, i, round);

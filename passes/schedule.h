@@ -26,10 +26,13 @@ bool *schedule_begin(Schedule *, const char *name, unsigned round, Launch);     
 void schedule_demands(Graph *, Arena *, const Node ***work, const Node ***room);
 /* schedule_phase.c: the loop over elements of a round, in chunks. */
 void schedule_phase(Schedule *, unsigned round);
+/* schedule_repeat.c: the kernels of a scan that multiplies matrices, and what carries its results marked as kept; false: it has none, or cannot be one kernel after the other. */
+bool schedule_repeat(Schedule *, const Node *scan);
 /* schedule_blocks.c: rules that go by blocks of a constant length. */
 const Blocks *schedule_find_blocks(Schedule *);          /* before `whole`: values of elements and blocks are then kept nowhere. NULL: the rule is not of that kind */
 void schedule_blocks(Schedule *);
 /* schedule_rows.c: what a round computes whole, row by row; marks what is done as kept. */
 void schedule_rows(Schedule *, unsigned round);
+unsigned schedule_row_axes(const Node *);                /* axes whose positions do not need each other; 0: it is not computed row by row */
 void schedule_values(Schedule *);        /* chooses the new values of tensors that are computed that way, and those that are stored in place at once */
 #endif

@@ -3,8 +3,7 @@
 #include "passes/lower_lanes.h"
 #include "passes/schedule.h"
 
-/* The axes whose positions do not need each other; 0: it is not computed row by row. */
-static unsigned free_axes(const Node *n) {
+unsigned schedule_row_axes(const Node *n) {
   switch ((int)n->op) {
     case OP_REDUCE: return n->space->rank;
     case OP_SOFTMAX: return n->space->rank - (unsigned)n->imm;
@@ -16,7 +15,7 @@ static unsigned free_axes(const Node *n) {
 
 static bool takes(const Schedule *s, unsigned i) {
   const Node *n = s->graph->nodes[i];
-  return s->whole[i] && !s->fold[i] && n->space->rank && free_axes(n) && !s->nest.items.kept[i];
+  return s->whole[i] && !s->fold[i] && n->space->rank && schedule_row_axes(n) && !s->nest.items.kept[i];
 }
 
 static const Space *tile_space(const Node *n) { return n->op == OP_REDUCE ? n->args[0]->space : n->space; }
@@ -71,7 +70,7 @@ static void emit_group(Group *g, const Node *first) {
   g->member[first->id] = true;
   for (unsigned i = first->id + 1; i < s->graph->n_nodes; i++) {
     const Node *n = s->graph->nodes[i];
-    if (!takes(s, i) || free_axes(n) != g->axes || !has_rows(g, tile_space(n)) || nest_demand(l, n) != nest_demand(l, first) || by_columns(s, n) || !is_at_hand(g, n)) continue;
+    if (!takes(s, i) || schedule_row_axes(n) != g->axes || !has_rows(g, tile_space(n)) || nest_demand(l, n) != nest_demand(l, first) || by_columns(s, n) || !is_at_hand(g, n)) continue;
     g->member[i] = true;
     if (tile_space(n)->rank > widest->rank) widest = tile_space(n);
   }
@@ -121,9 +120,9 @@ static Lanes find_lanes(Schedule *s, const Node *first, unsigned round) {
 static void emit_columns(Schedule *s, const Node *first, unsigned round) {
   Nest *l = &s->nest;
   Lanes lanes = find_lanes(s, first, round), *t = &lanes;
-  const Node *demand = nest_demand(l, first), *rows = tile_space(first)->extent[free_axes(first)];
-  Tiles by_column = {.space = tile_space(first), .axes = free_axes(first), .least = NEST_STRIP, .when = demand, .reach = {rows, 0, LANES_LEAST_ROWS}};
-  if (t->n_rows) emit_tiles(s, "rows", round, (Tiles){.space = tile_space(t->row[0]), .axes = free_axes(first), .least = 1, .when = demand, .reach = by_column.reach}, t->row, t->n_rows, true);
+  const Node *demand = nest_demand(l, first), *rows = tile_space(first)->extent[schedule_row_axes(first)];
+  Tiles by_column = {.space = tile_space(first), .axes = schedule_row_axes(first), .least = NEST_STRIP, .when = demand, .reach = {rows, 0, LANES_LEAST_ROWS}};
+  if (t->n_rows) emit_tiles(s, "rows", round, (Tiles){.space = tile_space(t->row[0]), .axes = schedule_row_axes(first), .least = 1, .when = demand, .reach = by_column.reach}, t->row, t->n_rows, true);
   for (unsigned k = 0; k < t->n_columns; k++) emit_tiles(s, "columns", round, by_column, &t->column[k], 1, true);
   by_column.reach = (Reach){rows, LANES_LEAST_ROWS, INT64_MAX};
   for (unsigned k = 0; k < t->n_columns; k++)
@@ -143,7 +142,7 @@ void schedule_rows(Schedule *s, unsigned round) {
     if (is_ready(s, i, round) && lanes_take_column(l, s->graph->nodes[i]) && l->program->n_spaces + 4 <= OPTC_MAX_SPACES) emit_columns(s, s->graph->nodes[i], round);
   for (unsigned i = 0; i < s->graph->n_nodes; i++) {
     const Node *n = s->graph->nodes[i];
-    if (is_ready(s, i, round) && l->program->n_spaces < OPTC_MAX_SPACES) emit_group(&(Group){s, round, tile_space(n), free_axes(n), nest_by_node(l, sizeof(bool))}, n);
+    if (is_ready(s, i, round) && l->program->n_spaces < OPTC_MAX_SPACES) emit_group(&(Group){s, round, tile_space(n), schedule_row_axes(n), nest_by_node(l, sizeof(bool))}, n);
   }
 }
 
@@ -162,6 +161,13 @@ static bool is_met(const Schedule *s, unsigned write) {
   return false;
 }
 
+/* A product that a tensor can hold while it is summed up. */
+static bool is_new_product(Schedule *s, unsigned write) {
+  const Write *w = &s->graph->writes[write];
+  const Operand *o = schedule_target(s, write);
+  return !w->when && o->storage == (Type)w->value->type && !o->flush && nest_is_product(&s->nest, w->value);
+}
+
 void schedule_values(Schedule *s) {
   Nest *l = &s->nest;
   for (unsigned k = 0; k < s->graph->n_writes; k++) {
@@ -169,8 +175,8 @@ void schedule_values(Schedule *s) {
     const Operand *o = schedule_target(s, k);
     bool flat = o->item_shape && graph_is_item_space(s->graph->module, w->value->space);
     if (o->scope != SCOPE_TENSOR || flat || !w->value->space->rank || l->plan.carry[w->value->id]) continue;
-    if (!l->plan.stored[w->value->id] && !free_axes(w->value)) continue;
+    if (!l->plan.stored[w->value->id] && !schedule_row_axes(w->value)) continue;
     l->plan.stored[w->value->id] = true;
-    if (free_axes(w->value) && !is_met(s, k)) l->plan.direct[w->value->id] = w;
+    if ((schedule_row_axes(w->value) || is_new_product(s, k)) && !is_met(s, k)) l->plan.direct[w->value->id] = w;
   }
 }

@@ -115,7 +115,7 @@ int build_lower(Compilation *c, Build *b) {
   b->graphs = arena_array(c->arena, n, sizeof *b->graphs);
   b->programs = arena_array(c->arena, n, sizeof *b->programs);
   for (unsigned i = 0; i < n; i++) {
-    Unit unit = {.module = b->module, .arena = c->arena, .diag = c->diag, .graph = b->module->graphs[i]};
+    Unit unit = {.module = b->module, .arena = c->arena, .diag = c->diag, .graph = b->module->graphs[i], .gpu = b->gpu};
     if (!pipeline_run(&unit, &pipeline, &trace)) {
       if (diag_errors(c->diag)) return OPTC_E_INPUT;
       diag_error(c->diag, nowhere, "the passes ended without a result");

@@ -14,7 +14,7 @@ typedef struct Build {
   const char *name, *text; size_t length;
   const char *rule, *passes, *store;
   int level;                             /* 0, 1, 2 */
-  bool compute_f64, store_f64, verify_each, fast;
+  bool compute_f64, store_f64, verify_each, fast, gpu;      /* gpu: GPUs run it too */
   const char *print_after;
   void (*printed)(void *self, const char *entry, const char *pass, const char *text); void *printed_self;
   /* made */

@@ -162,6 +162,7 @@ static int compile_rule(optc_context *cx, Compile *k, const optc_compile_options
   k->build.passes = k->options.passes;
   k->build.store = k->options.store;
   k->build.fast = k->options.fast;
+  k->build.gpu = k->options.backend == OPTC_BACKEND_PTX;
   k->build.compute_f64 = k->options.compute_f64;
   k->build.store_f64 = k->options.compute_f64 > 1;
   k->build.verify_each = k->options.verify_each;

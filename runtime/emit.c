@@ -154,6 +154,7 @@ static int emit(Compilation *c, void *self) {
   Emission *e = self;
   const optc_emit_options *o = &e->options;
   Build *b = &e->build;
+  b->gpu = o->gpu || asks_for(o, OPTC_EMIT_PTX);
   compilation_time(c, o->timed, o->timed_self);
   if (!build_level(c, b, o->level)) return OPTC_E_INPUT;
   int status = set_targets(c, e);

@@ -232,7 +232,7 @@ static void count_outside(Walk *w, const Inst *inst) {
 static void find_sweeps(Walk *w, const Block *block, bool live) {
   for (unsigned i = 0; block && i < block->n; i++) {
     const Inst *inst = block->insts[i];
-    bool loops = inst->op == KOP_E_FOR && touches_memory(inst->body), tile = kop_contracts(inst->op) || inst->op == KOP_E_TILE_TRANSPOSE;
+    bool loops = inst->op == KOP_E_FOR && touches_memory(inst->body), tile = kop_is_tile(inst->op);
     if (inst->op == KOP_E_IF) find_arms(w, inst, live);
     else if (loops && repeats(inst)) find_repeated(w, inst, live);
     else if (loops || tile) {

@@ -40,7 +40,7 @@ static const char text[] =
 "   %80 = for %7 to %13 seq {\n    %81 = for %7 to %16 seq {\n"
 "     %82 = mul i64 %80, %5\n     %83 = mul i64 %81, %6\n     %84 = mul i64 %82, %4\n     %85 = add i64 %84, %83\n     %86 = sub i64 %1, %82\n     %87 = lt bool %86, %5\n"
 "     %88 = select i64 %87, %86, %5\n     %89 = sub i64 %2, %83\n     %90 = lt bool %89, %6\n     %91 = select i64 %90, %89, %6\n     %92 = mul i64 %80, %20\n     %93 = mul i64 %81, %21\n"
-"     %94 = lt bool %7, %30\n     tile_contract c@0, pa@4, pb@5, %85, %4, %88, %91, %92, %93, %34, %94\n     yield\n    }\n    yield\n   }\n   yield\n  }\n"
+"     %94 = lt bool %7, %30\n     tile_contract c@0, pa@4, pb@5, a@1, %85, %4, %88, %91, %92, %93, %34, %94, %82, %3\n     yield\n    }\n    yield\n   }\n   yield\n  }\n"
 "  tile_transpose t@3, a@1, %8, %1, %8, %3, %1, %3\n }\n}\n";             /* one element in, so that nothing is aligned */
 
 typedef struct Sizes { int64_t m, n, k, stride; } Sizes;
@@ -189,7 +189,7 @@ static void test_every_other_target_compiles_tiles(void) {
 static void test_texts_of_tiles_print_back_and_wrong_ones_are_refused(void) {
   static const struct { const char *from, *to, *says; } wrong[] = {
     {"tile_contract c@0, pa@4, pb@5,", "tile_contract c@0, pa@4, c@0,", "is read and written"}, {"tile_contract c@0, pa@4,", "tile_contract b@2, pa@4,", "is only read"},
-    {"temp pb: f32", "temp pb: f64", "type"}, {"%93, %34, %94", "%93, %94, %34", "argument 6 must be i64"}, {"%93, %34, %94", "%93, %34", "takes 8 arguments"},
+    {"temp pb: f32", "temp pb: f64", "type"}, {"%93, %34, %94", "%93, %94, %34", "argument 6 must be i64"}, {"%93, %34, %94", "%93, %34", "takes 10 arguments"},
   };
   Built b;
   CU_ASSERT_FATAL(build(&b, TYPE_F32));

@@ -21,9 +21,13 @@ static const char text[] =
   "rule gram() { in A[M, K]\n out C[M, M]\n C = A @ A' }\n"
   "rule powers() { in A[M, K]\n out C[M, K]\n S = A @ A'\n Q = 0.5*S - 0.25*(S @ S)\n C = Q @ A + (Q' @ S) @ A }\n"
   "rule iterate() { in A[M, K]\n out C[M, K]\n X = A*0.01\n repeat 3 { S = X @ X'; X = 1.5*X - 0.5*(S @ X) }\n C = X }\n"
+  "rule steps(n: int = 3) { in A[M, K]\n out C[M, K]\n X = A*0.01\n repeat n { S = X @ X'; X = 1.5*X - 0.5*(S @ X) }\n C = X }\n"
+  "rule none(n: int = 0) { in A[M, K]\n out C[M, K]\n X = A*0.01\n repeat n { S = X @ X'; X = 1.5*X - 0.5*(S @ X) }\n C = X }\n"
+  "rule carries() { in A[M, K]\n out C[M, K]\n X = A*0.01; Y = X*2; Z[i < M, j < M] = where(i == j, 1, 0)\n"
+  "  scan n < 4 { W = Y*(n + 1) - X; if n == 2 { Z = X @ Y' }; T = Z @ Y; Y = X; X = W + 0.25*T; Z[i, j] = Z[j, i] + 1 }\n C = X + Y }\n"
   "rule branch(up = 1) { in A[M, K]\n out C[M, K]\n if M > K { S = A' @ A; C = A @ S } else { S = A @ A'; C = S @ A } }\n"
   "rule lopsided() { in A[M, K], B[M, K]\n out C[M, M]\n S = A @ B'\n C = S @ S + S @ S' }\n";
-static const char *const rules[] = {"plain", "left", "right", "both", "around", "apart", "scaled", "narrow", "two", "gram", "powers", "iterate", "branch", "lopsided"};
+static const char *const rules[] = {"plain", "left", "right", "both", "around", "apart", "scaled", "narrow", "two", "gram", "powers", "iterate", "steps", "none", "carries", "branch", "lopsided"};
 enum { N_RULES = sizeof rules/sizeof *rules, SIZES = 5, MOST = 8 };
 
 /* M, N, K, G, L */

@@ -1,0 +1,132 @@
+/* schedule_repeat.c: a scan that multiplies matrices: the kernels of its body stand between a repeat and its end, once a trip.
+ *
+ * Carried tensors stay in their temporaries. What the body computes whole has kernels in order of the nodes: products, rows, the rest; then the new values of what is carried.
+ * A new value that needs the old ones at its own position alone, where no later one needs them, is written over the old one; others go through a second temporary. */
+#include "passes/schedule.h"
+
+/* Of a number: known from shapes and hyper-parameters, before anything is read. */
+static bool is_known(const Schedule *s, const Node *n) {
+  if (n->op != OP_CONST && n->op != OP_SIZE && n->op != OP_HYPER && n->op != OP_PRESENT && !op_is_element((Op)n->op)) return false;
+  for (unsigned k = 0; k < n->n_args; k++) if (!is_known(s, n->args[k])) return false;
+  return !n->space->rank && !s->nest.plan.carry[n->id];
+}
+
+static bool in_body(const Schedule *s, const Node *n, const Node *scan) { return s->nest.plan.carry[n->id] >> scan->imm & 1; }
+
+/* What of the body its new values need. */
+static bool *body_of(const Schedule *s, const Node *scan) {
+  bool *need = nest_by_node(&s->nest, sizeof *need);
+  for (unsigned k = 0; k < scan->region->n_results; k++) need[scan->region->results[k]->id] = true;
+  for (unsigned i = s->graph->n_nodes; i-- > 0;) {
+    const Node *n = s->graph->nodes[i];
+    need[i] = need[i] && in_body(s, n, scan);
+    for (unsigned k = 0; need[i] && k < node_parts(n); k++) need[node_part(n, k)->id] = true;
+  }
+  return need;
+}
+
+static bool can_repeat(Schedule *s, const Node *scan, const bool *body) {
+  Nest *l = &s->nest;
+  unsigned spaces = 1 + 3*scan->region->n_results, products = 0;
+  if (scan->op != OP_SCAN || scan->imm || scan->aux || l->repeat || !is_known(s, scan->args[0])) return false;
+  for (unsigned k = 0; k < scan->region->n_results; k++) if (!scan->args[k + 1]->space->rank) return false;
+  for (unsigned i = 0; i < s->graph->n_nodes; i++) {
+    const Node *n = s->graph->nodes[i];
+    bool sums = n->op == OP_REDUCE || n->op == OP_CONTRACT || n->op == OP_ATTEND || n->op == OP_TOTAL;
+    if (!body[i]) continue;
+    if (n->op == OP_SCAN || n->op == OP_RESULT || (sums && !n->space->rank)) return false;
+    spaces += l->plan.stored[i] ? 4 : 0;
+    products += n->space->rank && nest_is_product(l, n);
+  }
+  return products && l->program->n_spaces + spaces <= OPTC_MAX_SPACES;
+}
+
+/* A kernel over the rows of a node. */
+static bool *begin_rows(Nest *l, const char *name, const Node *n, unsigned axes, const Node *when) {
+  return nest_begin_tile(l, arena_printf(l->arena, "%s_%u", name, n->id), (Tiles){.space = n->op == OP_REDUCE ? n->args[0]->space : n->space, .axes = axes, .least = 1, .when = when});
+}
+
+static unsigned all_rows(const Space *s) { return s->rank > 1 ? s->rank - 1 : s->rank; }
+
+static void copy_to(Nest *l, const char *name, const Node *x, unsigned buffer, const Node *when) {
+  bool *need = begin_rows(l, name, x, all_rows(x->space), when);
+  need[x->id] = true;
+  nest_close_need(l, need);
+  nest_emit(l, need, -1);
+  nest_copy_value(l, x, buffer);
+}
+
+/* What the body computes whole; marked as kept while it lasts. */
+static void emit_whole(Nest *l, const Node *n) {
+  if (nest_product(l, n)) return;
+  unsigned axes = schedule_row_axes(n);
+  bool *need = axes ? begin_rows(l, "rows", n, axes, nest_demand(l, n)) : nest_begin(l, arena_printf(l->arena, "item_%u", n->id), LAUNCH_ITEM);
+  need[n->id] = true;
+  nest_close_need(l, need);
+  nest_emit(l, need, -1);
+  l->items.kept[n->id] = true;
+}
+
+/* Whether a new value needs a carried one, or (elsewhere) at other positions than its own: when it is made, all that the body computes whole is there. */
+static bool needs(const Nest *l, const Node *root, const Node *carry, bool elsewhere) {
+  bool *need = nest_by_node(l, sizeof *need);
+  need[root->id] = true;
+  for (unsigned i = root->id + 1; i-- > 0;) {
+    const Node *n = l->graph->nodes[i];
+    if (!need[i] || (n != carry && (l->items.kept[i] || l->plan.stored[i]))) continue;
+    if (n->op == OP_MAP && n->args[0] == carry) return true;
+    for (unsigned k = 0; k < n->n_args; k++) need[n->args[k]->id] = true;
+  }
+  return need[carry->id] && !elsewhere;
+}
+
+static bool goes_in_place(const Nest *l, const Node *scan, unsigned k, const Node *const *carry) {
+  if (!carry[k]) return true;
+  if (needs(l, scan->region->results[k], carry[k], true)) return false;
+  for (unsigned j = k + 1; j < scan->region->n_results; j++) if (needs(l, scan->region->results[j], carry[k], false)) return false;
+  return true;
+}
+
+static void emit_results(Nest *l, const Node *scan, const Node *const *carry, const bool *in_place) {
+  const Node *when = nest_demand(l, scan);
+  unsigned n = scan->region->n_results;
+  for (unsigned k = 0; k < n; k++)
+    if (scan->region->results[k] != carry[k]) copy_to(l, "next", scan->region->results[k], nest_carried_buffer(l, scan, k, !in_place[k]), when);
+  for (unsigned k = 0; k < n; k++) {
+    if (in_place[k] || scan->region->results[k] == carry[k]) continue;
+    bool *need = begin_rows(l, "take", scan->args[k + 1], all_rows(scan->args[k + 1]->space), when);
+    nest_close_need(l, need);
+    nest_emit(l, need, -1);
+    nest_copy_buffer(l, nest_carried_buffer(l, scan, k, false), nest_carried_buffer(l, scan, k, true), scan->args[k + 1]->space);
+  }
+}
+
+bool schedule_repeat(Schedule *s, const Node *scan) {
+  Nest *l = &s->nest;
+  bool *body = body_of(s, scan);
+  unsigned n = scan->region->n_results;
+  if (!can_repeat(s, scan, body)) return false;
+  const Node **carry = arena_array(l->arena, n + 1, sizeof *carry);
+  bool *in_place = arena_array(l->arena, n + 1, sizeof *in_place);
+  for (unsigned i = 0; i < s->graph->n_nodes; i++) if (body[i] && s->graph->nodes[i]->op == OP_CARRY && s->graph->nodes[i]->imm >= 0) carry[s->graph->nodes[i]->imm] = s->graph->nodes[i];
+  for (unsigned k = 0; k < n; k++) in_place[k] = goes_in_place(l, scan, k, carry);
+  nest_make_carried(l, scan, in_place);
+  for (unsigned k = 0; k < n; k++) copy_to(l, "first", scan->args[k + 1], nest_carried_buffer(l, scan, k, false), nest_demand(l, scan));
+  nest_open_repeat(l, scan);
+  for (unsigned k = 0; k < n; k++) {
+    if (!carry[k]) continue;
+    l->items.buffer[carry[k]->id] = 1 + nest_carried_buffer(l, scan, k, false);
+    l->items.kept[carry[k]->id] = true;
+  }
+  for (unsigned i = 0; i < s->graph->n_nodes; i++) if (body[i] && l->plan.stored[i] && !l->items.kept[i]) emit_whole(l, s->graph->nodes[i]);
+  emit_results(l, scan, carry, in_place);
+  nest_close_repeat(l);
+  for (unsigned i = 0; i < s->graph->n_nodes; i++) {
+    const Node *x = s->graph->nodes[i];
+    if (in_body(s, x, scan)) l->items.kept[i] = false;                   /* scans of one depth share what is carried */
+    if (x->op != OP_RESULT || x->args[0] != scan) continue;
+    l->items.buffer[i] = 1 + nest_carried_buffer(l, scan, (unsigned)x->imm, false);
+    l->items.kept[i] = true;
+  }
+  return true;
+}

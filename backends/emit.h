@@ -65,6 +65,7 @@ typedef struct Emitter {
   LLVMBasicBlockRef done;                /* where the kernel is done with its frame */
   const Kernel *kernel;
   /* GPU */
+  const Inst *dealt;                     /* GPU: the loop around whose tiles blocks share */
   const GpuMap *map;
   Count blocks;                          /* over work entries */
   Team team;

@@ -373,11 +373,29 @@ void emit_gpu_move(Emitter *e, const Inst *inst) {
   emit_close_count(e, &c);
 }
 
+/* Tile (i, j) of an entry is block number i*GPU_TILES_ACROSS + j's, around and around: the same one's in every block of positions. */
+static void deal_to_blocks(Emitter *e, const Inst *loop) {
+  LLVMValueRef low = e->value[loop->args[0]->id], high = e->value[loop->args[1]->id], own = wide(e, special(e, "llvm.nvvm.read.ptx.sreg.ctaid.y")), blocks = wide(e, special(e, "llvm.nvvm.read.ptx.sreg.nctaid.y"));
+  const Inst *outer = e->dealt;
+  if (outer) own = minus(e, own, times(e, minus(e, e->value[outer->id], e->value[outer->args[0]->id]), number(e, GPU_TILES_ACROSS)));
+  LLVMValueRef first = LLVMBuildSRem(e->b, own, blocks, "");
+  first = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, first, number(e, 0), ""), plus(e, first, blocks), first, "");
+  plain_loop(e, loop, plus(e, low, first), high, blocks);
+}
+
+static void go_each(Emitter *e, const Inst *loop) {
+  const Inst *before = e->dealt;
+  if (loop->binding == BIND_BLOCK) e->dealt = loop;
+  emit_sequential_loop(e, loop);
+  e->dealt = before;
+}
+
 /* --- a team -------------------------------------------------------------------------------------------------------------------------------- */
 
 static void team_loop(Emitter *e, const Inst *loop) {
   switch ((GpuWay)e->map->way[loop->id]) {
-    case GPU_EACH: emit_sequential_loop(e, loop); return;
+    case GPU_EACH: go_each(e, loop); return;
+    case GPU_BLOCKS: deal_to_blocks(e, loop); return;
     case GPU_ONE: leave_to_first(e, loop); return;
     case GPU_THREADS: deal_to_threads(e, loop); return;
     case GPU_GROUPS: deal_to_groups(e, loop); return;

@@ -104,6 +104,7 @@ enum { GPU_ON_HOST = 1,                  /* numbers of the call, no elements: ru
        GPU_ANSWERS = 4,                  /* the driver reads what it leaves in the frame, or its uniforms */
        GPU_SETS_NUMBERS = 8,             /* of items or of the call */
        GPU_SPLITS = 16,                  /* blocks (x, 0), (x, 1), .. of a grid share a work entry */
+       GPU_MULTIPLIES = 32,              /* an entry is tiles of a product, for as many blocks */
        GPU_BLOCK = 256 };                /* threads of a block: it may have fewer, a divisor that is a multiple of 32 */
 
 enum { OPTC_ISA_BASE = 0, OPTC_ISA_X86_64_V2 = 1, OPTC_ISA_X86_64_V3 = 2, OPTC_ISA_X86_64_V4 = 3 };

@@ -375,6 +375,27 @@ static bool walk_kernel(Mapper *m, bool owns) {
   return m->misses;
 }
 
+/* A kernel that does nothing but multiply tiles which do not meet: blocks share an entry. No thread sees what another has done: an element of C is one thread's whatever is
+ * added to it, and the slabs have barriers of their own. */
+static bool only_tiles(const Block *block, bool dealt) {
+  for (unsigned i = 0; block && i < block->n; i++) {
+    const Inst *inst = block->insts[i];
+    if (has_effect(inst) && !(dealt && is_product(inst))) return false;
+    bool inside = dealt || (is_loop(inst) && inst->binding == BIND_BLOCK);
+    if (!only_tiles(inst->body, inside) || !only_tiles(inst->otherwise, inside)) return false;
+  }
+  return true;
+}
+static bool is_dealt(const Inst *inst) { return is_loop(inst) && inst->binding == BIND_BLOCK; }
+static void deal_tiles(const Mapper *m, const Block *block) {
+  for (unsigned i = 0; block && i < block->n; i++) {
+    const Inst *inst = block->insts[i];
+    if (is_loop(inst)) set_way(m, inst, is_dealt(inst) && !any(inst->body, is_dealt) ? GPU_BLOCKS : GPU_EACH);
+    deal_tiles(m, inst->body);
+    deal_tiles(m, inst->otherwise);
+  }
+}
+
 const GpuMap *gpu_map(Arena *arena, const Program *p, const Kernel *k) {
   GpuMap *map = arena_alloc(arena, sizeof *map);
   map->way = arena_array(arena, (size_t)k->n_insts + 1, sizeof *map->way);
@@ -382,6 +403,13 @@ const GpuMap *gpu_map(Arena *arena, const Program *p, const Kernel *k) {
   Mapper m = {.arena = arena, .program = p, .kernel = k, .n_buffers = p->module->n_operands + p->n_temps, .map = map};
   bool locals = false;
   map->contracts = any(k->body, is_product);
+  map->tiles = map->contracts && only_tiles(k->body, false);
+  if (map->tiles) {
+    map->shared = map->splits = true;
+    map->barrier = arena_array(arena, (size_t)k->n_insts + 1, sizeof *map->barrier);
+    deal_tiles(&m, k->body);
+    return map;
+  }
   map->shared = choose(&m, k->body, BLOCK);
   if (!map->shared) return map;
   map->splits = true;                    /* what is then taken for a thread's own holds for any number of threads */

@@ -11,6 +11,7 @@
 enum { GPU_GROUP = 16,                   /* threads */
        GPU_SHARED = 48 << 10,            /* bytes of shared memory that every device has; */
        GPU_SLABS = 36 << 10,             /* of which products take so much */
+       GPU_TILES_ACROSS = 4, GPU_TILES = 44,           /* of a product in one work entry (passes/lower_product.c): side by side, and in all */
        GPU_SLOTS = 64 };                 /* of a fold in shared memory, 8 bytes each: its blocks in a chunk */
 
 /* How a team goes through a loop. */
@@ -19,6 +20,7 @@ typedef enum GpuWay {
   GPU_ONE,                               /* the first thread alone; it tells the others what comes out */
   GPU_THREADS,                           /* thread k takes iterations k, k + n, .. */
   GPU_GROUPS,                            /* so do groups */
+  GPU_BLOCKS,                            /* so do blocks (x, 0), (x, 1), ..: each whole */
   GPU_FOLD                               /* positions in the order of the language: thread k is a lane of a block */
 } GpuWay;
 
@@ -26,6 +28,7 @@ typedef struct GpuMap {
   bool shared;                           /* threads share the kernel; else one does it all */
   bool splits;
   bool keeps;                            /* something in shared memory, which the next work entry writes anew */
+  bool tiles;                            /* it multiplies tiles, which blocks share, and does nothing else */
   bool contracts;                        /* it multiplies matrices, which takes shared memory of its own */
   bool wide;                             /* a thread may take neighbouring elements, whatever loop it is in */
   unsigned slots;                        /* of 8 bytes, in shared memory, through which threads tell each other numbers */

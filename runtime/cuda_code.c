@@ -26,6 +26,7 @@ static int64_t what_it_does(const Program *p, const Kernel *k) {
   int64_t does = runs_first(k->launch) && !has(k->body, is_on_device) ? GPU_ON_HOST : 0;
   if (map->shared) does |= GPU_BY_THREADS;
   if (map->splits) does |= GPU_SPLITS;
+  if (map->tiles) does |= GPU_MULTIPLIES;
   if (has(k->body, is_answer)) does |= GPU_ANSWERS;
   return has(k->body, is_number) ? does | GPU_SETS_NUMBERS : does;
 }

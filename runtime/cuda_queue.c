@@ -1,4 +1,5 @@
 /* cuda_queue.c: what is queued in a stream: memory, copies, the launches of a record. */
+#include "ir/gpu_map.h"
 #include "runtime/cuda.h"
 
 enum { MAX_SHARE = 64, MAX_BLOCKS = 8192, EACH = 16 };       /* blocks of one work entry, of a launch; positions that are worth a block */
@@ -40,7 +41,8 @@ static unsigned up_to(int64_t n, int64_t most) { return n < 1 ? 1 : n > most ? (
 /* Blocks that share a work entry: enough to fill a device, and no more than find work. */
 static unsigned share_of(const GpuLaunch *l) {
   int64_t fair = MAX_BLOCKS/(l->n_work > 0 ? (int64_t)l->n_work : 1);
-  return l->kernel->does & GPU_SPLITS ? up_to((l->longest + EACH - 1)/EACH, fair > MAX_SHARE ? MAX_SHARE : fair > 1 ? fair : 1) : 1;
+  int64_t most = fair > MAX_SHARE ? MAX_SHARE : fair > 1 ? fair : 1, pieces = l->kernel->does & GPU_MULTIPLIES ? GPU_TILES : (l->longest + EACH - 1)/EACH;
+  return l->kernel->does & GPU_SPLITS ? up_to(pieces, most) : 1;
 }
 
 /* Nothing here but what may be captured into a graph. */

@@ -118,7 +118,7 @@ static void execute_in(const PtxCall *c, optc_frame *f, Arena *arena) {
   PtxLaunch launch = {.kernel = c->kernel, .grid = {(uint32_t)n, 1, 1}, .block = {1, 1, 1}, .params = params, .tensor = c->tensor, .seed = seed, .nan_seed = seed, .global_races = c->map->shared || n > 1};
   unsigned most = MAX_BLOCKS - (unsigned)(c->rule->seed%MAX_BLOCKS);
   if (launch.grid[0] > most) launch.grid[0] = most;
-  if (c->map->splits && longest > THREADS) launch.grid[1] = MAX_SHARE;
+  if (c->map->splits && (c->map->tiles || longest > THREADS)) launch.grid[1] = MAX_SHARE;
   if (c->map->shared) launch.block[0] = c->map->contracts ? GPU_BLOCK : THREADS;
   if (!ptx_launch(c->code, memory, &launch, &report)) keep_finding(c, &report);
   f->skip = device.skip;

@@ -208,22 +208,21 @@ static LLVMValueRef chained(const Emitter *e, const GpuTile *t, LLVMValueRef x, 
   return t->type == TYPE_F32 ? emit_element(e, ELEMENT_FMA, TYPE_F32, TYPE_F32, in, 1) : LLVMBuildFAdd(e->b, acc, LLVMBuildFMul(e->b, x, y, ""), "");
 }
 
-/* The thread's rows of A times its columns of B at `n` positions, a multiple of a quad or one, from where `a` and `b` are. */
+/* The thread's rows of A times its columns of B at `n` positions, a quad or one, from where `a` and `b` are. */
 static void multiply(Emitter *e, const GpuTile *t, LLVMValueRef a, LLVMValueRef b, unsigned n, const LLVMValueRef *acc, LLVMValueRef *next) {
-  unsigned step = n < QUAD ? n : QUAD;
   LLVMValueRef x[ROWS];
   memcpy(next, acc, ROWS*COLUMNS*sizeof *next);
+  for (unsigned r = 0; r < ROWS; r++) x[r] = load(e, t->type, n, place(e, t->type, a, number(e, r*pitch_a(&t->slab))));
   for (unsigned p = 0; p < n; p++) {
-    for (unsigned r = 0; r < ROWS && p % step == 0; r++) x[r] = load(e, t->type, step, place(e, t->type, a, number(e, r*pitch_a(&t->slab) + p)));
     LLVMValueRef y = load(e, t->type, COLUMNS, place(e, t->type, b, number(e, p*pitch_b(&t->slab))));
     for (unsigned r = 0; r < ROWS; r++)
-      for (unsigned c = 0; c < COLUMNS; c++) next[r*COLUMNS + c] = chained(e, t, step > 1 ? extract(e, x[r], p % step) : x[r], extract(e, y, c), next[r*COLUMNS + c]);
+      for (unsigned c = 0; c < COLUMNS; c++) next[r*COLUMNS + c] = chained(e, t, n > 1 ? extract(e, x[r], p) : x[r], extract(e, y, c), next[r*COLUMNS + c]);
   }
 }
 
-/* All positions of a slab: quads in pairs, and what is left. */
+/* All positions of a slab: quads, and what is left of one. (More at once takes more registers than a thread may have.) */
 static void chains_of_slab(Emitter *e, const GpuTile *t, LLVMValueRef row, LLVMValueRef column, LLVMValueRef length, const LLVMValueRef *acc, LLVMValueRef *next) {
-  const unsigned unit[2] = {2*QUAD, 1};
+  const unsigned unit[2] = {QUAD, 1};
   LLVMValueRef groups = times(e, quotient(e, length, unit[0]), unit[0]), from[2] = {number(e, 0), groups}, to[2] = {groups, length};
   memcpy(next, acc, ROWS*COLUMNS*sizeof *next);
   for (int k = 0; k < 2; k++) {

@@ -15,7 +15,7 @@ static Hyper hypers[] = {{.name = "rows", .type = TYPE_I64}, {.name = "columns",
 static Operand operands[] = {{.name = "c", .role = ROLE_INOUT, .item_shape = true}, {.name = "a", .role = ROLE_IN, .item_shape = true}, {.name = "b", .role = ROLE_IN, .item_shape = true}};
 static const char text[] =
 "program step {\n kernel product item {\n  %1 = hyper i64 rows@0\n  %2 = hyper i64 columns@1\n  %3 = hyper i64 k@2\n  %4 = hyper bool add@3\n  %5 = const i64 0x46\n  %6 = const i64 0x0\n"
-"  %7 = const i64 0x2\n  OP c@0, a@1, b@2, %7, %5, %1, %2, %6, %6, %3, %4\n }\n}\n";
+"  %7 = const i64 0x2\n  OP c@0, a@1, b@2, a@1, %7, %5, %1, %2, %6, %6, %3, %4, %6, %6\n }\n}\n";
 
 typedef struct Way { const char *gpu; PtxTensor tensor; Type type, panel; bool fast; uint32_t threads; } Way;
 typedef struct Built { PtxLab lab; const Way *way; } Built;

@@ -251,7 +251,7 @@ static void lowering_refuses_what_it_cannot_do(void) {
 static void fast_narrows_panels_that_hold_nothing_else(void) {
   static const char head[] = "program step {\n temp pa: f32\n temp pb: f32\n temp sq: f32 local 256\n kernel k item {\n  %1 = const i64 0x0\n  %2 = const i64 0x10\n  %3 = const bool 0x0\n"
     "  %4 = load bf16 x@0, %1\n  %5 = cast f32 %4\n  %6 = load f16 y@1, %1\n  %7 = cast f32 %6\n  %8 = load f32 z@2, %1\n";
-  static const char tail[] = "  tile_contract c@3, pa@4, pb@5, %1, %2, %2, %2, %1, %1, %2, %3\n }\n}\n";
+  static const char tail[] = "  tile_contract c@3, pa@4, pb@5, z@2, %1, %2, %2, %2, %1, %1, %2, %3, %1, %2\n }\n}\n";
   static const struct { const char *body, *types[3]; } rows[] = {
     {"  store pa@4, %1, %5\n  store pb@5, %1, %5\n", {"bf16", "bf16", "f32"}},
     {"  store pa@4, %1, %7\n  store pb@5, %1, %7\n  store pb@5, %2, %7\n", {"f16", "f16", "f32"}},

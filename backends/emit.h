@@ -71,6 +71,7 @@ typedef struct Emitter {
   Team team;
   GpuHome *home;                         /* by temporary; NULL: all the block's */
   LLVMValueRef *local;                   /* by temporary and home */
+  bool *constant;                        /* by buffer: the kernel only reads it */
   GpuThread thread;
   LLVMValueRef field[FIELD_COUNT];       /* by offset/8 */
   LLVMValueRef *data;                    /* by buffer */
@@ -83,8 +84,8 @@ typedef struct Emitter {
 } Emitter;
 
 /* How the body of a loop is written: vectors of `lanes`, `copies` of it side by side, under masks in the last iteration. Copies follow each other in
- * memory in groups of `group`; groups lie `far` apart (NULL: there is one). Memory is asked for `ahead` elements before it is loaded (0: not at all). `chain`: folds add copy after copy to one sum. `origin`: position 0 of folds whose lanes are on the stack (NULL: they are in registers). */
-typedef struct Width { unsigned lanes, copies, group, ahead; LLVMValueRef far, origin, mask[MAX_COPIES]; bool chain; } Width;
+ * memory in groups of `group`; groups lie `far` apart (NULL: there is one). Memory is asked for `ahead` elements before it is loaded (0: not at all). `joined`: single elements, which memory gives and takes together. `chain`: folds add copy after copy to one sum. `origin`: position 0 of folds whose lanes are on the stack (NULL: they are in registers). */
+typedef struct Width { unsigned lanes, copies, group, ahead; LLVMValueRef far, origin, mask[MAX_COPIES]; bool chain, joined; } Width;
 
 /* emit_element.c: an element operation on scalars (lanes 1) or vectors. */
 LLVMTypeRef emit_type(const Emitter *, Type, unsigned lanes);
@@ -104,6 +105,7 @@ LLVMValueRef emit_kernel(Emitter *, const Program *, const Kernel *, const Machi
 void emit_vector_loop(Emitter *, const Inst *);
 /* Shared with GPU threads: what does not change in a loop is computed before it; while (low < bound) { body; low += step }. */
 void emit_hoist(Emitter *, const Inst *loop);
+LLVMValueRef emit_place(Emitter *, const Inst *access, LLVMValueRef index);            /* what it touches at an index of its loop */
 LLVMValueRef emit_counted_loop(Emitter *, const Inst *loop, const Width *, bool masked, LLVMValueRef low, LLVMValueRef bound, LLVMValueRef high, LLVMValueRef step);
 /* Shared with them, from emit_kernel.c. */
 void emit_block(Emitter *, const Block *);
@@ -150,6 +152,8 @@ void emit_close_count(Emitter *, const Count *);
 /* emit_gpu.c: what is of GPUs only. Around a kernel's code: the loop of a block over its work entries. */
 void emit_open_work(Emitter *);
 void emit_close_work(Emitter *);
+void emit_gpu_constants(Emitter *, const Kernel *);                      /* fills e->constant */
+void emit_gpu_constant(const Emitter *, int64_t buffer, LLVMValueRef load);            /* marks a load of what nobody writes while the kernel runs */
 LLVMValueRef emit_gpu_local(Emitter *, unsigned temp);                   /* where a local buffer begins */
 void emit_team(Emitter *, const Inst *); /* an instruction, by the team */
 void emit_gpu_move(Emitter *, const Inst *);

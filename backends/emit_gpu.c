@@ -111,6 +111,28 @@ LLVMValueRef emit_gpu_local(Emitter *e, unsigned temp) {
   return *known;
 }
 
+static void find_written(Emitter *e, const Block *block) {
+  for (unsigned i = 0; block && i < block->n; i++) {
+    Touch touch[MAX_TOUCHES];
+    for (unsigned n = inst_touches(block->insts[i], touch), k = 0; k < n; k++) if (touch[k].written) e->constant[touch[k].buffer] = false;
+    find_written(e, block->insts[i]->body);
+    find_written(e, block->insts[i]->otherwise);
+  }
+}
+
+void emit_gpu_constants(Emitter *e, const Kernel *k) {
+  unsigned operands = e->module->n_operands, n = operands + e->program->n_temps;
+  e->constant = arena_array(e->arena, n + 1, sizeof *e->constant);
+  for (unsigned b = 0; b < n; b++) e->constant[b] = b < operands || !e->program->temps[b - operands].local;
+  find_written(e, k->body);
+}
+
+void emit_gpu_constant(const Emitter *e, int64_t buffer, LLVMValueRef load) {
+  static const char name[] = "invariant.load";
+  if (!e->map || !e->constant[buffer]) return;
+  LLVMSetMetadata(load, LLVMGetMDKindIDInContext(e->context, name, sizeof name - 1), LLVMMetadataAsValue(e->context, LLVMMDNodeInContext2(e->context, NULL, 0)));
+}
+
 /* --- numbers that threads tell each other ------------------------------------------------------------------------------------------------- */
 
 /* The words of 32 bits of a number, and back. */
@@ -219,14 +241,38 @@ static void plain_loop(Emitter *e, const Inst *loop, LLVMValueRef from, LLVMValu
   emit_close_count(e, &c);
 }
 
+/* Whether memory gives and takes `n` elements at once, from the index `low` on: 0, or bits of the addresses that should not be there. */
+static LLVMValueRef misaligned(Emitter *e, const Inst *loop, LLVMValueRef low, unsigned n) {
+  LLVMValueRef bits = number(e, 0);
+  for (unsigned i = 0; i < loop->body->n; i++) {
+    const Inst *inst = loop->body->insts[i];
+    if (inst->op != KOP_E_LOAD && inst->op != KOP_E_STORE) continue;
+    uint64_t bytes = (uint64_t)n*type_bytes(program_buffer_type(e->program, (unsigned)inst->imm));
+    LLVMValueRef at = LLVMBuildPtrToInt(e->b, emit_place(e, inst, low), e->i64, "");
+    bits = LLVMBuildOr(e->b, bits, LLVMBuildAnd(e->b, at, number(e, (bytes < 16 ? bytes : 16) - 1), ""), "");
+  }
+  return bits;
+}
+
+/* Four neighbours a thread where that is 16 bytes or fewer of each tensor, which all then begin well; what is left, one by one. */
+static void flat_loop(Emitter *e, const Inst *loop, LLVMValueRef low, LLVMValueRef high, LLVMValueRef rank, LLVMValueRef size) {
+  enum { AT_ONCE = 4, LONGEST = 400 };
+  Width one = {.lanes = 1, .copies = 1, .group = 1}, four = {.lanes = 1, .copies = AT_ONCE, .group = AT_ONCE, .joined = true};
+  emit_hoist(e, loop);
+  if (e->map->wide && loop->body->n <= LONGEST) {
+    LLVMValueRef zero = number(e, 0), n = minus(e, high, low), fits = LLVMBuildAnd(e->b, less(e, zero, n), LLVMBuildIsNull(e->b, misaligned(e, loop, low, AT_ONCE), ""), "");
+    LLVMValueRef whole = LLVMBuildAnd(e->b, n, LLVMConstInt(e->i64, ~(uint64_t)(AT_ONCE - 1), 0), ""), end = plus(e, low, LLVMBuildSelect(e->b, fits, whole, zero, ""));
+    emit_counted_loop(e, loop, &four, false, plus(e, low, times(e, rank, number(e, AT_ONCE))), end, high, times(e, size, number(e, AT_ONCE)));
+    low = end;
+  }
+  emit_counted_loop(e, loop, &one, false, plus(e, low, rank), high, high, size);
+}
+
 static void deal_to_threads(Emitter *e, const Inst *loop) {
   LLVMValueRef low = e->value[loop->args[0]->id], high = e->value[loop->args[1]->id], rank = e->thread.rank[e->team], size = e->thread.size[e->team];
   Homes kept = enter_homes(e, loop, HOME_THREAD, TEAM_NONE);
-  if (is_flat(loop)) {
-    Width one = {.lanes = 1, .copies = 1, .group = 1};
-    emit_hoist(e, loop);
-    emit_counted_loop(e, loop, &one, false, plus(e, low, rank), high, high, size);
-  } else plain_loop(e, loop, plus(e, low, rank), high, size);
+  if (is_flat(loop)) flat_loop(e, loop, low, high, rank, size);
+  else plain_loop(e, loop, plus(e, low, rank), high, size);
   leave_homes(e, &kept);
 }
 

@@ -113,7 +113,8 @@ static LLVMValueRef scalar_load(Emitter *e, const Inst *inst) {
     LLVMBuildCondBr(e->b, guard, then = emit_new_block(e), join = emit_new_block(e));
     LLVMPositionBuilderAtEnd(e->b, then);
   }
-  LLVMValueRef x = emit_from_memory(e, type, LLVMBuildLoad2(e->b, emit_memory_type(e, type), emit_address(e, inst->imm, index), ""), 1);
+  LLVMValueRef loaded = LLVMBuildLoad2(e->b, emit_memory_type(e, type), emit_address(e, inst->imm, index), ""), x = emit_from_memory(e, type, loaded, 1);
+  emit_gpu_constant(e, inst->imm, loaded);
   if (!guard) return x;
   LLVMBuildBr(e->b, join);
   LLVMPositionBuilderAtEnd(e->b, join);
@@ -380,6 +381,7 @@ LLVMValueRef emit_kernel(Emitter *e, const Program *p, const Kernel *k, const Ma
   e->folds = arena_array(e->arena, (size_t)k->n_insts + 1, sizeof *e->folds);
   e->fold = arena_array(e->arena, (size_t)k->n_insts + 1, sizeof *e->fold);
   e->shape = arena_array(e->arena, (size_t)k->n_insts + 1, sizeof *e->shape);
+  if (gpu) emit_gpu_constants(e, k);
   LLVMBasicBlockRef first = emit_new_block(e);
   LLVMPositionBuilderAtEnd(e->b, first);
   if (gpu) emit_open_work(e);

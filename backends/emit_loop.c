@@ -104,8 +104,60 @@ static LLVMValueRef load_one(Emitter *e, const Inst *inst, Type type, const Widt
   } else {
     x = LLVMBuildLoad2(e->b, memory, place, "");
     align(e, x, type);
+    emit_gpu_constant(e, inst->imm, x);
   }
   return emit_from_memory(e, type, x, w->lanes);
+}
+
+LLVMValueRef emit_place(Emitter *e, const Inst *access, LLVMValueRef index) { return emit_address(e, access->imm, place_at(e, access->args[0], index)); }
+
+static LLVMValueRef part_of(const Emitter *e, LLVMValueRef x, unsigned c) { return LLVMBuildExtractElement(e->b, x, LLVMConstInt(e->i32, c, 0), ""); }
+
+/* Whether an access is one for all copies: no lane decides for itself. */
+static bool is_joined(const Emitter *e, const Inst *inst, const Width *w) {
+  const Inst *arg = inst->n_args > (inst->op == KOP_E_LOAD ? 1u : 2u) ? inst->args[inst->n_args - 1] : NULL;
+  return w->joined && (!arg || e->shape[arg->id] == SHAPE_UNIFORM);
+}
+
+static void align_joined(LLVMValueRef access, Type type, unsigned copies) { LLVMSetAlignment(access, copies*type_bytes(type) < 16 ? copies*type_bytes(type) : 16); }
+
+/* What is under a condition that is the same for all copies. */
+static LLVMBasicBlockRef open_branch(Emitter *e, LLVMValueRef condition) {
+  LLVMBasicBlockRef then = emit_new_block(e), join = emit_new_block(e);
+  LLVMBuildCondBr(e->b, condition, then, join);
+  LLVMPositionBuilderAtEnd(e->b, then);
+  return join;
+}
+
+static void joined_load(Emitter *e, const Inst *inst, const Width *w, LLVMValueRef index) {
+  Type type = program_buffer_type(e->program, (unsigned)inst->imm);
+  LLVMTypeRef memory = LLVMVectorType(emit_memory_type(e, type), w->copies);
+  LLVMValueRef branch = guard_of(e, inst, w, 0).branch;
+  LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b), join = branch ? open_branch(e, branch) : NULL;
+  LLVMValueRef x = LLVMBuildLoad2(e->b, memory, place_of(e, inst, w, index, 0), "");
+  align_joined(x, type, w->copies);
+  emit_gpu_constant(e, inst->imm, x);
+  if (join) {
+    LLVMBasicBlockRef from[2] = {LLVMGetInsertBlock(e->b), before};
+    LLVMBuildBr(e->b, join);
+    LLVMPositionBuilderAtEnd(e->b, join);
+    LLVMValueRef phi = LLVMBuildPhi(e->b, memory, ""), in[2] = {x, LLVMConstNull(memory)};
+    LLVMAddIncoming(phi, in, from, 2);
+    x = phi;
+  }
+  for (unsigned c = 0; c < w->copies; c++) e->copies[inst->id][c] = emit_from_memory(e, type, part_of(e, x, c), 1);
+}
+
+static void joined_store(Emitter *e, const Inst *inst, const Width *w, LLVMValueRef index) {
+  Type type = program_buffer_type(e->program, (unsigned)inst->imm);
+  LLVMValueRef branch = guard_of(e, inst, w, 0).branch, x = LLVMGetUndef(LLVMVectorType(emit_memory_type(e, type), w->copies));
+  LLVMBasicBlockRef join = branch ? open_branch(e, branch) : NULL;
+  for (unsigned c = 0; c < w->copies; c++)
+    x = LLVMBuildInsertElement(e->b, x, emit_to_memory(e, type, e->copies[inst->args[1]->id][c], 1), LLVMConstInt(e->i32, c, 0), "");
+  align_joined(LLVMBuildStore(e->b, x, place_of(e, inst, w, index, 0)), type, w->copies);
+  if (!join) return;
+  LLVMBuildBr(e->b, join);
+  LLVMPositionBuilderAtEnd(e->b, join);
 }
 
 static void vector_load(Emitter *e, const Inst *inst, const Width *w, LLVMValueRef index) {
@@ -198,8 +250,10 @@ static void vector_body(Emitter *e, const Inst *loop, const Width *w, LLVMValueR
   for (unsigned i = 0; i < loop->body->n; i++) {
     const Inst *inst = loop->body->insts[i];
     if (inst->op == KOP_E_YIELD || e->shape[inst->id] == SHAPE_UNIFORM) continue;
-    if (inst->op == KOP_E_LOAD) vector_load(e, inst, w, index);
+    if (inst->op == KOP_E_LOAD && is_joined(e, inst, w)) joined_load(e, inst, w, index);
+    else if (inst->op == KOP_E_LOAD) vector_load(e, inst, w, index);
     else if (inst->op == KOP_E_FOLD) vector_fold(e, inst, w);
+    else if (inst->op == KOP_E_STORE && is_joined(e, inst, w)) joined_store(e, inst, w, index);
     else if (inst->op == KOP_E_STORE) vector_store(e, inst, w, index);
     else if (inst->op == KOP_E_PREFETCH) for (unsigned c = 0; c < w->copies; c++) emit_prefetch(e, place_of(e, inst, w, index, c), false, 1);
     else

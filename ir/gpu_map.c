@@ -9,7 +9,7 @@ typedef struct Mapper {
   const Kernel *kernel;
   unsigned n_buffers;                    /* and one more: numbers that kernels set and read */
   GpuMap *map;
-  bool owns, misses;                     /* what the walk that places barriers counts as a thread's own; whether threads met */
+  bool owns, meets, groups_meet;         /* what the walk that places barriers counts as a thread's own; whether threads met, of the block or of a group */
 } Mapper;
 
 static bool is_loop(const Inst *inst) { return inst->op == KOP_E_FOR; }
@@ -191,7 +191,7 @@ static void join(const Mapper *m, State *s, const State *other) {
 }
 
 static void meet(Mapper *m, State *s, const Inst *before) {
-  m->misses = true;
+  m->meets = true;
   if (before && m->map->barrier) m->map->barrier[before->id] = true;
   for (unsigned b = 0; b < m->n_buffers + 2; b++) s->buffer[b] = (Touched){.low = NULL};
 }
@@ -308,7 +308,9 @@ static void walk_loop(Mapper *m, State *s, const Inst *loop, Team team) {
   if (way != GPU_GROUPS) return;
   Mapper inner = *m;
   State own = empty_state(m);
+  inner.meets = false;
   walk_each(&inner, &own, loop, GROUP);
+  m->groups_meet |= inner.meets;
 }
 
 static void walk(Mapper *m, State *s, const Block *block, Team team) {
@@ -370,9 +372,9 @@ static uint64_t shared_bytes(const Mapper *m, bool *locals) {
 static bool walk_kernel(Mapper *m, bool owns) {
   State s = empty_state(m);
   m->owns = owns;
-  m->misses = false;
+  m->meets = m->groups_meet = false;
   walk(m, &s, m->kernel->body, BLOCK);
-  return m->misses;
+  return m->meets;
 }
 
 /* A kernel that does nothing but multiply tiles which do not meet: blocks share an entry. No thread sees what another has done: an element of C is one thread's whatever is
@@ -413,7 +415,7 @@ const GpuMap *gpu_map(Arena *arena, const Program *p, const Kernel *k) {
   map->shared = choose(&m, k->body, BLOCK);
   if (!map->shared) return map;
   map->splits = true;                    /* what is then taken for a thread's own holds for any number of threads */
-  map->wide = !walk_kernel(&m, false);
+  map->wide = !walk_kernel(&m, false) && !m.groups_meet;
   bool meets = walk_kernel(&m, true);
   map->shared = shared_bytes(&m, &locals) <= GPU_SHARED;
   map->keeps = map->shared && (map->slots || locals);

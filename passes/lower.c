@@ -141,7 +141,7 @@ static Inst *emit_node(Lowering *l, Block *b, const Node *n) {
     case OP_ITEM: return convert(l, b, add(l, b, KOP_E_ITEM, TYPE_I64, 0, 0, NULL), n->type);
     case OP_SIZE: return convert(l, b, emit_size(l, b, n), n->type);
     case OP_PRESENT: return add(l, b, KOP_E_PRESENT, TYPE_BOOL, n->imm, 0, NULL);
-    case OP_INDEX: return convert(l, b, l->index, n->type);
+    case OP_INDEX: return convert(l, b, add(l, b, KOP_ADD, TYPE_I64, 0, 2, (Inst *[]){l->index, add(l, b, KOP_E_FIRST, TYPE_I64, 0, 0, NULL)}), n->type);      /* counted in the whole tensor, also in a shard */
     case OP_READ: return emit_read(l, b, n);
     case OP_SCALAR: return convert(l, b, add(l, b, KOP_E_SCALAR, operand_field_type(operand(l, n->imm)), n->imm, 0, NULL), n->type);
     case OP_SCAN: return emit_scan(l, b, n);

@@ -11,13 +11,17 @@ Element code_decode_element(CodeMap m) { return (Element)(ELEMENT_DECODE_Q8 + m)
 Element code_encode_element(CodeMap m) { return (Element)(ELEMENT_ENCODE_Q8 + m); }
 CodeMap code_map_of(Element e) { return (CodeMap)(e - (e >= ELEMENT_ENCODE_Q8 ? ELEMENT_ENCODE_Q8 : ELEMENT_DECODE_Q8)); }
 
+double code_decade(CodeMap map, unsigned decade) {
+  static const double tens[] = {1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1};
+  return tens[7 - code_maps[map].decades + decade];
+}
+
 /* place: in the positive half, from 1; the places of decade i begin with a power of 2. */
 static float positive(const CodeMapInfo *m, unsigned place) {
-  static const double tens[] = {1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1};
   if (place == (m->is_signed ? m->codes/2 : m->codes)) return 1;
   unsigned bit = 31 - (unsigned)__builtin_clz(place), first = 1u << bit, decade = m->is_signed ? bit : bit - 1;
   double part = (double)(2*(place - first) + 1)/(double)(2*first);
-  return (float)(tens[7 - m->decades + decade]*(0.1 + 0.9*part));
+  return (float)(code_decade((CodeMap)(m - code_maps), decade)*(0.1 + 0.9*part));
 }
 
 float code_entry(CodeMap map, unsigned code) {

@@ -15,6 +15,7 @@ Element code_decode_element(CodeMap);    /* i32 -> f32: the entry of a code, of 
 Element code_encode_element(CodeMap);    /* f32 -> i32: the code of the nearest entry, the lower of two; NaN: 0 */
 CodeMap code_map_of(Element);            /* of either */
 
+double code_decade(CodeMap, unsigned decade);          /* where it ends: a power of ten */
 float code_entry(CodeMap, unsigned code);
 unsigned code_nearest(CodeMap, float);
 /* Between a code and the next: f32 (entry + next)/2. Codes of numbers above it are higher. */

@@ -12,7 +12,7 @@
  * of a tensor that is written belongs to the same block and is read before that is written. Blocks have a constant length that divides a chunk. */
 #include "passes/schedule.h"
 
-enum { MAX_BLOCK = 4096 };
+enum { MAX_BLOCK = 4096, FETCH = 1024 };      /* FETCH: elements ahead; blocks are short, and the next is behind their end */
 
 typedef enum Class { NONE, NUMBER, FLAT, ROW, BLOCKED } Class;
 
@@ -169,7 +169,9 @@ static void stage(const Sweep *w) {
   Nest *l = w->nest;
   const Graph *g = w->schedule->graph;
   Inst *at = open_elements(w, true);
+  size_t from = l->kernel.at->n;
   for (unsigned i = 0; i < g->n_nodes; i++) if (w->blocks->staged[i]) nest_store(l, w->buffer[i], at, nest_element(l, g->nodes[i]), NULL);
+  nest_fetch(l, from, at, nest_i64(l, FETCH));
   close_elements(w);
   at = nest_open(l, w->count, nest_i64(l, w->blocks->blocked->extent[1]->imm), 0, NULL);
   for (unsigned i = 0; i < g->n_nodes; i++) if (w->blocks->staged[i]) nest_store(l, w->buffer[i], at, nest_const(l, (Type)g->nodes[i]->type, 0), NULL);
@@ -232,8 +234,10 @@ static void write_elements(const Sweep *w, Inst **value) {
   Nest *l = w->nest;
   const Graph *g = w->schedule->graph;
   Inst *at = open_elements(w, false), *flat = l->point.flat;
+  size_t from = l->kernel.at->n;
   for (unsigned i = 0; i < g->n_nodes; i++) if (w->blocks->staged[i]) l->point.known[i] = nest_load(l, w->buffer[i], at, NULL);
   for (unsigned k = 0; k < g->n_writes; k++) if (is_of(w, k, FLAT)) value[k] = stored_value(w, k);
+  nest_fetch(l, from, at, nest_i64(l, FETCH));
   for (unsigned k = 0; k < g->n_writes; k++) if (is_of(w, k, FLAT)) store(w, k, flat, value[k]);
   close_elements(w);
 }

@@ -14,6 +14,6 @@ void statistics_print(void) {
   fprintf(stderr, "inputs %llu, graphs %llu, well formed %llu, texts %llu, accepted %llu\n", (unsigned long long)s->inputs, (unsigned long long)s->graphs,
           (unsigned long long)s->well_formed, (unsigned long long)s->texts, (unsigned long long)s->texts_accepted);
   for (unsigned k = 0; k < OP_COUNT; k++) line("operation", op_name((Op)k), s->op[k]);
-  for (unsigned k = 0; k < n_passes; k++) line("pass", passes[k].name, s->pass[k]);
+  for (unsigned k = 0; k < n_passes; k++) if (passes[k].exact) line("pass", passes[k].name, s->pass[k]);      /* the genome takes no others */
   for (unsigned k = 0; k < MUTATORS; k++) line("mutator", mutator_names[k], s->mutator[k]);
 }

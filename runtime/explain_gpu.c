@@ -132,17 +132,22 @@ static void registers_text(const GpuLaunched *l, Text *out) {
   text_add(out, "\n");
 }
 
-void explain_gpu_text(const Facts *f, const GpuView *v, unsigned entry, Text *out) {
-  double n = 0;                          /* kernels of repeats as often as those turn */
-  const char *before = "    on the host before anything is launched:";
-  text_add(out, "  on %s\n", v->name);
+/* The kernels of the host, each between quotes; first: what stands before the first of them. Whether there is one. */
+static bool on_host(const Facts *f, const GpuView *v, unsigned entry, const char *first, const char *quote, Text *out) {
+  const char *before = first;
   for (unsigned k = 0; k < f->program->n_kernels; k++) {
     GpuLaunched l = launched(f, v, entry, k, out->arena);
     if (!l.on_host) continue;
-    text_add(out, "%s %s", before, l.kernel->name);
-    before = ",";
+    text_add(out, "%s%s%s%s", before, quote, l.kernel->name, quote);
+    before = ", ";
   }
-  if (*before == ',') text_add(out, "\n");
+  return before != first;
+}
+
+void explain_gpu_text(const Facts *f, const GpuView *v, unsigned entry, Text *out) {
+  double n = 0;                          /* kernels of repeats as often as those turn */
+  text_add(out, "  on %s\n", v->name);
+  if (on_host(f, v, entry, "    on the host before anything is launched: ", "", out)) text_add(out, "\n");
   for (unsigned k = 0; k < f->program->n_kernels; k++) {
     GpuLaunched l = launched(f, v, entry, k, out->arena);
     if (!is_launched(&l)) continue;
@@ -193,13 +198,7 @@ static void launched_json(const GpuLaunched *l, Text *out) {
 void explain_gpu_json(const Facts *f, const GpuView *v, unsigned entry, Text *out) {
   const char *before = "";
   text_add(out, ",\n  \"gpu\": {\"name\": \"%s\", \"on_host\": [", v->name);
-  for (unsigned k = 0; k < f->program->n_kernels; k++) {
-    GpuLaunched l = launched(f, v, entry, k, out->arena);
-    if (!l.on_host) continue;
-    text_add(out, "%s\"%s\"", before, l.kernel->name);
-    before = ", ";
-  }
-  before = "";
+  on_host(f, v, entry, "", "\"", out);
   text_add(out, "], \"window\": %d, \"launches\": [", GPU_WINDOW);
   for (unsigned k = 0; k < f->program->n_kernels; k++) {
     GpuLaunched l = launched(f, v, entry, k, out->arena);

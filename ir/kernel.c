@@ -21,7 +21,7 @@ static const uint8_t attrs[KOP_COUNT] = {
   [KOP_E_TRIP] = KATTR_NUMBER, [KOP_E_SET_SPACE] = KATTR_NUMBER, [KOP_E_SLOT] = KATTR_NUMBER, [KOP_E_SET_TOTAL] = KATTR_NUMBER, [KOP_E_TOTAL] = KATTR_NUMBER,
 };
 
-const char *const binding_names[BINDINGS] = {"seq", "vector", "thread", "block"};
+const char *const binding_names[BINDINGS] = {"seq", "vector", "block"};
 
 const char *kop_name(KOp op) { return (unsigned)op < KOP_COUNT ? kops[op].name : "?"; }
 bool kop_has_result(KOp op) { return (unsigned)op < KOP_COUNT && kops[op].has_result; }

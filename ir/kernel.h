@@ -15,8 +15,8 @@ typedef enum KOp {
   KOP_COUNT
 } KOp;                                   /* the first ELEMENT_COUNT are the Elements; the others are KOP_E_LOAD and so on */
 
-/* THREAD: GPU grid-stride. BLOCK: iterations multiply tiles that do not meet; blocks of a GPU may share them, other machines take them in order. */
-typedef enum Binding { BIND_SEQ, BIND_VECTOR, BIND_THREAD, BIND_BLOCK } Binding;
+/* BLOCK: iterations multiply tiles that do not meet; blocks of a GPU may share them, other machines take them in order. */
+typedef enum Binding { BIND_SEQ, BIND_VECTOR, BIND_BLOCK } Binding;
 enum { BINDINGS = BIND_BLOCK + 1 };
 
 typedef struct Inst Inst;

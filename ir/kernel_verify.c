@@ -93,9 +93,8 @@ static void check_for(Verifier *v, const Inst *inst) {
   for (unsigned i = 0; i < body->n; i++) {
     const Inst *in = body->insts[i];
     bool memory = in->op == KOP_E_LOAD || in->op == KOP_E_STORE || in->op == KOP_E_PREFETCH;
-    if (memory && in->n_args && (inst->binding == BIND_VECTOR ? !place_follows(in->args[0], inst) : in->args[0] != inst))
-      report(v, in, "a loop bound to %s may touch only the elements at its index", binding_names[inst->binding]);
-    if (in->body || kop_is_tile(in->op) || in->op == KOP_E_SET_SCALAR || in->op == KOP_E_EXISTS || in->op == KOP_E_SET_UNIFORM) report(v, in, "not allowed in a loop bound to %s", binding_names[inst->binding]);
+    if (memory && in->n_args && !place_follows(in->args[0], inst)) report(v, in, "a loop bound to vector may touch only the elements at its index");
+    if (in->body || kop_is_tile(in->op) || in->op == KOP_E_SET_SCALAR || in->op == KOP_E_EXISTS || in->op == KOP_E_SET_UNIFORM) report(v, in, "not allowed in a loop bound to vector");
   }
 }
 
@@ -104,7 +103,6 @@ static bool can_fold(ReduceKind kind, unsigned type) { return kind < REDUCE_ANY 
 static void check_fold(Verifier *v, const Inst *inst, const Inst *loop) {
   unsigned n = 0;
   if (!loop || loop->op != KOP_E_FOR) { report(v, inst, "stands in the body of a loop, and not deeper"); return; }
-  if (loop->binding == BIND_THREAD) report(v, inst, "threads do not fold");
   if (inst->n_args < 1 || inst->n_args > 2) { report(v, inst, "takes a value and perhaps a guard"); return; }
   if (inst->n_args > 1 && arg_type(inst, 1) != TYPE_BOOL) report(v, inst, "the guard must be bool");
   if ((unsigned)inst->aux > REDUCE_EVERY || !can_fold((ReduceKind)inst->aux, (unsigned)arg_type(inst, 0))) report(v, inst, "sum, prod, max and min take numbers, any and every bool");

@@ -1,6 +1,5 @@
 /* vectorise.c: pass `vectorise(lanes, unroll)`: innermost data-parallel loops are bound to vectors, 16 lanes and 2 in flight unless told otherwise.
- * Before and after: any program; a loop that is bound already is bound anew, except to GPU threads. Exact: lanes are iterations, which meet in
- * folds at most, and those have one order at every width. */
+ * Before and after: any program; a loop that is bound already is bound anew. Exact: lanes are iterations, which meet in folds at most, and those have one order at every width. */
 #include "passes/kernel_edit.h"
 #include "passes/passes.h"
 
@@ -22,7 +21,7 @@ static unsigned copies_for(const Inst *loop, unsigned lanes, unsigned unroll) {
 static void bind(const Block *block, unsigned lanes, unsigned unroll) {
   for (unsigned i = 0; block && i < block->n; i++) {
     Inst *inst = block->insts[i];
-    if (inst->op == KOP_E_FOR && inst->binding != BIND_THREAD && loop_is_data_parallel(inst) && is_innermost(inst) && is_worth_it(inst)) {
+    if (inst->op == KOP_E_FOR && loop_is_data_parallel(inst) && is_innermost(inst) && is_worth_it(inst)) {
       inst->binding = BIND_VECTOR;
       inst->lanes = (uint16_t)lanes;
       inst->unroll = (uint16_t)copies_for(inst, lanes, unroll);

@@ -129,12 +129,6 @@ static void build_kernel(Suite *s, Program *p, const Case *c, unsigned lanes, un
   kernel_number(k);
 }
 
-static void bind_to_threads(Program *p) {
-  for (unsigned k = 0; k < p->n_kernels; k++)
-    for (unsigned i = 0; i < p->kernels[k]->body->n; i++)
-      if (p->kernels[k]->body->insts[i]->op == KOP_E_FOR) p->kernels[k]->body->insts[i]->binding = BIND_THREAD;
-}
-
 static Program *build_program(Suite *s, const char *entry, unsigned lanes, unsigned unroll) {
   Program *p = program_new(&s->module, s->arena, entry);
   for (unsigned i = 0; i < s->n_cases; i++) build_kernel(s, p, &s->cases[i], lanes, unroll);
@@ -372,8 +366,7 @@ static bool execute_ptx(Suite *s, const PtxModule *code, unsigned index, uint64_
 static void check_gpu(const char *gpu, int level) {
   Suite s;
   open_suite(&s, 3001);
-  Program *p = build_program(&s, "threads", 0, 0);
-  bind_to_threads(p);
+  Program *p = build_program(&s, "executed", 0, 0);
   Target target = {.triple = "nvptx64-nvidia-cuda", .cpus = &gpu, .n_cpus = 1, .level = level};
   Output out;
   bool good = backend_emit(s.arena, s.diag, &s.module, &p, 1, &target, EMIT_PTX, &out);

@@ -126,7 +126,6 @@ static void verifier_refuses(void) {
     {"item", "%0 = begin i64\n%1 = for %0 to %0 vector(4, 1) {\n%2 = load f32 p@0, %0\nyield\n}", "only the elements at its index"},
     {"item", "%0 = const f32 0x0\nfold 0 sum, %0", "in the body of a loop"},
     {"item", LOOP "%3 = const bool 0x1\nif %3 {\nfold 0 any, %3\n}\nyield\n}", "in the body of a loop, and not deeper"},
-    {"item", "%0 = begin i64\n%1 = for %0 to %0 thread {\nfold 0 sum, %1\nyield\n}", "threads do not fold"},
     {"item", "%0 = begin i64\n%1 = for %0 to %0 block {\n%2 = load f32 p@0, %1\nstore p@0, %1, %2\nyield\n}", "holds products of tiles only"},
     {"item", LOOP "fold 0 sum, %2, %2\nyield\n}", "guard must be bool"},
     {"item", LOOP "fold 0 sum\nyield\n}", "a value and perhaps a guard"},

@@ -7,7 +7,9 @@
  *   product                    tiles of C in cache: blocks of 512 positions in order, panels of rows, panels of columns, tile_contract. Rows that lie in memory
  *                              along positions need no kernel of their own: each panel is packed here, where it is used, into a buffer that stays in the first cache (on a GPU,
  *                              where one panel is shared by blocks, they have one)
- *   mirror                     of a product that equals its transpose: only tiles that reach below the diagonal are computed, the rest is copied */
+ *   mirror                     of a product that equals its transpose: only tiles that reach below the diagonal are computed, the rest is copied
+ * What is made of a product element by element (its epilogue) is made in the product's kernel, behind the last block of positions, of each panel of rows while its sums are in
+ * cache. Then the sums stand where the epilogue's values go, and have no room of their own; where those are written over something that the epilogue reads, they have. */
 #include "passes/lower_program.h"
 
 enum { ROWS, COLUMNS };
@@ -27,7 +29,7 @@ typedef struct Side {
 } Side;
 
 typedef struct Product {
-  const Node *node;
+  const Node *node, *end;                /* end: what is left in memory, the product or its epilogue */
   const Space *space;                    /* of the factors: axes of the result, then positions */
   unsigned around, positions;            /* axes */
   Side side[2];
@@ -84,7 +86,7 @@ static bool is_matrix(const Nest *l, const Node *n, Type type, const Node *deman
 }
 
 static bool find_product(Nest *l, const Node *n, Product *p) {
-  *p = (Product){.node = n, .type = (Type)n->type};
+  *p = (Product){.node = n, .end = n, .type = (Type)n->type};
   if (!l->product_axes) find_axes(l);
   const ProductAxes *of = l->product_axes;
   unsigned rank = n->space->rank, all = (1u << rank) - 1, last = n->n_args - 1, axes[2] = {0};
@@ -334,18 +336,54 @@ static Inst *row_stride(Nest *l, const Product *p) {
   return nest_axes_count(l, p->node->space, all & ~((2u << last) - 1));
 }
 
-/* Where C lies: the tensor whose new value it is, or its temporary. */
+/* Where the result lies: the tensor whose new value it is, or its temporary. */
 static unsigned result_buffer(Nest *l, const Product *p) {
-  const Write *direct = l->plan.direct[p->node->id];
-  return direct ? direct->operand : nest_buffer(l, p->node);
+  const Write *direct = l->plan.direct[p->end->id];
+  return direct ? direct->operand : nest_buffer(l, p->end);
+}
+
+/* Whether the epilogue reads what its values are written over. */
+static bool is_written_over(const Nest *l, const Product *p) {
+  unsigned to = l->temps->buffer[p->end->id];
+  bool *need = nest_by_node(l, sizeof *need), over = false;
+  need[p->end->id] = to && p->end != p->node;
+  for (unsigned i = p->end->id + 1; i-- > 0;) {
+    const Node *n = l->graph->nodes[i];
+    if (!need[i] || n == p->node) continue;
+    over |= n != p->end && l->temps->buffer[i] == to;
+    for (unsigned k = 0; k < n->n_args && !(l->temps->kept[i] && n != p->end); k++) need[n->args[k]->id] = true;
+  }
+  return over;
 }
 
 /* A tensor that may be absent is written where it is there. */
 static bool open_presence(Nest *l, const Product *p) {
-  const Write *direct = l->plan.direct[p->node->id];
+  const Write *direct = l->plan.direct[p->end->id];
   bool optional = direct && operand_may_be_absent(&l->module->operands[direct->operand]);
   if (optional) nest_if(l, nest_add(l, KOP_E_PRESENT, TYPE_BOOL, direct->operand, 0, NULL));
   return optional;
+}
+
+static void mark_epilogue(Nest *l, const Product *p, bool *need) {
+  for (unsigned k = 0; k < p->end->n_args && p->end != p->node; k++) graph_mark(need, p->end->args[k]);
+}
+
+/* The epilogue of rows row .. end_row and columns column .. end_column, whose sums are complete. */
+static void finish(Nest *l, const Product *p, unsigned sums, Inst *row, Inst *end_row, Inst *column, Inst *end_column) {
+  const Node *e = p->end;
+  bool stored = l->plan.stored[e->id];
+  Inst **known = &l->point.known[p->node->id], *r = nest_open(l, row, end_row, 0, NULL), *first = place(l, p, r, nest_i64(l, 0));
+  l->plan.stored[e->id] = false;                                           /* for its own nest */
+  nest_settle_value(l, e->space, p->side[COLUMNS].axes, e);
+  Inst *c = nest_open(l, column, end_column, 0, NULL), *at = add(l, first, c);
+  nest_set_axes(l, p->space, p->side[COLUMNS].axes, c);
+  nest_here(l, e->space, at);
+  *known = nest_load(l, sums, at, NULL);
+  Inst *x = nest_element(l, e);
+  *known = NULL;
+  l->plan.stored[e->id] = stored;
+  nest_store_value(l, e, at, x);
+  nest_close_axes(l, 2);
 }
 
 /* Launches go over the rows of a tile of columns, then to the next one. Each takes its part of the rows. */
@@ -354,8 +392,10 @@ static void multiply(Nest *l, Product *p, bool symmetric) {
   Room room = {.space = p->space, .axes = {p->around, side[COLUMNS].axes, side[ROWS].axes}, .unit = {1, cache_unit[COLUMNS], cache_unit[ROWS]}};
   bool *need = nest_begin_room(l, arena_printf(l->arena, "product_%u", p->node->id), room, CACHE_UNITS, nest_demand(l, p->node));
   for (unsigned k = 0; k < side[ROWS].n && side[ROWS].at_once; k++) graph_mark(need, side[ROWS].factor[k]);
+  mark_epilogue(l, p, need);
+  l->temps->kept[p->node->id] = true;    /* the epilogue has it at hand */
   Frame f = open_frame(l, p, need);
-  unsigned c = result_buffer(l, p);
+  unsigned c = is_written_over(l, p) ? nest_buffer(l, p->node) : result_buffer(l, p);
   if (side[ROWS].at_once) p->side[ROWS].panels = nest_scratch(l, p->type, BLOCK, true);
   bool optional = open_presence(l, p);
   Inst *stride = row_stride(l, p), *low[2], *high[2], *part[2], *one = nest_i64(l, 1), *zero = nest_i64(l, 0), *unit[2], *counts[2];
@@ -368,7 +408,7 @@ static void multiply(Nest *l, Product *p, bool symmetric) {
   low[ROWS] = mul(l, sub(l, part[0], first), unit[ROWS]);
   high[ROWS] = nest_min(l, f.extent[ROWS], mul(l, sub(l, part[1], first), unit[ROWS]));
   if (symmetric) low[ROWS] = nest_select(l, nest_op2(l, KOP_LT, low[ROWS], low[COLUMNS]), mul(l, quotient(l, low[COLUMNS], f.tile[ROWS]), f.tile[ROWS]), low[ROWS]);
-  Inst *some = nest_op2(l, KOP_LT, zero, f.blocks), *block = count_to(l, nest_select(l, some, f.blocks, one));       /* of no positions: one that makes zeros */
+  Inst *some = nest_op2(l, KOP_LT, zero, f.blocks), *blocks = nest_select(l, some, f.blocks, one), *block = count_to(l, blocks);       /* of no positions: one that makes zeros */
   Inst *position = mul(l, block, nest_i64(l, BLOCK)), *length = block_length(l, &f, position), *more = nest_op2(l, KOP_LT, zero, block);
   Inst *i = nest_open(l, quotient(l, low[ROWS], f.tile[ROWS]), units(l, high[ROWS], f.tile[ROWS]), 0, NULL), *row = mul(l, i, f.tile[ROWS]), *behind = add(l, row, f.tile[ROWS]);
   Inst *rows = nest_min(l, f.tile[ROWS], sub(l, high[ROWS], row)), *a, *next, *next_stride;
@@ -388,8 +428,14 @@ static void multiply(Nest *l, Product *p, bool symmetric) {
   Inst *soon = add(l, next, mul(l, sub(l, j, start), nest_i64(l, FETCH)));
   Inst *args[10] = {place(l, p, row, column), stride, rows, columns, a, b, length, more, soon, next_stride};
   nest_add(l, KOP_E_TILE, TYPE_BOOL, c | next_buffer << 16, 10, args)->aux = (int32_t)(side[ROWS].panels | side[COLUMNS].panels << 16);
-  if (!side[ROWS].at_once) i->binding = j->binding = BIND_BLOCK;           /* each tile of C is one pair's */
-  nest_close_axes(l, 4);
+  if (!side[ROWS].at_once && p->end == p->node) i->binding = j->binding = BIND_BLOCK;       /* each tile of C is one pair's */
+  nest_close_axes(l, 1);
+  if (p->end != p->node) {
+    nest_if(l, nest_op2(l, KOP_EQ, add(l, block, one), blocks));
+    finish(l, p, c, row, add(l, row, rows), low[COLUMNS], end);
+    nest_end_if(l);
+  }
+  nest_close_axes(l, 3);
   if (optional) nest_end_if(l);
 }
 
@@ -416,15 +462,28 @@ bool nest_is_product(Nest *l, const Node *n) {
   return find_product(l, n, &p);
 }
 
-bool nest_product(Nest *l, const Node *n) {
+/* A symmetric product computes half its tiles: an epilogue that is not symmetric is left to a sweep of its own, and so is one that would write over rows still to be multiplied.
+ * On a GPU a tile's threads have its sums in registers, and memory is faster. */
+static bool takes_epilogue(Nest *l, const Product *p, const Node *end, bool symmetric) {
+  const Side *rows = &p->side[ROWS];
+  const Write *w = l->plan.direct[end->id];
+  const Node *read = rows->factor[0]->op == OP_MAP ? rows->factor[0]->args[0] : rows->factor[0];
+  unsigned steps = STEPS, to = l->items.buffer[end->id];
+  if (l->unit->gpu || (Type)end->type != p->type || (rows->at_once && to && to == l->items.buffer[read->id])) return false;
+  if (w && (w->when || l->module->operands[w->operand].storage != p->type || l->module->operands[w->operand].flush)) return false;
+  return !symmetric || shows_symmetry(l, end, &steps);
+}
+
+bool nest_product(Nest *l, const Node *n, const Node *epilogue) {
   Product p;
   if (l->program->n_spaces + 4 > OPTC_MAX_SPACES || !find_product(l, n, &p)) return false;
-  if (!p.side[ROWS].at_once) pack(l, &p, ROWS);
-  pack(l, &p, COLUMNS);
   unsigned steps = STEPS;
   bool symmetric = shows_symmetry(l, n, &steps);
+  if (epilogue && takes_epilogue(l, &p, epilogue, symmetric)) p.end = epilogue;
+  if (!p.side[ROWS].at_once) pack(l, &p, ROWS);
+  pack(l, &p, COLUMNS);
   multiply(l, &p, symmetric);
   if (symmetric) mirror(l, &p);
-  l->items.kept[n->id] = true;
+  l->items.kept[p.end->id] = true;
   return true;
 }

@@ -23,7 +23,9 @@ void nest_finish(Nest *);                                                /* kern
 void lower_nests(Unit *);
 
 /* --- lower_product.c, lower.c ------------------------------------------------------------------------------------------------------- */
-bool nest_product(Nest *, const Node *);                                 /* kernels of a contraction that is a product of matrices; false: it is none */
+/* Kernels of a contraction that is a product of matrices; false: it is none. epilogue: what is made of it element by element, and all that is; or NULL. Where it is made with the
+ * product, it is marked as kept. */
+bool nest_product(Nest *, const Node *, const Node *epilogue);
 bool nest_is_product(Nest *, const Node *);
 bool lower_is_pointwise(Unit *);                                         /* every loop of the rule is one over the item's elements */
 #endif

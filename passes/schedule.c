@@ -237,7 +237,7 @@ static void emit_whole(Schedule *s, unsigned round) {
   bool any = false, *need;
   schedule_rows(s, round);
   for (unsigned i = 0; i < g->n_nodes; i++) if (is_left(s, i, round) && g->nodes[i]->op == OP_RESULT) schedule_repeat(s, g->nodes[i]->args[0]);
-  for (unsigned i = 0; i < g->n_nodes; i++) if (is_left(s, i, round)) nest_product(&s->nest, g->nodes[i]);
+  for (unsigned i = 0; i < g->n_nodes; i++) if (is_left(s, i, round)) nest_product(&s->nest, g->nodes[i], schedule_epilogue(s, g->nodes[i], s->nest.plan.stored));
   for (unsigned i = 0; i < g->n_nodes; i++) if (is_left(s, i, round) && !g->nodes[i]->space->rank && s->nest.plan.work[i]) emit_number_in_arm(s, g->nodes[i], round);
   for (unsigned i = 0; i < g->n_nodes; i++) any |= is_left(s, i, round);
   if (!any) return;
@@ -312,6 +312,7 @@ static void emit_program(Schedule *s) {
   Nest *l = &s->nest;
   unsigned *from = arena_array(l->arena, s->graph->n_writes + 1, sizeof *from);
   for (unsigned round = 0; round < s->n_rounds; round++) {
+    s->now = round;
     set_sources(s, round);
     emit_totals(s, round);
     emit_whole(s, round);

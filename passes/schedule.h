@@ -15,7 +15,7 @@ typedef struct Schedule {
   unsigned *partial;                     /* by such a node: its temporary */
   unsigned *write_round;                 /* by write */
   bool *in_loop;                         /* by write: to a tensor of the item's shape, element by element */
-  unsigned n_rounds;
+  unsigned n_rounds, now;                /* now: the round whose kernels are written */
   const Blocks *blocks;                  /* all tensors are written block by block, in the last round; or NULL */
 } Schedule;
 
@@ -28,6 +28,9 @@ void schedule_demands(Graph *, Arena *, const Node ***work, const Node ***room);
 void schedule_phase(Schedule *, unsigned round);
 /* schedule_repeat.c: the kernels of a scan that multiplies matrices, and what carries its results marked as kept; false: it has none, or cannot be one kernel after the other. */
 bool schedule_repeat(Schedule *, const Node *scan);
+/* schedule_epilogue.c: of a product: the node that is made of it element by element, if nothing else is made of it and all that it needs is there; or NULL. sink: by node:
+ * it has a place in memory. */
+const Node *schedule_epilogue(const Schedule *, const Node *product, const bool *sink);
 /* schedule_blocks.c: rules that go by blocks of a constant length. */
 const Blocks *schedule_find_blocks(Schedule *);          /* before `whole`: values of elements and blocks are then kept nowhere. NULL: the rule is not of that kind */
 void schedule_blocks(Schedule *);

@@ -1,7 +1,9 @@
 /* schedule_repeat.c: a scan that multiplies matrices: the kernels of its body stand between a repeat and its end, once a trip.
  *
  * Carried tensors stay in their temporaries. What the body computes whole has kernels in order of the nodes: products, rows, the rest; then the new values of what is carried.
- * A new value that needs the old ones at its own position alone, where no later one needs them, is written over the old one; others go through a second temporary. */
+ * A new value that needs the old ones at its own position alone, where no later one needs them, is written over the old one; others go through a second temporary. One that
+ * is made of a product goes there with it. */
+#include <string.h>
 #include "passes/schedule.h"
 
 /* Of a number: known from shapes and hyper-parameters, before anything is read. */
@@ -11,7 +13,8 @@ static bool is_known(const Schedule *s, const Node *n) {
   return !n->space->rank && !s->nest.plan.carry[n->id];
 }
 
-static bool in_body(const Schedule *s, const Node *n, const Node *scan) { return s->nest.plan.carry[n->id] >> scan->imm & 1; }
+static bool in_scan(const Nest *l, const Node *n, const Node *scan) { return l->plan.carry[n->id] >> scan->imm & 1; }
+static bool in_body(const Schedule *s, const Node *n, const Node *scan) { return in_scan(&s->nest, n, scan); }
 
 /* What of the body its new values need. */
 static bool *body_of(const Schedule *s, const Node *scan) {
@@ -57,8 +60,9 @@ static void copy_to(Nest *l, const char *name, const Node *x, unsigned buffer, c
 }
 
 /* What the body computes whole; marked as kept while it lasts. */
-static void emit_whole(Nest *l, const Node *n) {
-  if (nest_product(l, n)) return;
+static void emit_whole(Schedule *s, const Node *n, const bool *sink) {
+  Nest *l = &s->nest;
+  if (nest_product(l, n, schedule_epilogue(s, n, sink))) return;
   unsigned axes = schedule_row_axes(n);
   bool *need = axes ? begin_rows(l, "rows", n, axes, nest_demand(l, n)) : nest_begin(l, arena_printf(l->arena, "item_%u", n->id), LAUNCH_ITEM);
   need[n->id] = true;
@@ -87,11 +91,41 @@ static bool goes_in_place(const Nest *l, const Node *scan, unsigned k, const Nod
   return true;
 }
 
+/* A new value that nothing else refers to: it may have its place before the others. */
+static bool is_alone(const Nest *l, const Node *scan, unsigned k) {
+  const Node *x = scan->region->results[k];
+  unsigned uses = 0;
+  for (unsigned i = x->id + 1; i < l->graph->n_nodes; i++)
+    for (unsigned part = 0; part < node_parts(l->graph->nodes[i]); part++) uses += node_part(l->graph->nodes[i], part) == x;
+  return uses == 1 && !l->plan.stored[x->id] && in_scan(l, x, scan);
+}
+
+/* Written over the old value, it must be the last to need it. */
+static bool is_last(const Nest *l, const Node *scan, unsigned k, const Node *const *carry, const bool *body, const Node *product) {
+  for (unsigned i = 0; i < l->graph->n_nodes && carry[k]; i++)
+    if (body[i] && l->plan.stored[i] && !l->items.kept[i] && l->graph->nodes[i] != product) return false;
+  for (unsigned j = 0; j < scan->region->n_results && carry[k]; j++) if (j != k && needs(l, scan->region->results[j], carry[k], false)) return false;
+  return true;
+}
+
+/* Where a product may leave what is made of it: temporaries, and places of new values. */
+static bool *find_sinks(Nest *l, const Node *scan, const Node *const *carry, const bool *in_place, const bool *body, const Node *product) {
+  bool *sink = nest_by_node(l, sizeof *sink);
+  memcpy(sink, l->plan.stored, l->graph->n_nodes*sizeof *sink);
+  for (unsigned k = 0; k < scan->region->n_results; k++) {
+    const Node *x = scan->region->results[k];
+    if (!is_alone(l, scan, k) || (in_place[k] && !is_last(l, scan, k, carry, body, product))) continue;
+    sink[x->id] = true;
+    l->items.buffer[x->id] = 1 + nest_carried_buffer(l, scan, k, !in_place[k]);
+  }
+  return sink;
+}
+
 static void emit_results(Nest *l, const Node *scan, const Node *const *carry, const bool *in_place) {
   const Node *when = nest_demand(l, scan);
   unsigned n = scan->region->n_results;
   for (unsigned k = 0; k < n; k++)
-    if (scan->region->results[k] != carry[k]) copy_to(l, "next", scan->region->results[k], nest_carried_buffer(l, scan, k, !in_place[k]), when);
+    if (scan->region->results[k] != carry[k] && (l->plan.stored[scan->region->results[k]->id] || !l->items.kept[scan->region->results[k]->id])) copy_to(l, "next", scan->region->results[k], nest_carried_buffer(l, scan, k, !in_place[k]), when);
   for (unsigned k = 0; k < n; k++) {
     if (in_place[k] || scan->region->results[k] == carry[k]) continue;
     bool *need = begin_rows(l, "take", scan->args[k + 1], all_rows(scan->args[k + 1]->space), when);
@@ -118,7 +152,8 @@ bool schedule_repeat(Schedule *s, const Node *scan) {
     l->items.buffer[carry[k]->id] = 1 + nest_carried_buffer(l, scan, k, false);
     l->items.kept[carry[k]->id] = true;
   }
-  for (unsigned i = 0; i < s->graph->n_nodes; i++) if (body[i] && l->plan.stored[i] && !l->items.kept[i]) emit_whole(l, s->graph->nodes[i]);
+  for (unsigned i = 0; i < s->graph->n_nodes; i++) if (body[i] && l->plan.stored[i] && !l->items.kept[i])
+    emit_whole(s, s->graph->nodes[i], find_sinks(l, scan, carry, in_place, body, s->graph->nodes[i]));
   emit_results(l, scan, carry, in_place);
   nest_close_repeat(l);
   for (unsigned i = 0; i < s->graph->n_nodes; i++) {

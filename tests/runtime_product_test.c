@@ -26,8 +26,19 @@ static const char text[] =
   "rule carries() { in A[M, K]\n out C[M, K]\n X = A*0.01; Y = X*2; Z[i < M, j < M] = where(i == j, 1, 0)\n"
   "  scan n < 4 { W = Y*(n + 1) - X; if n == 2 { Z = X @ Y' }; T = Z @ Y; Y = X; X = W + 0.25*T; Z[i, j] = Z[j, i] + 1 }\n C = X + Y }\n"
   "rule branch(up = 1) { in A[M, K]\n out C[M, K]\n if M > K { S = A' @ A; C = A @ S } else { S = A @ A'; C = S @ A } }\n"
-  "rule lopsided() { in A[M, K], B[M, K]\n out C[M, M]\n S = A @ B'\n C = S @ S + S @ S' }\n";
-static const char *const rules[] = {"plain", "left", "right", "both", "around", "apart", "scaled", "narrow", "two", "gram", "powers", "iterate", "steps", "none", "carries", "branch", "lopsided"};
+  "rule lopsided() { in A[M, K], B[M, K]\n out C[M, M]\n S = A @ B'\n C = S @ S + S @ S' }\n"
+  "rule blend() { in A[M, K], B[K, N], D[M, N]\n out C[M, N]\n S = A @ B\n C = where(D < 0, 0.5*S - 2*D, exp(S)) }\n"
+  "rule tilted() { in A[M, K], D[M, M]\n out C[M, M]\n S = A @ A' + D\n C = S @ S' }\n"
+  "rule even() { in A[M, K]\n out C[M, M]\n S = A @ A'\n C[i, j] = S[i, j]*where(i == j, 2, 1) }\n"
+  "rule sum_of_two() { in A[M, K], B[K, N], D[K, N]\n out C[M, N]\n C = A @ B - 3*(A @ D) }\n"
+  "rule crossed() { in A[M, K], B[K, M], D[M, M]\n out C[M, M]\n S = A @ B + D'\n C = S + S' }\n"
+  "rule panels() { in A[G, M, K], B[K, G, N], D[G, M, N]\n out C[G, M, N]\n C[g, i, j] = D[g, i, j] - sum[k](A[g, i, k]*B[k, g, j])*(i + 2*j + 3*g) }\n"
+  "rule wide() { in A[M, K], B[K, G, N], D[G, N]\n out C[M, G, N]\n C[i, g, j] = D[g, j]*sum[k](A[i, k]*B[k, g, j]) }\n"
+  "rule chase(n: int = 3) { in A[M, K], B[K, K]\n out C[M, K]\n X = A\n repeat n { X = 0.005*(X @ B) + X }\n C = X }\n"
+  "rule pair(n: int = 3) { in A[M, K]\n out C[M, K]\n X = A*0.01; Y = A*0.02\n repeat n { S = X @ Y'; Y = Y - 0.5*(S @ X); X = X + 0.25*Y }\n C = X - Y }\n"
+  "rule turn(n: int = 2) { in A[M, M]\n out C[M, M]\n X = A*0.1\n repeat n { S = X @ X; X = 0.5*(S @ S) + X' }\n C = X }\n";
+static const char *const rules[] = {"plain", "left", "right", "both", "around", "apart", "scaled", "narrow", "two", "gram", "powers", "iterate", "steps", "none", "carries", "branch", "lopsided", "blend", "tilted", "even", "sum_of_two",
+                                    "crossed", "panels", "wide", "chase", "pair", "turn"};
 enum { N_RULES = sizeof rules/sizeof *rules, SIZES = 5, MOST = 8 };
 
 /* M, N, K, G, L */

@@ -167,7 +167,7 @@ static bool entry_name_good(Lower *l, const Stmt *s) {
 static void start_graph(Lower *l, Graph *graph, const char *name, const StmtList *body) {
   l->graph = graph;
   *l->entry = (Entry){.name = name};
-  *l->scope = (Lexical){.names = scope_new(l, NULL), .body = body};
+  *l->scope = (Lexical){.names = scope_new(l, NULL), .body = body, .site = site_inside(l, l->context->sites, body)};
 }
 
 /* applied: of a rule that ours applies, or NULL. */
@@ -254,14 +254,12 @@ static void check_file_names(Lower *l) {
   }
 }
 
-Module *frontend_lower(Arena *arena, Diag *diag, const FileSet *files, const FrontendOptions *options) {
-  static const FrontendOptions none = {.warnings = true};
+static Module *walk(Arena *arena, Diag *diag, const FileSet *files, const FrontendOptions *options, Site *sites, const Name **grew) {
   Module *m = arena_alloc(arena, sizeof *m);
-  Context context = {.files = files, .options = options ? options : &none, .module = m};
+  Context context = {.files = files, .options = options, .module = m, .sites = sites};
   Entry entry = {0};
   Lexical scope = {0};
   Lower lower = {.arena = arena, .diag = diag, .context = &context, .entry = &entry, .scope = &scope}, *l = &lower;
-  if (diag_errors(diag) || !files || !files->n) return NULL;
   l->context->rule = choose_rule(l);
   if (!l->context->rule) return NULL;
   check_file_names(l);
@@ -299,10 +297,27 @@ Module *frontend_lower(Arena *arena, Diag *diag, const FileSet *files, const Fro
   copy_requirements(l, main, init, true);
   policies_finish(l);
   if (!l->context->exhausted) names_warn_unused(l);
+  *grew = context.grew;
   if (diag_errors(diag)) return NULL;
   add_graph(l, init);
   add_graph(l, layout);
   add_graph(l, main);
   for (unsigned i = 0; i < others.n; i++) add_graph(l, (Graph *)others.at[i]);
   return m;
+}
+
+Module *frontend_lower(Arena *arena, Diag *diag, const FileSet *files, const FrontendOptions *options) {
+  static const FrontendOptions none = {.warnings = true};
+  if (diag_errors(diag) || !files || !files->n) return NULL;
+  Site *sites = sites_new(arena);
+  size_t said = diag_count(diag);
+  for (unsigned walks = 1;; walks++) {                  /* again where a name turned out wider than it was read before */
+    const Name *grew = NULL;
+    Module *m = walk(arena, diag, files, options ? options : &none, sites, &grew);
+    if (!grew) return m;
+    diag_rewind(diag, said);
+    if (walks < LOWER_MAX_WALKS) continue;
+    diag_error(diag, grew->where, "the types of names hang on each other over more than %d assignments; give '%s' a value of its widest type first", LOWER_MAX_WALKS, grew->text);
+    return NULL;
+  }
 }

@@ -8,7 +8,7 @@
  *   lower.h        what lives how long; report.c
  *   nodes.h        nodes and spaces: transfer.c (other graphs, values known while compiling), spaces.c, agree.c (what must hold at entry), move.c (other positions)
  *   values.h       values: shapes.c (which disagree), views.c (the item's tensors with axes), typing.c (conversions, operators, powers), totals.c (over items)
- *   names.h        what a name means: builtins.c, names.c (scopes), indices.c, sizes.c, storage_codes.c (8-bit and 4-bit states), storage_master.c (copies of params), operands.c, tables.c (consts),
+ *   names.h        what a name means: builtins.c, names.c (scopes), joins.c (types in all assignments), indices.c, sizes.c, storage_codes.c (8-bit and 4-bit states), storage_master.c (copies of params), operands.c, tables.c (consts),
  *                  meaning.c (its value), patterns.c (`is`), ranges.c (how far an index runs)
  *   expressions.h  lower_random.c, lower_matrix.c, lower_keep.c (softmax, cumsum, order), lower_reduce.c, lower_element.c, lower_call.c, lower_expr.c
  *   statements.h   lower_indexed.c, policy.c (--store), storage.c (rounding), declare_shape.c, lower_apply.c, declare.c, lower_scan.c, lower_skip.c, lower_stmt.c, lower_backward.c
@@ -24,12 +24,15 @@
 #define LOWER_MAX_CALLS 64               /* fn within fn, apply within apply */
 #define LOWER_MAX_DEPTH 2000             /* of the walk, calls included */
 #define LOWER_MAX_STEPS 500000           /* expressions evaluated: fns that call each other twice grow as 2^n */
+#define LOWER_MAX_WALKS 32               /* of a rule, until the types of its names stay */
 
 typedef struct Names Names;
 typedef struct Lower Lower;
 typedef struct Lexical Lexical;
 typedef struct Policy Policy;             /* policy.c */
 typedef struct Builtin Builtin;           /* names.h */
+typedef struct Join Join;                 /* joins.c */
+typedef struct Site Site;                 /* joins.c: an entry, a call of a fn, an applied rule */
 
 /* Factors of a product, as `sum` looks at them. Opaque: a name assigned more than once, which does not stand for its expression. */
 typedef struct Factor { const Node *node; bool opaque; } Factor;
@@ -153,6 +156,7 @@ typedef struct Context {
   Symbol **symbols; unsigned n_symbols; size_t symbols_capacity;         /* for warnings */
   const char **unknown; unsigned n_unknown; size_t unknown_capacity;     /* names already reported */
   Memo memo;                             /* of move.c */
+  Site *sites; const Name *grew;         /* kept from walk to walk; a name whose type grew in this one, or NULL */
   unsigned depth, steps; bool exhausted; /* of the walk: LOWER_MAX_DEPTH, LOWER_MAX_STEPS */
 } Context;
 
@@ -170,6 +174,7 @@ struct Lexical {
   Lexical *outer;
   Names *names;
   const StmtList *body;                  /* of the rule, entry or fn: where assignments are counted */
+  Site *site;                            /* this run of it: where types are joined */
   const Node *guard;                     /* conditions of the enclosing ifs, or NULL */
   Range guard_where;                     /* the innermost */
   Indices *ix;                           /* NULL: no indices, tensors are whole */

@@ -257,6 +257,7 @@ void lower_apply(Lower *l, const Stmt *s) {
   Call call = {rule->name.text, rule, s->name.where, l->scope->calls};
   scope_enter(l, &inner);
   inner.body = &rule->body;
+  inner.site = site_inside(l, outer->site, s);
   inner.insert = &insert;
   const Bind *t = find_bind(&insert, "t");
   Value n = {0};

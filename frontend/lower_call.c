@@ -158,6 +158,7 @@ static Value call_fn(Lower *l, const Expr *e, Value called) {
   if (whole) scope.ix = NULL;
   else if (around) { inside = *around; inside.barrier = inside.n; scope.ix = &inside; }        /* the caller's indices have no names here */
   scope.body = &fn->body;
+  scope.site = site_inside(l, l->scope->site, e);
   scope.names = inner;
   scope.in_fn = true;
   for (unsigned i = 0; i < e->args.n; i++) {

@@ -96,6 +96,7 @@ static void assign(Lower *l, const Stmt *s) {
     if (binding->symbol->kind == SYMBOL_HYPER && v.node)
       lower_warning(l, s->name.where, "'%s' is a hyper-parameter: it is changed for the rest of this call, not for the next; give the new value a name of its own", name);
   }
+  if (binding->symbol->kind == SYMBOL_LOCAL) v = value_joined(l, &s->name, v);
   v.name = name;
   binding->value = v;
   binding->set = true;

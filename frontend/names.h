@@ -40,6 +40,11 @@ const Const *file_const(Lower *, const char *name);
 const char *symbol_word(const Lower *, const Symbol *);                  /* "state", "hyper-parameter", ... */
 const char *symbol_article(const Lower *, const Symbol *);
 
+/* joins.c */
+Site *sites_new(Arena *);                                                 /* of a rule: what its entries are inside of */
+Site *site_inside(Lower *, Site *outer, const void *at);                 /* the one of a statement or call; the same in every walk */
+Value value_joined(Lower *, const Name *, Value);                        /* an assigned value in the type that its name has everywhere */
+
 /* indices.c */
 void indices_enter(Lower *, Indices *inner);                             /* a copy of those in scope, to be extended */
 bool index_add(Lower *, Indices *, const char *name, const Node *extent, Range);

@@ -55,6 +55,17 @@ void diag_fix(Diag *d, const char *replacement) {
 
 unsigned diag_errors(const Diag *d) { return d->errors; }
 size_t diag_count(const Diag *d) { return d->n; }
+
+void diag_rewind(Diag *d, size_t count) {
+  if (count < d->n) d->n = count;
+  d->errors = d->warnings = 0;
+  d->dropped = false;
+  for (size_t i = 0; i < d->n; i++) {
+    d->errors += d->at[i].level == DIAG_ERROR;
+    d->warnings += d->at[i].level == DIAG_WARNING;
+  }
+}
+
 const DiagMessage *diag_get(const Diag *d, size_t index) { return index < d->n ? &d->at[index] : NULL; }
 
 /* --- places ------------------------------------------------------------------------------------------------------ */

@@ -28,6 +28,7 @@ void diag_note(Diag *, Range, const char *format, ...) __attribute__((format(pri
 void diag_fix(Diag *, const char *replacement);      /* for the message last added */
 unsigned diag_errors(const Diag *);
 size_t diag_count(const Diag *);
+void diag_rewind(Diag *, size_t count);              /* forgets what was said after the first `count`, notes included */
 const DiagMessage *diag_get(const Diag *, size_t index);
 
 void diag_place(Range, unsigned *line, unsigned *column);                /* both from 1; column in bytes */

@@ -218,6 +218,51 @@ static void test_fns_are_substituted_without_capture(void) {
   CHECK(rows, "step");
 }
 
+static void test_a_name_has_the_widest_type_of_all_its_assignments(void) {
+  static const Row rows[] = {
+    {"k = n; p = k/2*g; k = lr; m = k*g", "p = mul(f32(div(f64(n), 2)), g); m = mul(f32(lr), g)"},                /* int, f64: it was to be divided in any case */
+    {"k = n; state scalar s: int; s = s + 1; k = k + lr; p = k*g", "p = mul(f32(add(f64(n), lr)), g); s = add(s, 1i)"},
+    {"k = lr; state scalar s; s = k; k = f32(lr)", "s = f64(f32(lr))"},                                          /* f64 without shape, f32 */
+    {"w = g; y = w*lr; w = f64(m); p = y*w", "p = f32(mul(mul(f64(g), lr), f64(m)))"},                            /* f32, f64 of tensors */
+    {"w = lr; state scalar s; s = w*2; w = g; p = w", "p = g; s = f64(mul(f32(lr), 2f))"},
+    {"w = lr; z = w*2; w = g; state scalar s; s = z; p = w", "p = g; s = f64(mul(f32(lr), 2f))"},                /* and what was made of it */
+    {"if b { k = n } else { k = 1 }\n p = k*g; k = lr", "p = mul(f32(select(b, f64(n), 1)), g)"},
+    {"if b { w = g } else { w = f64(m) }\n p = w*lr", "p = f32(mul(select(b, f64(g), f64(m)), lr))"},
+    {"k = n; repeat 2 { k = k*lr }\n p = k*g", "p = mul(f32(mul(mul(f64(n), lr), lr)), g)"},
+    {"a = n; c1 = n; d = n; z = d*g; d = c1; c1 = a; a = lr; p = z", "p = mul(f32(f64(n)), g)"},                  /* one walk a link */
+    {"fn f(x) { y = x; return y*lr }\n state scalar s; s = f(n); p = f(g)", "p = mul(g, f32(lr)); s = mul(f64(n), lr)"},      /* each call has its own y */
+    {"fn f(x) { y = x; y += 1; z = y; y = lr; return z*y }\n state scalar s; s = f(n)", "s = mul(add(f64(n), 1), lr)"},
+  };
+  CHECK(rows, "step");
+  static const Row entries[] = {
+    {"k = lr; p = k*g; entry e { in y; k = n; m = y*(k//2) }", "m = mul(y, f32(idiv(n, 2i)))"},                   /* names of its own */
+    {"entry e { in y; k = n; m = k*y; k = lr }", "m = mul(f32(f64(n)), y)"},
+  };
+  CHECK(entries, "e");
+}
+
+static void test_walking_a_rule_again_says_nothing_twice(void) {
+  Arena *a = arena_new(NULL, 0);
+  Lowered r = lower_text_of(a, "rule r(lr = 1, q = 2) { param p; grad g; k = 1; u = 3; p =- g*k; k = lr }\n");
+  CU_ASSERT_PTR_NOT_NULL(r.module);
+  CU_ASSERT_EQUAL(diag_count(r.diag), 3);               /* q and u are never used; =- */
+  r = lower_text_of(a, "rule r(lr = 1) { param p; grad g; k = 1; p -= g*(k//2); k = lr }\n");
+  CU_ASSERT_PTR_NULL(r.module);
+  CU_ASSERT_EQUAL(diag_errors(r.diag), 1);
+  CU_ASSERT(strstr(diag_get(r.diag, 0)->text, "takes integers, this is real") != NULL);
+  r = lower_text_of(a, "rule r(lr = 1) { param p; grad g; k = 1.0; p -= fma(k, k, k)*g; k = f32(lr) }\n");      /* refused in the first walk only */
+  CU_ASSERT_PTR_NOT_NULL(r.module);
+  Text text = {.arena = a};
+  text_add(&text, "rule r(lr = 1) { param p; grad g\n");
+  for (int i = 0; i < 40; i++) text_add(&text, "k%d = 1\n", i);
+  for (int i = 0; i < 39; i++) text_add(&text, "k%d = k%d\n", i, i + 1);
+  text_add(&text, "k39 = lr\n p -= k0*g }\n");
+  r = lower_text_of(a, text.data);
+  CU_ASSERT_PTR_NULL(r.module);
+  CU_ASSERT(strstr(diag_get(r.diag, 0)->text, "hang on each other") != NULL);
+  arena_free(a);
+}
+
 static void test_if_becomes_selection_and_guards_its_states(void) {
   static const Row rows[] = {
     {"if b { p = g }", "p = select(b, g, p)"},
@@ -681,6 +726,8 @@ int main(void) {
     {"fns are substituted without capture", test_fns_are_substituted_without_capture},
     {"if becomes selection and guards its states", test_if_becomes_selection_and_guards_its_states},
     {"scalars and globals stay f64 and are written", test_scalars_and_globals_stay_f64_and_are_written},
+    {"a name has the widest type of all its assignments", test_a_name_has_the_widest_type_of_all_its_assignments},
+    {"walking a rule again says nothing twice", test_walking_a_rule_again_says_nothing_twice},
     {"--compute f64 widens data and rounds at the end", test_compute_f64_widens_data_and_rounds_at_the_end},
     {"first values and existence go to init and layout", test_first_values_and_existence_go_to_init_and_layout},
     {"entries have operands and writes of their own", test_entries_have_operands_and_writes_of_their_own},

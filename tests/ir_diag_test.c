@@ -101,6 +101,24 @@ static void test_errors_beyond_the_limit_are_counted_not_kept(void) {
   arena_free(a);
 }
 
+static void test_what_is_rewound_was_never_said(void) {
+  Arena *a = arena_new(NULL, 0);
+  Diag *d = diag_new(a, 2);
+  Source s = source_of("p = beta*m\n");
+  diag_warning(d, find(&s, "p"), "first");
+  for (int i = 0; i < 5; i++) diag_error(d, find(&s, "beta"), "%d", i);
+  diag_note(d, find(&s, "m"), "of an error beyond the limit");
+  diag_rewind(d, 1);
+  CU_ASSERT_EQUAL(diag_errors(d), 0);
+  CU_ASSERT_EQUAL(diag_count(d), 1);
+  diag_error(d, find(&s, "beta"), "again");
+  diag_note(d, find(&s, "m"), "here");
+  CU_ASSERT_EQUAL(diag_errors(d), 1);
+  CU_ASSERT_EQUAL(diag_count(d), 3);
+  CU_ASSERT_STRING_EQUAL(diag_get(d, 2)->text, "here");
+  arena_free(a);
+}
+
 static void test_json_is_well_formed_whatever_the_bytes(void) {
   Arena *a = arena_new(NULL, 0);
   Diag *d = diag_new(a, 0);
@@ -172,6 +190,7 @@ int main(void) {
     {"a place at the end of a line or of the text has a caret", test_a_place_at_the_end_of_a_line_or_of_the_text_has_a_caret},
     {"errors beyond the limit are counted, not kept", test_errors_beyond_the_limit_are_counted_not_kept},
     {"JSON is well formed whatever the bytes", test_json_is_well_formed_whatever_the_bytes},
+    {"what is rewound was never said", test_what_is_rewound_was_never_said},
     {"the nearest name within a third of its length is suggested", test_the_nearest_name_within_a_third_of_its_length_is_suggested},
     {"no memory at any allocation neither crashes nor leaks", test_no_memory_at_any_allocation_neither_crashes_nor_leaks},
   };

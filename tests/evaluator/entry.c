@@ -139,7 +139,7 @@ static void settle_hypers(Ctx *c) {
 }
 
 static void run_entry(Ctx *c, const Stmt *entry, const Stmt *apply) {
-  for (int rounds = 0; rounds < 4; rounds++) {             /* until the types of all names are known */
+  for (;;) {                                               /* until the types of all names are known */
     open_frames(c);
     for (unsigned k = 0; k < c->n_roots; k++) {
       ev_solve_sizes(c, &c->rule->body, c->roots[k]);

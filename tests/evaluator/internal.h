@@ -86,7 +86,7 @@ typedef struct Ctx {
   unsigned loops;                        /* scans and repeats around the statement */
   Memo **memo; size_t n_memo, memo_capacity;
   struct { const char *name; const Frame *frame; Binding *binding; } *cache; size_t cache_size;
-  struct { const void *owner; const char *name; Kind kind; bool set; unsigned assignments; } *joins; unsigned n_joins; size_t joins_capacity;
+  struct { const Frame *owner; const char *name; Kind kind; bool set; unsigned assignments; } *joins; unsigned n_joins; size_t joins_capacity;
   bool has_t;                            /* t is the step: rules with param or state */
   bool again;                            /* a name's type grew: the entry runs once more */
   bool skipped;

@@ -13,19 +13,19 @@ static unsigned count_assignments(const StmtList *l, const char *name) {
   return n;
 }
 
-static const void *owner_of(const Frame *f, const StmtList **body) {
-  *body = f->fn ? &f->fn->body : &f->rule->body;
-  return f->fn ? (const void *)f->fn : (const void *)f->rule;
+/* Frames of one call, applied rule or entry: of any item and round. */
+static bool same_place(const Frame *a, const Frame *b) {
+  for (; a && b; a = a->parent, b = b->parent) if (a->node != b->node) return false;
+  return a == b;
 }
 
 static unsigned join_of(Ctx *c, Frame *f, const char *name) {
-  const StmtList *body;
-  const void *owner = owner_of(f, &body);
+  const StmtList *body = f->fn ? &f->fn->body : &f->rule->body;
   unsigned k = 0;
-  while (k < c->n_joins && (c->joins[k].owner != owner || strcmp(c->joins[k].name, name))) k++;
+  while (k < c->n_joins && (strcmp(c->joins[k].name, name) || !same_place(c->joins[k].owner, f))) k++;
   if (k == c->n_joins) {
     c->joins = arena_grow(c->call->arena, c->joins, &c->joins_capacity, (size_t)c->n_joins + 1, sizeof *c->joins);
-    c->joins[c->n_joins++] = (__typeof__(*c->joins)){.owner = owner, .name = name, .assignments = count_assignments(body, name)};
+    c->joins[c->n_joins++] = (__typeof__(*c->joins)){.owner = f, .name = name, .assignments = count_assignments(body, name)};
   }
   return k;
 }

@@ -345,13 +345,28 @@ static const Node *operand_value(Gradient *G, unsigned operand, const Space *s) 
   return graph_node(G->g, OP_READ, type_arithmetic(o->storage), s, operand, 0, 0, NULL);
 }
 
+/* The axes of what is read at indices of its own, in order of memory: so its gradient is computed in that order. 0: it is not that. */
+static unsigned axes_in_memory(const Node *n, unsigned *axis) {
+  while (n->op == OP_CAST) n = n->args[0];
+  unsigned first = n->op == OP_MAP, count = n->n_args - first, seen = 0;
+  if (n->op != OP_MAP && (n->op != OP_READ || n->aux == 1)) return 0;
+  for (unsigned k = 0; k < count; k++) {
+    const Node *x = n->args[first + k];
+    if (x->op != OP_INDEX || seen >> x->imm & 1) return 0;
+    seen |= 1u << x->imm;
+    axis[k] = (unsigned)x->imm;
+  }
+  return count;
+}
+
 /* A factor by the axes that it depends on; the scores of a softmax keep those that the sum runs over. */
 static Projected project(Gradient *G, const Node *n, unsigned keep) {
   Projected p = {n, 0, {0}};
   if (!n->space->rank) return p;
-  unsigned mask = gradient_axes(G, n);
-  for (unsigned k = 0; k < n->space->rank; k++) if (mask >> k & 1 || k + keep >= n->space->rank) p.axis[p.n++] = k;
-  p.node = p.n == n->space->rank ? n : gradient_spread(G, gradient_project(G, n, p.n, p.axis), gradient_space(G, n->space, p.n, p.axis));
+  unsigned mask = gradient_axes(G, n), rank = n->space->rank, in_memory = keep ? 0 : axes_in_memory(n, p.axis);
+  if (in_memory && in_memory < rank) p.n = in_memory;
+  else for (unsigned k = 0; k < rank; k++) if (mask >> k & 1 || k + keep >= rank) p.axis[p.n++] = k;
+  p.node = p.n == rank ? n : gradient_spread(G, gradient_project(G, n, p.n, p.axis), gradient_space(G, n->space, p.n, p.axis));
   return p;
 }
 

@@ -5,6 +5,13 @@
 static bool pointwise(const Node *n) { return n->op < OP_CONST || n->op == OP_INDEX || n->op == OP_READ || n->op == OP_MAP || n->op == OP_PHILOX; }
 static bool whole_read(const Node *n) { return n->op == OP_READ && n->n_args == (unsigned)(n->aux == 1); }
 
+/* Of a tensor in memory, at indices: it costs the same at any others. */
+static bool read_at_indices(const Node *n) {
+  if (n->op != OP_READ || n->aux == 1) return false;
+  for (unsigned k = 0; k < n->n_args; k++) if (n->args[k]->op != OP_INDEX) return false;
+  return true;
+}
+
 /* --- what it depends on --------------------------------------------------------------------------------------------------------------------- */
 
 unsigned gradient_axes(Gradient *G, const Node *n) {
@@ -119,7 +126,7 @@ const Node *gradient_place(Gradient *G, const Node *n, const Space *to, const No
     same = index[k]->op == OP_INDEX && index[k]->space == to && to->extent[index[k]->imm] == n->space->extent[k] && !(used >> index[k]->imm & 1);
     if (same) used |= 1u << index[k]->imm;
   }
-  if (same || !n->space->rank || whole_read(n) || n->op == OP_INDEX || (n->op == OP_MAP && n->n_args == 1)) return gradient_move(G, n, to, index);
+  if (same || !n->space->rank || whole_read(n) || read_at_indices(n) || n->op == OP_INDEX || (n->op == OP_MAP && n->n_args == 1)) return gradient_move(G, n, to, index);
   if (n->op == OP_CAST) return graph_cast(G->g, (Type)n->type, gradient_place(G, n->args[0], to, index));
   return gradient_at(G, n, to, n->space->rank, index);
 }

@@ -31,12 +31,17 @@ static Inst *term(Nest *l, const Terms *t, Inst *q) {
   return nest_element(l, t->node->args[0]);
 }
 
-static Terms open_terms(Nest *l, const Node *n, const Space *space, unsigned free_axes) {
+static Terms terms_of(Nest *l, const Node *n, const Space *space, unsigned free_axes) {
   Terms t = {.node = n, .space = space, .free_axes = free_axes, .n = nest_i64(l, 1)};
   for (unsigned a = free_axes; a < space->rank; a++) {
     Inst *e = nest_extent(l, space->extent[a]);
     t.n = a == free_axes ? e : nest_op2(l, KOP_MUL, t.n, e);
   }
+  return t;
+}
+
+static Terms open_terms(Nest *l, const Node *n, const Space *space, unsigned free_axes) {
+  Terms t = terms_of(l, n, space, free_axes);
   nest_axes(l, space, free_axes);
   t.row = free_axes ? nest_flat(l, space, free_axes) : NULL;
   return t;
@@ -282,12 +287,23 @@ static Inst *fold(Nest *l, Terms *t) {
   }
 }
 
-void nest_fold(Nest *l, const Node *n) {
-  if (l->kernel.tile && n->op == OP_REDUCE && nest_is_fold(n) && nest_goes_by_columns(l, n)) { nest_fold_columns(l, n, 0); return; }
+/* Of the terms: the widest that there is. */
+static const Space *terms_space(const Node *n) {
   const Space *space = n->args[0]->space;
   for (unsigned k = 0; k < n->n_args; k++) if (n->args[k]->space->rank) space = n->args[k]->space;
+  return space;
+}
+
+Inst *nest_contraction(Nest *l, const Node *n, Inst *at) {
+  Terms t = terms_of(l, n, terms_space(n), n->space->rank);
+  t.row = at;
+  return contraction(l, &t, (Type)n->type);
+}
+
+void nest_fold(Nest *l, const Node *n) {
+  if (l->kernel.tile && n->op == OP_REDUCE && nest_is_fold(n) && nest_goes_by_columns(l, n)) { nest_fold_columns(l, n, 0); return; }
   unsigned rank = n->space->rank;
-  Terms t = open_terms(l, n, space, rank);
+  Terms t = open_terms(l, n, terms_space(n), rank);
   Inst *x = fold(l, &t);
   if (rank) nest_store_value(l, n, t.row, x);
   else l->kernel.scalar[n->id] = x;

@@ -8,6 +8,8 @@
  *                              along positions need no kernel of their own: each panel is packed here, where it is used, into a buffer that stays in the first cache (on a GPU,
  *                              where one panel is shared by blocks, they have one)
  *   mirror                     of a product that equals its transpose: only tiles that reach below the diagonal are computed, the rest is copied
+ *   left_out                   of a product with weights, whose zeros leave terms out: a tile adds such a term too. It is 0 times what stands beside it, a zero, which changes nothing
+ *                              (sums end with + 0: the sign of a zero does not last), unless inf or NaN stands there: then the element is NaN. What is NaN is computed again, term by term
  * What is made of a product element by element (its epilogue) is made in the product's kernel, behind the last block of positions, of each panel of rows while its sums are in
  * cache. Then the sums stand where the epilogue's values go, and have no room of their own; where those are written over something that the epilogue reads, they have. */
 #include "passes/lower_program.h"
@@ -90,7 +92,7 @@ static bool find_product(Nest *l, const Node *n, Product *p) {
   if (!l->product_axes) find_axes(l);
   const ProductAxes *of = l->product_axes;
   unsigned rank = n->space->rank, all = (1u << rank) - 1, last = n->n_args - 1, axes[2] = {0};
-  if (n->op != OP_CONTRACT || n->n_args < 2 || n->n_args > NEST_RANK || n->aux || rank < 2) return false;
+  if (n->op != OP_CONTRACT || n->n_args < 2 || n->n_args > NEST_RANK || rank < 2) return false;
   if ((n->type != TYPE_F32 && n->type != TYPE_F64)) return false;
   for (unsigned k = 0; k < n->n_args; k++) {
     if (n->args[k]->space->rank) p->space = n->args[k]->space;
@@ -457,19 +459,49 @@ static void mirror(Nest *l, const Product *p) {
   if (optional) nest_end_if(l);
 }
 
+/* Row by row, those that have a NaN. */
+static void leave_out(Nest *l, const Product *p) {
+  const Node *n = p->node;
+  unsigned rows = n->space->rank - 1;
+  bool *need = nest_begin_tile(l, arena_printf(l->arena, "left_out_%u", n->id), (Tiles){.space = n->space, .axes = rows, .least = 1, .when = nest_demand(l, n)});
+  for (unsigned k = 0; k < n->n_args; k++) graph_mark(need, n->args[k]);
+  for (unsigned a = 0; a < p->space->rank; a++) graph_mark(need, p->space->extent[a]);
+  nest_close_need(l, need);
+  nest_emit(l, need, -1);
+  unsigned c = result_buffer(l, p);
+  bool optional = open_presence(l, p);
+  nest_axes(l, n->space, rows);
+  Inst *length = nest_extent(l, n->space->extent[rows]), *start = mul(l, nest_flat(l, n->space, rows), length);
+  Inst *column = count_to(l, length), *x = nest_load(l, c, add(l, start, column), NULL), *is_nan = nest_op2(l, KOP_NE, x, x);
+  nest_add(l, KOP_E_FOLD, TYPE_BOOL, 0, 1, &is_nan)->aux = REDUCE_ANY;
+  nest_close(l, 0, NULL);
+  nest_if(l, nest_add(l, KOP_E_FOLDED, TYPE_BOOL, 0, 1, &column));
+  column = count_to(l, length);
+  Inst *at = add(l, start, column);
+  x = nest_load(l, c, at, NULL);
+  nest_if(l, nest_op2(l, KOP_NE, x, x));
+  l->point.index[rows] = column;
+  nest_store(l, c, at, nest_contraction(l, n, at), NULL);
+  nest_end_if(l);
+  nest_close(l, 0, NULL);
+  nest_end_if(l);
+  nest_close_axes(l, rows);
+  if (optional) nest_end_if(l);
+}
+
 bool nest_is_product(Nest *l, const Node *n) {
   Product p;
   return find_product(l, n, &p);
 }
 
-/* A symmetric product computes half its tiles: an epilogue that is not symmetric is left to a sweep of its own, and so is one that would write over rows still to be multiplied.
+/* Not of sums that are not complete yet: terms are still to be left out. A symmetric product computes half its tiles: an epilogue that is not symmetric is left to a sweep of its own, and so is one that would write over rows still to be multiplied.
  * On a GPU a tile's threads have its sums in registers, and memory is faster. */
 static bool takes_epilogue(Nest *l, const Product *p, const Node *end, bool symmetric) {
   const Side *rows = &p->side[ROWS];
   const Write *w = l->plan.direct[end->id];
   const Node *read = rows->factor[0]->op == OP_MAP ? rows->factor[0]->args[0] : rows->factor[0];
   unsigned steps = STEPS, to = l->items.buffer[end->id];
-  if (l->unit->gpu || (Type)end->type != p->type || (rows->at_once && to && to == l->items.buffer[read->id])) return false;
+  if (l->unit->gpu || p->node->aux || (Type)end->type != p->type || (rows->at_once && to && to == l->items.buffer[read->id])) return false;
   if (w && (w->when || l->module->operands[w->operand].storage != p->type || l->module->operands[w->operand].flush)) return false;
   return !symmetric || shows_symmetry(l, end, &steps);
 }
@@ -484,6 +516,7 @@ bool nest_product(Nest *l, const Node *n, const Node *epilogue) {
   pack(l, &p, COLUMNS);
   multiply(l, &p, symmetric);
   if (symmetric) mirror(l, &p);
+  if (n->aux) leave_out(l, &p);
   l->items.kept[p.end->id] = true;
   return true;
 }

@@ -106,6 +106,12 @@ static void count_trips(Walk *w, const Inst *loop, double weight) {
   w->again = again;
 }
 
+/* Of an element, or of any of a run: work for those is an exception, which is not counted. */
+static bool asks_for_nan(const Inst *c) {
+  if (c->op == KOP_E_FOLDED) c = loop_fold(c->args[0], (unsigned)c->imm)->args[0];
+  return c->op == KOP_NE && c->args[0] == c->args[1];
+}
+
 static void count_body(Walk *w, const Block *block, double weight, const Inst *loop) {
   for (unsigned i = 0; block && i < block->n; i++) {
     const Inst *inst = block->insts[i];
@@ -117,7 +123,8 @@ static void count_body(Walk *w, const Block *block, double weight, const Inst *l
       s->fold_loop[s->n_folds] = loop;
       s->fold[s->n_folds++] = inst;
     }
-    if (inst->op == KOP_E_IF) {
+    if (inst->op == KOP_E_IF && asks_for_nan(inst->args[0])) count_body(w, inst->otherwise, weight, loop);
+    else if (inst->op == KOP_E_IF) {
       Number c = values_of(&w->f->values, w->kernel, inst->args[0]);
       if (!c.known || c.bits) count_body(w, inst->body, weight, loop);
       if (!c.known || !c.bits) count_body(w, inst->otherwise, weight, loop);

@@ -1,5 +1,5 @@
 /* runtime_product_test.c: products of matrices at full speed give the bits of the plain loops, whatever they are made of: shapes at every edge of tiles and
- * blocks, transposes, factors that are computed, products that equal their transpose; every instruction set, vector width and number of threads. */
+ * blocks, transposes, factors that are computed, products that equal their transpose, weights of 0 beside inf; every instruction set, vector width and number of threads. */
 #include <CUnit/Basic.h>
 #include <math.h>
 #include <stdio.h>
@@ -26,6 +26,8 @@ static const char text[] =
   "rule carries() { in A[M, K]\n out C[M, K]\n X = A*0.01; Y = X*2; Z[i < M, j < M] = where(i == j, 1, 0)\n"
   "  scan n < 4 { W = Y*(n + 1) - X; if n == 2 { Z = X @ Y' }; T = Z @ Y; Y = X; X = W + 0.25*T; Z[i, j] = Z[j, i] + 1 }\n C = X + Y }\n"
   "rule branch(up = 1) { in A[M, K]\n out C[M, K]\n if M > K { S = A' @ A; C = A @ S } else { S = A @ A'; C = S @ A } }\n"
+  "rule masked() { in A[M, K], B[K, N], D[K]\n out C[M, N]\n C[i, j] = sum[k](where(D[k] <= 0.2, A[i, k], 0)*(B[k, j]/where(D[k] > 0.15, 0, 1))) }\n"
+  "rule masked_right() { in A[G, K, M], B[K, G, N], D[K]\n out C[G, M, N]\n C[g, i, j] = 0.5*sum[k]((A[g, k, i]/where(D[k] > 0.15, 0, 1))*where(D[k] <= 0.2, B[k, g, j], 0)) }\n"
   "rule lopsided() { in A[M, K], B[M, K]\n out C[M, M]\n S = A @ B'\n C = S @ S + S @ S' }\n"
   "rule blend() { in A[M, K], B[K, N], D[M, N]\n out C[M, N]\n S = A @ B\n C = where(D < 0, 0.5*S - 2*D, exp(S)) }\n"
   "rule tilted() { in A[M, K], D[M, M]\n out C[M, M]\n S = A @ A' + D\n C = S @ S' }\n"
@@ -37,7 +39,7 @@ static const char text[] =
   "rule chase(n: int = 3) { in A[M, K], B[K, K]\n out C[M, K]\n X = A\n repeat n { X = 0.005*(X @ B) + X }\n C = X }\n"
   "rule pair(n: int = 3) { in A[M, K]\n out C[M, K]\n X = A*0.01; Y = A*0.02\n repeat n { S = X @ Y'; Y = Y - 0.5*(S @ X); X = X + 0.25*Y }\n C = X - Y }\n"
   "rule turn(n: int = 2) { in A[M, M]\n out C[M, M]\n X = A*0.1\n repeat n { S = X @ X; X = 0.5*(S @ S) + X' }\n C = X }\n";
-static const char *const rules[] = {"plain", "left", "right", "both", "around", "apart", "scaled", "narrow", "two", "gram", "powers", "iterate", "steps", "none", "carries", "branch", "lopsided", "blend", "tilted", "even", "sum_of_two",
+static const char *const rules[] = {"plain", "left", "right", "both", "around", "apart", "scaled", "narrow", "two", "gram", "powers", "iterate", "steps", "none", "carries", "branch", "masked", "masked_right", "lopsided", "blend", "tilted", "even", "sum_of_two",
                                     "crossed", "panels", "wide", "chase", "pair", "turn"};
 enum { N_RULES = sizeof rules/sizeof *rules, SIZES = 5, MOST = 8 };
 

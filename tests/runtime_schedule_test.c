@@ -1,0 +1,118 @@
+/* runtime_schedule_test.c: which kernels the schedule makes of small rules, what they move, and that the bits stay those of -O0. */
+#define _GNU_SOURCE
+#include <ctype.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include "runtime/optc.h"
+#include "runtime/rule.h"
+#include "tests/support/drill_rules.h"
+#include "tests/support/suite.h"
+#include "tests/support/team.h"
+#include "tests/support/trial.h"
+
+/* kernels: in order, without their numbers; checks, layout and sizes left out. bytes: moved, of the least possible; 0: not asked. */
+typedef struct Case { const char *rule, *entry, *kernels; double bytes; const char *text; } Case;
+
+static const Case gradients[] = {
+  {"linear", "backward", "pack_rows pack_columns product left_out pack_rows pack_columns product left_out", 0,
+    "rule linear() { in X[B, D], W[D, E]\n out y[B, E]\n backward wrt X, W\n y = X @ W }"},
+  {"turned", "backward", "pack_rows pack_columns product left_out pack_rows pack_columns product left_out", 0,
+    "rule turned() { in X[D, B], W[E, D]\n out y[B, E]\n backward wrt X, W\n y = X' @ W' }"},
+  {"layers", "backward", "pack_columns product pack_rows pack_columns product left_out rows pack_rows pack_columns product left_out pack_rows pack_columns product left_out", 0,
+    "rule layers() { in X[B, D], W[D, H], V[H, E]\n out y[B, E]\n backward wrt W, V\n y = relu(X @ W) @ V }"},
+  {"heads", "backward", "pack_rows pack_columns product left_out pack_rows pack_columns product left_out", 0,
+    "rule heads() { in Q[B, H, N, D], K[B, H, M, D]\n out s[B, H, N, M]\n backward wrt Q, K\n s[b, h, i, j] = sum[d](Q[b, h, i, d]*K[b, h, j, d]) }"},
+};
+
+static optc_context *cx;
+static int enter(void) { return !(cx = optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = ""})); }
+static int leave(void) { optc_context_free(cx); return 0; }
+
+static optc_rule *compile(const Case *c, int level) {
+  optc_compile_options options = {.size = sizeof options, .level = level, .verify_each = true};
+  optc_rule *rule = NULL;
+  if (optc_compile_memory(cx, c->rule, c->text, strlen(c->text), &options, &rule)) printf("\n%s: %s", c->rule, optc_context_diagnostics(cx));
+  return rule;
+}
+
+static json_t *explained(const Case *c) {
+  static const int kinds[] = {OPTC_EMIT_EXPLAIN_JSON};
+  optc_emit_options o = {.size = sizeof o, .kinds = kinds, .n_kinds = 1, .level = 2, .bandwidth = 10, .peak = 100};
+  optc_emission *e = NULL;
+  size_t size, i;
+  if (optc_emit_memory(cx, c->rule, c->text, strlen(c->text), &o, &e)) { printf("\n%s: %s", c->rule, optc_context_diagnostics(cx)); return NULL; }
+  const char *text = optc_emission_data(e, 0, &size);
+  json_t *root = json_loadb(text, size, 0, NULL), *entry, *found = NULL;
+  optc_emission_free(e);
+  json_array_foreach(json_object_get(root, "entries"), i, entry) if (!strcmp(json_string_value(json_object_get(entry, "entry")), c->entry)) found = json_incref(entry);
+  json_decref(root);
+  return found;
+}
+
+static void kernels_are(const Case *c, json_t *entry) {
+  static const char *const around[] = {"check", "layout", "sizes", "call_sizes", "finish"};
+  char all[4096] = "";
+  json_t *kernel;
+  size_t i, k;
+  json_array_foreach(json_object_get(entry, "kernels"), i, kernel) {
+    const char *name = json_string_value(json_object_get(kernel, "name"));
+    size_t n = strlen(name), skip = 0;
+    while (n && (isdigit((unsigned char)name[n - 1]) || name[n - 1] == '_')) n--;
+    for (k = 0; k < sizeof around/sizeof *around; k++) skip |= !strcmp(name, around[k]);
+    if (!skip) snprintf(all + strlen(all), sizeof all - strlen(all), "%s%.*s", *all ? " " : "", (int)n, name);
+  }
+  if (strcmp(all, c->kernels)) printf("\n%s, %s: '%s', not '%s'\n", c->rule, c->entry, all, c->kernels);
+  CU_ASSERT_STRING_EQUAL(all, c->kernels);
+}
+
+static void bytes_are(const Case *c, json_t *entry) {
+  json_t *bytes = json_object_get(entry, "bytes");
+  double moved = json_number_value(json_object_get(bytes, "read")) + json_number_value(json_object_get(bytes, "written"));
+  double least = json_number_value(json_object_get(bytes, "least_read")) + json_number_value(json_object_get(bytes, "least_written"));
+  bool good = !c->bytes || moved <= c->bytes*least;
+  if (!good) printf("\n%s, %s: %g bytes, which is %g times the least\n", c->rule, c->entry, moved, moved/least);
+  CU_ASSERT(good);
+}
+
+/* All entries, small shapes, then each axis beyond a block of 512; numbers, then infinities, NaNs and zeros among them. */
+static void bits_are_those_of_plain_loops(const Case *c) {
+  optc_rule *plain = compile(c, 0), *rule = compile(c, 2);
+  CU_ASSERT_FATAL(plain && rule);
+  DrillRule oracle = drill_rule(plain), form = drill_rule(rule);
+  int sizes = trial_sizes(plain->desc);
+  for (int k = -1; k < sizes; k++)
+    for (int data = TRIAL_MODERATE; data <= TRIAL_SPECIAL; data++) {
+      Trial *t = trial_new(&oracle, &(TrialPlan){.steps = 2, .data = (TrialData)data, .long_size = k < 0 ? 0 : k, .length = k < 0 ? 0 : 530});
+      if (!t) { CU_ASSERT(k >= 0); continue; }
+      trial_keep(t);
+      for (int threads = 1; threads <= 3; threads += 2) {
+        Team team = {.threads = threads, .order = threads > 1 ? SHUFFLED : FORWARDS};
+        optc_parallel parallel = {run_team, &team};
+        trial_run(t, &form, &(DrillWay){.parallel = &parallel});
+        const char *difference = trial_difference(t);
+        if (difference) printf("\n%s, %d threads: %s\n%s\n", c->rule, threads, difference, trial_shapes(t));
+        CU_ASSERT_PTR_NULL(difference);
+      }
+      trial_free(t);
+    }
+  optc_rule_free(plain);
+  optc_rule_free(rule);
+}
+
+static void holds(const Case *c) {
+  json_t *entry = explained(c);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(entry);
+  kernels_are(c, entry);
+  bytes_are(c, entry);
+  json_decref(entry);
+  bits_are_those_of_plain_loops(c);
+}
+
+#define ALL(cases) for (size_t i = 0; i < sizeof (cases)/sizeof *(cases); i++) holds(&(cases)[i])
+static void the_gradient_of_a_product_is_products(void) { ALL(gradients); }
+
+int main(void) {
+  static const SuiteTest tests[] = {TEST(the_gradient_of_a_product_is_products)};
+  return suite_run_with("schedule", tests, enter, leave);
+}

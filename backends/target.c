@@ -136,7 +136,7 @@ static void complete(Machine *m, const char *given) {
     m->mask_bits = isa >= V4 ? 8 : isa >= V3 && feature_sign(given, "avx") >= 0 && feature_sign(given, "avx2") >= 0 ? 32 : 0;
     m->wide = isa >= V4;
     m->dots = isa >= V4 && (feature_sign(given, "avx512bf16") ? feature_sign(given, "avx512bf16") > 0 : m->dots);
-    m->ahead = 256;
+    m->ahead = 1536;
   } else {
     m->fma = true;
   }

@@ -16,7 +16,7 @@ typedef struct Machine {                 /* one code variant */
   unsigned mask_bits;                    /* smallest element that masked loads and stores take; 0: there are none */
   bool wide;                             /* 512-bit vectors */
   bool dots;                             /* products of pairs of bf16 are added to f32 by an instruction, 512 bits wide */
-  unsigned ahead;                        /* elements by which a loop asks for memory before it loads it; 0: not measured, left to the hardware */
+  unsigned ahead;                        /* elements, of all tensors together, that a loop asks memory for before it loads them; 0: not measured, left to the hardware */
   bool fragments;                        /* GPU: tensor cores multiply bf16, f16 and tf32 (mma.sync) */
   unsigned lanes, tile_rows, tile_columns;             /* f32 in a register; a tile of a product in registers: what is best by measurement */
 } Machine;

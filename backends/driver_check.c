@@ -182,10 +182,12 @@ static int check_item(const job *j, worker *w, int64_t i) {
     if (j->entry->kernels[k].launch != LAUNCH_CHECK) continue;
     drive_launch(w, j, &j->entry->kernels[k]);
     if (!w->frame.failed) continue;
-    drive_fail(j->call, OPTC_E_REQUIRE, j->entry->texts[w->frame.failed - 1], i);
+    int64_t text = w->frame.failed - 1, about = j->entry->about ? j->entry->about[text] : ABOUT_RULE;
+    int code = drive_fail(j->call, about == ABOUT_RULE ? OPTC_E_REQUIRE : OPTC_E_SHAPE, j->entry->texts[text], i);
     for (int64_t n = 0; e && n < w->frame.n_values; n++) e->value[n] = w->frame.value[n];
     if (e) e->n = (int)w->frame.n_values;
-    return OPTC_E_REQUIRE;
+    if (e && about >= 0) e->operand = j->rule->operands[about].name;
+    return code;
   }
   return 0;
 }

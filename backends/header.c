@@ -162,8 +162,8 @@ static void add_item(const Module *m, Text *out) {
                            " * inout of a whole item may have any strides. */\n"
                          : "/* One problem of the list. Tensors may have any strides. rank, shape, first and count are not used: leave them 0. */\n");
   if (shaped) text_add(out, "/* optc_shaped: fill data, shape and rank, one extent an axis, and stride where the tensor is not dense. Sizes named in the comments are found in the\n"
-                            " * shapes, from the first tensor that names them on; all other extents must agree, or the entry returns OPTC_E_REQUIRE with `text` like\n"
-                            " * \"axis 1 of K is {}, G is {}\" and the numbers in value[]. An out or an optional tensor that is NULL needs no shape. `...` and `flat N` stand for\n"
+                            " * shapes, from the first tensor that names them on; all other extents must agree, or the entry returns OPTC_E_SHAPE with `text` like\n"
+                            " * \"axis 1 of tensor 'K' is {}, G is {}\", the numbers in value[] and the tensor in operand. An out or an optional tensor that is NULL needs no shape. `...` and `flat N` stand for\n"
                             " * any number of axes; [] is one number (rank 0). */\n");
   text_add(out, "typedef struct %s_item {\n", m->name);
   Fields fields = fields_new(m, out->arena, own, sizeof own/sizeof *own);

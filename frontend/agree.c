@@ -28,6 +28,8 @@ static void note_extent(Lower *l, Range at, const Extent *e, int64_t n) {
   if (e->where.source && !here) diag_note(l->diag, e->where, "%s is %lld", e->what, (long long)n);
 }
 
+int64_t extent_owner(const Node *extent) { return extent->op == OP_SIZE ? extent->imm : ABOUT_SHAPES; }
+
 void extents_agree(Lower *l, Range at, Extent a, Extent b) {
   Bits x, y;
   if (a.node == b.node) return;
@@ -43,5 +45,5 @@ void extents_agree(Lower *l, Range at, Extent a, Extent b) {
   for (unsigned i = 0; i < l->graph->n_requires; i++) if (l->graph->requires[i].cond == cond) return;
   const Node *values[2] = {graph_cast(l->graph, TYPE_F64, b.node), graph_cast(l->graph, TYPE_F64, a.node)};
   const char *names[2] = {b.what, a.what};
-  graph_require(l->graph, arena_printf(l->arena, "%s is {}, %s is {}", b.what, a.what), cond, 2, values, names);
+  graph_require(l->graph, arena_printf(l->arena, "%s is {}, %s is {}", b.what, a.what), cond, 2, values, names)->about = extent_owner(b.node) >= 0 ? extent_owner(b.node) : extent_owner(a.node);
 }

@@ -1,12 +1,12 @@
 /* declare_shape.c: the extents that a declared shape gives an operand, and what every other axis must then be (language, sections 2 and 5). */
 #include "frontend/statements.h"
 
-static void require(Lower *l, const Node *absent, const Node *cond, const char *text, const Node *a, const char *name_a, const Node *b, const char *name_b) {
+static void require(Lower *l, unsigned operand, const Node *absent, const Node *cond, const char *text, const Node *a, const char *name_a, const Node *b, const char *name_b) {
   if (absent) cond = graph_op2(l->graph, OP_OR, absent, cond);
   cond = under_guard(l, cond);
   const Node *values[2] = {graph_cast(l->graph, TYPE_F64, a), graph_cast(l->graph, TYPE_F64, b)};
   const char *names[2] = {name_a, name_b};
-  graph_require(l->graph, text, cond, 2, values, names);
+  graph_require(l->graph, text, cond, 2, values, names)->about = operand;
 }
 
 static bool leaf_of_call(const Module *m, const Node *n) {
@@ -70,8 +70,8 @@ bool shape_declare(Lower *l, unsigned operand, const Shape *shape, bool callers,
   if (callers && may_lack) absent = graph_op1(l->graph, OP_NOT, graph_node(l->graph, OP_PRESENT, TYPE_BOOL, graph_scalar_space(l->graph), operand, 0, 0, NULL));
   if (callers && shape->n && !(open && shape->n == 1) && (!items || operand == l->context->param)) {
     const Node *rank = size_node(l, subject, -2), *n = graph_i64(l->graph, (int64_t)shape->n - open);
-    const char *text = arena_printf(l->arena, "%s has {} axes, %s wants {}", m->operands[operand].name, shape_text(l, shape));
-    require(l, absent, graph_op2(l->graph, open ? OP_GE : OP_EQ, rank, n), text, rank, arena_printf(l->arena, "rank(%s)", m->operands[operand].name), n, shape_text(l, shape));
+    const char *text = arena_printf(l->arena, "tensor '%s' has {} axes, %s wants {}", m->operands[operand].name, shape_text(l, shape));
+    require(l, operand, absent, graph_op2(l->graph, open ? OP_GE : OP_EQ, rank, n), text, rank, arena_printf(l->arena, "rank(%s)", m->operands[operand].name), n, shape_text(l, shape));
   }
   for (unsigned k = 0; callers && k < shape->n; k++) {
     const Dim *d = &shape->at[k];
@@ -79,13 +79,13 @@ bool shape_declare(Lower *l, unsigned operand, const Shape *shape, bool callers,
     if (own && is_bare) continue;
     const Node *have = dim_extent(l, subject, items, shape, k), *want = items && d->expr ? index_limit(l, d->expr) : items && d->flat ? written_extent(l, operand, shape, k, callers) : extent[k];
     if (!want || want == have) continue;
-    const char *text = d->ellipsis ? "..." : lower_text(l, d->where), *axis = arena_printf(l->arena, "axis %u of %s", k, m->operands[operand].name);
-    require(l, absent, graph_op2(l->graph, OP_EQ, have, want), arena_printf(l->arena, "%s is {}, %s is {}", axis, text), have, axis, want, text);
+    const char *text = d->ellipsis ? "..." : lower_text(l, d->where), *axis = arena_printf(l->arena, "axis %u of tensor '%s'", k, m->operands[operand].name);
+    require(l, operand, absent, graph_op2(l->graph, OP_EQ, have, want), arena_printf(l->arena, "%s is {}, %s is {}", axis, text), have, axis, want, text);
     if (own)
       for (unsigned i = 0; i < l->context->n_sizes; i++) {
         if (l->context->sizes[i].operand != subject || l->context->sizes[i].shape != shape || l->context->sizes[i].dim != k) continue;
         const Node *size = name_value(l, l->context->sizes[i].name, d->where, false).node;
-        if (size) require(l, absent, graph_op2(l->graph, OP_GE, size, graph_i64(l->graph, 0)), arena_printf(l->arena, "%s is {}, so %s is {}", axis, l->context->sizes[i].name), have, axis, size, l->context->sizes[i].name);
+        if (size) require(l, operand, absent, graph_op2(l->graph, OP_GE, size, graph_i64(l->graph, 0)), arena_printf(l->arena, "%s is {}, so %s is {}", axis, l->context->sizes[i].name), have, axis, size, l->context->sizes[i].name);
       }
   }
   if (items) return true;

@@ -126,7 +126,7 @@ static void copy_requirements(Lower *l, const Graph *from, Graph *to, bool first
     const Node *value[4];
     const Node *cond = node_transfer(l, from, r->cond, to);
     for (unsigned k = 0; k < r->n; k++) value[k] = node_transfer(l, from, r->value[k], to);
-    graph_require(to, r->text, cond, r->n, value, r->name);
+    graph_require(to, r->text, cond, r->n, value, r->name)->about = r->about;
   }
 }
 

@@ -84,7 +84,8 @@ static void apply_pattern(Lower *l, const Shape *shape) {
     const Node *rank = graph_node(l->graph, OP_SIZE, TYPE_I64, graph_scalar_space(l->graph), l->context->param, -2, 0, NULL);
     const Node *value = graph_cast(l->graph, TYPE_F64, rank);
     const char *name = arena_printf(l->arena, "rank(%s)", l->context->param_name);
-    graph_require(l->graph, arena_printf(l->arena, "%s is %s", l->context->param_name, shape_text(l, shape)), cond, 1, &value, &name);
+    const char *text = arena_printf(l->arena, "tensor '%s' is %s, as the applied rule has it", l->context->param_name, shape_text(l, shape));
+    graph_require(l->graph, text, cond, 1, &value, &name)->about = l->context->param;
   }
   pattern_bind(l, shape, l->scope->guard ? bool_and(l, l->scope->guard, test) : NULL);
 }
@@ -102,7 +103,7 @@ static const Node *solved(Lower *l, const Node *extent, const char *axis, const 
   const Node *values[2] = {graph_cast(l->graph, TYPE_F64, extent), graph_cast(l->graph, TYPE_F64, size)};
   const char *names[2] = {axis, name};
   const Node *good = under_guard(l, graph_op2(l->graph, OP_GE, size, graph_i64(l->graph, 0)));
-  graph_require(l->graph, arena_printf(l->arena, "%s is {}, so %s is {}", axis, name), good, 2, values, names);
+  graph_require(l->graph, arena_printf(l->arena, "%s is {}, so %s is {}", axis, name), good, 2, values, names)->about = extent_owner(extent);
   return size;
 }
 

@@ -20,6 +20,7 @@ const Node *size_node(Lower *, unsigned operand, int32_t axis);
 const Node *dim_extent(Lower *, unsigned operand, bool item, const Shape *, unsigned dim);
 
 /* agree.c */
+int64_t extent_owner(const Node *);                                      /* the operand whose axis it is, or ABOUT_SHAPES */
 const Node *under_guard(Lower *, const Node *cond);                      /* a requirement where the enclosing conditions hold */
 typedef struct Extent { const Node *node; const char *what; Range where; } Extent;       /* of an axis: "axis 0 of x", and what says so (no source: nothing in the text) */
 void extents_agree(Lower *, Range at, Extent a, Extent b);               /* proved, refused, or required at entry */

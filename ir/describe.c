@@ -138,7 +138,7 @@ optc_kernel_desc *describe_program(const Program *p, optc_entry_desc *entry, Are
   int64_t n_phases = find_phases(p, kernels, kind, arena);
   bool flat = true;
   for (unsigned k = 0; k < p->n_kernels; k++) flat &= is_flat(p->module, p->kernels[k]->body);
-  *entry = (optc_entry_desc){.name = p->entry, .kernels = kernels, .n_kernels = p->n_kernels, .texts = p->texts, .n_texts = p->n_texts, .uses = describe_uses(p, arena),
+  *entry = (optc_entry_desc){.name = p->entry, .kernels = kernels, .n_kernels = p->n_kernels, .texts = p->texts, .about = p->about, .n_texts = p->n_texts, .uses = describe_uses(p, arena),
     .temp_bytes = bytes, .n_temps = p->n_temps, .equal_hypers = p->equal_hypers, .n_uniforms = p->n_uniforms, .advances = p->advances, .n_slots = p->n_slots,
     .temp_kind = kind, .n_spaces = p->n_spaces, .n_phases = n_phases, .flat = flat, .item_checks = checks_items(p)};
   return kernels;

@@ -86,10 +86,13 @@ typedef optc_kernel_fn optc_variants[OPTC_MAX_VARIANTS];
 #undef LIST
 #undef OPERANDS
 #undef END
-#define OPTC_DESC_VERSION 6
+#define OPTC_DESC_VERSION 7
 
 /* What an entry does with an operand: bits of optc_entry_desc.uses. */
 enum { USE_READ = 1, USE_WRITTEN = 2, USE_PREDICATE = 4, USE_SIZES = 8, USE_TOUCHED = USE_READ | USE_WRITTEN };      /* PREDICATE: under one only; SIZES: its sizes are used */
+/* Of a requirement, optc_entry_desc.about: a number of an operand is the one whose shape does not fit. */
+enum { ABOUT_RULE = -2,                  /* the rule's own `require` */
+       ABOUT_SHAPES = -1 };              /* of no operand alone */
 /* Of a temporary: bits of optc_entry_desc.temp_kind. */
 enum { TEMP_SIZED = 1,                   /* a sizes kernel tells its elements (else the item's) */
        TEMP_CALL = 2,                    /* one for the call (else one an item) */

@@ -238,20 +238,21 @@ void graph_exists(Graph *g, unsigned operand, const Node *when) {
   g->exists[g->n_exists++] = (Exists){operand, when};
 }
 
-void graph_require(Graph *g, const char *text, const Node *cond, unsigned n, const Node *const *values, const char *const *names) {
+Requirement *graph_require(Graph *g, const char *text, const Node *cond, unsigned n, const Node *const *values, const char *const *names) {
   g->requires = arena_grow(g->arena, g->requires, &g->table->require_capacity, g->n_requires + 1, sizeof *g->requires);
   Requirement *r = &g->requires[g->n_requires++];
-  *r = (Requirement){arena_strndup(g->arena, text, strlen(text)), cond, n < 4 ? n : 4, {0}, {0}};
+  *r = (Requirement){arena_strndup(g->arena, text, strlen(text)), cond, n < 4 ? n : 4, {0}, {0}, ABOUT_RULE};
   for (unsigned i = 0; i < r->n; i++) {
     r->value[i] = values[i];
     r->name[i] = names && names[i] ? arena_strndup(g->arena, names[i], strlen(names[i])) : NULL;
   }
+  return r;
 }
 
 const char *requirement_text(const Requirement *r, Arena *arena) {
   if (strstr(r->text, "{}")) return r->text;
   Text out = {.arena = arena};
-  text_add(&out, "requirement not met: %s", r->text);
+  text_add(&out, "%s%s", r->about == ABOUT_RULE ? "requirement not met: " : "", r->text);
   for (unsigned i = 0; i < r->n; i++) text_add(&out, "%s%s%s{}", i ? ", " : " (", r->name[i] ? r->name[i] : "", r->name[i] ? " = " : "");
   if (r->n) text_add(&out, ")");
   return out.data;
@@ -295,7 +296,7 @@ Graph *graph_rewrite(const Graph *from, GraphRule rule, void *context) {
     const Requirement *r = &from->requires[i];
     const Node *values[4];
     for (unsigned k = 0; k < r->n; k++) values[k] = now[r->value[k]->id];
-    graph_require(to, r->text, now[r->cond->id], r->n, values, r->name);
+    graph_require(to, r->text, now[r->cond->id], r->n, values, r->name)->about = r->about;
   }
   if (from->skip) to->skip = now[from->skip->id];
   return to;

@@ -50,7 +50,7 @@ struct Node {
 
 typedef struct Write { unsigned operand; const Node *value; const Node *when; } Write;      /* when NULL: always. value: arithmetic type */
 typedef struct Exists { unsigned operand; const Node *when; } Exists;                        /* layout graph */
-typedef struct Requirement { const char *text; const Node *cond; unsigned n; const Node *value[4]; const char *name[4]; } Requirement;
+typedef struct Requirement { const char *text; const Node *cond; unsigned n; const Node *value[4]; const char *name[4]; int64_t about; } Requirement;      /* about: frame.h */
 
 /* A function of one number as element operations: what pass `expand` gives to operations that hold an exponential or a logarithm. */
 typedef struct Formula { const Graph *graph; const Node *argument, *result; } Formula;
@@ -94,7 +94,7 @@ const Node *graph_op2(Graph *, Op, const Node *, const Node *);          /* SAME
 const Node *graph_select(Graph *, const Node *c, const Node *a, const Node *b);
 const Node *graph_cast(Graph *, Type, const Node *);                     /* the node itself when it has the type */
 void graph_write(Graph *, unsigned operand, const Node *value, const Node *when);
-void graph_require(Graph *, const char *text, const Node *cond, unsigned n, const Node *const *values, const char *const *names);
+Requirement *graph_require(Graph *, const char *text, const Node *cond, unsigned n, const Node *const *values, const char *const *names);      /* about: ABOUT_RULE, until it is set */
 /* What a caller is told when it is not met, {} for each number: "requirement not met: beta1 < 1 (beta1 = {})", or `text` where that has places for them. */
 const char *requirement_text(const Requirement *, Arena *);
 void graph_exists(Graph *, unsigned operand, const Node *when);

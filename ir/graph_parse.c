@@ -159,7 +159,15 @@ static void parse_node(Parser *p) {
   p->named[p->n_named++] = (Named){number, node};
 }
 
+static unsigned take_operand(Parser *p) {
+  Token token = p->lex->now;
+  int64_t k = take_declared(p, false);
+  if (!p->lex->failed && (k < 0 || k >= p->module->n_operands)) { lex_fail_at(p->lex, token, "there is no such operand"); }
+  return p->lex->failed ? 0 : (unsigned)k;
+}
+
 static void parse_require(Parser *p) {
+  int64_t about = lex_word(p->lex, "shapes") ? ABOUT_SHAPES : lex_word(p->lex, "shape") ? (int64_t)take_operand(p) : ABOUT_RULE;
   const char *text = lex_take(p->lex, TOKEN_STRING, "the text of the requirement");
   const Node *cond = take_node(p), *value[4] = {NULL};
   const char *name[4] = {NULL};
@@ -169,14 +177,7 @@ static void parse_require(Parser *p) {
     if (p->lex->now.kind == TOKEN_STRING) name[n] = lex_take(p->lex, TOKEN_STRING, "a name");
     value[n++] = take_node(p);
   }
-  if (!p->lex->failed) graph_require(p->graph, text, cond, n, value, name);
-}
-
-static unsigned take_operand(Parser *p) {
-  Token token = p->lex->now;
-  int64_t k = take_declared(p, false);
-  if (!p->lex->failed && (k < 0 || k >= p->module->n_operands)) { lex_fail_at(p->lex, token, "there is no such operand"); }
-  return p->lex->failed ? 0 : (unsigned)k;
+  if (!p->lex->failed) graph_require(p->graph, text, cond, n, value, name)->about = about;
 }
 
 static void parse_graph(Parser *p) {

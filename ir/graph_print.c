@@ -180,6 +180,8 @@ void graph_print(const Graph *g, Text *out) {
   for (unsigned i = 0; i < g->n_requires; i++) {
     const Requirement *r = &g->requires[i];
     text_add(out, "  require ");
+    if (r->about == ABOUT_SHAPES) text_add(out, "shapes ");
+    if (r->about >= 0) { text_add(out, "shape "); print_operand(out, g->module, r->about); text_add(out, " "); }
     text_add_quoted(out, r->text);
     text_add(out, " %%%u", number[r->cond->id]);
     for (unsigned k = 0; k < r->n; k++) {

@@ -78,9 +78,11 @@ unsigned program_local(Program *p, const char *name, Type type, unsigned element
   return buffer;
 }
 
-unsigned program_text(Program *p, const char *text) {
+unsigned program_text(Program *p, const char *text, int64_t about) {
   p->texts = one_more(p->arena, p->texts, p->n_texts, sizeof *p->texts);
+  p->about = one_more(p->arena, p->about, p->n_texts, sizeof *p->about);
   p->texts[p->n_texts] = text;
+  p->about[p->n_texts] = about;
   return p->n_texts++;
 }
 

@@ -62,7 +62,7 @@ typedef struct Program {                 /* one entry */
   Kernel **kernels; unsigned n_kernels;
   Buffer *temps; unsigned n_temps;       /* buffer numbers continue after the operands */
   unsigned n_uniforms, n_slots, n_spaces;
-  const char **texts; unsigned n_texts;  /* of REQUIRE */
+  const char **texts; int64_t *about; unsigned n_texts;      /* of REQUIRE */
   uint64_t equal_hypers;                 /* bit k: hyper k stands in a global expression, so all groups must agree on it */
   bool advances;
 } Program;
@@ -79,7 +79,7 @@ Program *program_new(const Module *, Arena *, const char *entry);
 Kernel *program_kernel(Program *, const char *name, Launch);             /* appended */
 unsigned program_temp(Program *, const char *name, Type);                /* its buffer number */
 unsigned program_local(Program *, const char *name, Type, unsigned elements);        /* a local one */
-unsigned program_text(Program *, const char *text);
+unsigned program_text(Program *, const char *text, int64_t about);
 Type program_buffer_type(const Program *, unsigned buffer);              /* storage type */
 
 /* The buffers an instruction touches, the one it writes first. */

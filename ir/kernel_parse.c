@@ -228,6 +228,13 @@ static void parse_kernel(Parser *p) {
   kernel_number(k);
 }
 
+/* text "axis 1 of .." shape K@2, text ".." shapes */
+static void parse_text(Parser *p) {
+  const char *text = lex_take(p->lex, TOKEN_STRING, "a string");
+  int64_t about = lex_word(p->lex, "shapes") ? ABOUT_SHAPES : lex_word(p->lex, "shape") ? take_reference(p, false) : ABOUT_RULE;
+  program_text(p->program, text, about);
+}
+
 Program *program_parse(const Module *module, Arena *arena, Diag *diag, const Source *source) {
   Lexer lex = lex_open(arena, diag, source, ".-");
   Parser p = {.program = program_new(module, arena, ""), .arena = arena, .lex = &lex};
@@ -240,7 +247,7 @@ Program *program_parse(const Module *module, Arena *arena, Diag *diag, const Sou
     else if (lex_word(p.lex, "uniforms")) p.program->n_uniforms = (unsigned)take_index(&p, VALUE_LIMIT);
     else if (lex_word(p.lex, "slots")) p.program->n_slots = (unsigned)take_index(&p, VALUE_LIMIT);
     else if (lex_word(p.lex, "spaces")) p.program->n_spaces = (unsigned)take_index(&p, VALUE_LIMIT);
-    else if (lex_word(p.lex, "text")) program_text(p.program, lex_take(p.lex, TOKEN_STRING, "a string"));
+    else if (lex_word(p.lex, "text")) parse_text(&p);
     else if (lex_word(p.lex, "temp")) {
       const char *name = take_name(&p);
       if (p.lex->failed || !lex_expect(p.lex, ":")) break;

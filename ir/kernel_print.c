@@ -76,7 +76,13 @@ void program_print(const Program *p, Text *out) {
   text_add(out, "program %s%s {\n", p->entry, p->advances ? " advances" : "");
   if (p->equal_hypers) text_add(out, "  equal_hypers 0x%" PRIx64 "\n", p->equal_hypers);
   if (p->n_uniforms) text_add(out, "  uniforms %u\n", p->n_uniforms);
-  for (unsigned k = 0; k < p->n_texts; k++) { text_add(out, "  text "); text_add_quoted(out, p->texts[k]); text_add(out, "\n"); }
+  for (unsigned k = 0; k < p->n_texts; k++) {
+    text_add(out, "  text ");
+    text_add_quoted(out, p->texts[k]);
+    if (p->about[k] == ABOUT_SHAPES) text_add(out, " shapes");
+    if (p->about[k] >= 0) text_add(out, " shape %s@%u", program_buffer_name(p, (unsigned)p->about[k]), (unsigned)p->about[k]);
+    text_add(out, "\n");
+  }
   if (p->n_slots) text_add(out, "  slots %u\n", p->n_slots);
   if (p->n_spaces) text_add(out, "  spaces %u\n", p->n_spaces);
   for (unsigned k = 0; k < p->n_temps; k++) {

@@ -253,6 +253,7 @@ static void check_inst(Verifier *v, const Inst *inst) {
       return;
     case KOP_E_REQUIRE:
       if ((uint64_t)inst->imm >= p->n_texts) report(v, inst, "there is no such text");
+      else if (p->about[inst->imm] >= (int64_t)p->module->n_operands) report(v, inst, "its text is about no operand");
       if (inst->n_args < 1 || inst->n_args > 5 || arg_type(inst, 0) != TYPE_BOOL) { report(v, inst, "takes a bool and up to four numbers"); return; }
       for (unsigned a = 1; a < inst->n_args; a++) if (arg_type(inst, a) != TYPE_F64) report(v, inst, "the numbers must be f64");
       return;

@@ -17,7 +17,7 @@ enum {
   OPTC_OK = 0,
   OPTC_E_SIZE = 1,        /* call->size is not the size of this header's struct */
   OPTC_E_NULL = 2,        /* a pointer that must be given is NULL */
-  OPTC_E_SHAPE = 3,       /* a rank, extent, count or stride that does not fit */
+  OPTC_E_SHAPE = 3,       /* a rank, extent, count or stride that does not fit, or is not the rule's: "axis 1 of tensor 'K' is {}, G is {}" */
   OPTC_E_GROUP = 4,       /* an item's group is outside 0..n_groups-1 */
   OPTC_E_REQUIRE = 5,     /* a `require` of the rule is not met: text and value[] say which: "requirement not met: beta1 < 1 (beta1 = {})" */
   OPTC_E_HYPER = 6,       /* groups disagree on a hyper-parameter that a value of the whole call depends on */

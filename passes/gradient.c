@@ -416,7 +416,7 @@ static const Node **copy_forward(Gradient *G, const Graph *from) {
     const Requirement *r = &from->requires[i];
     const Node *values[4];
     for (unsigned k = 0; k < r->n; k++) values[k] = now[r->value[k]->id];
-    graph_require(g, r->text, now[r->cond->id], r->n, values, r->name);
+    graph_require(g, r->text, now[r->cond->id], r->n, values, r->name)->about = r->about;
   }
   return now;
 }
@@ -499,7 +499,7 @@ static void require_equal(Gradient *G, unsigned operand, const char *text, const
   Graph *g = G->g;
   const Node *cond = graph_op2(g, OP_OR, graph_op1(g, OP_NOT, is_given(g, operand)), graph_op2(g, OP_EQ, have, want));
   const Node *values[2] = {graph_cast(g, TYPE_F64, have), graph_cast(g, TYPE_F64, want)};
-  graph_require(g, text, cond, 2, values, (const char *const[]){what, name});
+  graph_require(g, text, cond, 2, values, (const char *const[]){what, name})->about = operand;
 }
 
 /* A gradient has the shape of what it belongs to. */
@@ -512,12 +512,12 @@ static void require_shape(Gradient *G, unsigned operand) {
   if (o->any_rank) {
     const Node *n = graph_i64(g, 1);
     for (unsigned k = 0; k < s->rank; k++) n = graph_op2(g, OP_MUL, n, s->extent[k]);
-    require_equal(G, operand, arena_printf(G->arena, "%s has {} elements, %s wants {}", o->name, text), arena_printf(G->arena, "size(%s)", o->name), size_node(g, operand, -1), text, n);
+    require_equal(G, operand, arena_printf(G->arena, "tensor '%s' has {} elements, %s wants {}", o->name, text), arena_printf(G->arena, "size(%s)", o->name), size_node(g, operand, -1), text, n);
     return;
   }
-  require_equal(G, operand, arena_printf(G->arena, "%s has {} axes, %s wants {}", o->name, text), arena_printf(G->arena, "rank(%s)", o->name), size_node(g, operand, -2), text, graph_i64(g, s->rank));
+  require_equal(G, operand, arena_printf(G->arena, "tensor '%s' has {} axes, %s wants {}", o->name, text), arena_printf(G->arena, "rank(%s)", o->name), size_node(g, operand, -2), text, graph_i64(g, s->rank));
   for (unsigned k = 0; k < s->rank; k++) {
-    const char *axis = arena_printf(G->arena, "axis %u of %s", k, o->name), *dim = dim_text(G->arena, text, k);
+    const char *axis = arena_printf(G->arena, "axis %u of tensor '%s'", k, o->name), *dim = dim_text(G->arena, text, k);
     require_equal(G, operand, arena_printf(G->arena, "%s is {}, %s is {}", axis, dim), axis, size_node(g, operand, (int32_t)k), dim, s->extent[k]);
   }
 }

@@ -284,7 +284,7 @@ static void lower_checks(Lowering *l) {
     const Requirement *r = &g->requires[k];
     Inst *args[5] = {l->map[r->cond->id]};
     for (unsigned v = 0; v < r->n; v++) args[v + 1] = convert(l, l->prologue, l->map[r->value[v]->id], TYPE_F64);
-    add(l, l->prologue, KOP_E_REQUIRE, TYPE_BOOL, program_text(l->program, requirement_text(r, l->program->arena)), 1 + r->n, args);
+    add(l, l->prologue, KOP_E_REQUIRE, TYPE_BOOL, program_text(l->program, requirement_text(r, l->program->arena), r->about), 1 + r->n, args);
   }
 }
 

@@ -91,7 +91,7 @@ bool nest_checks(Nest *l) {
     const Requirement *r = &g->requires[k];
     Inst *args[5] = {l->kernel.scalar[r->cond->id]};
     for (unsigned v = 0; v < r->n; v++) args[v + 1] = nest_cast(l, TYPE_F64, l->kernel.scalar[r->value[v]->id]);
-    nest_add(l, KOP_E_REQUIRE, TYPE_BOOL, program_text(l->program, requirement_text(r, l->program->arena)), 1 + r->n, args);
+    nest_add(l, KOP_E_REQUIRE, TYPE_BOOL, program_text(l->program, requirement_text(r, l->program->arena), r->about), 1 + r->n, args);
   }
   return true;
 }

@@ -87,13 +87,15 @@ static void interpret_graph(Arena *arena, optc_rule *rule, const Graph *from, op
 #undef ADD
   bool item_checks = false;
   const char **texts = arena_array(arena, g->n_requires + 1, sizeof *texts);
+  int64_t *about = arena_array(arena, g->n_requires + 1, sizeof *about);
   for (unsigned i = 0; i < g->n_requires; i++) {
     const Requirement *r = &g->requires[i];
     texts[i] = requirement_text(r, arena);
+    about[i] = r->about;
     item_checks |= r->cond->level >= LEVEL_ITEM;
     for (unsigned k = 0; k < r->n; k++) item_checks |= r->value[k]->level >= LEVEL_ITEM;
   }
-  *entry = (optc_entry_desc){.name = from->name, .kernels = kernels, .n_kernels = n_kernels, .texts = texts, .n_texts = g->n_requires, .uses = graph_uses(g),
+  *entry = (optc_entry_desc){.name = from->name, .kernels = kernels, .n_kernels = n_kernels, .texts = texts, .about = about, .n_texts = g->n_requires, .uses = graph_uses(g),
     .equal_hypers = graph_shared_hypers(g, arena), .advances = g->advances, .n_slots = n_slots, .n_phases = 1, .flat = is_elementwise(g, arena), .item_checks = item_checks};
 }
 

@@ -181,8 +181,8 @@ typedef struct optc_call_args {
   DLTensor *const *global_tensor;        /* one an operand: tensors of the whole call (`in global q[256]`), dense; NULL if the rule has none */
 } optc_call_args;
 /* 0, or an error code; then *error, if given, says what and where, and nothing has been written. Errors of tensors name the operand:
- * text "tensor 'g': axis {} has extent {}, expected {}", value[] the three numbers; optc_error_format puts them in. Extents that do not fit a rule's shapes are requirements not met:
- * "axis 1 of K is {}, G is {}". `text` lives as long as the rule. */
+ * text "tensor 'g': axis {} has extent {}, expected {}", value[] the three numbers; optc_error_format puts them in. Extents that do not fit a rule's shapes say so in its words (OPTC_E_SHAPE):
+ * "axis 1 of tensor 'K' is {}, G is {}". `text` lives as long as the rule. */
 OPTC_API int optc_rule_call(const optc_rule *, int entry, const optc_call_args *);
 /* Which states item `item` of the call has (one struct an operand with role state, in their order). */
 OPTC_API int optc_rule_layout(const optc_rule *, const optc_call_args *, int64_t item, optc_state_info *out);

@@ -159,9 +159,9 @@ static void test_shapes_are_checked_at_entry(void) {
   Module *m = lower(a, "rule r(scale = 1/sqrt(D), n: int = D) {\n in Q[N, D], K[M, D], cu[S + 1]: i32, W[2*H]\n out O[N, M]\n"
     "O[i, j] = scale*sum[d](Q[i, d]*K[j, d])*n*S*H + cu[0] + W[0]\n }", false);
   CU_ASSERT_PTR_NOT_NULL_FATAL(m);
-  CU_ASSERT_STRING_EQUAL(requirements(a, m), "Q has {} axes, [N, D] wants {}\nK has {} axes, [M, D] wants {}\naxis 1 of K is {}, D is {}\n"
-    "cu has {} axes, [S+1] wants {}\naxis 0 of cu is {}, S + 1 is {}\naxis 0 of cu is {}, so S is {}\nW has {} axes, [2*H] wants {}\naxis 0 of W is {}, 2*H is {}\naxis 0 of W is {}, so H is {}\n"
-    "O has {} axes, [N, M] wants {}\naxis 0 of O is {}, N is {}\naxis 1 of O is {}, M is {}\n");
+  CU_ASSERT_STRING_EQUAL(requirements(a, m), "tensor 'Q' has {} axes, [N, D] wants {}\ntensor 'K' has {} axes, [M, D] wants {}\naxis 1 of tensor 'K' is {}, D is {}\n"
+    "tensor 'cu' has {} axes, [S+1] wants {}\naxis 0 of tensor 'cu' is {}, S + 1 is {}\naxis 0 of tensor 'cu' is {}, so S is {}\ntensor 'W' has {} axes, [2*H] wants {}\naxis 0 of tensor 'W' is {}, 2*H is {}\naxis 0 of tensor 'W' is {}, so H is {}\n"
+    "tensor 'O' has {} axes, [N, M] wants {}\naxis 0 of tensor 'O' is {}, N is {}\naxis 1 of tensor 'O' is {}, M is {}\n");
   CU_ASSERT_TRUE(m->hypers[0].has_default && m->hypers[0].computed);
   CU_ASSERT_EQUAL((int64_t)m->hypers[1].value, INT64_MIN);
   CU_ASSERT_EQUAL(m->operands[1].shape->rank, 2);
@@ -173,8 +173,8 @@ static void test_an_applied_rule_names_the_axes_of_its_inputs(void) {
   Module *m = lower(a, "rule inner() { param p; grad g; in W[K, K], cu[S + 1]: i32; inout cache[T, K]; state v[K]\n v[i] += sum[j](W[i, j])*S\n cache[T - 1, i] = v[i]; p -= g*v[0]*cu[S] }\n"
     "rule r() { param p; grad g; in A[M, 3], c[L]: i32\n B[i, j] = 2*A[i, j]\n apply inner(W = B, cu = c) }", false);
   CU_ASSERT_PTR_NOT_NULL_FATAL(m);
-  CU_ASSERT_STRING_EQUAL(requirements(a, m), "A has {} axes, [M, 3] wants {}\naxis 1 of A is {}, 3 is {}\nc has {} axes, [L] wants {}\naxis 1 of W is {}, K is {}\n"
-    "axis 0 of cu is {}, so S is {}\naxis 0 of cu is {}, S + 1 is {}\ncache has {} axes, [T, K] wants {}\naxis 1 of cache is {}, K is {}\n");
+  CU_ASSERT_STRING_EQUAL(requirements(a, m), "tensor 'A' has {} axes, [M, 3] wants {}\naxis 1 of tensor 'A' is {}, 3 is {}\ntensor 'c' has {} axes, [L] wants {}\naxis 1 of W is {}, K is {}\n"
+    "axis 0 of cu is {}, so S is {}\naxis 0 of cu is {}, S + 1 is {}\ntensor 'cache' has {} axes, [T, K] wants {}\naxis 1 of tensor 'cache' is {}, K is {}\n");
   arena_free(a);
 }
 

@@ -132,18 +132,21 @@ static void shapes_that_do_not_fit_are_refused_with_their_numbers(void) {
   for (int way = 0; way < WAYS; way++) {
     optc_rule *rule = compile_way(cx, attention, way);
     Problem p;
+    char words[200];
     problem_make(&p);
     p.t[V].shape[1] = 3;
-    expect_refusal(rule, &p, OPTC_E_REQUIRE, "axis 1 of V is {}, G is {}", 3, 2);
+    expect_refusal(rule, &p, OPTC_E_SHAPE, "axis 1 of tensor 'V' is {}, G is {}", 3, 2);
+    CU_ASSERT(p.error.operand && !strcmp(p.error.operand, "V"));
+    CU_ASSERT_STRING_EQUAL(optc_error_format(words, sizeof words, &p.error), "axis 1 of tensor 'V' is 3, G is 2");
     problem_make(&p);
     p.t[K].shape[3] = 1;
-    expect_refusal(rule, &p, OPTC_E_REQUIRE, "axis 3 of K is {}, D is {}", 1, 3);
+    expect_refusal(rule, &p, OPTC_E_SHAPE, "axis 3 of tensor 'K' is {}, D is {}", 1, 3);
     problem_make(&p);
     p.t[O].shape[2] = 1;
-    expect_refusal(rule, &p, OPTC_E_REQUIRE, "axis 2 of O is {}, N is {}", 1, 5);
+    expect_refusal(rule, &p, OPTC_E_SHAPE, "axis 2 of tensor 'O' is {}, N is {}", 1, 5);
     problem_make(&p);
     p.t[K].dl.ndim = 3;
-    expect_refusal(rule, &p, OPTC_E_REQUIRE, "K has {} axes", 3, 4);
+    expect_refusal(rule, &p, OPTC_E_SHAPE, "tensor 'K' has {} axes", 3, 4);
     problem_make(&p);
     p.t[Q].shape[1] = 3;
     p.t[O].shape[1] = 3;
@@ -224,7 +227,8 @@ static void tensors_of_the_call_and_states_with_their_own_shape(void) {
     CU_ASSERT(error.text && strstr(error.text, "tensor 'rows'") && error.value[1] == 2 && error.value[2] == 3);
     t[P_ROWS].shape[0] = 3;
     t[P_Q].shape[0] = 5;
-    CU_ASSERT_EQUAL(optc_rule_call(rule, step, &call), OPTC_E_REQUIRE);
+    CU_ASSERT_EQUAL(optc_rule_call(rule, step, &call), OPTC_E_SHAPE);
+    CU_ASSERT(error.operand && !strcmp(error.operand, "q"));
     t[P_Q].shape[0] = 4;
     global[P_Q] = NULL;
     CU_ASSERT_EQUAL(optc_rule_call(rule, step, &call), OPTC_E_NULL);

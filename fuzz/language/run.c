@@ -124,11 +124,14 @@ static void note_number(Log *l, double x) {
 
 static bool written(const optc_operand_info *o) { return o->role != OPTC_ROLE_GRAD && o->role != OPTC_ROLE_IN; }
 
+/* By the rule: what it requires, or how its shapes belong together. */
+static bool is_refusal(int code) { return code == OPTC_E_REQUIRE || code == OPTC_E_SHAPE; }
+
 static void note_all(Run *r, const char *entry, int code, const optc_error *e) {
   int64_t words[] = {code, code ? e->item : 0, code ? e->n : 0};
   mark(r->log, entry, "error code", 0);
   note(r->log, words, sizeof words);
-  for (int k = 0; code == OPTC_E_REQUIRE && k < e->n; k++) note_number(r->log, e->value[k]);
+  for (int k = 0; is_refusal(code) && k < e->n; k++) note_number(r->log, e->value[k]);
   for (int k = 0; k < r->n; k++) {
     const optc_operand_info *o = &r->operand[k];
     if (!written(o)) continue;
@@ -288,7 +291,7 @@ Verdict case_run(const char *text, size_t length, char message[CASE_MESSAGE]) {
     calls(&run);
     if (!f && !same_text(arena, text, length, message)) verdict = FINDING_TEXT;
     if (!f && run.log->code) {
-      verdict = run.log->code == OPTC_E_REQUIRE ? CALL_REFUSED : FINDING_CALL;
+      verdict = is_refusal(run.log->code) ? CALL_REFUSED : FINDING_CALL;
       snprintf(message, CASE_MESSAGE, "the call returns %d", run.log->code);
     }
     if (!f && verdict == AGREES && meaning_trouble(run.meaning, message)) verdict = FINDING_MEANING;

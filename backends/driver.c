@@ -186,7 +186,6 @@ static int place_all(job *j, worker *w, const optc_rule_desc *rule, const optc_e
     view v;
     code = drive_look(rule, call, i, &v);
     if (!code && (v.group < 0 || v.group >= call->n_groups)) code = OPTC_E_GROUP;
-    if (!code && v.count != v.total && !entry->flat) code = OPTC_E_SHARD;
     if (!code) code = drive_enter_item(w, j, i, &v);
     if (code) break;
     drive_measure(w, j);
@@ -214,14 +213,13 @@ int64_t optc_drive_partials(const optc_rule_desc *rule, int64_t entry, int64_t p
   return j.chunks*drive_partials(e, phase, phase + 1);
 }
 
-/* Bytes that an entry needs behind the first aligned one; one that takes no shards needs none for them. An error code. */
+/* Bytes that an entry needs behind the first aligned one. An error code. */
 static int entry_workspace(const optc_rule_desc *rule, const optc_entry_desc *entry, const optc_call *call, size_t *size) {
   job j;
   worker w;
-  *size = 0;
   int code = place_all(&j, &w, rule, entry, call, 1);
-  if (!code) *size = drive_end(&j, &w) - (((uintptr_t)call->workspace + 63) & ~(uintptr_t)63);
-  return code == OPTC_E_SHARD ? 0 : code;
+  *size = code ? 0 : drive_end(&j, &w) - (((uintptr_t)call->workspace + 63) & ~(uintptr_t)63);
+  return code;
 }
 
 size_t optc_drive_workspace(const optc_rule_desc *rule, const optc_call *call) {

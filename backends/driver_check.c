@@ -209,7 +209,6 @@ int drive_check_call(job *j, int64_t *first_group) {
     code = drive_look(rule, call, i, &v);
     w.found = v.found;
     if (!code && (v.group < 0 || v.group >= call->n_groups)) code = OPTC_E_GROUP;
-    if (!code && v.count != v.total && !entry->flat) code = OPTC_E_SHARD;
     if (!code) code = drive_enter_item(&w, j, i, &v);
     if (!code) {
       drive_measure(&w, j);

@@ -22,6 +22,12 @@ static finding why_not(const int64_t *shape, int64_t rank) {
   return drive_found(WHY_LARGE, 0, 0, 0);
 }
 
+/* One element or row may need others, which a shard lacks: all entries take shards, or none, so that what one leaves the next can go on with. */
+static int takes_shards(const optc_rule_desc *rule) {
+  for (int64_t e = 0; e < rule->n_entries; e++) if (!rule->entries[e].flat) return 0;
+  return 1;
+}
+
 int drive_look(const optc_rule_desc *rule, const optc_call *call, int64_t i, view *v) {
   char *item = (char *)call->items + i*rule->item_size;
   v->item = item;
@@ -42,7 +48,7 @@ int drive_look(const optc_rule_desc *rule, const optc_call *call, int64_t i, vie
   v->total = total;
   v->first = first;
   v->count = count < 0 ? 0 : !count && !first ? total : count;         /* -1: nothing of it */
-  return 0;
+  return v->count == total || takes_shards(rule) ? 0 : OPTC_E_SHARD;
 }
 
 void *drive_reserve(worker *w, uintptr_t *end, int64_t count, int64_t bytes) {

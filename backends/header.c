@@ -138,20 +138,21 @@ static void add_operand(const Module *m, const Operand *o, Fields *fields, Text 
   const char *shape = operand_shape_text(m, o, out->arena);
   const char *type = shaped ? "optc_shaped" : tensor ? "optc_tensor" : type_kind(o->storage) == KIND_FLOAT ? "double" : "int64_t";
   text_add(out, "  %s %s;  /* %s", type, field_name(fields, out->arena, o->name), role_name(o->role));
-  if (tensor) text_add(out, ", %s%s%s", type_name(o->storage), shape ? " " : "", shape ? shape : "");
+  if (o->memory) text_add(out, ", %s: %s", type_name(o->storage), o->memory);
+  else if (tensor) text_add(out, ", %s%s%s", type_name(o->storage), shape ? " " : "", shape ? shape : "");
   if (tensor && o->item_shape) text_add(out, "%s the item's shape", shape ? ":" : " of");
   else if (o->storage == TYPE_BOOL) text_add(out, ", 0 or 1");
   if (o->role == ROLE_GRAD || o->role == ROLE_IN) text_add(out, ", only read");
   if (o->optional) text_add(out, ", may be absent (%s)", tensor ? "data NULL" : "0");
   if (tensor && o->role == ROLE_OUT) text_add(out, ", data NULL: not wanted");
-  if (tensor && o->role == ROLE_STATE && !o->item_shape) text_add(out, ", dense, as large as %s_layout says", m->name);
+  if (tensor && o->role == ROLE_STATE && !o->item_shape && !o->memory) text_add(out, ", dense, as large as %s_layout says", m->name);
   if (o->entry) text_add(out, ", for %s only", o->entry);
   if (o->external) { text_add(out, "; in checkpoints: "); add_doc(out, o->external); }
   if (o->doc) { text_add(out, ". "); add_doc(out, o->doc); }
   text_add(out, " */\n");
 }
 
-static void add_item(const Module *m, Text *out) {
+static void add_item(const Module *m, bool shards, Text *out) {
   static const char *const own[] = {"group", "rank", "shape", "first", "count"};
   bool has_item = false, shaped = false;
   for (unsigned i = 0; i < m->n_operands; i++) {
@@ -171,9 +172,11 @@ static void add_item(const Module *m, Text *out) {
   text_add(out, "  int64_t group;         /* which of call->groups */\n"
                 "  int64_t rank;          /* axes of the item, 0 to 64 */\n"
                 "  const int64_t *shape;  /* extents, one an axis; NULL for rank 0 */\n"
-                "  int64_t first, count;  /* shard: elements first..first+count-1 of the flat item; first is a multiple of 65536, data points at element\n"
-                "                            `first`. Both 0: the whole item. Count 0 and first above 0: nothing. */\n"
-                "} %s_item;\n\n", m->name);
+                "  int64_t first, count;  /* %s */\n"
+                "} %s_item;\n\n",
+           shards ? "shard: elements first..first+count-1 of the flat item; first is a multiple of 65536, data points at element\n"
+                    "                            `first`. Both 0: the whole item. count -1: nothing of it is here."
+                  : "0: the rule takes whole tensors, no shards (OPTC_E_SHARD)", m->name);
 }
 
 static void add_global(const Module *m, Text *out) {
@@ -229,6 +232,25 @@ static void add_entry(const Module *m, const Program *p, Text *out) {
   text_add(out, " */\nint %s_%s(const %s_call *call);\n", m->name, p->entry, m->name);
 }
 
+/* Shards: every entry takes them, or none (drive_look). */
+static bool takes_shards(Program *const *programs, unsigned n, Arena *arena) {
+  for (unsigned i = 0; i < n; i++) {
+    optc_entry_desc entry;
+    describe_program(programs[i], &entry, arena);
+    if (!entry.flat) return false;
+  }
+  return true;
+}
+
+static void add_phases(const Module *m, const char *main_entry, bool shards, Text *out) {
+  text_add(out, "/* The main entry%s%s in pieces: phase 0 to %s_phases - 1, in order, with one workspace; there is no other (OPTC_E_SHAPE).", main_entry ? ", " : "", main_entry ? main_entry : "", m->name);
+  if (shards) text_add(out, " For processes that share\n"
+                            " * tensors (item.first, item.count): after each they add up what it left. %s_partials tells how many doubles (the same in all processes) and where in the\n"
+                            " * workspace; -1: the call is wrong. A chunk of 65,536 elements belongs to one process; the others leave 0. The bits are those of one process.", m->name);
+  text_add(out, " */\nextern const int %s_phases;\nint %s_phase(int phase, const %s_call *call);\nint64_t %s_partials(int phase, const %s_call *call, double **out);\n\n",
+           m->name, m->name, m->name, m->name, m->name);
+}
+
 /* Of PTX in the object; optc.h says the rest. */
 static void add_gpu(const Module *m, const char *entry, const char *gpus, Text *out) {
   text_add(out, "/* On an NVIDIA GPU: the object carries PTX (%s), which optc's library (optc.h) hands to the GPU's driver. Data of tensors are addresses of that GPU's memory:\n"
@@ -260,7 +282,8 @@ void backend_header(const Module *m, Program *const *programs, unsigned n, const
   text_append(out, backend_abi_text, strlen(backend_abi_text));
   text_add(out, "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
   add_hypers(m, out);
-  add_item(m, out);
+  bool shards = takes_shards(programs, n, out->arena);
+  add_item(m, shards, out);
   add_global(m, out);
   add_call(m, out);
   add_sizes(m, out);
@@ -274,12 +297,7 @@ void backend_header(const Module *m, Program *const *programs, unsigned n, const
   text_add(out, "/* Which states item number `item` of the call has: out[%s_N_STATES], in order of declaration. */\n#define %s_N_STATES %u\n"
                 "int %s_layout(const %s_call *call, int64_t item, optc_state_info *out);\n", m->name, m->name, states, m->name, m->name);
   text_add(out, "/* Looks for tensors of different items that overlap where one is written; quadratic in their number. */\nint %s_check(const %s_call *call);\n", m->name, m->name);
-  text_add(out, "/* The main entry%s%s in pieces, for processes that share tensors (item.first, item.count): phase 0 to %s_phases - 1, in order, with one workspace. After each, the\n"
-                " * processes add up what it left: %s_partials tells how many doubles (the same in all processes) and where in the workspace; -1: the call is wrong. A chunk of\n"
-                " * 65,536 elements belongs to one process; the others leave 0. item.count -1: nothing of this tensor is here. The bits are those of one process. There is\n"
-                " * no other phase: OPTC_E_SHAPE. */\n"
-                "extern const int %s_phases;\nint %s_phase(int phase, const %s_call *call);\nint64_t %s_partials(int phase, const %s_call *call, double **out);\n\n",
-           main_entry ? ", " : "", main_entry ? main_entry : "", m->name, m->name, m->name, m->name, m->name, m->name, m->name);
+  add_phases(m, main_entry, shards, out);
   if (gpus) add_gpu(m, main_entry ? main_entry : "step", gpus, out);
   unsigned long long hash = backend_abi_hash(m);
   text_add(out, "/* A header and an object that do not belong together fail to link: this symbol is missing. */\nextern const char %s_abi_%016llx;\n"

@@ -132,6 +132,10 @@ void coded_declare(Lower *l, unsigned operand, const Storage *storage, int64_t b
   m->operands[c.maxima].external = m->operands[operand].external ? arena_printf(l->arena, "%s_max", m->operands[operand].external) : NULL;
   m->operands[c.maxima].storage = TYPE_F32;
   m->operands[c.maxima].shape = graph_space(m->shapes, 1, &blocks);
+  const char *name = m->operands[operand].name;
+  m->operands[operand].memory = code_maps[map].nibbles ? arena_printf(l->arena, "%s codes (language, Codes), two elements to a byte, the first in its low bits: (n + 1)/2 bytes for n elements, row-major", code_maps[map].name)
+                                                       : arena_printf(l->arena, "%s codes (language, Codes), a byte an element, row-major", code_maps[map].name);
+  m->operands[c.maxima].memory = arena_printf(l->arena, "the largest magnitude of each block of %lld elements of %s: (n + %lld)/%lld for n elements", (long long)block, name, (long long)block - 1, (long long)block);
   x->coded = arena_grow(l->arena, x->coded, &x->coded_capacity, x->n_coded + 1, sizeof *x->coded);
   x->coded[x->n_coded++] = c;
 }

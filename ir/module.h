@@ -37,6 +37,7 @@ typedef struct Operand {
   const char *entry;                     /* NULL: all entries; else the only entry that has it */
   bool item_shape;                       /* has the item's shape (the shape of the first param) */
   const Space *shape;                    /* if not item_shape: extents */
+  const char *memory;                    /* of codes and their maxima: what lies there, for who calls from C; else NULL */
   const char *shape_text;                /* as written, "[B, H, N, D]"; NULL: none was written */
   bool any_rank;                         /* `...` or `flat N` is in it: axes in memory are as many as the caller has */
   Dots dots;                             /* of a state */

@@ -254,6 +254,33 @@ static void test_shards_touch_their_own_elements_only(void) {
   close_world();
 }
 
+/* One entry that needs whole tensors: none takes shards, and what asks for sizes says so too. */
+static void test_all_entries_of_a_rule_take_shards_or_none(void) {
+  static const int64_t counts[] = {65536, -1};
+  optc_entry_desc some[3];
+  optc_rule_desc whole = rule;
+  memcpy(some, entries, sizeof some);
+  some[STEP].flat = 0;
+  whole.entries = some;
+  for (int k = 0; k < 2; k++) {
+    optc_state_info info[4];
+    open_world();
+    w.items[0].count = counts[k];
+    for (int e = INIT; e <= STEP; e += STEP - INIT) {
+      CU_ASSERT_EQUAL(optc_drive(&rule, e, &w.call, NULL), OPTC_OK);
+      w.global.t = 4;
+      CU_ASSERT_EQUAL(optc_drive(&whole, e, &w.call, NULL), OPTC_E_SHARD);
+      CU_ASSERT_EQUAL(w.error.code, OPTC_E_SHARD);
+      CU_ASSERT_EQUAL(w.error.item, 0);
+    }
+    CU_ASSERT_EQUAL(optc_drive_layout(&whole, &w.call, 0, info, NULL), OPTC_E_SHARD);
+    CU_ASSERT_EQUAL(optc_drive_check(&whole, &w.call), OPTC_E_SHARD);
+    CU_ASSERT(optc_drive_workspace(&rule, &w.call) > 0);
+    CU_ASSERT_EQUAL(optc_drive_workspace(&whole, &w.call), 0);
+    close_world();
+  }
+}
+
 static void test_a_state_that_does_not_exist_and_an_optional_tensor_may_be_absent(void) {
   open_world();
   w.groups[0].keep = w.groups[1].keep = 0;
@@ -439,7 +466,7 @@ int main(void) {
   static const SuiteTest tests[] = {
     TEST(test_wrong_calls_are_refused_and_nothing_is_written),
     TEST(test_a_step_runs_every_group_item_and_chunk_in_order_and_advances_t),
-    TEST(test_shards_touch_their_own_elements_only),
+    TEST(test_shards_touch_their_own_elements_only), TEST(test_all_entries_of_a_rule_take_shards_or_none),
     TEST(test_a_state_that_does_not_exist_and_an_optional_tensor_may_be_absent),
     TEST(test_the_layout_tells_each_state_and_whether_it_exists),
     TEST(test_overlap_across_items_is_found_by_check),

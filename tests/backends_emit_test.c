@@ -382,7 +382,7 @@ static void test_the_header_shows_shapes_as_the_rule_writes_them(void) {
   static const char *const has[] = {
     "optc_shaped Q;  /* in, f32 [N, D], only read */", "optc_shaped w;  /* in, bf16 [Q1, 3], only read, may be absent (data NULL) */", "optc_shaped q;  /* in, f32 [256], only read */",
     "optc_tensor s;  /* state, f32 [Q0], dense, as large as mix_layout says */", "optc_shaped O;  /* out, f32 [N, 3], data NULL: not wanted */", "optc_shaped loss;  /* out, f32 []",
-    "/* One problem of the list.", "axis 1 of K is {}, G is {}"};
+    "/* One problem of the list.", "axis 1 of tensor 'K' is {}, G is {}"};
   for (size_t i = 0; i < sizeof has/sizeof *has; i++) {
     CU_ASSERT_PTR_NOT_NULL(strstr(header.data, has[i]));
     if (!strstr(header.data, has[i])) printf("\n  no '%s'", has[i]);

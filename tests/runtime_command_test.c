@@ -94,13 +94,14 @@ static int run_with(const How *how, const char *line) {
 }
 static int run(const char *line) { return run_with(&(How){0}, line); }
 
+static const char moment[] = "rule moment(lr = 0.1) {\n  param p\n  grad g\n  state m\n  m = 0.9*m + g\n  p -= lr*m\n}\n";
 static const char arms[] = "rule arms(lr = 0.1, mu = 0.9) {\n  param p\n  grad g\n  if mu > 0 {\n    state b\n    b = mu*b + g\n    g = b\n  }\n  p -= lr*g\n}\n";
 static const char perhaps[] = "rule perhaps(lr = 0.1, mu = 0.9) {\n  param p\n  grad g\n  grad h\n  require 0 <= mu < 1 and rank(p) > mu - 7\n  if mu > 0.5 {\n    state b\n    b = mu*b + h\n    p -= b\n  }\n  p -= lr*g\n}\n";
 /* The working directory holds nothing but these sources and `others` more files; those are removed. */
 static const struct { const char *name, *text; } sources[] = {
   {"sgd.opt", sgd}, {"two.opt", two}, {"warned.opt", warned}, {"wrong.opt", wrong}, {"used.opt", used}, {"part.opt", part},
   {"no_default.opt", no_default}, {"many.opt", many}, {"table.opt", table}, {"int.opt", integer}, {"arms.opt", arms}, {"perhaps.opt", perhaps},
-  {"rows.opt", table_rows}, {"names.opt", fields}, {"optc.opt", library},
+  {"rows.opt", table_rows}, {"moment.opt", moment}, {"names.opt", fields}, {"optc.opt", library},
 };
 static int others(void) {
   int n = 0;
@@ -134,6 +135,24 @@ static void object_and_header_are_written(void) {
   EXPECT(0, "compile -c sgd.opt");
   CU_ASSERT(exists("sgd.o"));
   CU_ASSERT_EQUAL(others(), 1);
+}
+
+/* What a caller from C cannot know otherwise: whether tensors may be shared between processes, and what lies in a state of codes. */
+static void headers_tell_of_shards_and_of_codes(void) {
+  static const char *const flat[] = {"count -1: nothing of it is here", "For processes that share", NULL}, *const whole[] = {"takes whole tensors, no shards (OPTC_E_SHARD)", NULL};
+  static const char *const codes[] = {"state, u8: q8u codes (language, Codes), a byte an element", "the largest magnitude of each block of 64 elements of m: (n + 63)/64", NULL};
+  static const char *const nibbles[] = {"q4 codes (language, Codes), two elements to a byte, the first in its low bits: (n + 1)/2 bytes", "each block of 128 elements of m: (n + 127)/128", NULL};
+  static const struct { const char *line; const char *const *has, *not_has; } cases[] = {
+    {"--emit=header sgd.opt", flat, "whole tensors, no shards"}, {"--emit=header rows.opt", whole, "For processes that share"},
+    {"--emit=header moment.opt --store m=q8u[64]", codes, "For processes that share"}, {"--emit=header moment.opt --store m=q4", nibbles, "layout says"}};
+  for (size_t i = 0; i < sizeof cases/sizeof *cases; i++) {
+    EXPECT(0, cases[i].line);
+    for (const char *const *has = cases[i].has; *has; has++) PRINTS(*has);
+    CU_ASSERT_PTR_NULL(strstr(result.out, cases[i].not_has));
+    char *once = strstr(result.out, "nothing of");
+    CU_ASSERT(!once || !strstr(once + 1, "nothing of"));
+  }
+  CU_ASSERT_EQUAL(others(), 0);
 }
 
 static void the_same_input_gives_the_same_bytes(void) {
@@ -562,7 +581,7 @@ static int leave(void) {
 
 int main(void) {
   static const SuiteTest tests[] = {
-    TEST(object_and_header_are_written), TEST(the_same_input_gives_the_same_bytes), TEST(text_goes_to_standard_output), TEST(objects_carry_ptx_for_several_gpus),
+    TEST(object_and_header_are_written), TEST(headers_tell_of_shards_and_of_codes), TEST(the_same_input_gives_the_same_bytes), TEST(text_goes_to_standard_output), TEST(objects_carry_ptx_for_several_gpus),
     TEST(several_kinds_take_the_output_name),
     TEST(dependencies_name_every_file_read), TEST(standard_input_is_a_rule_file), TEST(a_rule_can_be_chosen), TEST(passes_can_be_chosen_and_seen), TEST(targets_are_checked),
     TEST(fields_have_names_that_compilers_take), TEST(errors_have_places_and_suggestions), TEST(warnings_do_not_fail_unless_asked), TEST(usage_errors_are_told_with_suggestions), TEST(help_covers_every_option),

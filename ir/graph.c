@@ -260,18 +260,18 @@ const char *requirement_text(const Requirement *r, Arena *arena) {
 
 /* --- rewriting ------------------------------------------------------------------------------------------------------------------ */
 
-Graph *graph_rewrite(const Graph *from, GraphRule rule, void *context) {
+/* The nodes of `order`, each behind what it is made of; of one that has another in its place, behind that. */
+static Graph *rewritten(const Graph *from, const unsigned *order, unsigned n_order, const Node *const *instead, GraphRule rule, void *context) {
   Graph *to = graph_new(from->module, from->name);
   to->advances = from->advances;
   memcpy(to->exponential, from->exponential, sizeof to->exponential);
   memcpy(to->logarithm, from->logarithm, sizeof to->logarithm);
-  bool *live = graph_reachable(from, from->arena);
   const Node **now = arena_array(from->arena, from->n_nodes, sizeof *now);
   size_t capacity = 0, region_capacity = 0;
   const Node **list = NULL, **results = NULL;
-  for (unsigned i = 0; i < from->n_nodes; i++) {
-    if (!live[i]) continue;
-    const Node *n = from->nodes[i];
+  for (unsigned i = 0; i < n_order; i++) {
+    const Node *n = from->nodes[order[i]];
+    if (instead && instead[n->id]) { now[n->id] = now[instead[n->id]->id]; continue; }
     unsigned rank = n->space->rank, need = rank > n->n_args ? rank : n->n_args;
     list = arena_grow(from->arena, list, &capacity, need, sizeof *list);
     for (unsigned k = 0; k < rank; k++) list[k] = now[n->space->extent[k]->id];
@@ -285,7 +285,7 @@ Graph *graph_rewrite(const Graph *from, GraphRule rule, void *context) {
     }
     graph_at(to, n->where);
     const Node *copy = graph_region_node(to, (Op)n->op, (Type)n->type, space, n->imm, n->aux, n->n_args, list, n->region ? &region : NULL);
-    now[i] = rule ? rule(to, copy, context) : copy;
+    now[n->id] = rule ? rule(to, copy, context) : copy;
   }
   for (unsigned i = 0; i < from->n_writes; i++) {
     const Write *w = &from->writes[i];
@@ -300,4 +300,30 @@ Graph *graph_rewrite(const Graph *from, GraphRule rule, void *context) {
   }
   if (from->skip) to->skip = now[from->skip->id];
   return to;
+}
+
+Graph *graph_rewrite(const Graph *from, GraphRule rule, void *context) {
+  const bool *live = graph_reachable(from, from->arena);
+  unsigned *order = arena_array(from->arena, from->n_nodes + 1, sizeof *order), n = 0;
+  for (unsigned i = 0; i < from->n_nodes; i++) if (live[i]) order[n++] = i;
+  return rewritten(from, order, n, NULL, rule, context);
+}
+
+Graph *graph_replace(const Graph *from, const Node *const *instead) {
+  bool *seen = arena_array(from->arena, from->n_nodes + 1, sizeof *seen), *root = arena_array(from->arena, from->n_nodes + 1, sizeof *root);
+  unsigned *order = arena_array(from->arena, from->n_nodes + 1, sizeof *order), n = 0;
+  unsigned *stack = arena_array(from->arena, from->n_nodes + 1, sizeof *stack), *part = arena_array(from->arena, from->n_nodes + 1, sizeof *part);
+  graph_mark_roots(from, root);
+  for (unsigned i = 0, depth = 0; i < from->n_nodes; i++) {
+    if (!root[i] || seen[i]) continue;
+    seen[stack[depth++] = i] = true;
+    while (depth) {
+      const Node *top = from->nodes[stack[depth - 1]], *other = instead[top->id];
+      unsigned k = part[top->id]++;
+      if (k == (other ? 1 : node_parts(top))) { order[n++] = stack[--depth]; continue; }
+      const Node *next = other ? other : node_part(top, k);
+      if (!seen[next->id]) seen[stack[depth++] = next->id] = true;
+    }
+  }
+  return rewritten(from, order, n, instead, NULL, NULL);
 }

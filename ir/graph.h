@@ -103,6 +103,8 @@ void graph_exists(Graph *, unsigned operand, const Node *when);
  * returns what stands in its place (the node itself for no change). Unreachable nodes are left behind. */
 typedef const Node *(*GraphRule)(Graph *to, const Node *node, void *context);
 Graph *graph_rewrite(const Graph *from, GraphRule, void *context);
+/* instead, by id of all nodes: what is put in its place, which is not made of it; or NULL. */
+Graph *graph_replace(const Graph *from, const Node *const *instead);
 
 Level graph_level(const Graph *, const Node *);                          /* as derived from operation and operands */
 bool graph_is_item_space(const Module *, const Space *);                 /* [number of elements of an operand with the item's shape] */

@@ -70,18 +70,23 @@ static bool write_all(int file, const void *data, size_t size) {
   return true;
 }
 
+/* Of this user alone, and of this size: asked of the open file, so that nobody puts another in its place in between. */
+static bool is_own(int file, size_t size) {
+  struct stat st;
+  return !fstat(file, &st) && S_ISREG(st.st_mode) && (size_t)st.st_size == size && st.st_uid == geteuid() && !(st.st_mode & (S_IWGRP | S_IWOTH));
+}
+
 /* All file work is done between arena calls: a jump for want of memory would leave the descriptor open. */
 bool cache_load(const char *folder, Arena *arena, const CacheKey *key, CacheEntry *entry) {
   if (!folder) return false;
   const char *path = entry_path(arena, folder, key, "");
-  struct stat st;
-  if (stat(path, &st) || !S_ISREG(st.st_mode) || st.st_size < (off_t)sizeof(Head) || st.st_size > (off_t)CACHE_MAX_BYTES) return false;
-  if (st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH))) return false;
-  size_t size = (size_t)st.st_size;
+  struct stat found;
+  if (stat(path, &found) || found.st_size < (off_t)sizeof(Head) || found.st_size > (off_t)CACHE_MAX_BYTES) return false;
+  size_t size = (size_t)found.st_size;
   char *data = arena_alloc(arena, size);
-  int file = open(path, O_RDONLY | O_CLOEXEC);
+  int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file < 0) return false;
-  bool whole = read_all(file, data, size);
+  bool whole = is_own(file, size) && read_all(file, data, size);
   close(file);
   Head head;
   if (!whole) return false;

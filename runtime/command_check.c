@@ -65,10 +65,7 @@ void check_note(Check *c, const char *format, ...) {
 void *check_alloc(Check *c, size_t n, size_t size) {
   void **memory = c->n_memory & (c->n_memory + 1) ? c->memory : realloc(c->memory, 2*(c->n_memory + 1)*sizeof *memory);      /* grows at 2^k - 1 */
   void *block = calloc(n ? n : 1, size);
-  if (!memory || !block) {
-    fputs("optc: out of memory\n", stderr);
-    exit(COMMAND_INTERNAL);
-  }
+  if (!memory || !block) exit(command_error(COMMAND_INPUT, "out of memory"));
   c->memory = memory;
   return c->memory[c->n_memory++] = block;
 }

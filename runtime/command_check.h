@@ -97,6 +97,8 @@ bool check_number(const json_t *, double *);                              /* als
 bool check_numbers(Check *, const json_t *list, int64_t count, double *out, const char *what, int step, int item);       /* nested lists row by row */
 int64_t check_count(const json_t *);                                      /* numbers in nested lists */
 int check_depth(const json_t *);                                          /* of nested lists, down to the first number; -1: there is none */
+enum { CHECK_AXES = 16 };
+int check_extents(Check *, const json_t *shape, const char *of, int64_t *extent);        /* a list as the shape of `of`: its rank, at most CHECK_AXES and 2^30 elements; -1: it is none (recorded) */
 bool check_tensors(Check *);                                              /* steps, tensors and shapes */
 bool check_host_steps(Check *);                                           /* numbers of the host: as many steps as it has `values` */
 bool check_problems(Check *);                                             /* a call: one item, or one of each of `tensors` */

@@ -169,14 +169,12 @@ static int nested_shape(const json_t *value, int64_t *extent) {
   return n == check_count(value) ? rank : 0;
 }
 
+/* -1: it has none that is one, which is recorded. */
 static int shape_of_data(CheckRun *r, int item, int operand, json_t *value, json_t *data, int64_t *extent) {
   Check *c = r->c;
   const optc_operand_info *o = &c->operands[operand];
   json_t *shape = json_is_object(value) ? json_object_get(value, "shape") : NULL;
-  if (json_is_array(shape) && json_array_size(shape) <= 16) {
-    for (size_t a = 0; a < json_array_size(shape); a++) extent[a] = json_integer_value(json_array_get(shape, a));
-    return (int)json_array_size(shape);
-  }
+  if (shape) return check_extents(c, shape, o->name, extent);
   if (o->rank == 0) return 0;
   int rank = nested_shape(data, extent);
   if (rank > 1 && (o->rank < 0 || rank == o->rank)) return rank;
@@ -196,6 +194,7 @@ static bool fill_tensor(CheckRun *r, int item, int operand, json_t *value, const
   int64_t extent[SHAPE_MAX];
   if (!(o->item_shape && t->shape)) {
     int rank = shape_of_data(r, item, operand, value, data, extent);
+    if (rank < 0) return false;
     check_shape(r, item, operand, rank, extent);
   }
   int64_t n = check_elements(t);
@@ -358,10 +357,7 @@ static bool shape_output(CheckRun *r, int item, int k, int entry) {
   char unknown[48];
   int rank = -1;
   json_t *shape = json_is_object(want) ? json_object_get(want, "shape") : NULL;
-  if (json_is_array(shape) && json_array_size(shape) <= 16) {
-    rank = (int)json_array_size(shape);
-    for (int a = 0; a < rank; a++) extent[a] = json_integer_value(json_array_get(shape, (size_t)a));
-  }
+  if (shape && (rank = check_extents(c, shape, o->name, extent)) < 0) return false;
   learn_sizes(r, item < r->n_items ? item : 0);
   if (rank < 0 && o->shape) rank = shape_evaluate(&c->sizes, o->shape, extent, unknown);
   if (rank < 0) {                                            /* one size only the numbers tell */
@@ -419,7 +415,7 @@ Bound check_bind(CheckRun *r, int entry, int step) {
     for (int i = o->scope == CALL ? r->n_items : 0; i < (o->scope == CALL ? r->n_items + 1 : r->n_items); i++)
       if (shape_output(r, i, k, entry)) r->bound[place_of(r, i, k)] = check_tensor(r, i, k);
   }
-  return READY;
+  return *c->problem ? BAD : READY;
 }
 
 bool check_states(CheckRun *r) {

@@ -135,23 +135,28 @@ int check_depth(const json_t *value) {
   return json_is_array(value) ? -1 : 0;
 }
 
-static bool read_shape(Check *c, CheckItem *item, int i) {
-  json_t *shape = json_object_get(item->json, "shape");
-  if (!json_is_array(shape)) return check_bad(c, 1, "tensors[%d].shape is not a list", i);
-  if (json_array_size(shape) > 16)
-    return check_bad(c, 1, "tensors[%d].shape has %zu axes; at most 16 are allowed", i, json_array_size(shape));
-  item->rank = (int)json_array_size(shape);
-  item->shape = check_alloc(c, (size_t)item->rank + 1, sizeof *item->shape);
-  item->count = 1;
-  for (int a = 0; a < item->rank; a++) {
-    json_t *extent = json_array_get(shape, (size_t)a);
-    int64_t n = json_integer_value(extent);
-    if (!json_is_integer(extent) || n < 0 || n > 1 << 30 || item->count*n > 1 << 30)
-      return check_bad(c, 1, "tensors[%d].shape[%d] is not an extent", i, a);
-    item->shape[a] = n;
-    item->count *= n;
+int check_extents(Check *c, const json_t *shape, const char *of, int64_t *extent) {
+  if (!json_is_array(shape)) return check_bad(c, 1, "%s.shape is not a list", of) - 1;
+  if (json_array_size(shape) > CHECK_AXES) return check_bad(c, 1, "%s.shape has %zu axes; at most %d are allowed", of, json_array_size(shape), CHECK_AXES) - 1;
+  int64_t count = 1;
+  int rank = (int)json_array_size(shape);
+  for (int a = 0; a < rank; a++) {
+    const json_t *given = json_array_get(shape, (size_t)a);
+    int64_t n = json_integer_value(given);
+    if (!json_is_integer(given) || n < 0 || n > 1 << 30 || count*n > 1 << 30) return check_bad(c, 1, "%s.shape[%d] is not an extent", of, a) - 1;
+    count *= extent[a] = n;
   }
-  return true;
+  return rank;
+}
+
+static bool read_shape(Check *c, CheckItem *item, int i) {
+  char of[32];
+  snprintf(of, sizeof of, "tensors[%d]", i);
+  item->shape = check_alloc(c, CHECK_AXES, sizeof *item->shape);
+  item->rank = check_extents(c, json_object_get(item->json, "shape"), of, item->shape);
+  item->count = 1;
+  for (int a = 0; a < item->rank; a++) item->count *= item->shape[a];
+  return item->rank >= 0;
 }
 
 bool check_tensors(Check *c) {

@@ -42,10 +42,14 @@ static int link_object(Compilation *c, Compile *k, const char *name, const void 
     diag_error(c->diag, nowhere, "cannot link the generated code: %s", why);
     return OPTC_E_INTERNAL;
   }
-  int status = rule_adopt(k->rule, address) ? OPTC_OK : OPTC_E_MEMORY;
-  if (status == OPTC_OK) profile_publish(k->rule->desc);
+  if (!rule_adopt(k->rule, address)) {                     /* another object may be linked in its place */
+    jit_free(k->rule->jit);
+    k->rule->jit = NULL;
+    return OPTC_E_MEMORY;
+  }
+  profile_publish(k->rule->desc);
   compilation_stage(c, "link");
-  return status;
+  return OPTC_OK;
 }
 
 static int compile_jit(Compilation *c, Compile *k) {
@@ -95,8 +99,7 @@ static int compile_jit(Compilation *c, Compile *k) {
 /* The rule keeps the arena that all of it lives in. */
 static int adopt_interpreted(Compilation *c, Compile *k, const optc_rule_desc *desc) {
   if (!rule_adopt(k->rule, desc)) return OPTC_E_MEMORY;
-  k->rule->arena = c->arena;
-  c->keep = true;
+  c->keep = &k->rule->arena;
   return OPTC_OK;
 }
 

@@ -133,7 +133,8 @@ int context_compile(optc_context *cx, CompilationBody body, void *self) {
   int status = body(&c, self);
   render(&c);
   fesetenv(&callers);
-  if (!c.keep) arena_free(c.arena);
+  if (c.keep && status == OPTC_OK) *c.keep = c.arena;
+  else arena_free(c.arena);
   return status;
 }
 

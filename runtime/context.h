@@ -14,14 +14,15 @@ struct optc_context {
   unsigned compilations;
 };
 
-/* One compilation. Everything it allocates is in `arena`; `keep` hands the arena to whoever made the result. */
+/* One compilation. Everything it allocates is in `arena`, which is freed with it, or goes to `*keep` when all of it has ended well: diagnostics are rendered
+ * after the body, so that memory can end behind it too. */
 typedef struct Compilation {
   optc_context *context;
   Arena *arena;
   Diag *diag;
   optc_timed timed; void *timed_self;
   double mark;                           /* CPU clock at the end of the last stage */
-  bool keep;
+  Arena **keep;
 } Compilation;
 
 /* Runs `body` with a fresh arena and diagnostics; when memory ends, control comes back here and the result is OPTC_E_MEMORY.

@@ -1,23 +1,13 @@
 /* cuda_call.c: one call on a GPU: recorded, copied there, launched; numbers come back. */
 #include <string.h>
 #include "runtime/cuda.h"
+#include "runtime/rule_call.h"
 
 enum { MAX_AXES = 64, NUMBERS_AT = 16 };         /* a call's numbers stand behind t and seed */
 
 static int refuse(const optc_call *call, int code, const char *text) {
   if (call->error) *call->error = (optc_error){.code = code, .text = text, .item = -1};
   return code;
-}
-
-/* Whether strides are those of a dense tensor. */
-static bool is_dense(const int64_t *shape, int64_t rank, const int64_t *stride) {
-  int64_t step = 1;
-  bool dense = true, empty = false;
-  for (int64_t a = rank; stride && shape && a-- > 0; step *= shape[a]) {
-    dense &= shape[a] == 1 || stride[a] == step;
-    empty |= shape[a] == 0;
-  }
-  return dense || empty;
 }
 
 /* The driver would pack strided tensors, here, where it cannot read them. */
@@ -34,7 +24,7 @@ static int check_strides(const optc_gpu_desc *code, const optc_call *call) {
         memcpy(&x.rank, item + d->item_rank, 8);
         memcpy(&x.shape, item + d->item_shape, 8);
       }
-      if (!x.data || x.rank < 0 || x.rank > MAX_AXES || is_dense(x.shape, x.rank, x.stride)) continue;
+      if (!x.data || x.rank < 0 || x.rank > MAX_AXES || !x.shape || rule_is_dense(x.shape, x.stride, x.rank)) continue;
       if (call->error) *call->error = (optc_error){.code = OPTC_E_SHAPE, .text = "it is strided: on a GPU all are dense", .item = i, .operand = o->name};
       return OPTC_E_SHAPE;
     }

@@ -173,7 +173,6 @@ static int emit(Compilation *c, void *self) {
   }
 
   optc_emission *made = arena_alloc(c->arena, sizeof *made);
-  made->arena = c->arena;
   made->rule = b->module->name;
   made->n_sources = (int)b->files->n;
   made->sources = arena_array(c->arena, b->files->n + 1, sizeof *made->sources);
@@ -183,7 +182,7 @@ static int emit(Compilation *c, void *self) {
   status = emit_gpus(c, e);
   for (int i = 0; i < o->n_kinds && status == OPTC_OK; i++) status = emit_one(c, e, o->kinds[i], &made->outputs[i]);
   if (status != OPTC_OK) return status;
-  c->keep = true;
+  c->keep = &made->arena;
   e->made = made;
   return OPTC_OK;
 }

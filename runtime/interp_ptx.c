@@ -1,6 +1,7 @@
 /* interp_ptx.c: descriptors over kernels as PTX text, executed. The driver calls a kernel with a frame of host pointers, as it calls every other; here
  * all that the frame reaches is mapped, and the kernel gets a copy of the frame with device addresses, as a host program for a GPU would make one. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "backends/ptx/ptx.h"
 #include "ir/describe.h"
@@ -137,8 +138,9 @@ static void execute(optc_frame *frame) {
 
 /* Whose tensor cores a GPU has. */
 static PtxTensor tensor_of(const char *gpu) {
-  static const struct { const char *gpu; PtxTensor tensor; } first[] = {{"sm_90", PTX_HOPPER}, {"sm_80", PTX_AMPERE}, {"sm_75", PTX_TURING}};
-  for (size_t k = 0; k < sizeof first/sizeof *first; k++) if (strcmp(gpu, first[k].gpu) >= 0) return first[k].tensor;
+  static const struct { long compute; PtxTensor tensor; } first[] = {{90, PTX_HOPPER}, {80, PTX_AMPERE}, {75, PTX_TURING}};
+  long compute = strtol(gpu + strcspn(gpu, "0123456789"), NULL, 10);
+  for (size_t k = 0; k < sizeof first/sizeof *first; k++) if (compute >= first[k].compute) return first[k].tensor;
   return PTX_VOLTA;
 }
 

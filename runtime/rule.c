@@ -30,14 +30,15 @@ static int64_t text_count(const optc_rule_desc *d) { return d->n_operands*TEXT_C
 
 optc_rule *rule_new(void) { return calloc(1, sizeof(optc_rule)); }
 
-bool rule_adopt(optc_rule *r, const optc_rule_desc *desc) {
-  char **texts = calloc((size_t)text_count(desc) + 1, sizeof *texts);
-  if (!texts) return false;
-  r->desc = desc;
-  r->texts = texts;
-  r->layout = -1;
-  for (int64_t e = 0; e < desc->n_entries; e++)
-    if (!strcmp(desc->entries[e].name, "layout")) r->layout = e;
+/* The descriptor may be gone by now, with an arena. */
+static void forget_texts(optc_rule *r) {
+  for (int64_t i = 0; i < r->n_texts; i++) free(r->texts[i]);
+  free(r->texts);
+  r->texts = NULL;
+  r->n_texts = 0;
+}
+
+static bool make_texts(char **texts, const optc_rule_desc *desc) {
   for (int64_t k = 0; k < desc->n_operands; k++)
     for (int i = 0; i < TEXT_COUNT; i++)
       if (asprintf(&texts[k*TEXT_COUNT + i], text_format[i], desc->operands[k].name, desc->operands[k].type_name) < 0) {
@@ -48,6 +49,18 @@ bool rule_adopt(optc_rule *r, const optc_rule_desc *desc) {
     char **text = &texts[desc->n_operands*TEXT_COUNT + k];
     if (asprintf(text, hyper_format(desc->hypers[k].type), desc->hypers[k].name) < 0) { *text = NULL; return false; }
   }
+  return true;
+}
+
+bool rule_adopt(optc_rule *r, const optc_rule_desc *desc) {
+  r->texts = calloc((size_t)text_count(desc) + 1, sizeof *r->texts);
+  if (!r->texts) return false;
+  r->n_texts = text_count(desc);
+  if (!make_texts(r->texts, desc)) { forget_texts(r); return false; }
+  r->desc = desc;
+  r->layout = -1;
+  for (int64_t e = 0; e < desc->n_entries; e++)
+    if (!strcmp(desc->entries[e].name, "layout")) r->layout = e;
   return true;
 }
 
@@ -66,9 +79,7 @@ const char *rule_hyper_text(const optc_rule *r, int64_t hyper) { return r->texts
 
 void optc_rule_free(optc_rule *r) {
   if (!r) return;
-  if (r->texts)
-    for (int64_t i = 0; i < text_count(r->desc); i++) free(r->texts[i]);
-  free(r->texts);
+  forget_texts(r);
   jit_free(r->jit);
   if (r->arena) arena_free(r->arena);
   if (r->library) dlclose(r->library);

@@ -12,7 +12,7 @@ struct optc_rule {
   const optc_rule_desc *desc;
   int64_t layout;                        /* the descriptor's entry behind optc_rule_layout, or -1; the entries that callers see leave it out */
   int32_t chosen;                        /* the descriptor's dispatch word; written with one value only */
-  char **texts;                          /* error texts that name an operand: rule_text() */
+  char **texts; int64_t n_texts;         /* error texts that name an operand: rule_text() */
   /* what holds the descriptor: one of */
   Jit *jit;
   Arena *arena;                          /* interpreters: module, graphs, programs, tables */
@@ -23,7 +23,7 @@ struct optc_rule {
   atomic_uint n_findings; char finding[400];                                 /* PTX: launches that the executor found fault with, and the first */
 };
 
-/* An empty rule; NULL: out of memory. rule_adopt sets the descriptor and makes the texts; false: out of memory. */
+/* An empty rule; NULL: out of memory. rule_adopt sets the descriptor and makes the texts; false: out of memory, and there are none. */
 optc_rule *rule_new(void);
 bool rule_adopt(optc_rule *, const optc_rule_desc *);
 

@@ -62,22 +62,24 @@ static int build_groups(const optc_rule *r, const optc_call_args *a, char *at) {
   return OPTC_OK;
 }
 
-bool rule_is_dense(const DLTensor *t) {
-  if (!t->strides) return true;
+bool rule_is_dense(const int64_t *shape, const int64_t *stride, int64_t rank) {
   int64_t expected = 1;
-  for (int k = t->ndim; k-- > 0;) {
-    if (t->shape[k] == 0) return true;
-    if (t->shape[k] != 1 && t->strides[k] != expected) return false;
-    expected *= t->shape[k];
+  bool dense = true;
+  for (int64_t a = rank; stride && a-- > 0;) {
+    if (shape[a] == 0) return true;
+    dense &= shape[a] == 1 || stride[a] == expected;
+    dense &= !__builtin_mul_overflow(expected, shape[a], &expected);
   }
-  return true;
+  return dense;
 }
+
+static bool is_dense(const DLTensor *t) { return rule_is_dense(t->shape, t->strides, t->ndim); }
 
 /* Where a call's tensors must lie. */
 static int check_place(const optc_rule *r, const optc_call_args *a, int64_t item, int64_t k, const DLTensor *t, const RuleWay *way) {
   DLDevice at = t->device;
   if (way->anywhere || (at.device_type == way->device.device_type && (at.device_type == kDLCPU || at.device_id == way->device.device_id))) {
-    if (way->device.device_type == kDLCPU || rule_is_dense(t)) return OPTC_OK;
+    if (way->device.device_type == kDLCPU || is_dense(t)) return OPTC_OK;
     return rule_fail_of(r, a->error, OPTC_E_SHAPE, k, TEXT_STRIDED, item, 0, 0, 0, 0);
   }
   return rule_fail_of(r, a->error, OPTC_E_TYPE, k, way->device.device_type == kDLCPU ? TEXT_DEVICE : TEXT_GPU, item, 0, 0, 0, 0);
@@ -104,7 +106,7 @@ static int check_tensor(const optc_rule *r, const optc_call_args *a, int64_t ite
 
 /* Into the field of a struct that is all zero. */
 static void put_tensor(const optc_operand_desc *o, const DLTensor *t, char *at) {
-  optc_shaped raw = {.data = t->data ? (char *)t->data + t->byte_offset : NULL, .stride = rule_is_dense(t) ? NULL : t->strides, .shape = t->shape, .rank = t->ndim};
+  optc_shaped raw = {.data = t->data ? (char *)t->data + t->byte_offset : NULL, .stride = is_dense(t) ? NULL : t->strides, .shape = t->shape, .rank = t->ndim};
   memcpy(at, &raw, o->shaped ? sizeof raw : sizeof(optc_tensor));       /* data and stride come first in both */
 }
 
@@ -153,9 +155,13 @@ int rule_build(const optc_rule *r, int64_t entry, int64_t given, const optc_call
   if (a->n_items && !a->items) return rule_fail(a->error, OPTC_E_NULL, "the items are NULL", -1, 0, 0, 0, 0);
   if (d->entries[entry].advances && !a->t) return rule_fail(a->error, OPTC_E_NULL, "t is NULL: the entry counts steps", -1, 0, 0, 0, 0);
   int64_t n_groups = a->groups ? a->n_groups : 1;
-  size_t groups = rule_align64((size_t)n_groups*(size_t)d->hyper_size), global = rule_align64((size_t)d->global_size), items;
-  if (__builtin_mul_overflow((size_t)a->n_items, (size_t)d->item_size, &items) || items > SIZE_MAX/2) return rule_fail(a->error, OPTC_E_MEMORY, "out of memory", -1, 0, 0, 0, 0);
-  raw->block = calloc(1, groups + global + items + 64);
+  size_t groups, items, all, global = rule_align64((size_t)d->global_size);
+  bool wraps = __builtin_mul_overflow((size_t)n_groups, (size_t)d->hyper_size, &groups) || groups > SIZE_MAX/4;
+  wraps = wraps || __builtin_mul_overflow((size_t)a->n_items, (size_t)d->item_size, &items) || items > SIZE_MAX/4;
+  if (wraps) return rule_fail(a->error, OPTC_E_MEMORY, "out of memory", -1, 0, 0, 0, 0);
+  groups = rule_align64(groups);
+  all = groups + global + items + 64;
+  raw->block = calloc(1, all);
   if (!raw->block) return rule_fail(a->error, OPTC_E_MEMORY, "out of memory", -1, 0, 0, 0, 0);
   char *global_at = raw->block + groups, *items_at = global_at + global;
   raw->call = (optc_call){.size = sizeof raw->call, .groups = raw->block, .n_groups = n_groups, .items = items_at, .n_items = a->n_items, .first_item = a->first_item,

@@ -59,8 +59,10 @@ static bool needs_workspace(const optc_rule *r, int64_t entry, const optc_call_a
   const optc_entry_desc *e = &r->desc->entries[entry];
   bool strided = false;
   for (int64_t i = 0; i < a->n_items && !strided; i++)
-    for (int64_t k = 0; k < r->desc->n_operands && a->items[i].tensor && !strided; k++)
-      strided = r->desc->operands[k].scope == SCOPE_TENSOR && a->items[i].tensor[k] && !rule_is_dense(a->items[i].tensor[k]);
+    for (int64_t k = 0; k < r->desc->n_operands && a->items[i].tensor && !strided; k++) {
+      const DLTensor *t = r->desc->operands[k].scope == SCOPE_TENSOR ? a->items[i].tensor[k] : NULL;
+      strided = t && !rule_is_dense(t->shape, t->strides, t->ndim);
+    }
   return e->n_temps || e->n_slots || e->n_spaces || strided;
 }
 

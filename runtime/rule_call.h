@@ -21,7 +21,7 @@ typedef struct RawCall {                 /* the rule's own structs, built for on
 } RawCall;
 
 static inline size_t rule_align64(size_t n) { return (n + 63) & ~(size_t)63; }
-bool rule_is_dense(const DLTensor *);    /* row-major, axes of one element apart: then the strides are not passed on */
+bool rule_is_dense(const int64_t *shape, const int64_t *stride, int64_t rank);      /* row-major without gaps, or empty: then the strides (NULL: dense) are not passed on */
 /* `entry` as the descriptor counts, `given` as the caller does. A status. */
 int rule_build(const optc_rule *, int64_t entry, int64_t given, const optc_call_args *, const RuleWay *, RawCall *);
 void rule_copy_back(const optc_rule *, int64_t entry, const optc_call_args *, const RawCall *);       /* what the entry wrote into the structs */

@@ -369,7 +369,9 @@ static void test_data_for_gradients(void) {
     {"\"inputs\": {\"x\": [1, 2], \"n\": [1, 2], \"z\": [1]}", 0, "not used: inputs.z"}, {"\"hyper\": {\"kk\": 3}, \"inputs\": {\"x\": [1, 2], \"n\": [1, 2]}", 0, "not used: hyper.kk"},
     {"\"hyper\": {\"k\": 1.5}, \"inputs\": {\"x\": [1, 2], \"n\": [1, 2]}", 1, "hyper.k is not an integer"}, {"\"inputs\": {\"x\": [1, 2], \"n\": [1, 2.5]}", 1, "n[1] is 2.5, 'n' is i8"},
     {"\"inputs\": {\"x\": [1, 2], \"n\": [256, 2]}", 1, "n[0] is 256, 'n' is i8"}, {"\"inputs\": {\"x\": [1, 2], \"n\": [1]}", 1, "axis 0 of n is 1, N is 2"},
-    {"\"inputs\": {\"x\": {\"shape\": [3], \"data\": [1, 2]}, \"n\": [1]}", 1, "x has 2 numbers, the tensor has 3"}, {"\"inputs\": {\"n\": [1]}", 1, "the rule needs 'x'"}};
+    {"\"inputs\": {\"x\": {\"shape\": [3], \"data\": [1, 2]}, \"n\": [1]}", 1, "x has 2 numbers, the tensor has 3"},
+    {"\"inputs\": {\"x\": {\"shape\": [4294967296, 4294967296], \"data\": []}, \"n\": [1]}", 1, "x.shape[0] is not an extent"},
+    {"\"inputs\": {\"x\": {\"shape\": [-1], \"data\": []}, \"n\": [1]}", 1, "x.shape[0] is not an extent"}, {"\"inputs\": {\"x\": {\"shape\": 3, \"data\": []}, \"n\": [1]}", 1, "x.shape is not a list"}, {"\"inputs\": {\"n\": [1]}", 1, "the rule needs 'x'"}};
   char rule[4200], data[4200], json[1000];
   snprintf(rule, sizeof rule, "%s", in_folder("alone.opt"));
   snprintf(data, sizeof data, "%s", in_folder("small.json"));

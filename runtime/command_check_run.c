@@ -14,8 +14,7 @@ bool check_call(CheckRun *r, int entry, int step) {
   const optc_error error = r->error;
   char why[400], at[40] = "";
   if (c->format != CHECK_CALL) snprintf(at, sizeof at, "step %d: ", step + 1);
-  return check_bad(c, code == OPTC_E_INTERNAL ? 70 : 1, "%sentry %s: %s%s", at, optc_rule_entry_name(c->rule, entry), optc_error_format(why, sizeof why, &error),
-    error.item >= 0 && error.item < c->n_items && code != OPTC_E_REQUIRE ? " of a tensor" : "");
+  return check_bad(c, code == OPTC_E_INTERNAL ? 70 : 1, "%sentry %s: %s", at, optc_rule_entry_name(c->rule, entry), optc_error_format(why, sizeof why, &error));
 }
 
 /* The entries of one recorded step: those of the index, else step and the others, in the order of the text. `backward` comes last, where there are

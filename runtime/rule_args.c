@@ -155,13 +155,12 @@ int rule_build(const optc_rule *r, int64_t entry, int64_t given, const optc_call
   if (a->n_items && !a->items) return rule_fail(a->error, OPTC_E_NULL, "the items are NULL", -1, 0, 0, 0, 0);
   if (d->entries[entry].advances && !a->t) return rule_fail(a->error, OPTC_E_NULL, "t is NULL: the entry counts steps", -1, 0, 0, 0, 0);
   int64_t n_groups = a->groups ? a->n_groups : 1;
-  size_t groups, items, all, global = rule_align64((size_t)d->global_size);
+  size_t groups, items, global = rule_align64((size_t)d->global_size);
   bool wraps = __builtin_mul_overflow((size_t)n_groups, (size_t)d->hyper_size, &groups) || groups > SIZE_MAX/4;
   wraps = wraps || __builtin_mul_overflow((size_t)a->n_items, (size_t)d->item_size, &items) || items > SIZE_MAX/4;
   if (wraps) return rule_fail(a->error, OPTC_E_MEMORY, "out of memory", -1, 0, 0, 0, 0);
   groups = rule_align64(groups);
-  all = groups + global + items + 64;
-  raw->block = calloc(1, all);
+  raw->block = calloc(1, groups + global + items + 64);
   if (!raw->block) return rule_fail(a->error, OPTC_E_MEMORY, "out of memory", -1, 0, 0, 0, 0);
   char *global_at = raw->block + groups, *items_at = global_at + global;
   raw->call = (optc_call){.size = sizeof raw->call, .groups = raw->block, .n_groups = n_groups, .items = items_at, .n_items = a->n_items, .first_item = a->first_item,

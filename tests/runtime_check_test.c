@@ -143,7 +143,7 @@ static const struct { const char *rule, *data; int code; const char *says; } sma
    "\"inputs\": {\"x\": {\"shape\": [2], \"dtype\": \"f32\", \"data\": [1, 2]}}, \"outputs\": {\"z\": {\"shape\": [2], \"dtype\": \"i32\", \"data\": [1, 3]}}", 3, "z[1]: 2 is not 3"},
   {"rule small() { in x[N], y[N]\n out z[N]\n z = x + y }", "\"inputs\": {\"x\": {\"shape\": [1], \"data\": [1]}}, \"outputs\": {}", 1, "the rule needs 'y'"},
   {"rule small() { in x[N], y[N]\n out z[N]\n z = x + y }",
-   "\"inputs\": {\"x\": {\"shape\": [1], \"data\": [1]}, \"y\": {\"shape\": [2], \"data\": [1, 1]}}, \"outputs\": {\"z\": {\"shape\": [1], \"data\": [2]}}", 1, "axis 0 of y is 2, N is 1"},
+   "\"inputs\": {\"x\": {\"shape\": [1], \"data\": [1]}, \"y\": {\"shape\": [2], \"data\": [1, 1]}}, \"outputs\": {\"z\": {\"shape\": [1], \"data\": [2]}}", 1, "axis 0 of tensor 'y' is 2, N is 1"},
   {"rule small() { in x[N]\n out z[N]\n z = x }", "\"inputs\": {\"x\": {\"shape\": [1], \"data\": [1]}}, \"outputs\": {\"w\": {\"shape\": [1], \"data\": [1]}}", 1, "nothing that the rule writes"},
   {"rule small() { in x[N, M] as \"rows.x\"\n out z[N]: f64 as \"rows.z\"\n z[i] = sum[j](x[i, j]) }",
    "\"rows\": [{\"x\": [1, 2], \"z\": 3}, {\"x\": [3, 4], \"z\": 7}], \"inputs\": {}", 0, "2 numbers  max 0 of tolerance"},
@@ -354,7 +354,7 @@ static void test_gradients_of_a_rule_alone(void) {
     " entry backward { in dy[N]\n out dx[N, D]\n dx[i, d] = 2*s*w[d]*dy[i] } }";
   static const struct { const char *option; int code; const char *says; } runs[] = {
     {"--size=N=5,D=3", 0, "6 numbers"}, {"--set=k=3", 3, "dx"}, {"--set=scales[0]=3", 0, "6 numbers"}, {"--set=kk=3", 2, "did you mean 'k'?"}, {"--set=k=1.5", 2, "'k' is an integer"},
-    {"--size=Q=3", 2, "there are N, D"}, {"--shape=x=5", 1, "x has 1 axes"}, {"--rule=other", 0, "6 numbers"}, {"--rule=nobody", 1, "no rule 'nobody'"}, {"--positive", 0, "6 numbers"}};
+    {"--size=Q=3", 2, "there are N, D"}, {"--shape=x=5", 1, "tensor 'x' has 1 axes, [N, D] wants 2"}, {"--rule=other", 0, "6 numbers"}, {"--rule=nobody", 1, "no rule 'nobody'"}, {"--positive", 0, "6 numbers"}};
   char path[4200];
   snprintf(path, sizeof path, "%s", in_folder("alone.opt"));
   write_text(path, text, sizeof text - 1);
@@ -368,7 +368,7 @@ static void test_data_for_gradients(void) {
   static const struct { const char *data; int code; const char *says; } runs[] = {
     {"\"inputs\": {\"x\": [1, 2], \"n\": [1, 2], \"z\": [1]}", 0, "not used: inputs.z"}, {"\"hyper\": {\"kk\": 3}, \"inputs\": {\"x\": [1, 2], \"n\": [1, 2]}", 0, "not used: hyper.kk"},
     {"\"hyper\": {\"k\": 1.5}, \"inputs\": {\"x\": [1, 2], \"n\": [1, 2]}", 1, "hyper.k is not an integer"}, {"\"inputs\": {\"x\": [1, 2], \"n\": [1, 2.5]}", 1, "n[1] is 2.5, 'n' is i8"},
-    {"\"inputs\": {\"x\": [1, 2], \"n\": [256, 2]}", 1, "n[0] is 256, 'n' is i8"}, {"\"inputs\": {\"x\": [1, 2], \"n\": [1]}", 1, "axis 0 of n is 1, N is 2"},
+    {"\"inputs\": {\"x\": [1, 2], \"n\": [256, 2]}", 1, "n[0] is 256, 'n' is i8"}, {"\"inputs\": {\"x\": [1, 2], \"n\": [1]}", 1, "axis 0 of tensor 'n' is 1, N is 2"},
     {"\"inputs\": {\"x\": {\"shape\": [3], \"data\": [1, 2]}, \"n\": [1]}", 1, "x has 2 numbers, the tensor has 3"},
     {"\"inputs\": {\"x\": {\"shape\": [4294967296, 4294967296], \"data\": []}, \"n\": [1]}", 1, "x.shape[0] is not an extent"},
     {"\"inputs\": {\"x\": {\"shape\": [-1], \"data\": []}, \"n\": [1]}", 1, "x.shape[0] is not an extent"}, {"\"inputs\": {\"x\": {\"shape\": 3, \"data\": []}, \"n\": [1]}", 1, "x.shape is not a list"}, {"\"inputs\": {\"n\": [1]}", 1, "the rule needs 'x'"}};

@@ -161,6 +161,16 @@ static bool native_machine(Arena *a, const Target *t, Arch arch, Diag *diag, Mac
   return true;
 }
 
+/* GPUs are few enough to be listed, and their numbers too much alike to guess by. */
+static void refuse_cpu(Arena *a, const char *name, Arch arch, const char *triple, Diag *diag) {
+  const char *near = arch == ARCH_NVPTX ? NULL : suggest_cpu(name, arch);
+  Text list = {.arena = a};
+  for (unsigned i = 0; i < N_CPUS && arch == ARCH_NVPTX; i++) if (cpus[i].arch == arch) text_add(&list, "%s%s", list.length ? ", " : "", cpus[i].name);
+  if (list.length) diag_error(diag, nowhere, "unknown GPU '%s'; there are %s (a later GPU runs the text for sm_90)", name, list.data);
+  else if (near) diag_error(diag, nowhere, "unknown cpu '%s' for target '%s'; did you mean '%s'?", name, triple, near);
+  else diag_error(diag, nowhere, "unknown cpu '%s' for target '%s'; optc --print-targets lists them", name, triple);
+}
+
 const Machine *target_machines(Arena *a, const Target *t, Diag *diag, unsigned *n) {
   const char *triple = t->triple ? t->triple : backend_host_triple(a);
   Arch arch;
@@ -189,8 +199,7 @@ const Machine *target_machines(Arena *a, const Target *t, Diag *diag, unsigned *
       if (!cpu && t->triple == NULL && !strcmp(name, backend_host_cpu(a))) {          /* a machine newer than the table */
         if (!native_machine(a, t, arch, diag, m)) return NULL;
       } else if (!cpu) {
-        const char *near = suggest_cpu(name, arch);
-        diag_error(diag, nowhere, "unknown cpu '%s' for target '%s'%s%s%s", name, triple, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+        refuse_cpu(a, name, arch, triple, diag);
         return NULL;
       } else {
         m->isa = cpu->isa;

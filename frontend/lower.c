@@ -220,8 +220,8 @@ static const Rule *choose_rule(Lower *l) {
   const char **names = arena_array(l->arena, file->n_rules + 1, sizeof *names);
   for (unsigned i = 0; i < file->n_rules; i++) names[i] = file->rules[i]->name.text;
   const char *nearest = suggest_word(l->context->options->rule, names, file->n_rules);
-  if (nearest) diag_error(l->diag, (Range){file->source, 0, 0}, "there is no rule '%s' in this file; did you mean '%s'?", l->context->options->rule, nearest);
-  else diag_error(l->diag, (Range){file->source, 0, 0}, "there is no rule '%s' in this file; there is %s", l->context->options->rule, rule_list(l, file));
+  if (nearest) diag_error(l->diag, (Range){0}, "there is no rule '%s' in '%s'; did you mean '%s'?", l->context->options->rule, file->source->name, nearest);
+  else diag_error(l->diag, (Range){0}, "there is no rule '%s' in '%s'; there is %s", l->context->options->rule, file->source->name, rule_list(l, file));
   return NULL;
 }
 

@@ -42,7 +42,7 @@ int command_error(int code, const char *format, ...) {
   va_start(list, format);
   fputs("optc: error: ", stderr);
   vfprintf(stderr, format, list);
-  fputc('\n', stderr);
+  fputs(code == COMMAND_USAGE || code == OPTION_WRONG ? "; see optc --help\n" : "\n", stderr);
   va_end(list);
   return code;
 }
@@ -53,9 +53,28 @@ static void how_to_report(void) {
   (void)n;
 }
 
+bool command_is_usage(const optc_context *cx, int status) {
+  const char *text = optc_context_diagnostics(cx);
+  if (*text == '\033') text = strchr(text, 'm') ? strchr(text, 'm') + 1 : text;
+  bool nowhere = !strncmp(text, "error:", 6), option = !strncmp(text, "--", 2);
+  return status == OPTC_E_TARGET || (status == OPTC_E_INPUT && (nowhere || option));
+}
+
+/* A diagnosis without a place in a file has the form of the command's own. */
+static void print_diagnostics(const char *text, bool usage) {
+  size_t length = strlen(text);
+  bool placed = strncmp(text + (*text == '\033' ? strcspn(text, "m") + 1 : 0), "error:", 6) != 0;
+  while (usage && length && text[length - 1] == '\n') length--;
+  fprintf(stderr, "%s%.*s", placed ? "" : "optc: ", (int)length, text);
+  if (usage) fputs(placed ? "\noptc: error: an option is wrong; see optc --help\n" : "; see optc --help\n", stderr);
+}
+
 int command_report(const optc_context *cx, int status, bool json) {
   const char *text = json ? optc_context_diagnostics_json(cx) : optc_context_diagnostics(cx);
-  if (!json || status || strcmp(text, "[]\n")) fputs(text, stderr);
+  bool usage = command_is_usage(cx, status);
+  if (!json) print_diagnostics(text, usage);
+  else if (status || strcmp(text, "[]\n")) fputs(text, stderr);
+  if (usage) return COMMAND_USAGE;
   switch (status) {
   case OPTC_OK: return COMMAND_OK;
   case OPTC_E_INTERNAL: how_to_report(); return COMMAND_INTERNAL;
@@ -74,7 +93,7 @@ static bool tell_ambiguous(const Options *o, const char *word) {
     n++;
   }
   if (n < 2) return false;
-  command_error(0, "option '--%s' is the beginning of several: %s", word, list);
+  command_error(COMMAND_USAGE, "option '--%s' is the beginning of several: %s", word, list);
   return true;
 }
 
@@ -85,10 +104,10 @@ static int unknown_option(const Options *o, const char *given) {
   for (int i = 0; i < OPTION_COUNT; i++) names[i] = rows[i].mask & o->command ? rows[i].name : NULL;
   size_t dashes = strspn(given, "-");
   snprintf(word, sizeof word, "%.*s", (int)(length - dashes), given + dashes);
-  if (tell_ambiguous(o, word)) return -2;
+  if (tell_ambiguous(o, word)) return OPTION_WRONG;
   near = strlen(word) > 2 ? suggest_word(word, names, OPTION_COUNT) : NULL;
-  if (near) return command_error(-2, "unknown option '%.*s'; did you mean '--%s'?", (int)length, given, near);
-  return command_error(-2, "unknown option '%.*s'; see optc --help", (int)length, given);
+  if (near) return command_error(OPTION_WRONG, "unknown option '%.*s'; did you mean '--%s'?", (int)length, given, near);
+  return command_error(OPTION_WRONG, "unknown option '%.*s'", (int)length, given);
 }
 
 int options_next(Options *o) {
@@ -108,18 +127,18 @@ int options_next(Options *o) {
   int before = optind ? optind : 1, found = getopt_long(o->argc, o->argv, letters, table, NULL);
   o->value = optarg;
   if (found == -1) { o->first = optind; return -1; }
-  if (found == ':') return command_error(-2, "option '%s' wants a value", o->argv[optind - 1]);
+  if (found == ':') return command_error(OPTION_WRONG, "option '%s' wants a value", o->argv[optind - 1]);
   if (found == '?') {
     const char *given = o->argv[optind > before ? optind - 1 : before];
     char letter[3] = {'-', (char)optopt, 0};
     if (strncmp(given, "--", 2) && optopt && optopt < 256) given = letter;
-    else if (optopt >= 256) return command_error(-2, "option '--%s' takes no value", rows[optopt - 256].name);
+    else if (optopt >= 256) return command_error(OPTION_WRONG, "option '--%s' takes no value", rows[optopt - 256].name);
     return unknown_option(o, given);
   }
   if (found >= 256) return found - 256;
   for (int i = 0; i < OPTION_COUNT; i++)
     if (rows[i].letter == found && rows[i].mask & o->command) return i;
-  return -2;
+  return OPTION_WRONG;
 }
 
 const char *options_argument(Options *o) { return optind < o->argc ? o->argv[optind++] : NULL; }
@@ -157,8 +176,8 @@ bool command_choice(const char *option, const char *given, const Choice *choices
   for (size_t i = 0; i < told && i < 32; i++) words[i] = choices[i].word;
   const char *near = suggest_word(given, words, 32);
   list_words(choices, told, list, sizeof list);
-  if (near) command_error(0, "%s: unknown value '%s'; did you mean '%s'? There are %s", option, given, near, list);
-  else command_error(0, "%s: unknown value '%s'; there are %s", option, given, list);
+  if (near) command_error(COMMAND_USAGE, "%s: unknown value '%s'; did you mean '%s'? There are %s", option, given, near, list);
+  else command_error(COMMAND_USAGE, "%s: unknown value '%s'; there are %s", option, given, list);
   return false;
 }
 
@@ -190,7 +209,7 @@ bool common_option(Common *c, const Options *o, int id, int *code) {
   bool good = true;
   *code = -1;
   switch (id) {
-  case -2: *code = COMMAND_USAGE; return true;
+  case OPTION_WRONG: *code = COMMAND_USAGE; return true;
   case OPTION_LEVEL:
     if (strlen(o->value) != 1 || o->value[0] < '0' || o->value[0] > '2') *code = command_error(COMMAND_USAGE, "there is no level -O%s; levels are 0, 1 and 2", o->value);
     c->level = o->value[0] - '0';
@@ -296,7 +315,7 @@ static int help_of(const char *word) {
   for (int i = 0; i < COMMANDS; i++)
     if (!strcmp(word, commands[i].name)) { show_help(commands[i].mask); return COMMAND_OK; }
   const char *near = near_command(word);
-  return near ? command_error(COMMAND_USAGE, "unknown command '%s'; did you mean '%s'?", word, near) : command_error(COMMAND_USAGE, "unknown command '%s'; see optc --help", word);
+  return near ? command_error(COMMAND_USAGE, "unknown command '%s'; did you mean '%s'?", word, near) : command_error(COMMAND_USAGE, "unknown command '%s'", word);
 }
 
 int main(int argc, char **argv) {

@@ -16,8 +16,10 @@ int command_explain(int argc, char **argv);
 int command_check(int argc, char **argv);
 
 /* "optc: error: ..." on standard error; returns `code`. */
+enum { OPTION_WRONG = -2 };
 int command_error(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The exit code for what a function of optc.h returned; diagnostics go to standard error, an internal error says how to report it. */
+bool command_is_usage(const optc_context *, int status);               /* what the library refuses is an option, not a file */
 int command_report(const optc_context *, int status, bool json);
 /* One of some words, the value of an option; false after an error that was reported, with the first `told` of them. */
 typedef struct Choice { const char *word; int value; } Choice;
@@ -32,7 +34,7 @@ typedef enum OptionId {
 #undef OPTION
   OPTION_COUNT
 } OptionId;
-/* Next option of argv for the subcommand; -1 at the end (the other arguments are then argv[*first..]), -2 after a usage error that
+/* Next option of argv for the subcommand; -1 at the end (the other arguments are then argv[*first..]), OPTION_WRONG after a usage error that
  * was reported. *value: its argument. */
 typedef struct Options { int argc; char **argv; unsigned command; bool started; const char *value; int first; } Options;
 int options_next(Options *);

@@ -82,7 +82,7 @@ static void report(const Check *c) {
   const char *colon = c->listed && c->data_rule ? ": " : "", *name = *colon ? c->data_rule : "";
   if (!*colon && c->nth && *c->index.rule) { colon = ": "; name = c->index.rule; }     /* a second rule on the same data */
   if (*c->problem) {
-    fprintf(stderr, "optc check: %s%s%s: %s\n", c->path, colon, name, c->problem);
+    fprintf(stderr, "optc: error: %s%s%s: %s\n", c->path, colon, name, c->problem);
     return;
   }
   printf("%s %s%s%s", c->departures ? "FAIL" : "ok  ", c->path, colon, name);
@@ -92,6 +92,7 @@ static void report(const Check *c) {
   printf("  max %.3g of tolerance", c->worst);
   if (*c->worst_place) printf(" (%s)", c->worst_place);
   if (c->departures) printf("; %ld of %ld numbers depart, first %s", c->departures, c->compared, c->first_place);
+  if (c->departures && c->options->fast && !(c->options->within > 0)) printf("; the bars are of exact products: --fast is held to the bound in docs/language.md, and here to --within X");
   if (*c->notes) printf("; not used: %s", c->notes);
   printf("\n");
   fflush(stdout);
@@ -217,10 +218,7 @@ static int take_option(CheckOptions *options, const Options *o, int id) {
     options->within = strtod(o->value, &end);
     if (end == o->value || *end || !(options->within > 0)) return command_error(COMMAND_USAGE, "--within wants a number above 0, not '%s'", o->value);
     break;
-  case OPTION_CHECK_GPU:
-    options->gpu = o->value;
-    options->backend = CHECK_PTX;
-    break;
+  case OPTION_CHECK_GPU: options->gpu = o->value; break;
   case OPTION_SET:
   case OPTION_SHAPE:
     if ((id == OPTION_SET ? options->n_sets : options->wish.n_shapes) == RUN_MAX_SETS) return command_error(COMMAND_USAGE, "--%s is given too often", id == OPTION_SET ? "set" : "shape");
@@ -232,12 +230,13 @@ static int take_option(CheckOptions *options, const Options *o, int id) {
   case OPTION_SEED:
     if (!command_count(o->value, &seed)) return command_error(COMMAND_USAGE, "--seed wants a number, not '%s'", o->value);
     options->seed = (uint64_t)seed;
-    options->backend = CHECK_PTX;
+    options->seeded = true;
     break;
   case OPTION_GRADIENT: options->gradient = options->wide = true; break;
   case OPTION_CHECK_BACKEND:
     if (!command_choice("--backend", o->value, backends, sizeof backends/sizeof *backends, 5, &backend)) return COMMAND_USAGE;
     options->backend = (CheckBackend)backend;
+    options->backend_given = true;
     break;
   }
   return -1;
@@ -258,10 +257,13 @@ int command_check(int argc, char **argv) {
   options.fast = common.fast;
   options.store = common.store;
   options.wide |= common.compute_f64 != 0;
-  if (o.first == argc) return command_error(COMMAND_USAGE, "no recorded data is given; see optc check --help");
+  bool ptx = options.gpu || options.seeded;
+  if (ptx && options.backend_given && options.backend != CHECK_PTX) return command_error(COMMAND_USAGE, "--gpu and --seed are of --backend=ptx, and another one is given");
+  if (ptx) options.backend = CHECK_PTX;
+  if (o.first == argc) return command_error(COMMAND_USAGE, "no recorded data is given");
   if (!options.gradient && (options.n_sets || options.wish.n_shapes || options.wish.sizes.n || options.positive))
     return command_error(COMMAND_USAGE, "--set, --shape, --size and --positive are for optc check --gradient RULE.opt; recorded data has its own");
-  if ((options.rules && !*options.rules) || (options.rule && !*options.rule)) return command_error(COMMAND_USAGE, "an empty name is given; see optc check --help");
+  if ((options.rules && !*options.rules) || (options.rule && !*options.rule)) return command_error(COMMAND_USAGE, "an empty name is given");
   if (!options.rules) options.rules = default_rules(rules, sizeof rules);
   optc_context *context = optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = ""});
   if (!context) return command_error(COMMAND_INPUT, "out of memory");

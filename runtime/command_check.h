@@ -19,6 +19,7 @@ typedef struct CheckOptions {
   double within;                         /* > 0: the bar of every number, of the largest magnitude of its tensor */
   const char *gpu;                       /* of CHECK_PTX; NULL: the default */
   uint64_t seed;                         /* of CHECK_PTX */
+  bool seeded, backend_given;
   bool gradient;                         /* the entry backward against central differences, on random data or that of the file */
   RunWish wish; const char *set[RUN_MAX_SETS]; int n_sets; bool positive;      /* of made-up data */
 } CheckOptions;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "runtime/command.h"
 #include "runtime/command_check.h"
 
 extern char **environ;
@@ -55,6 +56,10 @@ static bool failed(Check *c, int code) {
   const char *text = optc_context_diagnostics(c->context);
   size_t n = strlen(text);
   while (n && text[n - 1] == '\n') n--;
+  if (command_is_usage(c->context, code)) {
+    if (!strncmp(text, "error: ", 7)) text += 7;
+    return check_bad(c, COMMAND_USAGE, "%.*s; see optc --help", (int)strcspn(text, "\n"), text);
+  }
   return check_bad(c, code == OPTC_E_INTERNAL ? 70 : 1, "%s does not compile\n%.*s", c->index.file, (int)(n > 1500 ? 1500 : n), text);
 }
 

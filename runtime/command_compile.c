@@ -221,7 +221,7 @@ int command_compile(int argc, char **argv) {
     const char *text = optc_context_targets(cx);
     fputs(text ? text : "", stdout);
     code = text ? COMMAND_OK : COMMAND_INPUT;
-  } else if (o.first == argc) code = command_error(COMMAND_USAGE, "no rule file is given; see optc --help");
+  } else if (o.first == argc) code = command_error(COMMAND_USAGE, "no rule file is given");
   else if (o.first + 1 < argc) code = command_error(COMMAND_USAGE, "one rule file at a time: '%s' and '%s'", argv[o.first], argv[o.first + 1]);
   else {
     r.input = argv[o.first];

@@ -91,7 +91,7 @@ int command_explain(int argc, char **argv) {
     if (!common_option(&a.common, &o, id, &code)) code = take_option(&a, id, o.value);
     if (code >= 0) return code;
   }
-  if (o.first + 1 != argc) return command_error(COMMAND_USAGE, "optc explain wants one rule file; see optc explain --help");
+  if (o.first + 1 != argc) return command_error(COMMAND_USAGE, "optc explain wants one rule file");
   a.input = argv[o.first];
   optc_context *cx = optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = "", .color = a.common.color});
   if (!cx) return command_error(COMMAND_INPUT, "out of memory");

@@ -346,7 +346,7 @@ static int run(Request *r, optc_context *cx) {
 
 static bool take_count(const char *option, const char *value, long long most, long long *out) {
   if (command_count(value, out) && *out >= 1 && *out <= most) return true;
-  command_error(0, "%s wants a number from 1 to %lld, not '%s'", option, most, value);
+  command_error(COMMAND_USAGE, "%s wants a number from 1 to %lld, not '%s'", option, most, value);
   return false;
 }
 
@@ -384,7 +384,7 @@ int command_run(int argc, char **argv) {
     if (!common_option(&r.common, &o, id, &code)) code = take_option(&r, &o, id);
     if (code >= 0) return code;
   }
-  if (o.first + 1 != argc) return command_error(COMMAND_USAGE, "optc run wants one rule file; see optc run --help");
+  if (o.first + 1 != argc) return command_error(COMMAND_USAGE, "optc run wants one rule file");
   r.input = argv[o.first];
   optc_context *cx = optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = r.cache_dir, .color = r.common.color});
   if (!cx) return command_error(COMMAND_INPUT, "out of memory");

@@ -115,9 +115,9 @@ static int read_gpus(Compilation *c, Emission *e) {
     }
     e->gpu[e->n_gpus++] = name;
   }
-  bool one = asks_for(&e->options, OPTC_EMIT_PTX) || asks_for(&e->options, OPTC_EMIT_EXPLAIN) || asks_for(&e->options, OPTC_EMIT_EXPLAIN_JSON);
-  if (e->n_gpus == 1 || !one) return OPTC_OK;
-  diag_error(c->diag, nowhere, "PTX is one text for one GPU, and %u are given: '%s'; an object carries several", e->n_gpus, e->options.gpu);
+  bool text = asks_for(&e->options, OPTC_EMIT_PTX), explained = asks_for(&e->options, OPTC_EMIT_EXPLAIN) || asks_for(&e->options, OPTC_EMIT_EXPLAIN_JSON);
+  if (e->n_gpus == 1 || (!text && !explained)) return OPTC_OK;
+  diag_error(c->diag, nowhere, "%s for one GPU, and %u are given: '%s'; an object carries several", text ? "PTX is one text" : "it is explained", e->n_gpus, e->options.gpu);
   return OPTC_E_TARGET;
 }
 

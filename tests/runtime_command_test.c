@@ -181,10 +181,10 @@ static void objects_carry_ptx_for_several_gpus(void) {
   CU_ASSERT_EQUAL(others(), 2);
   EXPECT(0, "--gpu=sm_80 sgd.opt --emit=asm");
   PRINTS("sgd_gpu");
-  EXPECT(1, "sgd.opt --gpu=sm_80,sm_90 --emit=ptx");
+  EXPECT(2, "sgd.opt --gpu=sm_80,sm_90 --emit=ptx");
   SAYS("PTX is one text for one GPU, and 2 are given: 'sm_80,sm_90'; an object carries several");
-  EXPECT(1, "sgd.opt --gpu=sm_80,sm_1 -o x.o");
-  SAYS("sm_1");
+  EXPECT(2, "sgd.opt --gpu=sm_80,sm_1 -o x.o");
+  SAYS("unknown GPU 'sm_1'; there are sm_70, sm_72");
   CU_ASSERT_EQUAL(others(), 0);
 }
 
@@ -223,7 +223,7 @@ static void a_rule_can_be_chosen(void) {
   PRINTS("module \"second\"");
   EXPECT(0, "two.opt --rule first --emit=graph");
   PRINTS("module \"first\"");
-  EXPECT(1, "two.opt --rule third --emit=graph");
+  EXPECT(2, "two.opt --rule third --emit=graph");
   SAYS("third");
 }
 
@@ -236,9 +236,9 @@ static void passes_can_be_chosen_and_seen(void) {
   SAYS("codegen");
   EXPECT(0, "sgd.opt -o s.o --print-after=lower");
   CU_ASSERT(strstr(result.err, "after dce") == NULL);
-  EXPECT(1, "sgd.opt -o s.o --passes=expand,lowe");
+  EXPECT(2, "sgd.opt -o s.o --passes=expand,lowe");
   SAYS("lowe");
-  EXPECT(1, "sgd.opt -o s.o --print-after=lowe");
+  EXPECT(2, "sgd.opt -o s.o --print-after=lowe");
   SAYS("lowe");
   EXPECT(0, "sgd.opt --emit=kernels --passes=expand,lower");
   PRINTS("program step");
@@ -251,11 +251,11 @@ static void targets_are_checked(void) {
   EXPECT(0, "sgd.opt -o a.o -mcpu=x86-64-v3");
   EXPECT(0, "sgd.opt -o a.o --mcpu=x86-64-v3");
   others();
-  EXPECT(1, "sgd.opt -o x.o --target=pdp11");
+  EXPECT(2, "sgd.opt -o x.o --target=pdp11");
   SAYS("pdp11");
-  EXPECT(1, "sgd.opt -o x.o -mcpu=no-such-cpu");
+  EXPECT(2, "sgd.opt -o x.o -mcpu=no-such-cpu");
   SAYS("no-such-cpu");
-  EXPECT(1, "sgd.opt --gpu=sm_1");
+  EXPECT(2, "sgd.opt --gpu=sm_1");
   SAYS("sm_1");
   EXPECT(0, "--print-targets");
   PRINTS("x86-64-v3");
@@ -324,10 +324,18 @@ static void usage_errors_are_told_with_suggestions(void) {
     {"sgd.opt --color=alway", "did you mean 'always'? There are auto, always and never"}, {"run sgd.opt --s 3", "is the beginning of several: --store, --shape, --size, --steps, --set"},
     {"help chek", "did you mean 'check'?"}, {"help 3", "unknown command '3'"}, {"run int.opt --set warmups=1", "did you mean 'warmup'?"}, {"run no_default.opt --set rate[0]=1", "did you mean 'rates[0]'?"},
     {"run rows.opt --size NN=4", "no shape of the rule has a size 'NN'; did you mean 'N'? There are N, M"}, {"run rows.opt --size Q=4", "a size 'Q'; there are N"}, {"run sgd.opt --size N=4", "-n N elements"},
-    {"run rows.opt -n 10", "-n is the number of elements of a param"}, {"check --size N=3 x.json", "optc check --gradient RULE.opt"}, {"explain sgd.opt --elements 3", "unknown option"}};
+    {"run rows.opt -n 10", "-n is the number of elements of a param"}, {"check --size N=3 x.json", "optc check --gradient RULE.opt"}, {"explain sgd.opt --elements 3", "unknown option"},
+    {"sgd.opt --gpu=sm_120 -o x.o", "unknown GPU 'sm_120'; there are sm_70"}, {"explain sgd.opt --gpu=sm_80,sm_90", "explained for one GPU, and 2 are given"}, {"explain sgd.opt --gpu=a", "unknown GPU 'a'"},
+    {"sgd.opt --cpu-target=haswel -o x.o", "did you mean 'haswell'?"}, {"sgd.opt --target=vax -o x.o", "unknown target 'vax'"}, {"sgd.opt --features=+zz -o x.o", "unknown target feature"},
+    {"sgd.opt --passes=xx", "unknown pass 'xx'"}, {"sgd.opt --store z=bf16", "no operand 'z'"}, {"run sgd.opt --store p=b", "--store:1:"}, {"sgd.opt --fast -O0", "--fast needs -O2"},
+    {"two.opt --rule third", "no rule 'third' in 'two.opt'"}, {"run two.opt --rule firs", "did you mean 'first'?"}, {"check", "no recorded data"}, {"check --backend=jit --gpu=sm_80 x.json", "another one is given"},
+    {"check --seed 3 --backend=graph x.json", "another one is given"}, {"check --within 0 x.json", "above 0"}, {"explain sgd.opt --peak=no", "--peak wants a positive number"}, {"chek sgd.opt", "did you mean 'check'?"}};
   for (size_t i = 0; i < sizeof cases/sizeof *cases; i++) {
     EXPECT(2, cases[i].line);
     SAYS(cases[i].says);
+    const char *form = strstr(result.err, "optc: error: ");             /* in front of it only the place in an option's text */
+    CU_ASSERT(form && (form == result.err || !strncmp(result.err, "--", 2)));
+    CU_ASSERT(result.err_size > 18 && !strcmp(result.err + result.err_size - 18, "; see optc --help\n"));
   }
   CU_ASSERT_EQUAL(others(), 0);
   EXPECT(0, "sgd.opt -o x.o");              /* what is to be written over is still there */
@@ -530,8 +538,8 @@ static void values_that_a_type_has_not_and_near_words_are_refused(void) {
   EXPECT(0, "run int.opt -n 10 --steps 1 --backend interp");
   EXPECT(2, "xplain int.opt");
   SAYS("unknown command 'xplain'; did you mean 'explain'?");
-  EXPECT(1, "int.opt --rule zz -o -");
-  SAYS("there is no rule 'zz' in this file; there is a, i");
+  EXPECT(2, "int.opt --rule zz -o -");
+  SAYS("there is no rule 'zz' in 'int.opt'; there is a, i");
 }
 
 /* A state that is absent with these hyper-parameters is not there and not counted; of other tensors it is not known before the step. */

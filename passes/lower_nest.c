@@ -429,7 +429,7 @@ static unsigned references(const Nest *l, const Node *scan, const bool *need, co
 
 /* A carried tensor of which a trip writes some elements only, and whose last value nobody else meets, stays where it lies: a trip costs what it writes.
  * What refers to it depends on it, so that no value of another kernel is among that: the answer is the same wherever the scan is emitted. */
-static bool stays(const Nest *l, const Node *scan, const bool *need, unsigned k) {
+bool nest_stays(const Nest *l, const Node *scan, const bool *need, unsigned k) {
   const Node *n = scan->region->results[k];
   if (n->op != OP_SCATTER) return false;
   for (; n->op == OP_SCATTER; n = n->args[0]) if (references(l, scan, need, n) != 1) return false;
@@ -437,7 +437,7 @@ static bool stays(const Nest *l, const Node *scan, const bool *need, unsigned k)
 }
 
 /* Where the scatters of such a tensor write: to = 0 leaves them on their own again. */
-static void scatter_to(Nest *l, const Node *scan, unsigned k, unsigned to) {
+void nest_scatter_to(Nest *l, const Node *scan, unsigned k, unsigned to) {
   for (const Node *n = scan->region->results[k]; n->op == OP_SCATTER; n = n->args[0]) l->temps->buffer[n->id] = to;
 }
 
@@ -447,7 +447,7 @@ static void emit_scan(Nest *l, const Node *n) {
   bool *need = nest_by_node(l, sizeof *need), *in_place = arena_array(l->arena, carried + 1, sizeof *in_place);
   for (unsigned k = 0; k < carried; k++) need[n->region->results[k]->id] = true;
   nest_close_need(l, need);
-  for (unsigned k = 0; k < carried; k++) in_place[k] = stays(l, n, need, k);
+  for (unsigned k = 0; k < carried; k++) in_place[k] = nest_stays(l, n, need, k);
   nest_make_carried(l, n, in_place);
   for (unsigned k = 0; k < carried; k++) {
     const Node *x = n->args[k + 1];
@@ -459,11 +459,11 @@ static void emit_scan(Nest *l, const Node *n) {
   if (when) trips = nest_select(l, when, trips, nest_i64(l, 0));
   Inst *loop = nest_open(l, nest_i64(l, 0), trips, numbers, first);
   l->kernel.scan[d] = (NestScan){n, loop};
-  for (unsigned k = 0; k < carried; k++) if (in_place[k]) scatter_to(l, n, k, 1 + nest_carried_buffer(l, n, k, false));
+  for (unsigned k = 0; k < carried; k++) if (in_place[k]) nest_scatter_to(l, n, k, 1 + nest_carried_buffer(l, n, k, false));
   nest_emit(l, need, (int)d);
   for (unsigned k = 0; k < carried; k++) {
     const Node *x = n->region->results[k];
-    if (in_place[k]) scatter_to(l, n, k, 0);
+    if (in_place[k]) nest_scatter_to(l, n, k, 0);
     else if (x->space->rank) copy_value(l, x, nest_carried_buffer(l, n, k, true), NULL);
     else after[number_of(n, k)] = l->kernel.scalar[x->id];
   }
@@ -480,7 +480,8 @@ static const NestScan *scan_of(const Nest *l, const Node *carry) { return &l->ke
 
 static Inst *trip_of(Nest *l, const NestScan *s) {
   if (!s->node->aux) return s->loop;
-  return nest_op2(l, KOP_SUB, nest_op2(l, KOP_SUB, s->loop->args[1], nest_i64(l, 1)), s->loop);
+  Inst *trips = s->loop->op == KOP_E_TRIP ? number_at_top(l, s->node->args[0]) : s->loop->args[1];
+  return nest_op2(l, KOP_SUB, nest_op2(l, KOP_SUB, trips, nest_i64(l, 1)), s->loop);
 }
 
 static Inst *carried_number(Nest *l, const NestScan *s, const Node *n) {

@@ -119,6 +119,8 @@ void nest_copy_value(Nest *, const Node *, unsigned buffer);             /* all 
 void nest_copy_buffer(Nest *, unsigned to, unsigned from, const Space *);
 void nest_make_carried(Nest *, const Node *scan, const bool *in_place);  /* temporaries of what a scan carries; in_place: the value after the trip needs none */
 unsigned nest_carried_buffer(const Nest *, const Node *scan, unsigned k, bool next);       /* carried value k of a scan: its temporary, or the one for the value after the trip */
+bool nest_stays(const Nest *, const Node *scan, const bool *need, unsigned k);             /* carried value k of a scan lies where it is, and scatters of the body (need) write into it */
+void nest_scatter_to(Nest *, const Node *scan, unsigned k, unsigned to); /* these scatters: to buffer to - 1; 0: to their own again */
 unsigned nest_buffer(Nest *, const Node *);                              /* the temporary of a stored node */
 void nest_choose_stored(Nest *);
 bool nest_costs(const Nest *, const Node *);                             /* a number that costs a loop */

@@ -350,6 +350,7 @@ bool nest_start(Nest *l, Unit *unit) {
   l->point.memo = nest_by_node(l, sizeof *l->point.memo);
   l->items = temps_new(l, false);
   l->call = temps_new(l, true);
+  l->temps = &l->items;
   nest_choose_stored(l);
   return ranks_fit(l) && globals_ok(l);
 }

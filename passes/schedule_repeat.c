@@ -1,6 +1,7 @@
-/* schedule_repeat.c: a scan that multiplies matrices: the kernels of its body stand between a repeat and its end, once a trip.
+/* schedule_repeat.c: a scan that multiplies matrices, or whose trips do not grow with the data: the kernels of its body stand between a repeat and its end, once a trip.
  *
- * Carried tensors stay in their temporaries. What the body computes whole has kernels in order of the nodes: products, rows, the rest; then the new values of what is carried.
+ * What is carried stays in temporaries. What the body computes whole, tensors and sums to one number, has kernels in order of the nodes: products, rows, the rest; then the new values
+ * of what is carried, tensors first: numbers are computed and stored together. A carried tensor that only scatters of the body write into (what a gradient keeps, trip by trip) stays where it is.
  * A new value that needs the old ones at its own position alone, where no later one needs them, is written over the old one; others go through a second temporary. One that
  * is made of a product goes there with it. */
 #include <string.h>
@@ -28,20 +29,29 @@ static bool *body_of(const Schedule *s, const Node *scan) {
   return need;
 }
 
-static bool can_repeat(Schedule *s, const Node *scan, const bool *body) {
+static bool sums(const Node *n) { return n->op == OP_REDUCE || n->op == OP_CONTRACT || n->op == OP_ATTEND; }
+static bool is_number(const Node *n) { return !n->space->rank; }
+
+/* Why a scan does not become kernels; NULL: it does. */
+static const char *refusal(Schedule *s, const Node *scan, const bool *body) {
   Nest *l = &s->nest;
+  const bool *of_trips = graph_needs(s->graph, scan->args[0], l->arena);
   unsigned spaces = 1 + 3*scan->region->n_results, products = 0;
-  if (scan->op != OP_SCAN || scan->imm || scan->aux || l->repeat || !is_known(s, scan->args[0])) return false;
-  for (unsigned k = 0; k < scan->region->n_results; k++) if (!scan->args[k + 1]->space->rank) return false;
+  bool tensors = false, long_ = false;
+  if (scan->imm || l->repeat) return "it is in another one";
+  if (!is_known(s, scan->args[0])) return "how often it runs is not known from sizes and hyper-parameters";
+  for (unsigned k = 0; k < scan->region->n_results; k++) tensors |= !is_number(scan->args[k + 1]);
+  for (unsigned i = 0; i <= scan->args[0]->id; i++) long_ |= of_trips[i] && s->graph->nodes[i]->op == OP_SIZE;
   for (unsigned i = 0; i < s->graph->n_nodes; i++) {
     const Node *n = s->graph->nodes[i];
-    bool sums = n->op == OP_REDUCE || n->op == OP_CONTRACT || n->op == OP_ATTEND || n->op == OP_TOTAL;
     if (!body[i]) continue;
-    if (n->op == OP_SCAN || n->op == OP_RESULT || (sums && !n->space->rank)) return false;
+    if (n->op == OP_TOTAL) return "it needs a total over all tensors of the call in each trip";
+    if (n->op == OP_SCAN || n->op == OP_RESULT) return "another one is in it";
     spaces += l->plan.stored[i] ? 4 : 0;
-    products += n->space->rank && nest_is_product(l, n);
+    products += !is_number(n) && nest_is_product(l, n);
   }
-  return products && l->program->n_spaces + spaces <= OPTC_MAX_SPACES;
+  if (!products && (long_ || !tensors)) return "its trips are many and short";
+  return l->program->n_spaces + spaces > OPTC_MAX_SPACES ? "the rule has too many kernels" : NULL;
 }
 
 /* A kernel over the rows of a node. */
@@ -62,8 +72,8 @@ static void copy_to(Nest *l, const char *name, const Node *x, unsigned buffer, c
 /* What the body computes whole; marked as kept while it lasts. */
 static void emit_whole(Schedule *s, const Node *n, const bool *sink) {
   Nest *l = &s->nest;
-  if (nest_product(l, n, schedule_epilogue(s, n, sink))) return;
-  unsigned axes = schedule_row_axes(n);
+  if (!is_number(n) && nest_product(l, n, schedule_epilogue(s, n, sink))) return;
+  unsigned axes = is_number(n) ? 0 : schedule_row_axes(n);
   bool *need = axes ? begin_rows(l, "rows", n, axes, nest_demand(l, n)) : nest_begin(l, arena_printf(l->arena, "item_%u", n->id), LAUNCH_ITEM);
   need[n->id] = true;
   nest_close_need(l, need);
@@ -77,7 +87,7 @@ static bool needs(const Nest *l, const Node *root, const Node *carry, bool elsew
   need[root->id] = true;
   for (unsigned i = root->id + 1; i-- > 0;) {
     const Node *n = l->graph->nodes[i];
-    if (!need[i] || (n != carry && (l->items.kept[i] || l->plan.stored[i]))) continue;
+    if (!need[i] || (n != carry && (l->items.kept[i] || l->plan.stored[i] || l->plan.keeps[i]))) continue;
     if (n->op == OP_MAP && n->args[0] == carry) return true;
     for (unsigned k = 0; k < n->n_args; k++) need[n->args[k]->id] = true;
   }
@@ -87,7 +97,8 @@ static bool needs(const Nest *l, const Node *root, const Node *carry, bool elsew
 static bool goes_in_place(const Nest *l, const Node *scan, unsigned k, const Node *const *carry) {
   if (!carry[k]) return true;
   if (needs(l, scan->region->results[k], carry[k], true)) return false;
-  for (unsigned j = k + 1; j < scan->region->n_results; j++) if (needs(l, scan->region->results[j], carry[k], false)) return false;
+  for (unsigned j = 0; j < scan->region->n_results; j++)
+    if (j != k && (j > k || is_number(scan->args[j + 1])) && needs(l, scan->region->results[j], carry[k], false)) return false;
   return true;
 }
 
@@ -97,13 +108,13 @@ static bool is_alone(const Nest *l, const Node *scan, unsigned k) {
   unsigned uses = 0;
   for (unsigned i = x->id + 1; i < l->graph->n_nodes; i++)
     for (unsigned part = 0; part < node_parts(l->graph->nodes[i]); part++) uses += node_part(l->graph->nodes[i], part) == x;
-  return uses == 1 && !l->plan.stored[x->id] && in_scan(l, x, scan);
+  return uses == 1 && !is_number(x) && !l->plan.stored[x->id] && in_scan(l, x, scan);
 }
 
 /* Written over the old value, it must be the last to need it. */
 static bool is_last(const Nest *l, const Node *scan, unsigned k, const Node *const *carry, const bool *body, const Node *product) {
   for (unsigned i = 0; i < l->graph->n_nodes && carry[k]; i++)
-    if (body[i] && l->plan.stored[i] && !l->items.kept[i] && l->graph->nodes[i] != product) return false;
+    if (body[i] && (l->plan.stored[i] || l->plan.keeps[i]) && !l->items.kept[i] && l->graph->nodes[i] != product) return false;
   for (unsigned j = 0; j < scan->region->n_results && carry[k]; j++) if (j != k && needs(l, scan->region->results[j], carry[k], false)) return false;
   return true;
 }
@@ -121,13 +132,32 @@ static bool *find_sinks(Nest *l, const Node *scan, const Node *const *carry, con
   return sink;
 }
 
-static void emit_results(Nest *l, const Node *scan, const Node *const *carry, const bool *in_place) {
+/* Carried numbers, as the scan begins or after a trip: all are computed, then all are stored. */
+static void emit_numbers(Nest *l, const char *name, const Node *scan, const Node *const *value) {
+  unsigned n = scan->region->n_results, any = 0;
+  for (unsigned k = 0; k < n; k++) any += is_number(scan->args[k + 1]);
+  if (!any) return;
+  bool *need = nest_begin(l, arena_printf(l->arena, "%s_%u", name, scan->id), LAUNCH_ITEM);
+  for (unsigned k = 0; k < n; k++) if (is_number(scan->args[k + 1])) graph_mark(need, value[k]);
+  nest_close_need(l, need);
+  nest_emit(l, need, -1);
+  for (unsigned k = 0; k < n; k++) if (is_number(scan->args[k + 1])) nest_store(l, nest_carried_buffer(l, scan, k, false), nest_i64(l, 0), l->kernel.scalar[value[k]->id], NULL);
+}
+
+typedef struct Carried { const Node **carry; bool *in_place, *stays; } Carried;        /* by carried value; carry: as the body has it, or NULL */
+
+static bool is_next(const Nest *l, const Node *scan, const Carried *c, unsigned k) {
+  const Node *x = scan->region->results[k];
+  return !is_number(x) && x != c->carry[k] && !c->stays[k] && (l->plan.stored[x->id] || !l->items.kept[x->id]);
+}
+
+static void emit_results(Nest *l, const Node *scan, const Carried *c) {
   const Node *when = nest_demand(l, scan);
   unsigned n = scan->region->n_results;
-  for (unsigned k = 0; k < n; k++)
-    if (scan->region->results[k] != carry[k] && (l->plan.stored[scan->region->results[k]->id] || !l->items.kept[scan->region->results[k]->id])) copy_to(l, "next", scan->region->results[k], nest_carried_buffer(l, scan, k, !in_place[k]), when);
+  for (unsigned k = 0; k < n; k++) if (is_next(l, scan, c, k)) copy_to(l, "next", scan->region->results[k], nest_carried_buffer(l, scan, k, !c->in_place[k]), when);
+  emit_numbers(l, "numbers", scan, scan->region->results);
   for (unsigned k = 0; k < n; k++) {
-    if (in_place[k] || scan->region->results[k] == carry[k]) continue;
+    if (c->in_place[k] || scan->region->results[k] == c->carry[k]) continue;
     bool *need = begin_rows(l, "take", scan->args[k + 1], all_rows(scan->args[k + 1]->space), when);
     nest_close_need(l, need);
     nest_emit(l, need, -1);
@@ -135,33 +165,62 @@ static void emit_results(Nest *l, const Node *scan, const Node *const *carry, co
   }
 }
 
+static Carried find_carried(Schedule *s, const Node *scan, const bool *body) {
+  Nest *l = &s->nest;
+  unsigned n = scan->region->n_results;
+  Carried c = {arena_array(l->arena, n + 1, sizeof *c.carry), arena_array(l->arena, n + 1, sizeof *c.in_place), arena_array(l->arena, n + 1, sizeof *c.stays)};
+  for (unsigned i = 0; i < s->graph->n_nodes; i++) {
+    const Node *x = s->graph->nodes[i];
+    if (body[i] && x->op == OP_CARRY && x->imm >= 0) c.carry[x->imm] = x;
+    l->plan.keeps[i] |= body[i] && is_number(x) && (sums(x) || (x->op == OP_CARRY && x->imm >= 0));
+  }
+  for (unsigned k = 0; k < n; k++) {
+    c.stays[k] = nest_stays(l, scan, body, k);
+    c.in_place[k] = c.stays[k] || is_number(scan->args[k + 1]) || goes_in_place(l, scan, k, c.carry);
+  }
+  return c;
+}
+
+/* The values that the trip begins with are there, each in its place. */
+static void take_carried(Nest *l, const Node *scan, const Carried *c) {
+  for (unsigned k = 0; k < scan->region->n_results; k++) {
+    unsigned place = 1 + nest_carried_buffer(l, scan, k, false);
+    if (c->stays[k]) nest_scatter_to(l, scan, k, place);
+    if (!c->carry[k]) continue;
+    l->items.buffer[c->carry[k]->id] = place;
+    l->items.kept[c->carry[k]->id] = true;
+  }
+}
+
+/* Scans of one depth share what is carried: outside this one nothing of it is there but its results. */
+static void leave_carried(Schedule *s, const Node *scan, const Carried *c) {
+  Nest *l = &s->nest;
+  for (unsigned k = 0; k < scan->region->n_results; k++) if (c->stays[k]) nest_scatter_to(l, scan, k, 0);
+  for (unsigned i = 0; i < s->graph->n_nodes; i++) {
+    const Node *x = s->graph->nodes[i];
+    if (in_body(s, x, scan)) l->items.kept[i] = l->plan.keeps[i] = false;
+    if (x->op != OP_RESULT || x->args[0] != scan) continue;
+    l->items.buffer[i] = 1 + nest_carried_buffer(l, scan, (unsigned)x->imm, false);
+    l->items.kept[i] = true;
+    l->plan.keeps[i] = is_number(x);
+  }
+}
+
 bool schedule_repeat(Schedule *s, const Node *scan) {
   Nest *l = &s->nest;
   bool *body = body_of(s, scan);
   unsigned n = scan->region->n_results;
-  if (!can_repeat(s, scan, body)) return false;
-  const Node **carry = arena_array(l->arena, n + 1, sizeof *carry);
-  bool *in_place = arena_array(l->arena, n + 1, sizeof *in_place);
-  for (unsigned i = 0; i < s->graph->n_nodes; i++) if (body[i] && s->graph->nodes[i]->op == OP_CARRY && s->graph->nodes[i]->imm >= 0) carry[s->graph->nodes[i]->imm] = s->graph->nodes[i];
-  for (unsigned k = 0; k < n; k++) in_place[k] = goes_in_place(l, scan, k, carry);
-  nest_make_carried(l, scan, in_place);
-  for (unsigned k = 0; k < n; k++) copy_to(l, "first", scan->args[k + 1], nest_carried_buffer(l, scan, k, false), nest_demand(l, scan));
+  if (refusal(s, scan, body)) return false;
+  const Carried c = find_carried(s, scan, body);
+  nest_make_carried(l, scan, c.in_place);
+  for (unsigned k = 0; k < n; k++) if (!is_number(scan->args[k + 1])) copy_to(l, "first", scan->args[k + 1], nest_carried_buffer(l, scan, k, false), nest_demand(l, scan));
+  emit_numbers(l, "first", scan, scan->args + 1);
   nest_open_repeat(l, scan);
-  for (unsigned k = 0; k < n; k++) {
-    if (!carry[k]) continue;
-    l->items.buffer[carry[k]->id] = 1 + nest_carried_buffer(l, scan, k, false);
-    l->items.kept[carry[k]->id] = true;
-  }
-  for (unsigned i = 0; i < s->graph->n_nodes; i++) if (body[i] && l->plan.stored[i] && !l->items.kept[i])
-    emit_whole(s, s->graph->nodes[i], find_sinks(l, scan, carry, in_place, body, s->graph->nodes[i]));
-  emit_results(l, scan, carry, in_place);
+  take_carried(l, scan, &c);
+  for (unsigned i = 0; i < s->graph->n_nodes; i++) if (body[i] && (l->plan.stored[i] || l->plan.keeps[i]) && !l->items.kept[i])
+    emit_whole(s, s->graph->nodes[i], find_sinks(l, scan, c.carry, c.in_place, body, s->graph->nodes[i]));
+  emit_results(l, scan, &c);
   nest_close_repeat(l);
-  for (unsigned i = 0; i < s->graph->n_nodes; i++) {
-    const Node *x = s->graph->nodes[i];
-    if (in_body(s, x, scan)) l->items.kept[i] = false;                   /* scans of one depth share what is carried */
-    if (x->op != OP_RESULT || x->args[0] != scan) continue;
-    l->items.buffer[i] = 1 + nest_carried_buffer(l, scan, (unsigned)x->imm, false);
-    l->items.kept[i] = true;
-  }
+  leave_carried(s, scan, &c);
   return true;
 }

@@ -25,6 +25,20 @@ static const Case gradients[] = {
     "rule heads() { in Q[B, H, N, D], K[B, H, M, D]\n out s[B, H, N, M]\n backward wrt Q, K\n s[b, h, i, j] = sum[d](Q[b, h, i, d]*K[b, h, j, d]) }"},
 };
 
+#define VIEWED(name, body, otherwise) "rule " name "(lr = 0.02, n: int = 3) { param p\n grad g\n if p is [R, C] { " body " } else { " otherwise " } }"
+static const Case repeats[] = {
+  {"normed", "step", "group first repeat item rows pack_columns product mirror pack_columns product next end phase", 0,
+    VIEWED("normed", "X = g\n repeat n { X = X/(norm(X) + 1e-7); A = X @ X'; X = 1.5*X - 0.5*(A @ X) }\n p -= lr*X", "p -= lr*g")},
+  {"power", "step", "first repeat rows item rows rows item next end number values write", 0,
+    VIEWED("power", "u[i < R] = 1\n repeat n { v[j < C] = sum[i](p[i, j]*u[i]); v = v/norm(v); u[i] = sum[j](p[i, j]*v[j]); u = u/norm(u) }\n s = sum[i](u[i]*u[i])\n p -= lr*g/s", "p -= lr*g")},
+  {"weighed", "step", "group first first repeat pack_rows pack_columns product mirror pack_columns product next numbers end phase", 0,
+    VIEWED("weighed", "X = g; a = 1.0; b = 2.0\n repeat n { A = X @ X'; c = a; a = 0.5*b; b = c; X = 1.5*X - a*(A @ X) }\n p -= lr*X", "p -= lr*g")},
+  {"lengths", "step", "group first first repeat item rows item next numbers end phase", 0,
+    VIEWED("lengths", "X = g; a = 1.0\n repeat n { a = a + norm(X); X = X*a; a = a - X[0, 0] + max[i, j](X[i, j]) }\n p -= lr*X", "p -= lr*g")},
+  {"gradient", "backward", "group first first repeat pack_columns product item next end first first repeat rows pack_columns product pack_columns product left_out pack_rows pack_columns product left_out next next end write", 0,
+    "rule gradient(n: int = 3) { in A[M, K], B[K, K]\n out C[M, K]\n backward wrt A, B\n X = A\n repeat n { X = 0.1*tanh(X @ B) + X }\n C = X }"},
+};
+
 static optc_context *cx;
 static int enter(void) { return !(cx = optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = ""})); }
 static int leave(void) { optc_context_free(cx); return 0; }
@@ -75,15 +89,18 @@ static void bytes_are(const Case *c, json_t *entry) {
   CU_ASSERT(good);
 }
 
-/* All entries, small shapes, then each axis beyond a block of 512; numbers, then infinities, NaNs and zeros among them. */
+/* All entries, small shapes, then each axis beyond a block of 512, or items beyond it and beyond a chunk; numbers, then infinities, NaNs and zeros among them. */
 static void bits_are_those_of_plain_loops(const Case *c) {
   optc_rule *plain = compile(c, 0), *rule = compile(c, 2);
   CU_ASSERT_FATAL(plain && rule);
   DrillRule oracle = drill_rule(plain), form = drill_rule(rule);
   int sizes = trial_sizes(plain->desc);
-  for (int k = -1; k < sizes; k++)
+  for (int k = -1; k < (sizes ? sizes : 1); k++)
     for (int data = TRIAL_MODERATE; data <= TRIAL_SPECIAL; data++) {
-      Trial *t = trial_new(&oracle, &(TrialPlan){.steps = 2, .data = (TrialData)data, .long_size = k < 0 ? 0 : k, .length = k < 0 ? 0 : 530});
+      TrialPlan plan = {.steps = 2, .data = (TrialData)data};
+      if (k >= 0 && sizes) { plan.long_size = k; plan.length = 530; }
+      else if (k >= 0) { plan.n_items = 3; memcpy(plan.item, (TrialShape[]){{2, {520, 130}}, {1, {70000}}, {2, {7, 530}}}, 3*sizeof *plan.item); }
+      Trial *t = trial_new(&oracle, &plan);
       if (!t) { CU_ASSERT(k >= 0); continue; }
       trial_keep(t);
       for (int threads = 1; threads <= 3; threads += 2) {
@@ -111,8 +128,9 @@ static void holds(const Case *c) {
 
 #define ALL(cases) for (size_t i = 0; i < sizeof (cases)/sizeof *(cases); i++) holds(&(cases)[i])
 static void the_gradient_of_a_product_is_products(void) { ALL(gradients); }
+static void a_repeat_of_any_count_is_kernels(void) { ALL(repeats); }
 
 int main(void) {
-  static const SuiteTest tests[] = {TEST(the_gradient_of_a_product_is_products)};
+  static const SuiteTest tests[] = {TEST(the_gradient_of_a_product_is_products), TEST(a_repeat_of_any_count_is_kernels)};
   return suite_run_with("schedule", tests, enter, leave);
 }

@@ -14,6 +14,7 @@ typedef struct Target {
   bool with_driver;                      /* AOT: the driver, R_<entry> functions and descriptor; JIT: kernels and descriptor only */
   bool debug;
   const optc_gpu_desc *gpu;              /* PTX of the same rule, which the object shall carry; or NULL */
+  Program *const *gpu_programs;          /* what the PTX was made of, as many; NULL: the object's own programs */
 } Target;
 
 /* Names a target triple/cpu may have; reports into the diag and returns false for unknown ones (LLVM would only print). */

@@ -74,6 +74,13 @@ bool backend_check_programs(Program *const *programs, unsigned n, Diag *diag) {
   return good;
 }
 
+/* Both are in memory, elements of one type, or on the stack with as many. */
+static bool same_buffer(const Program *p, unsigned x, const Program *q, unsigned y) {
+  unsigned operands = p->module->n_operands;
+  if (program_buffer_type(p, x) != program_buffer_type(q, y) || (x < operands) != (y < operands)) return false;
+  return x < operands || (p->temps[x - operands].local == q->temps[y - operands].local && p->temps[x - operands].rows == q->temps[y - operands].rows);
+}
+
 /* Equal kernels of one rule are one function: entries repeat each other's requirements. Ids are dense, so arguments compare by id. */
 static bool same_block(const Program *p, const Block *x, const Program *q, const Block *y) {
   if (!x || !y || x->n != y->n) return x == y;
@@ -84,7 +91,7 @@ static bool same_block(const Program *p, const Block *x, const Program *q, const
     Touch mine[MAX_TOUCHES], other[MAX_TOUCHES];
     unsigned touches = inst_touches(a, mine);
     inst_touches(b, other);
-    for (unsigned k = 0; k < touches; k++) if (program_buffer_type(p, mine[k].buffer) != program_buffer_type(q, other[k].buffer)) return false;
+    for (unsigned k = 0; k < touches; k++) if (!same_buffer(p, mine[k].buffer, q, other[k].buffer)) return false;
     if (!same_block(p, a->body, q, b->body) || !same_block(p, a->otherwise, q, b->otherwise)) return false;
   }
   return true;
@@ -101,29 +108,45 @@ static bool has_variants(const Block *block) {
 }
 
 typedef struct Made { const Program *program; const Kernel *kernel; LLVMValueRef *fns; } Made;
+typedef struct Emitted { Made *made; size_t n, capacity; } Emitted;
 
-static bool emit_module(Emitter *e, Program *const *programs, unsigned n, unsigned n_variants) {
+static LLVMValueRef *fns_of_equal(const Emitted *all, const Program *p, const Kernel *kernel) {
+  for (size_t k = 0; k < all->n; k++) if (same_block(all->made[k].program, all->made[k].kernel->body, p, kernel->body)) return all->made[k].fns;
+  return NULL;
+}
+
+/* The kernels of programs, n_variants functions each, in order. `asked`: of a rule's PTX, the kernels that the host runs; of others only those have functions that there are already. */
+static LLVMValueRef *emit_kernels(Emitter *e, Emitted *all, Program *const *programs, unsigned n, unsigned n_variants, const optc_gpu_desc *asked) {
   bool gpu = e->machine->arch == ARCH_NVPTX;
   size_t total = 0, at = 0;
   for (unsigned i = 0; i < n; i++) total += programs[i]->n_kernels;
   LLVMValueRef *fns = arena_array(e->arena, total*n_variants + 1, sizeof *fns);
-  Made *made = arena_array(e->arena, total + 1, sizeof *made);
   const char *const *names = backend_kernel_names(e->arena, e->module, programs, n);
+  all->made = arena_grow(e->arena, all->made, &all->capacity, all->n + total + 1, sizeof *all->made);
   for (unsigned i = 0; i < n; i++)
     for (unsigned k = 0; k < programs[i]->n_kernels; k++, at++) {
       const Kernel *kernel = programs[i]->kernels[k];
-      made[at] = (Made){programs[i], kernel, fns + at*n_variants};
-      size_t old = 0;
-      while (gpu || !same_block(made[old].program, made[old].kernel->body, programs[i], kernel->body)) if (++old >= at) break;
-      unsigned own = has_variants(kernel->body) ? n_variants : 1;
-      for (unsigned v = 0; v < n_variants; v++) {
-        if (old < at) made[at].fns[v] = made[old].fns[v];
-        else made[at].fns[v] = v < own ? emit_kernel(e, programs[i], kernel, &e->machine[v], function_name(e, names[at], &e->machine[v])) : made[at].fns[0];
-      }
-      if (e->failed) return false;
+      LLVMValueRef *own = fns + at*n_variants, *equal = gpu ? NULL : fns_of_equal(all, programs[i], kernel);
+      if (equal) { memcpy(own, equal, n_variants*sizeof *own); continue; }
+      if (asked && !(asked->entries[i].kernels[k].does & GPU_ON_HOST)) continue;
+      const char *name = asked ? arena_printf(e->arena, "%s_gpu", names[at]) : names[at];
+      unsigned differ = has_variants(kernel->body) ? n_variants : 1;
+      for (unsigned v = 0; v < n_variants; v++) own[v] = v < differ ? emit_kernel(e, programs[i], kernel, &e->machine[v], function_name(e, name, &e->machine[v])) : own[0];
+      all->made[all->n++] = (Made){programs[i], kernel, own};
+      if (e->failed) return NULL;
     }
-  if (!gpu) emit_descriptor(e, programs, n, fns);
-  if (e->target->with_driver && !gpu) emit_interface(e, programs, n);
+  return fns;
+}
+
+static bool emit_module(Emitter *e, Program *const *programs, unsigned n, unsigned n_variants) {
+  Emitted all = {0};
+  const Target *t = e->target;
+  Described of = {programs, emit_kernels(e, &all, programs, n, n_variants, NULL)}, on_gpu = {t->gpu_programs, NULL};
+  if (e->failed || e->machine->arch == ARCH_NVPTX) return !e->failed;
+  if (t->gpu && t->gpu_programs) on_gpu.fns = emit_kernels(e, &all, t->gpu_programs, n, n_variants, t->gpu);
+  if (e->failed) return false;
+  emit_descriptor(e, n, &of, on_gpu.fns ? &on_gpu : &of);
+  if (t->with_driver) emit_interface(e, programs, n);
   return !e->failed;
 }
 

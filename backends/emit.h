@@ -166,8 +166,10 @@ void emit_tile_copy(Emitter *, const Inst *);
 void emit_tile_on_block(Emitter *, Type type, Type panel, bool fast, LLVMValueRef fn);
 void emit_bound_block(Emitter *);        /* e->fn is a kernel that calls it */
 
-/* emit_descriptor.c: the table `<rule>_rule`. fns: kernels in order of programs and kernels, variants innermost. */
-void emit_descriptor(Emitter *, Program *const *programs, unsigned n_programs, LLVMValueRef *fns);
+/* emit_descriptor.c: the tables `<rule>_rule` and, of a target with PTX, `<rule>_gpu`, whose programs may be others. fns: kernels in order of programs and kernels, variants
+ * innermost; NULL: that one has no function. */
+typedef struct Described { Program *const *programs; LLVMValueRef *fns; } Described;
+void emit_descriptor(Emitter *, unsigned n_programs, const Described *, const Described *on_gpu);
 
 /* emit_interface.c: the driver and the functions of the C interface, into e->interface and two constants of the module. */
 void emit_interface(Emitter *, Program *const *programs, unsigned n_programs);

@@ -108,29 +108,40 @@ static size_t add_value(Writer *w, Table *t, As as, const char *at) {
     case HOST: add(w, t, null(w)); return sizeof(void *);
     case RULE: add(w, t, w->own); return sizeof(void *);
     case VARIANTS:
-      for (unsigned v = 0; v < OPTC_MAX_VARIANTS; v++) add(w, t, v < w->n_variants ? *w->fns++ : null(w));
+      for (unsigned v = 0; v < OPTC_MAX_VARIANTS; v++) {
+        LLVMValueRef fn = v < w->n_variants ? *w->fns++ : NULL;
+        add(w, t, fn ? fn : null(w));
+      }
       return sizeof(optc_variants);
     default: add_struct(w, t, as, at); return structs[as].bytes;
   }
 }
 
-void emit_descriptor(Emitter *e, Program *const *programs, unsigned n, LLVMValueRef *fns) {
+/* The rule's table, made of these programs. Our own functions use it by a local name. */
+static void add_rule(Writer *w, unsigned n, const Described *of, const char *name) {
+  Emitter *e = w->e;
   optc_entry_desc *entries = arena_array(e->arena, (size_t)n + 1, sizeof *entries);
-  for (unsigned i = 0; i < n; i++) describe_program(programs[i], &entries[i], e->arena);
+  for (unsigned i = 0; i < n; i++) describe_program(of->programs[i], &entries[i], e->arena);
   optc_rule_desc *desc = describe_rule(e->module, entries, n, e->arena);
   int64_t features[OPTC_MAX_VARIANTS];
-  desc->n_variants = e->target->n_cpus ? e->target->n_cpus : 1;
+  desc->n_variants = w->n_variants;
   desc->variant_features = features;
   for (int64_t v = 0; v < desc->n_variants; v++) features[v] = e->machine[v].isa;
+  Table t = {0};
+  w->fns = of->fns;
+  add_value(w, &t, rule, (const char *)desc);
+  w->own = table(w, arena_printf(e->arena, "%s_%s", e->module->name, name), &t);
+  LLVMSetLinkage(w->own, LLVMInternalLinkage);
+}
 
-  Writer w = {e, (unsigned)desc->n_variants, e->module->n_operands, fns, NULL};
-  Table t = {0}, on_gpu = {0};
-  add_value(&w, &t, rule, (const char *)desc);
-  /* Our own functions use the table by a local name; the public one is an alias, so that they need no global offset table. */
-  w.own = table(&w, arena_printf(e->arena, "%s_table", e->module->name), &t);
-  LLVMSetLinkage(w.own, LLVMInternalLinkage);
+void emit_descriptor(Emitter *e, unsigned n, const Described *of, const Described *on_gpu) {
+  Writer w = {.e = e, .n_variants = e->target->n_cpus ? e->target->n_cpus : 1, .n_operands = e->module->n_operands};
+  add_rule(&w, n, of, "table");
+  /* The public one is an alias, so that our own functions need no global offset table. */
   LLVMAddAlias2(e->llvm, LLVMGlobalGetValueType(w.own), 0, w.own, arena_printf(e->arena, "%s_rule", e->module->name));
   if (!e->target->gpu) return;
-  add_value(&w, &on_gpu, gpu, (const char *)e->target->gpu);
-  LLVMSetLinkage(table(&w, arena_printf(e->arena, "%s_gpu", e->module->name), &on_gpu), LLVMExternalLinkage);
+  if (on_gpu != of) add_rule(&w, n, on_gpu, "gpu_table");
+  Table t = {0};
+  add_value(&w, &t, gpu, (const char *)e->target->gpu);
+  LLVMSetLinkage(table(&w, arena_printf(e->arena, "%s_gpu", e->module->name), &t), LLVMExternalLinkage);
 }

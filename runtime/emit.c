@@ -19,6 +19,7 @@ typedef struct Emission {
   const char *gpu[MAX_GPUS]; unsigned n_gpus;            /* of options.gpu; sm_80 where that is NULL */
   Output ptx[MAX_GPUS];                  /* where anything asks for it */
   Target cpu, target[MAX_GPUS];
+  Program **for_cpu;                     /* what machine code is made of: programs that no GPU runs */
   optc_emission *made;
 } Emission;
 
@@ -54,7 +55,7 @@ static bool asks_for_machine_code(const optc_emit_options *o) {
 static int generate(Compilation *c, Emission *e, const Target *target, Emit emit, Output *out) {
   Build *b = &e->build;
   c->context->compilations++;
-  bool done = backend_emit(c->arena, c->diag, b->module, b->programs, b->module->n_graphs, target, emit, out);
+  bool done = backend_emit(c->arena, c->diag, b->module, emit == EMIT_PTX ? b->programs : e->for_cpu, b->module->n_graphs, target, emit, out);
   compilation_stage(c, "codegen");
   if (done) return OPTC_OK;
   if (!diag_errors(c->diag)) diag_error(c->diag, nowhere, "code generation ended without a result");
@@ -134,6 +135,16 @@ static int set_targets(Compilation *c, Emission *e) {
   return status;
 }
 
+static bool same_programs(Compilation *c, Program *const *a, Program *const *b, unsigned n) {
+  for (unsigned i = 0; i < n; i++) {
+    Text x = {.arena = c->arena}, y = {.arena = c->arena};
+    program_print(a[i], &x);
+    program_print(b[i], &y);
+    if (x.length != y.length || memcmp(x.data, y.data, x.length)) return false;
+  }
+  return true;
+}
+
 /* PTX, where it is asked for or objects carry it. */
 static int emit_gpus(Compilation *c, Emission *e) {
   const Build *b = &e->build;
@@ -146,8 +157,23 @@ static int emit_gpus(Compilation *c, Emission *e) {
     texts[i] = (GpuText){e->gpu[i], (const char *)e->ptx[i].data, e->ptx[i].size};
   }
   const char *const *names = backend_kernel_names(c->arena, b->module, b->programs, b->module->n_graphs);
-  if (carried) e->cpu.gpu = gpu_describe(b->module, b->programs, names, texts, e->n_gpus);
+  if (!carried) return OPTC_OK;
+  e->cpu.gpu = gpu_describe(b->module, b->programs, names, texts, e->n_gpus);
+  if (!same_programs(c, b->programs, e->for_cpu, b->module->n_graphs)) e->cpu.gpu_programs = b->programs;
   return OPTC_OK;
+}
+
+/* An object has the machine code that it would have without PTX: what is lowered for GPUs is theirs. */
+static int lower(Compilation *c, Emission *e) {
+  int status = build_lower(c, &e->build);
+  e->for_cpu = e->build.programs;
+  if (status != OPTC_OK || !e->build.gpu || !asks_for_machine_code(&e->options)) return status;
+  Build own = e->build;
+  own.gpu = false;
+  own.printed = NULL;
+  status = build_lower(c, &own);
+  e->for_cpu = own.programs;
+  return status;
 }
 
 static int emit(Compilation *c, void *self) {
@@ -165,7 +191,7 @@ static int emit(Compilation *c, void *self) {
 
   status = build_load(c, b);
   if (status == OPTC_OK) status = build_analyse(c, b);
-  if (status == OPTC_OK && wants_lowered) status = build_lower(c, b);
+  if (status == OPTC_OK && wants_lowered) status = lower(c, e);
   if (status != OPTC_OK) return status;
   if (o->warnings_are_errors && diag_count(c->diag)) {
     diag_error(c->diag, nowhere, "warnings are treated as errors");

@@ -72,7 +72,7 @@ static bool is_run(unsigned axes) { return axes && !((axes >> __builtin_ctz(axes
 
 static bool is_one(unsigned axes) { return axes && !(axes & (axes - 1)); }
 
-/* Whether it is read at indices alone, all of them inside. */
+/* Whether it is read at indices alone, each once, all of them inside: a diagonal has no stride of one axis. */
 static bool is_matrix(const Nest *l, const Node *n, Type type, const Node *demand) {
   const Node *x = n->op == OP_MAP ? n->args[0] : n;
   const Operand *o = x->op == OP_READ ? &l->module->operands[x->imm] : NULL;
@@ -80,10 +80,14 @@ static bool is_matrix(const Nest *l, const Node *n, Type type, const Node *deman
   if ((Type)n->type != type || (!stored && !own && n->op != OP_MAP)) return false;
   if (stored ? nest_demand(l, x) && nest_demand(l, x) != demand : !o || o->storage != type || operand_may_be_absent(o) || x->aux == 1) return false;
   if (n->op == OP_MAP && !stored && x->n_args) return false;
-  unsigned first = n->op == OP_MAP, axes = n->op == OP_MAP || own ? n->n_args - first : 0;
+  unsigned first = n->op == OP_MAP, axes = n->op == OP_MAP || own ? n->n_args - first : 0, seen = 0;
   const Space *s = own && !stored ? o->shape : x->space;
   if (axes && (!s || s->rank != axes)) return false;
-  for (unsigned k = 0; k < axes; k++) if (n->args[first + k]->op != OP_INDEX || !index_in_axis(n->args[first + k], s->extent[k])) return false;
+  for (unsigned k = 0; k < axes; k++) {
+    const Node *index = n->args[first + k];
+    if (index->op != OP_INDEX || seen >> index->imm & 1 || !index_in_axis(index, s->extent[k])) return false;
+    seen |= 1u << index->imm;
+  }
   return axes > 1;
 }
 

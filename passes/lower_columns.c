@@ -55,11 +55,11 @@ static void fill(const Strip *t, unsigned buffer, Inst *n) {
 static void add_rows(const Strip *t, const Node *x, Inst *low, Inst *high) {
   Nest *l = t->nest;
   unsigned along = x->space->rank - 2;
-  Inst *row = nest_open(l, low, high, 0, NULL), *lane = nest_op2(l, KOP_AND, row, nest_i64(l, LANES - 1)), *flat = NULL;
+  Inst *row = nest_open(l, low, high, 0, NULL), *lane = nest_op2(l, KOP_AND, row, nest_i64(l, LANES - 1));
   l->point.index[along + 1] = row;
   nest_settle_value(l, x->space, 1u << along, x);
   l->point.index[along] = nest_open(l, t->low, plus(l, t->low, t->n), 0, NULL);
-  nest_here(l, x->space, flat);
+  nest_here(l, x->space, NULL);
   Inst *at = row_of(l, lane, nest_op2(l, KOP_SUB, l->point.index[along], t->low));
   size_t first = l->kernel.at->n;
   Inst *value = nest_element(l, x);

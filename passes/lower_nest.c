@@ -173,6 +173,12 @@ void nest_here(Nest *l, const Space *s, Inst *flat) {
   l->point.epoch++;
 }
 
+/* The flat position: of the indices, where those who opened the loops had no use for it. */
+static Inst *flat_here(Nest *l) {
+  if (!l->point.flat) l->point.flat = nest_flat(l, l->point.space, l->point.space->rank);
+  return l->point.flat;
+}
+
 /* The flat position of n indices, and the condition that all are inside. `extent(k)` are instructions; `sure` says whether index k cannot be outside. */
 static Inst *place_of(Nest *l, unsigned n, const Node *const *indices, Inst *const *extent, const bool *sure, Inst **inside) {
   Inst *at = NULL, *zero = nest_i64(l, 0);
@@ -234,7 +240,7 @@ static Inst *read_at(Nest *l, const Node *read, Inst *at, Inst *guard) {
 static Inst *read_value(Nest *l, const Node *n) {
   unsigned guarded = n->aux == 1, axes = n->n_args - guarded;
   Inst *guard = guarded ? nest_element(l, n->args[axes]) : NULL, *inside = NULL;
-  if (!axes) return read_at(l, n, n->space->rank ? l->point.flat : nest_i64(l, 0), guard);
+  if (!axes) return read_at(l, n, n->space->rank ? flat_here(l) : nest_i64(l, 0), guard);
   Inst *extent[NEST_RANK];
   bool sure[NEST_RANK] = {false};
   const Operand *o = operand_of(l, n->imm);
@@ -288,7 +294,7 @@ Inst *nest_element(Nest *l, const Node *n) {
   Memo *m = &l->point.memo[n->id];
   if (l->point.known[n->id]) return l->point.known[n->id];
   if (m->inst && (m->epoch == l->point.epoch || m->epoch == l->point.outer)) return m->inst;
-  Inst *x = l->plan.source[n->id] ? nest_cast(l, (Type)n->type, nest_load(l, l->plan.source[n->id] - 1, l->point.flat, NULL)) : l->plan.stored[n->id] ? nest_load(l, nest_buffer(l, n), l->point.flat, work_condition(l, n)) : node_value(l, n);
+  Inst *x = l->plan.source[n->id] ? nest_cast(l, (Type)n->type, nest_load(l, l->plan.source[n->id] - 1, flat_here(l), NULL)) : l->plan.stored[n->id] ? nest_load(l, nest_buffer(l, n), flat_here(l), work_condition(l, n)) : node_value(l, n);
   *m = (Memo){l->point.epoch, x};
   return x;
 }

@@ -102,7 +102,7 @@ void nest_axes(Nest *, const Space *, unsigned axes);                    /* open
 void nest_digits(Nest *, const Space *, unsigned axes, Inst *at);        /* indices of the first axes, of their flat position */
 Inst *nest_open_rows(Nest *, Inst *length, Inst *begin, Inst *end, Inst **part);        /* a loop over the rows that a range has a part of */
 void nest_close_axes(Nest *, unsigned axes);
-void nest_here(Nest *, const Space *, Inst *flat);                       /* elements of the space are now computed at index and flat */
+void nest_here(Nest *, const Space *, Inst *flat);                       /* elements of the space are now computed at index and flat (NULL: made of the indices where it is asked for) */
 Inst *nest_flat(Nest *, const Space *, unsigned axes);                   /* of index, row-major */
 Inst *nest_extent(Nest *, const Node *extent);                           /* i64, at least 0 */
 void nest_set_axes(Nest *, const Space *, unsigned axes, Inst *flat);     /* index of these axes: the digits of a position */

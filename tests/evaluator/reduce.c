@@ -387,6 +387,11 @@ static Val sum(Ctx *c, Binder *b, const Expr *e, Frame *f) {
     const Factor *x = &p.at[p.softmax];
     Val *s = values_of(c, b, x->e->args.at[0], x->f);
     for (int64_t i = 0; i < b->count; i++) s[i] = real_of(c, s[i], x->e);
+    Val first, last;
+    place_at(b, 0);
+    term(c, &p, &s[0], &first, &last);                     /* for its type: all of it has that of the sum */
+    Kind kind = first.kind > last.kind ? first.kind : last.kind;
+    for (int64_t i = 0; i < b->count && kind > s[i].kind; i++) s[i] = ev_to(c, s[i], kind);
     Soft r = soft(c, s, b->count, &p, b);
     if (r.nan) return constant(r.kind, NAN);
     return r.any ? ev_arith(c, OPER_DIV, r.n, r.l, e->where) : constant(r.kind, 0);

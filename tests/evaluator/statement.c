@@ -256,11 +256,12 @@ static void commit(Ctx *c, const Stmt *s, Frame *f, Whole w) {
       b->number = ev_to(c, w.number, b->decl ? ev_kind_of(c, b->decl, b->level) : b->number.kind);
       return;
     }
-    if (!w.tensor) { b->tensor = filled(c, b->tensor, b->tensor->kind, w.number); return; }
+    bool stays = (w.tensor ? w.tensor->kind : w.number.kind) == K_F64 && b->tensor->kind == K_F32;        /* unrounded until it is stored */
+    if (!w.tensor) { b->tensor = filled(c, b->tensor, stays ? K_F64 : b->tensor->kind, w.number); return; }
     if (!ev_same_shape(w.tensor, b->tensor->rank, b->tensor->shape))
       ev_fail(c, s->where, "'%s' is %s, its new value %s", b->name, ev_shape_text(c, b->tensor->rank, b->tensor->shape), ev_shape_text(c, w.tensor->rank, w.tensor->shape));
-    c->call->loose |= c->loops && w.tensor->kind == K_F64 && b->tensor->kind == K_F32;      /* the first trip has had f32 here */
-    b->tensor = ev_convert_tensor(c, w.tensor, w.tensor->kind == K_F64 && b->tensor->kind == K_F32 ? K_F64 : b->tensor->kind);       /* unrounded until it is stored */
+    c->call->loose |= c->loops && stays;      /* the first trip has had f32 here */
+    b->tensor = ev_convert_tensor(c, w.tensor, stays ? K_F64 : b->tensor->kind);
     return;
   }
   Kind kind = w.tensor ? w.tensor->kind : w.number.kind;
@@ -382,6 +383,23 @@ static bool declares(const StmtList *l) {
   return false;
 }
 
+static bool names_f64(Ctx *c, const Expr *e, Frame *f) {
+  if (!e) return false;
+  const Binding *b = e->kind == EXPR_NAME || e->kind == EXPR_INDEX ? ev_find(c, f, e->name) : NULL;
+  bool found = e->kind == EXPR_CONVERT && !strcmp(e->name, "f64");
+  if (b) found = (b->kind == BIND_NUMBER && b->number.kind == K_F64) || (b->kind == BIND_TENSOR && b->tensor->kind == K_F64);
+  for (unsigned k = 0; k < e->args.n && !found; k++) found = names_f64(c, e->args.at[k], f);
+  for (unsigned k = 0; k < e->n_links && !found; k++) found = names_f64(c, e->links[k].operand, f);
+  return found || names_f64(c, e->a, f) || names_f64(c, e->b, f);
+}
+
+/* A branch that is not taken would have given a name f64 elements. */
+static bool would_widen(Ctx *c, const StmtList *l, Frame *f) {
+  for (unsigned i = 0; i < l->n; i++)
+    if (names_f64(c, l->at[i]->value, f) || would_widen(c, &l->at[i]->body, f) || would_widen(c, &l->at[i]->otherwise, f)) return true;
+  return false;
+}
+
 static bool run_if(Ctx *c, const Stmt *s, Frame **frames, unsigned n) {
   if (c->mode != MODE_RUN && !declares(&s->body) && !declares(&s->otherwise)) return true;
   Frame **yes = arena_array(c->arena, n + 1, sizeof *yes), **no = arena_array(c->arena, n + 1, sizeof *no);
@@ -392,6 +410,7 @@ static bool run_if(Ctx *c, const Stmt *s, Frame **frames, unsigned n) {
     else no[n_no++] = frames[k];
   }
   hoist(c, s->cond, frames, n, false);
+  c->call->loose |= (n_no && would_widen(c, &s->body, no[0])) || (n_yes && would_widen(c, &s->otherwise, yes[0]));
   for (unsigned k = 0; k < n_yes; k++) look_flat(c, s->cond, yes[k], true);
   bool go = !n_yes || ev_run(c, &s->body, yes, n_yes);
   for (unsigned k = 0; k < n_yes; k++) look_flat(c, s->cond, yes[k], false);

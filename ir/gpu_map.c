@@ -7,7 +7,8 @@ typedef struct Mapper {
   Arena *arena;
   const Program *program;
   const Kernel *kernel;
-  unsigned n_buffers;                    /* and one more: numbers that kernels set and read */
+  const unsigned *touched; unsigned n_touched;                  /* the buffers that the kernel touches */
+  unsigned *number;                      /* by buffer: which of those it is */
   GpuMap *map;
   bool owns, meets, groups_meet;         /* what the walk that places barriers counts as a thread's own; whether threads met, of the block or of a group */
 } Mapper;
@@ -64,7 +65,7 @@ static bool begins_fresh(const Block *block, unsigned buffer) {
 
 static bool is_local(const Mapper *m, unsigned buffer) {
   unsigned n = m->program->module->n_operands;
-  return buffer >= n && buffer < m->n_buffers && m->program->temps[buffer - n].local;
+  return buffer >= n && m->program->temps[buffer - n].local;
 }
 
 bool gpu_is_own(const Inst *loop, unsigned buffer) { return block_touches(loop->body, buffer, true) && begins_fresh(loop->body, buffer); }
@@ -92,7 +93,8 @@ static bool is_alone(const Inst *inst) { return sets_number(inst) || is_tile(ins
 
 static bool can_deal(const Mapper *m, const Inst *loop) {
   if (loop->n_args != 2 || any(loop->body, is_alone)) return false;
-  for (unsigned b = 0; b < m->n_buffers; b++) {
+  for (unsigned k = 0; k < m->n_touched; k++) {
+    unsigned b = m->touched[k];
     Meeting t = {.loop = loop, .buffer = b};
     if (!block_touches(loop->body, b, true) || (is_local(m, b) && gpu_is_own(loop, b))) continue;
     if (!keeps_apart(&t, loop->body)) return false;
@@ -144,12 +146,16 @@ static bool choose(const Mapper *m, const Block *block, Team team) {
 /* Who has touched a buffer since the team met: its first thread, any of them, or each those places that are its own in loops that are dealt alike. */
 typedef enum Who { FIRST, OWN, ANY } Who;
 typedef struct Touched { bool read[3], written[3]; GpuPlace own; const Inst *low; uint8_t way; } Touched;
-typedef struct State { Touched *buffer; } State;          /* by buffer; then numbers, then the slots in shared memory */
-typedef struct Access { unsigned buffer; bool read, written; Who who; GpuPlace own; const Inst *low; uint8_t way; } Access;
+typedef struct State { Touched *buffer; } State;          /* by number of a buffer; then numbers that kernels set and read, then the slots in shared memory */
+typedef struct Access { unsigned number; bool read, written; Who who; GpuPlace own; const Inst *low; uint8_t way; } Access;
+
+static unsigned numbers(const Mapper *m) { return m->n_touched; }
+static unsigned slots(const Mapper *m) { return m->n_touched + 1; }
+static unsigned n_states(const Mapper *m) { return m->n_touched + 2; }
 
 static State copy_state(const Mapper *m, const State *s) {
-  State copy = {arena_array(m->arena, m->n_buffers + 2, sizeof *copy.buffer)};
-  for (unsigned b = 0; b < m->n_buffers + 2; b++) copy.buffer[b] = s->buffer[b];
+  State copy = {arena_array(m->arena, n_states(m), sizeof *copy.buffer)};
+  for (unsigned b = 0; b < n_states(m); b++) copy.buffer[b] = s->buffer[b];
   return copy;
 }
 
@@ -181,7 +187,7 @@ static void note(const Mapper *m, Touched *t, const Access *a) {
 }
 
 static void join(const Mapper *m, State *s, const State *other) {
-  for (unsigned b = 0; b < m->n_buffers + 2; b++) {
+  for (unsigned b = 0; b < n_states(m); b++) {
     const Touched *t = &other->buffer[b];
     for (Who w = FIRST; w <= ANY; w++) {
       Access a = {b, t->read[w], t->written[w], w, t->own, t->low, t->way};
@@ -193,7 +199,7 @@ static void join(const Mapper *m, State *s, const State *other) {
 static void meet(Mapper *m, State *s, const Inst *before) {
   m->meets = true;
   if (before && m->map->barrier) m->map->barrier[before->id] = true;
-  for (unsigned b = 0; b < m->n_buffers + 2; b++) s->buffer[b] = (Touched){.low = NULL};
+  for (unsigned b = 0; b < n_states(m); b++) s->buffer[b] = (Touched){.low = NULL};
 }
 
 /* --- all that a thread, or the team together, does in an instruction */
@@ -209,17 +215,18 @@ static void find_accesses(const Mapper *m, Accesses *s, const Inst *inst, Who wh
   Touch touch[MAX_TOUCHES];
   unsigned n = inst_touches(inst, touch);
   for (unsigned k = 0; k < n; k++) {
-    Access a = {touch[k].buffer, touch[k].read, touch[k].written, who, {0}, NULL, (uint8_t)way};
+    unsigned b = touch[k].buffer;
+    Access a = {m->number[b], touch[k].read, touch[k].written, who, {0}, NULL, (uint8_t)way};
     if (!a.read && !a.written) continue;
-    if (dealt && is_local(m, a.buffer) && gpu_is_own(dealt, a.buffer)) continue;
+    if (dealt && is_local(m, b) && gpu_is_own(dealt, b)) continue;
     if (dealt && way != GPU_FOLD && !is_tile(inst) && gpu_find_place(inst->args[0], dealt, &a.own)) {
       a.who = OWN;
       a.low = dealt->args[0];
     }
     add_access(m, s, a);
   }
-  if (sets_number(inst)) add_access(m, s, (Access){.buffer = m->n_buffers, .written = true, .who = who});
-  if (reads_number(inst)) add_access(m, s, (Access){.buffer = m->n_buffers, .read = true, .who = who});
+  if (sets_number(inst)) add_access(m, s, (Access){.number = numbers(m), .written = true, .who = who});
+  if (reads_number(inst)) add_access(m, s, (Access){.number = numbers(m), .read = true, .who = who});
 }
 
 static void find_all(const Mapper *m, Accesses *s, const Block *block, Who who, const Inst *dealt, GpuWay way) {
@@ -232,9 +239,9 @@ static void find_all(const Mapper *m, Accesses *s, const Block *block, Who who, 
 
 static void apply(Mapper *m, State *s, const Inst *inst, const Accesses *all) {
   bool race = false;
-  for (unsigned k = 0; k < all->n; k++) race |= races(m, &s->buffer[all->at[k].buffer], &all->at[k]);
+  for (unsigned k = 0; k < all->n; k++) race |= races(m, &s->buffer[all->at[k].number], &all->at[k]);
   if (race) meet(m, s, inst);
-  for (unsigned k = 0; k < all->n; k++) note(m, &s->buffer[all->at[k].buffer], &all->at[k]);
+  for (unsigned k = 0; k < all->n; k++) note(m, &s->buffer[all->at[k].number], &all->at[k]);
 }
 
 static void walk(Mapper *m, State *s, const Block *block, Team team);
@@ -260,10 +267,11 @@ static bool owner_varies(const Mapper *m, const Touched *t, const Inst *loop) {
 
 /* What the next iteration finds of the one before: nothing where no two touch the same place. */
 static void carry_over(const Mapper *m, State *after, const State *before, const Inst *loop) {
-  for (unsigned b = 0; b < m->n_buffers; b++) {
-    Touched *t = &after->buffer[b];
+  for (unsigned k = 0; k < m->n_touched; k++) {
+    unsigned b = m->touched[k];
+    Touched *t = &after->buffer[k];
     Meeting apart = {.loop = loop, .buffer = b};
-    if (!is_local(m, b) && block_touches(loop->body, b, true) && keeps_apart(&apart, loop->body)) *t = before->buffer[b];
+    if (!is_local(m, b) && block_touches(loop->body, b, true) && keeps_apart(&apart, loop->body)) *t = before->buffer[k];
     else if ((t->read[OWN] || t->written[OWN]) && owner_varies(m, t, loop)) {
       t->read[ANY] |= t->read[OWN];
       t->written[ANY] |= t->written[OWN];
@@ -282,17 +290,17 @@ static void walk_each(Mapper *m, State *s, const Inst *loop, Team team) {
     carry_over(m, &after, &before, loop);
     join(m, &start, &after);
     grows = false;
-    for (unsigned b = 0; b < m->n_buffers + 2; b++) grows |= !same_touched(&before.buffer[b], &start.buffer[b]);
+    for (unsigned b = 0; b < n_states(m); b++) grows |= !same_touched(&before.buffer[b], &start.buffer[b]);
   }
 }
 
-static State empty_state(const Mapper *m) { return (State){arena_array(m->arena, m->n_buffers + 2, sizeof(Touched))}; }
+static State empty_state(const Mapper *m) { return (State){arena_array(m->arena, n_states(m), sizeof(Touched))}; }
 
 /* Numbers go through slots in shared memory; in a group, from lane to lane. */
 static void tell(Mapper *m, State *s, const Inst *inst, Team team) {
   if (team == GROUP) return;
   meet(m, s, NULL);                      /* between who writes and who reads them */
-  s->buffer[m->n_buffers + 1].read[ANY] = true;
+  s->buffer[slots(m)].read[ANY] = true;
 }
 
 static void walk_loop(Mapper *m, State *s, const Inst *loop, Team team) {
@@ -301,7 +309,7 @@ static void walk_loop(Mapper *m, State *s, const Inst *loop, Team team) {
   Accesses all = {0};
   unsigned told = way == GPU_FOLD ? results(loop)*GPU_SLOTS : way == GPU_ONE ? results(loop) : 0;
   find_all(m, &all, loop->body, way == GPU_ONE ? FIRST : ANY, way == GPU_ONE ? NULL : loop, way);
-  if (told && team == BLOCK) add_access(m, &all, (Access){.buffer = m->n_buffers + 1, .written = true, .who = ANY});
+  if (told && team == BLOCK) add_access(m, &all, (Access){.number = slots(m), .written = true, .who = ANY});
   apply(m, s, loop, &all);
   if (told && team == BLOCK && told > m->map->slots) m->map->slots = told;
   if (told) tell(m, s, loop, team);
@@ -351,22 +359,45 @@ static void measure(const Mapper *m, const Block *block, Team team, const Inst *
       measure(m, inst->otherwise, team, dealt, bytes);
     } else if (way == GPU_GROUPS) measure(m, inst->body, GROUP, inst, bytes);
     else
-      for (unsigned b = 0; b < m->n_buffers; b++)
+      for (unsigned k = 0; k < m->n_touched; k++) {
+        unsigned b = m->touched[k];
         if (is_local(m, b) && block_touches(inst->body, b, false) && !gpu_is_own(inst, b)) bytes[2*b + (dealt && gpu_is_own(dealt, b))] = 1;
+      }
   }
 }
 
 static uint64_t shared_bytes(const Mapper *m, bool *locals) {
-  uint64_t *used = arena_array(m->arena, 2*(size_t)m->n_buffers + 1, sizeof *used), sum = 8*(uint64_t)m->map->slots + (m->map->contracts ? GPU_SLABS : 0);
-  unsigned n = m->program->module->n_operands;
+  unsigned n = m->program->module->n_operands, all = n + m->program->n_temps;
+  uint64_t *used = arena_array(m->arena, 2*(size_t)all + 1, sizeof *used), sum = 8*(uint64_t)m->map->slots + (m->map->contracts ? GPU_SLABS : 0);
   measure(m, m->kernel->body, BLOCK, NULL, used);
-  for (unsigned b = n; b < m->n_buffers; b++) {
+  for (unsigned b = n; b < all; b++) {
     const Buffer *t = &m->program->temps[b - n];
     uint64_t bytes = (buffer_elements(t, KERNEL_TILE_ROWS)*type_bytes(t->type) + 15) & ~(uint64_t)15;
     sum += bytes*used[2*b] + bytes*used[2*b + 1]*(GPU_BLOCK/GPU_GROUP);
     *locals = *locals || used[2*b];
   }
   return sum;
+}
+
+static void find_touched(Mapper *m, unsigned *touched, bool *is, const Block *block) {
+  for (unsigned i = 0; block && i < block->n; i++) {
+    const Inst *inst = block->insts[i];
+    Touch touch[MAX_TOUCHES];
+    for (unsigned n = inst_touches(inst, touch), k = 0; k < n; k++) {
+      unsigned b = touch[k].buffer;
+      if (!is[b]) { m->number[b] = m->n_touched; touched[m->n_touched++] = b; }
+      is[b] = true;
+    }
+    find_touched(m, touched, is, inst->body);
+    find_touched(m, touched, is, inst->otherwise);
+  }
+}
+static void number_buffers(Mapper *m) {
+  size_t all = (size_t)m->program->module->n_operands + m->program->n_temps + 1;
+  unsigned *touched = arena_array(m->arena, all, sizeof *touched);
+  m->touched = touched;
+  m->number = arena_array(m->arena, all, sizeof *m->number);
+  find_touched(m, touched, arena_array(m->arena, all, sizeof(bool)), m->kernel->body);
 }
 
 static bool walk_kernel(Mapper *m, bool owns) {
@@ -402,7 +433,7 @@ const GpuMap *gpu_map(Arena *arena, const Program *p, const Kernel *k) {
   GpuMap *map = arena_alloc(arena, sizeof *map);
   map->way = arena_array(arena, (size_t)k->n_insts + 1, sizeof *map->way);
   if (!may_share(k)) return map;
-  Mapper m = {.arena = arena, .program = p, .kernel = k, .n_buffers = p->module->n_operands + p->n_temps, .map = map};
+  Mapper m = {.arena = arena, .program = p, .kernel = k, .map = map};
   bool locals = false;
   map->contracts = any(k->body, is_product);
   map->tiles = map->contracts && only_tiles(k->body, false);
@@ -412,6 +443,7 @@ const GpuMap *gpu_map(Arena *arena, const Program *p, const Kernel *k) {
     deal_tiles(&m, k->body);
     return map;
   }
+  number_buffers(&m);
   map->shared = choose(&m, k->body, BLOCK);
   if (!map->shared) return map;
   map->splits = true;                    /* what is then taken for a thread's own holds for any number of threads */

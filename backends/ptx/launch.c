@@ -52,7 +52,10 @@ static void place_memory(PtxGrid *g) {
   if (info->param_bytes) memcpy(g->params.data, g->launch->params, info->param_bytes);
   place_statics(g);
   bool races = g->launch->global_races;
-  for (size_t k = 0; k < g->memory->n; k++) g->memory->pieces[k].cells = races ? cells_for(a, &g->memory->pieces[k]) : NULL;
+  for (size_t k = 0; k < g->memory->n; k++) {
+    PtxPiece *p = &g->memory->pieces[k];
+    p->cells = races && p->size ? cells_for(a, p) : NULL;
+  }
   if (races) g->globals.cells = cells_for(a, &g->globals);
   if (races) g->ordered = arena_array(a, g->n_blocks/8 + 1, 1);
 }

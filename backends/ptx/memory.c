@@ -20,6 +20,12 @@ uint64_t ptx_map(PtxMemory *m, void *data, size_t size, unsigned access, const c
   return address;
 }
 
+void ptx_unmap(PtxMemory *m, uint64_t address) {
+  PtxPiece *p = &m->pieces[(address >> PTX_SLOT_BITS) - 1];
+  p->data = p->defined = NULL;
+  p->size = 0;
+}
+
 /* --- what an address reaches -------------------------------------------------------------------------------------------------------------------- */
 static const PtxPiece *piece_at(const PtxGrid *g, PtxSpace space, uint64_t *address) {
   unsigned top = (unsigned)(*address >> 56);

@@ -58,6 +58,7 @@ enum { PTX_READ = 1, PTX_WRITE = 2, PTX_UNDEFINED = 4 };                 /* PTX_
  * access beside it is always found and alignment is that of the caller's memory. */
 PtxMemory *ptx_memory_new(Arena *);
 uint64_t ptx_map(PtxMemory *, void *data, size_t size, unsigned access, const char *name);
+void ptx_unmap(PtxMemory *, uint64_t address);                            /* of a piece, which has no bytes from now on */
 
 typedef enum PtxFindingKind {
   PTX_OUT_OF_BOUNDS, PTX_MISALIGNED, PTX_READ_ONLY, PTX_UNDEFINED_VALUE, PTX_SHARED_RACE, PTX_GLOBAL_RACE, PTX_DIVERGENT_BARRIER,

@@ -10,13 +10,15 @@
 #define EXPORT __attribute__((visibility("default")))
 enum { INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, INVALID_CONTEXT = 201, INVALID_PTX = 218, UNSUPPORTED_PTX_VERSION = 222, NOT_FOUND = 500, LAUNCH_FAILED = 719, CAPTURE_UNSUPPORTED = 900, MAX_NODES = 4096, MAX_PIECES = 1 << 16 };
 
-typedef struct Piece { void *data; size_t size; } Piece;        /* freed: size 0, so that a later access is found */
+typedef struct Piece { void *data; size_t size; uint64_t address; } Piece;        /* freed: size 0; its address is given to no other, so that a later access is found */
 struct CUctx_st { int nothing; };
 struct CUmod_st { Arena *arena; PtxModule *code; };
 
 static struct CUctx_st context;
-static Piece pieces[MAX_PIECES];
+static Piece pieces[MAX_PIECES];         /* in the order of their addresses */
 static size_t n_pieces;
+static Arena *mapped;
+static PtxMemory *memory;                /* all of the device's memory as the executor sees it */
 static CudaStub stub = {.context = &context, .compute = 90};
 
 CudaStub *cuda_stub(void);
@@ -45,26 +47,28 @@ static CUresult begin_on(const char *name, CUstream stream) {
   return begin_in_context(name);
 }
 
-/* All of the device's memory as the executor sees it. Addresses are by position: the same each time. */
-static PtxMemory *device_memory(Arena *arena, uint64_t *addresses) {
-  PtxMemory *m = ptx_memory_new(arena);
-  for (size_t k = 0; k < n_pieces; k++) {
-    uint64_t at = ptx_map(m, pieces[k].data, pieces[k].size, PTX_READ | PTX_WRITE, "device memory");
-    if (addresses) addresses[k] = at;
+__attribute__((constructor)) static void open_memory(void) {
+  mapped = arena_new(NULL, 0);
+  memory = ptx_memory_new(mapped);
+}
+__attribute__((destructor)) static void close_memory(void) { arena_free(mapped); }
+
+/* The piece that has all of a range, or NULL. */
+static Piece *piece_at(CUdeviceptr at, size_t size) {
+  size_t low = 0, high = n_pieces;       /* those before low begin at or before it, those from high on behind it */
+  while (low < high) {
+    size_t middle = (low + high)/2;
+    if (pieces[middle].address <= at) low = middle + 1;
+    else high = middle;
   }
-  return m;
+  Piece *p = low ? &pieces[low - 1] : NULL;
+  return p && at - p->address < p->size && size <= p->size - (at - p->address) ? p : NULL;
 }
 
 /* Host address of a range, or NULL. */
 static char *reach(CUdeviceptr at, size_t size) {
-  Arena *arena = arena_new(NULL, 0);
-  uint64_t *addresses = arena_array(arena, n_pieces + 1, sizeof *addresses);
-  char *found = NULL;
-  device_memory(arena, addresses);
-  for (size_t k = 0; k < n_pieces && !found; k++)
-    if (at >= addresses[k] && at - addresses[k] < pieces[k].size && size <= pieces[k].size - (at - addresses[k])) found = (char *)pieces[k].data + (at - addresses[k]);
-  arena_free(arena);
-  return found;
+  const Piece *p = piece_at(at, size);
+  return p ? (char *)p->data + (at - p->address) : NULL;
 }
 
 EXPORT CUresult cuInit(unsigned flags) { return begin("cuInit"); }
@@ -154,7 +158,7 @@ static CUresult execute(const Node *n) {
   Arena *arena = arena_new(NULL, 0);
   PtxReport report = {.arena = arena};
   const uint32_t *grid = n->launch.grid, *block = n->launch.block;
-  bool ran = ptx_launch(n->function->module->code, device_memory(arena, NULL), &n->launch, &report);
+  bool ran = ptx_launch(n->function->module->code, memory, &n->launch, &report);
   if (!ran && !*stub.finding) {
     Text text = {.arena = arena};
     ptx_report_print(&report, &text);
@@ -204,31 +208,25 @@ EXPORT CUresult cuMemAllocAsync(CUdeviceptr *out, size_t size, CUstream stream) 
   if (result) return result;
   if (!size || n_pieces == MAX_PIECES) return size ? OUT_OF_MEMORY : INVALID_VALUE;
   size_t whole = (size + 255) & ~(size_t)255;
-  Piece piece = {aligned_alloc(256, whole), size};
-  if (!piece.data) return OUT_OF_MEMORY;
-  memset(piece.data, 0xa5, whole);
-  pieces[n_pieces++] = piece;
-  Arena *arena = arena_new(NULL, 0);
-  uint64_t *addresses = arena_array(arena, n_pieces, sizeof *addresses);
-  device_memory(arena, addresses);
-  *out = addresses[n_pieces - 1];
-  arena_free(arena);
+  void *data = aligned_alloc(256, whole);
+  if (!data) return OUT_OF_MEMORY;
+  memset(data, 0xa5, whole);
+  *out = ptx_map(memory, data, size, PTX_READ | PTX_WRITE, "device memory");
+  pieces[n_pieces++] = (Piece){data, size, *out};
   stub.memory++;
   return CUDA_SUCCESS;
 }
 
 EXPORT CUresult cuMemFreeAsync(CUdeviceptr at, CUstream stream) {
   CUresult result = begin_on("cuMemFreeAsync", stream);
-  char *data = result ? NULL : reach(at, 1);
-  if (!data) return result ? result : INVALID_VALUE;
-  for (size_t k = 0; k < n_pieces; k++)
-    if (pieces[k].data == data && pieces[k].size) {
-      free(data);
-      pieces[k] = (Piece){0};
-      stub.memory--;
-      return CUDA_SUCCESS;
-    }
-  return INVALID_VALUE;
+  Piece *p = result ? NULL : piece_at(at, 1);
+  if (!p) return result ? result : INVALID_VALUE;
+  ptx_unmap(memory, p->address);
+  free(p->data);
+  p->data = NULL;
+  p->size = 0;
+  stub.memory--;
+  return CUDA_SUCCESS;
 }
 
 EXPORT CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t size, CUstream stream) {

@@ -453,6 +453,6 @@ const GpuMap *gpu_map(Arena *arena, const Program *p, const Kernel *k) {
   map->keeps = map->shared && (map->slots || locals);
   map->splits = map->shared && !meets && !locals && !any(k->body, is_tile);
   map->barrier = arena_array(arena, (size_t)k->n_insts + 1, sizeof *map->barrier);
-  walk_kernel(&m, true);
+  if (!map->splits || m.groups_meet) walk_kernel(&m, true);     /* elsewhere there are none */
   return map;
 }

@@ -103,7 +103,7 @@ static bool is_active(Gradient *G, const Node *n, const bool *active, const bool
     case OP_RESULT: return G->carried[n->args[0]->id] && G->carried[n->args[0]->id][n->imm];
     default: break;
   }
-  if (!gradient_has_rule((Op)n->op)) return false;
+  if (gradient_is_constant((Op)n->op)) return false;
   for (unsigned k = 0; k < n->n_args; k++) if (active[n->args[k]->id]) return true;
   return false;
 }

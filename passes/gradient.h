@@ -69,7 +69,7 @@ const Node *gradient_project(Gradient *, const Node *, unsigned n, const unsigne
 const Node *gradient_at(Gradient *, const Node *, const Space *to, unsigned n, const Node *const *index);    /* MAP; rank 0 stays */
 
 /* --- gradient_rules.c, gradient_fold.c ---------------------------------------------------------------------------------------------------------- */
-bool gradient_has_rule(Op);
+bool gradient_is_constant(Op);            /* its derivative is 0 wherever it has one */
 void gradient_of(Gradient *, const Node *, const Node *adjoint);         /* gives to the arguments */
 const Node *gradient_times(Gradient *, const Node *adjoint, const Node *derivative);        /* 0 where the adjoint is */
 const Node *gradient_over(Gradient *, const Node *adjoint, const Node *divisor);

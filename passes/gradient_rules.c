@@ -1,7 +1,7 @@
 /* gradient_rules.c: what an operation gives to its arguments, for the adjoint of its value (language reference, section 6).
  *
- * Most element operations and functions are a row of the table: the derivative by an argument, which multiplies the adjoint, or a divisor. An
- * operation without row has derivative 0. */
+ * Most element operations and functions are a row of the table: the derivative by an argument, which multiplies the adjoint, or a divisor. One that
+ * is constant between its steps says so; an operation of numbers without a row is refused. */
 #include <math.h>
 #include "passes/expand.h"
 #include "passes/gradient.h"
@@ -266,7 +266,7 @@ static void of_matrix(Gradient *G, const Node *n, const Node *a) { gradient_refu
 
 /* --- the table -------------------------------------------------------------------------------------------------------------------------------- */
 
-static const struct { Derivative by, over; Rule rule; } table[OP_COUNT] = {
+static const struct { Derivative by, over; Rule rule; bool constant; } table[OP_COUNT] = {
   [OP_ADD] = {.rule = of_add}, [OP_SUB] = {.rule = of_sub}, [OP_NEG] = {.rule = of_neg}, [OP_MUL] = {.by = by_other}, [OP_DIV] = {.rule = of_div},
   [OP_ABS] = {.by = by_abs}, [OP_SQRT] = {.rule = of_sqrt}, [OP_FMA] = {.rule = of_fma}, [OP_SELECT] = {.rule = of_select}, [OP_CAST] = {.rule = of_cast},
   [OP_MAX] = {.by = by_max}, [OP_MIN] = {.by = by_min}, [OP_CLAMP] = {.by = by_clamp}, [OP_RELU] = {.by = by_relu},
@@ -279,12 +279,15 @@ static const struct { Derivative by, over; Rule rule; } table[OP_COUNT] = {
   [OP_READ] = {.rule = of_read}, [OP_MAP] = {.rule = of_map}, [OP_SCATTER] = {.rule = of_scatter}, [OP_TOTAL] = {.rule = of_total},
   [OP_REDUCE] = {.rule = gradient_of_reduce}, [OP_CONTRACT] = {.rule = gradient_of_contract}, [OP_ATTEND] = {.rule = gradient_of_attend},
   [OP_SOFTMAX] = {.rule = gradient_of_softmax}, [OP_CUMULATE] = {.rule = gradient_of_cumulate}, [OP_EIGVEC] = {.rule = of_matrix}, [OP_QR] = {.rule = of_matrix},
+  [OP_FLOOR] = {.constant = true}, [OP_CEIL] = {.constant = true}, [OP_TRUNC] = {.constant = true}, [OP_RINT] = {.constant = true}, [OP_SIGN] = {.constant = true},
+  [OP_STOP] = {.constant = true},
 };
 
-bool gradient_has_rule(Op op) { return table[op].by || table[op].over || table[op].rule; }
+bool gradient_is_constant(Op op) { return table[op].constant; }
 
 void gradient_of(Gradient *G, const Node *n, const Node *adjoint) {
   if (table[n->op].rule) { table[n->op].rule(G, n, adjoint); return; }
+  if (!table[n->op].by && !table[n->op].over) { gradient_refuse(G, n, op_name((Op)n->op)); return; }
   for (unsigned k = 0; k < n->n_args; k++) {
     if (!gradient_wants(G, ARG(k))) continue;
     if (table[n->op].by) give(G, n, k, gradient_times(G, adjoint, table[n->op].by(G, n, k)));

@@ -112,7 +112,6 @@ void emit_block(Emitter *, const Block *);
 void emit_alone(Emitter *, const Inst *);                                /* an instruction, by one thread */
 void emit_sequential_loop(Emitter *, const Inst *);
 LLVMValueRef emit_leaf(Emitter *, const Inst *);
-bool emit_is_leaf(KOp);
 LLVMValueRef emit_address(Emitter *, int64_t buffer, LLVMValueRef index);
 bool emit_is_optional(const Emitter *, int64_t buffer);
 void emit_prefetch(const Emitter *, LLVMValueRef place, bool written, unsigned cache);      /* into the first cache or the second */

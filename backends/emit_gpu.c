@@ -404,18 +404,17 @@ static void fold_in_group(Emitter *e, const Inst *loop) {
 
 /* Transposed or copied: elements are dealt to threads. One that is alone has them all. */
 void emit_gpu_move(Emitter *e, const Inst *inst) {
-  enum { TO, TO_STRIDE, FROM, FROM_STRIDE, ROWS, COLUMNS, ARGS };
   bool alone = e->team == TEAM_NONE;
   Touch buffer[MAX_TOUCHES];
-  LLVMValueRef x[ARGS];
+  LLVMValueRef x[MOVE_ARGS];
   inst_touches(inst, buffer);
-  for (unsigned i = 0; i < ARGS; i++) x[i] = e->value[inst->args[i]->id];
+  for (unsigned i = 0; i < MOVE_ARGS; i++) x[i] = e->value[inst->args[i]->id];
   LLVMTypeRef type = emit_memory_type(e, program_buffer_type(e->program, buffer[0].buffer));
-  Count c = emit_open_count(e, alone ? number(e, 0) : e->thread.rank[e->team], times(e, x[ROWS], x[COLUMNS]), alone ? number(e, 1) : e->thread.size[e->team]);
-  LLVMValueRef row = LLVMBuildUDiv(e->b, c.index, x[COLUMNS], ""), column = minus(e, c.index, times(e, row, x[COLUMNS]));
-  LLVMValueRef value = LLVMBuildLoad2(e->b, type, emit_address(e, buffer[1].buffer, plus(e, x[FROM], plus(e, times(e, row, x[FROM_STRIDE]), column))), "");
+  Count c = emit_open_count(e, alone ? number(e, 0) : e->thread.rank[e->team], times(e, x[MOVE_ROWS], x[MOVE_COLUMNS]), alone ? number(e, 1) : e->thread.size[e->team]);
+  LLVMValueRef row = LLVMBuildUDiv(e->b, c.index, x[MOVE_COLUMNS], ""), column = minus(e, c.index, times(e, row, x[MOVE_COLUMNS]));
+  LLVMValueRef value = LLVMBuildLoad2(e->b, type, emit_address(e, buffer[1].buffer, plus(e, x[MOVE_FROM], plus(e, times(e, row, x[MOVE_FROM_STRIDE]), column))), "");
   LLVMValueRef line = inst->op == KOP_E_TILE_COPY ? row : column, within = inst->op == KOP_E_TILE_COPY ? column : row;
-  LLVMBuildStore(e->b, value, emit_address(e, buffer[0].buffer, plus(e, x[TO], plus(e, times(e, line, x[TO_STRIDE]), within))));
+  LLVMBuildStore(e->b, value, emit_address(e, buffer[0].buffer, plus(e, x[MOVE_TO], plus(e, times(e, line, x[MOVE_TO_STRIDE]), within))));
   emit_close_count(e, &c);
 }
 

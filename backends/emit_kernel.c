@@ -140,15 +140,6 @@ static void scalar_store(Emitter *e, const Inst *inst) {
 
 /* --- leaves ------------------------------------------------------------------------------------------------------------------- */
 
-bool emit_is_leaf(KOp op) {
-  switch (op) {
-    case KOP_E_CONST: case KOP_E_HYPER: case KOP_E_STEP: case KOP_E_SEED: case KOP_E_ITEM: case KOP_E_COUNT: case KOP_E_FIRST: case KOP_E_TRIP: case KOP_E_BEGIN: case KOP_E_END:
-    case KOP_E_SIZE: case KOP_E_PRESENT: case KOP_E_UNIFORM: case KOP_E_SCALAR: case KOP_E_ITEMS: case KOP_E_TOTAL: case KOP_E_CARRIED: case KOP_E_FOLDED:
-    case KOP_E_TILE_ROWS: case KOP_E_TILE_COLUMNS: return true;
-    default: return false;
-  }
-}
-
 static LLVMValueRef number(const Emitter *e, int64_t n) { return LLVMConstInt(e->i64, (uint64_t)n, 0); }
 static LLVMValueRef word_of(Emitter *e, size_t table, LLVMTypeRef type, uint64_t index) {
   return LLVMBuildLoad2(e->b, type, at(e, e->b, field(e, table, e->pointer), 8*index), "");

@@ -19,7 +19,7 @@ void emit_hoist(Emitter *e, const Inst *loop) {
     const Inst *inst = loop->body->insts[i];
     bool uniform = inst->op < ELEMENT_COUNT;
     for (unsigned a = 0; a < inst->n_args; a++) uniform = uniform && e->shape[inst->args[a]->id] == SHAPE_UNIFORM;
-    uniform = uniform || emit_is_leaf((KOp)inst->op);
+    uniform = uniform || kop_is(inst->op, KPROP_LEAF);
     e->shape[inst->id] = uniform ? SHAPE_UNIFORM : SHAPE_VARYING;
     if (!uniform) continue;
     LLVMValueRef x[3] = {NULL};

@@ -298,10 +298,10 @@ static LLVMValueRef tile_function(Emitter *e, Type type, Type panel, bool fast, 
 void emit_tile_contract(Emitter *e, const Inst *inst) {
   Touch buffer[MAX_TOUCHES];
   inst_touches(inst, buffer);
-  LLVMValueRef x[10];
-  for (unsigned i = 0; i < 10; i++) x[i] = e->value[inst->args[i]->id];
-  LLVMValueRef args[PARAMETERS] = {emit_address(e, buffer[0].buffer, x[0]), emit_address(e, buffer[1].buffer, x[4]), emit_address(e, buffer[2].buffer, x[5]), x[1], x[2], x[3], x[6], x[7],
-                                   emit_address(e, buffer[3].buffer, x[8]), x[9]};
+  LLVMValueRef x[TILE_ARGS];
+  for (unsigned i = 0; i < TILE_ARGS; i++) x[i] = e->value[inst->args[i]->id];
+  LLVMValueRef args[PARAMETERS] = {emit_address(e, buffer[0].buffer, x[TILE_C]), emit_address(e, buffer[1].buffer, x[TILE_A]), emit_address(e, buffer[2].buffer, x[TILE_B]), x[TILE_C_STRIDE], x[TILE_M], x[TILE_N], x[TILE_K], x[TILE_ADDS],
+                                   emit_address(e, buffer[3].buffer, x[TILE_NEXT]), x[TILE_NEXT_STRIDE]};
   LLVMTypeRef types[PARAMETERS] = {e->pointer, e->pointer, e->pointer, e->i64, e->i64, e->i64, e->i64, e->i1, e->pointer, e->i64};
   for (unsigned i = 0; i < PARAMETERS; i++)
     if (types[i] == e->pointer && LLVMTypeOf(args[i]) != e->pointer) args[i] = LLVMBuildAddrSpaceCast(e->b, args[i], e->pointer, "");
@@ -345,39 +345,37 @@ static void elements(Emitter *e, Type type, LLVMValueRef to, LLVMValueRef to_str
 
 /* x: as tile_transpose has its arguments, but pointers for places. */
 static void whole_transpose(Emitter *e, Type type, unsigned side, const LLVMValueRef *x) {
-  LLVMValueRef zero = number(e, 0), to = x[0], from = x[2], rows = x[4], columns = x[5];
-  if (side < 2) { elements(e, type, to, x[1], from, x[3], zero, rows, zero, columns); return; }
+  LLVMValueRef zero = number(e, 0), to = x[MOVE_TO], from = x[MOVE_FROM], rows = x[MOVE_ROWS], columns = x[MOVE_COLUMNS];
+  if (side < 2) { elements(e, type, to, x[MOVE_TO_STRIDE], from, x[MOVE_FROM_STRIDE], zero, rows, zero, columns); return; }
   LLVMValueRef keep = LLVMConstInt(e->i64, ~(uint64_t)(side - 1), 0), whole_rows = LLVMBuildAnd(e->b, rows, keep, ""), whole_columns = LLVMBuildAnd(e->b, columns, keep, "");
   Count row = emit_open_count(e, zero, whole_rows, number(e, side)), column = emit_open_count(e, zero, whole_columns, number(e, side));
-  LLVMValueRef place = plus(e, times(e, column.index, x[1]), row.index), source = plus(e, times(e, row.index, x[3]), column.index);
-  square(e, type, side, step(e, type, to, place), x[1], step(e, type, from, source), x[3]);
+  LLVMValueRef place = plus(e, times(e, column.index, x[MOVE_TO_STRIDE]), row.index), source = plus(e, times(e, row.index, x[MOVE_FROM_STRIDE]), column.index);
+  square(e, type, side, step(e, type, to, place), x[MOVE_TO_STRIDE], step(e, type, from, source), x[MOVE_FROM_STRIDE]);
   emit_close_count(e, &column);
   emit_close_count(e, &row);
-  elements(e, type, to, x[1], from, x[3], zero, whole_rows, whole_columns, columns);
-  elements(e, type, to, x[1], from, x[3], whole_rows, rows, zero, columns);
+  elements(e, type, to, x[MOVE_TO_STRIDE], from, x[MOVE_FROM_STRIDE], zero, whole_rows, whole_columns, columns);
+  elements(e, type, to, x[MOVE_TO_STRIDE], from, x[MOVE_FROM_STRIDE], whole_rows, rows, zero, columns);
 }
-
-enum { TRANSPOSE_ARGS = 6 };
 
 /* Squares of registers are long code too. */
 void emit_tile_transpose(Emitter *e, const Inst *inst) {
   Touch buffer[MAX_TOUCHES];
   inst_touches(inst, buffer);
   Type type = program_buffer_type(e->program, buffer[0].buffer);
-  LLVMTypeRef types[TRANSPOSE_ARGS] = {e->pointer, e->i64, e->pointer, e->i64, e->i64, e->i64}, signature = LLVMFunctionType(e->none, types, TRANSPOSE_ARGS, 0);
-  LLVMValueRef x[TRANSPOSE_ARGS], inside[TRANSPOSE_ARGS];
-  for (unsigned i = 0; i < TRANSPOSE_ARGS; i++) x[i] = e->value[inst->args[i]->id];
-  x[0] = emit_address(e, buffer[0].buffer, x[0]);
-  x[2] = emit_address(e, buffer[1].buffer, x[2]);
+  LLVMTypeRef types[MOVE_ARGS] = {e->pointer, e->i64, e->pointer, e->i64, e->i64, e->i64}, signature = LLVMFunctionType(e->none, types, MOVE_ARGS, 0);
+  LLVMValueRef x[MOVE_ARGS], inside[MOVE_ARGS];
+  for (unsigned i = 0; i < MOVE_ARGS; i++) x[i] = e->value[inst->args[i]->id];
+  x[MOVE_TO] = emit_address(e, buffer[0].buffer, x[MOVE_TO]);
+  x[MOVE_FROM] = emit_address(e, buffer[1].buffer, x[MOVE_FROM]);
   unsigned side = type == TYPE_F64 ? e->variant->lanes/2 : e->variant->lanes;
   if (side < 2) { whole_transpose(e, type, side, x); return; }
   Shared f = open_shared(e, arena_printf(e->arena, "transpose_%s", type_name(type)), signature);
   if (!f.known) {
-    for (unsigned i = 0; i < TRANSPOSE_ARGS; i++) inside[i] = LLVMGetParam(f.fn, i);
+    for (unsigned i = 0; i < MOVE_ARGS; i++) inside[i] = LLVMGetParam(f.fn, i);
     whole_transpose(e, type, side, inside);
     close_shared(e, &f);
   }
-  LLVMBuildCall2(e->b, signature, f.fn, x, TRANSPOSE_ARGS, "");
+  LLVMBuildCall2(e->b, signature, f.fn, x, MOVE_ARGS, "");
 }
 
 /* --- copying -------------------------------------------------------------------------------------------------------------------------- */
@@ -389,22 +387,22 @@ static void copy_vector(Emitter *e, Type type, unsigned lanes, LLVMValueRef to, 
 void emit_tile_copy(Emitter *e, const Inst *inst) {
   Touch buffer[MAX_TOUCHES];
   inst_touches(inst, buffer);
-  LLVMValueRef x[6], zero = number(e, 0);
-  for (unsigned i = 0; i < 6; i++) x[i] = e->value[inst->args[i]->id];
+  LLVMValueRef x[MOVE_ARGS], zero = number(e, 0);
+  for (unsigned i = 0; i < MOVE_ARGS; i++) x[i] = e->value[inst->args[i]->id];
   Type type = program_buffer_type(e->program, buffer[0].buffer);
   unsigned lanes = type == TYPE_F64 && e->variant->lanes > 1 ? e->variant->lanes/2 : e->variant->lanes;
-  uint64_t width = LLVMIsAConstantInt(x[5]) ? LLVMConstIntGetZExtValue(x[5]) : 0;
-  Under some = open_under(e, LLVMBuildICmp(e->b, LLVMIntSLT, zero, x[4], ""));
-  Loop row = open_loop(e, zero, x[4], 1, 2, (LLVMValueRef[]){emit_address(e, buffer[0].buffer, x[0]), emit_address(e, buffer[1].buffer, x[2])});
-  LLVMValueRef to = row.carried[0], from = row.carried[1], next[2] = {step(e, type, to, x[1]), step(e, type, from, x[3])};
+  uint64_t width = LLVMIsAConstantInt(x[MOVE_COLUMNS]) ? LLVMConstIntGetZExtValue(x[MOVE_COLUMNS]) : 0;
+  Under some = open_under(e, LLVMBuildICmp(e->b, LLVMIntSLT, zero, x[MOVE_ROWS], ""));
+  Loop row = open_loop(e, zero, x[MOVE_ROWS], 1, 2, (LLVMValueRef[]){emit_address(e, buffer[0].buffer, x[MOVE_TO]), emit_address(e, buffer[1].buffer, x[MOVE_FROM])});
+  LLVMValueRef to = row.carried[0], from = row.carried[1], next[2] = {step(e, type, to, x[MOVE_TO_STRIDE]), step(e, type, from, x[MOVE_FROM_STRIDE])};
   if (width && width % lanes == 0 && width/lanes <= COPY_VECTORS) {
     for (unsigned v = 0; v < width/lanes; v++) copy_vector(e, type, lanes, to, from, number(e, v*lanes));
   } else {
-    LLVMValueRef whole = LLVMBuildAnd(e->b, x[5], LLVMConstInt(e->i64, ~(uint64_t)(lanes - 1), 0), "");
+    LLVMValueRef whole = LLVMBuildAnd(e->b, x[MOVE_COLUMNS], LLVMConstInt(e->i64, ~(uint64_t)(lanes - 1), 0), "");
     Count vectors = emit_open_count(e, zero, whole, number(e, lanes));
     copy_vector(e, type, lanes, to, from, vectors.index);
     emit_close_count(e, &vectors);
-    Count rest = emit_open_count(e, whole, x[5], number(e, 1));
+    Count rest = emit_open_count(e, whole, x[MOVE_COLUMNS], number(e, 1));
     copy_vector(e, type, 1, to, from, rest.index);
     emit_close_count(e, &rest);
   }

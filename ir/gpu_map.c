@@ -18,15 +18,9 @@ static bool is_loop(const Inst *inst) { return inst->op == KOP_E_FOR; }
 /* --- what an instruction does ----------------------------------------------------------------------------------------------------------------- */
 
 /* The first thread does these. */
-static bool is_effect(const Inst *inst) {
-  switch ((KOp)inst->op) {
-    case KOP_E_STORE: case KOP_E_SET_SCALAR: case KOP_E_SET_SLOT: case KOP_E_SET_TOTAL: case KOP_E_SET_UNIFORM: case KOP_E_SET_COUNT: case KOP_E_SET_SPACE: case KOP_E_SET_EXTENT:
-    case KOP_E_EXISTS: case KOP_E_SKIP: return true;
-    default: return false;
-  }
-}
-static bool sets_number(const Inst *inst) { return is_effect(inst) && inst->op != KOP_E_STORE; }
-static bool reads_number(const Inst *inst) { return inst->op == KOP_E_SCALAR || inst->op == KOP_E_SLOT || inst->op == KOP_E_TOTAL || inst->op == KOP_E_UNIFORM; }
+static bool is_effect(const Inst *inst) { return inst->op == KOP_E_STORE || kop_is(inst->op, KPROP_SETS); }
+static bool sets_number(const Inst *inst) { return kop_is(inst->op, KPROP_SETS); }
+static bool reads_number(const Inst *inst) { return kop_is(inst->op, KPROP_ASKS); }
 static bool is_tile(const Inst *inst) { return kop_is_tile(inst->op); }
 
 static bool any(const Block *block, bool (*is)(const Inst *)) {

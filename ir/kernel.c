@@ -3,29 +3,32 @@
 #include <string.h>
 #include "ir/kernel_text.h"
 
-static const struct { const char *name; int8_t arity; bool has_result; } kops[KOP_COUNT] = {
-#define ELEMENT(id, name, arity, ...) [KOP_##id] = {name, arity, true},
+/* Launches. */
+enum { IN_CHECK = 1 << LAUNCH_CHECK, IN_GROUP = 1 << LAUNCH_GROUP, IN_ITEM = 1 << LAUNCH_ITEM, IN_CHUNK = 1 << LAUNCH_CHUNK, IN_FINISH = 1 << LAUNCH_FINISH,
+       IN_SIZES = 1 << LAUNCH_SIZES, IN_CALL_SIZES = 1 << LAUNCH_CALL_SIZES, IN_TOTAL = 1 << LAUNCH_TOTAL, IN_TILE = 1 << LAUNCH_TILE,
+       IN_ALL = (1 << LAUNCH_COUNT) - 1, IN_DATA = IN_ITEM | IN_CHUNK | IN_TILE, OF_ITEM = IN_DATA | IN_CHECK | IN_SIZES, OF_CALL = IN_FINISH | IN_TOTAL | IN_CALL_SIZES };
+
+static const struct { const char *name; int8_t arity; bool has_result; uint8_t attr, properties; uint16_t launches; } kops[KOP_COUNT] = {
+#define ELEMENT(id, name, arity, ...) [KOP_##id] = {name, arity, true, KATTR_NONE, 0, IN_ALL},
 #include "ir/element.def"
 #undef ELEMENT
-#define KERNELOP(id, name, arity, result) [KOP_E_##id] = {name, arity, result},
+#define KERNELOP(id, name, arity, result, attr, launches, properties) [KOP_E_##id] = {name, arity, result, KATTR_##attr, properties, launches},
 #include "ir/kernel.def"
 #undef KERNELOP
 };
-
-static const uint8_t attrs[KOP_COUNT] = {
-  [KOP_E_CONST] = KATTR_BITS, [KOP_E_HYPER] = KATTR_HYPER, [KOP_E_SIZE] = KATTR_BUFFER_AXIS, [KOP_E_PRESENT] = KATTR_BUFFER,
-  [KOP_E_UNIFORM] = KATTR_NUMBER, [KOP_E_SET_UNIFORM] = KATTR_NUMBER, [KOP_E_SCALAR] = KATTR_BUFFER, [KOP_E_SET_SCALAR] = KATTR_BUFFER,
-  [KOP_E_LOAD] = KATTR_BUFFER, [KOP_E_STORE] = KATTR_BUFFER, [KOP_E_PREFETCH] = KATTR_BUFFER, [KOP_E_FRESH] = KATTR_BUFFER, [KOP_E_CARRIED] = KATTR_NUMBER, [KOP_E_FOLD] = KATTR_FOLD, [KOP_E_FOLDED] = KATTR_NUMBER, [KOP_E_REQUIRE] = KATTR_NUMBER,
-  [KOP_E_EXISTS] = KATTR_BUFFER, [KOP_E_SET_COUNT] = KATTR_BUFFER, [KOP_E_SET_EXTENT] = KATTR_BUFFER_AXIS, [KOP_E_SET_SLOT] = KATTR_NUMBER,
-  [KOP_E_TILE] = KATTR_BUFFERS, [KOP_E_TILE_FAST] = KATTR_BUFFERS, [KOP_E_TILE_TRANSPOSE] = KATTR_BUFFERS, [KOP_E_TILE_COPY] = KATTR_BUFFERS,
-  [KOP_E_TRIP] = KATTR_NUMBER, [KOP_E_SET_SPACE] = KATTR_NUMBER, [KOP_E_SLOT] = KATTR_NUMBER, [KOP_E_SET_TOTAL] = KATTR_NUMBER, [KOP_E_TOTAL] = KATTR_NUMBER,
-};
+_Static_assert(LAUNCH_COUNT <= 16, "a set of launches fits its column");
 
 const char *const binding_names[BINDINGS] = {"seq", "vector", "block"};
 
 const char *kop_name(KOp op) { return (unsigned)op < KOP_COUNT ? kops[op].name : "?"; }
 bool kop_has_result(KOp op) { return (unsigned)op < KOP_COUNT && kops[op].has_result; }
-KAttr kop_attr(KOp op) { return attrs[op]; }
+bool kop_is(unsigned op, unsigned properties) { return kops[op].properties & properties; }
+KAttr kop_attr(KOp op) { return kops[op].attr; }
+bool kop_runs_in(KOp op, Launch launch) { return kops[op].launches >> launch & 1; }
+bool launch_is(Launch launch, LaunchSet set) {
+  static const unsigned sets[] = {[LAUNCHES_OF_ITEM] = OF_ITEM, [LAUNCHES_OF_CALL] = OF_CALL, [LAUNCHES_OF_DATA] = IN_DATA};
+  return sets[set] >> launch & 1;
+}
 int kop_arity(KOp op) { return kops[op].arity; }
 
 bool kop_parse(const char *text, size_t length, KOp *op) {

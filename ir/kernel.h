@@ -1,6 +1,6 @@
 /* kernel.h: the kernel form: how. Loop nests with explicit loads and stores; a program is a list of kernels with launch spaces.
  *
- * One form serves CPU and GPU: a loop names what its axis is bound to, and the back end gives the binding its meaning. */
+ * One form serves CPU and GPU: a loop says what its iterations allow, and the back end makes vectors, blocks or threads of it (gpu_map.h). */
 #ifndef OPTC_IR_KERNEL_H
 #define OPTC_IR_KERNEL_H
 #include "ir/module.h"
@@ -67,10 +67,25 @@ typedef struct Program {                 /* one entry */
   bool advances;
 } Program;
 
+/* What is true of an operation wherever it stands: a column of kernel.def. */
+typedef enum KopProperty {
+  KPROP_EFFECT = 1,                      /* does something beside its result: it stays, and stays in its place */
+  KPROP_SETS = 2,                        /* sets a number that others read, now or in a later kernel; always an effect */
+  KPROP_ASKS = 4,                        /* reads such a number */
+  KPROP_OWN = 8,                         /* differs from item to item, launch to launch or machine to machine: never a value of a group */
+  KPROP_LEAF = 16,                       /* one number for all lanes of a vector, whatever loop it stands in */
+  KPROP_PARTS = 32,                      /* touches the parts and totals of a call, which lie in the workspace */
+  KPROP_ANSWER = 64                      /* is for the host: a requirement, a skip, what a group's items share */
+} KopProperty;
+
 const char *kop_name(KOp);
 bool kop_has_result(KOp);
+bool kop_is(unsigned op, unsigned properties);                           /* any of them; an element operation has none */
 const char *launch_name(Launch);
 bool launch_has_space(Launch);
+/* The arguments of tile_contract, and of tile_transpose and tile_copy. */
+enum { TILE_C, TILE_C_STRIDE, TILE_M, TILE_N, TILE_A, TILE_B, TILE_K, TILE_ADDS, TILE_NEXT, TILE_NEXT_STRIDE, TILE_ARGS };
+enum { MOVE_TO, MOVE_TO_STRIDE, MOVE_FROM, MOVE_FROM_STRIDE, MOVE_ROWS, MOVE_COLUMNS, MOVE_ARGS };
 static inline bool kop_contracts(unsigned op) { return op == KOP_E_TILE || op == KOP_E_TILE_FAST; }
 static inline bool kop_moves(unsigned op) { return op == KOP_E_TILE_TRANSPOSE || op == KOP_E_TILE_COPY; }
 static inline bool kop_is_tile(unsigned op) { return kop_contracts(op) || kop_moves(op); }

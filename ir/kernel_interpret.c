@@ -97,35 +97,35 @@ static Bits factor(const Runner *r, unsigned panel, int64_t place, Type type) {
 }
 
 static void contract_tile(const Runner *r, const Inst *inst) {
-  Bits at[8];                            /* what is read soon is nothing here */
+  int64_t at[TILE_NEXT];                 /* what is read soon is nothing here */
   Touch buffer[MAX_TOUCHES];
   inst_touches(inst, buffer);
   Type type = program_buffer_type(r->program, buffer[0].buffer);
-  for (unsigned k = 0; k < 8; k++) at[k] = r->value[inst->args[k]->id];
-  for (int64_t row = 0; row < (int64_t)at[2]; row++)
-    for (int64_t column = 0; column < (int64_t)at[3]; column++) {
+  for (unsigned k = 0; k < TILE_NEXT; k++) at[k] = (int64_t)r->value[inst->args[k]->id];
+  for (int64_t row = 0; row < at[TILE_M]; row++)
+    for (int64_t column = 0; column < at[TILE_N]; column++) {
       Bits acc = 0;
-      for (int64_t p = 0; p < (int64_t)at[6]; p++) {
+      for (int64_t p = 0; p < at[TILE_K]; p++) {
         int64_t place = (p/KERNEL_TILE_GROUP*INTERPRET_ROWS + row)*KERNEL_TILE_GROUP + p%KERNEL_TILE_GROUP;
-        Bits x[3] = {factor(r, buffer[1].buffer, (int64_t)at[4] + place, type), factor(r, buffer[2].buffer, (int64_t)at[5] + p*INTERPRET_COLUMNS + column, type), acc};
+        Bits x[3] = {factor(r, buffer[1].buffer, at[TILE_A] + place, type), factor(r, buffer[2].buffer, at[TILE_B] + p*INTERPRET_COLUMNS + column, type), acc};
         if (type == TYPE_F32) acc = element_eval(ELEMENT_FMA, type, type, x);
         else acc = element_eval(ELEMENT_ADD, type, type, (Bits[]){acc, element_eval(ELEMENT_MUL, type, type, x)});
       }
-      int64_t place = (int64_t)(at[0] + (Bits)row*at[1]) + column;
-      Bits sum[2] = {at[7] ? load(r, buffer[0].buffer, place) : 0, acc};
+      int64_t place = at[TILE_C] + row*at[TILE_C_STRIDE] + column;
+      Bits sum[2] = {at[TILE_ADDS] ? load(r, buffer[0].buffer, place) : 0, acc};
       store(r, buffer[0].buffer, place, element_eval(ELEMENT_ADD, type, type, sum));
     }
 }
 
 static void move_tile(const Runner *r, const Inst *inst) {
-  int64_t at[6];
-  for (unsigned k = 0; k < 6; k++) at[k] = (int64_t)r->value[inst->args[k]->id];
+  int64_t at[MOVE_ARGS];
+  for (unsigned k = 0; k < MOVE_ARGS; k++) at[k] = (int64_t)r->value[inst->args[k]->id];
   Touch buffer[MAX_TOUCHES];
   inst_touches(inst, buffer);
-  for (int64_t row = 0; row < at[4]; row++)
-    for (int64_t column = 0; column < at[5]; column++) {
-      int64_t place = inst->op == KOP_E_TILE_COPY ? row*at[1] + column : column*at[1] + row;
-      store(r, buffer[0].buffer, at[0] + place, load(r, buffer[1].buffer, at[2] + row*at[3] + column));
+  for (int64_t row = 0; row < at[MOVE_ROWS]; row++)
+    for (int64_t column = 0; column < at[MOVE_COLUMNS]; column++) {
+      int64_t place = inst->op == KOP_E_TILE_COPY ? row*at[MOVE_TO_STRIDE] + column : column*at[MOVE_TO_STRIDE] + row;
+      store(r, buffer[0].buffer, at[MOVE_TO] + place, load(r, buffer[1].buffer, at[MOVE_FROM] + row*at[MOVE_FROM_STRIDE] + column));
     }
 }
 
@@ -149,9 +149,8 @@ static bool pointwise(const Inst *loop) {
     const Inst *inst = loop->body->insts[i];
     switch ((KOp)inst->op) {
       case KOP_E_LOAD: case KOP_E_STORE: if (inst->args[0] != loop) return false; break;
-      case KOP_E_FOR: case KOP_E_IF: case KOP_E_SET_SCALAR: case KOP_E_SET_UNIFORM: case KOP_E_REQUIRE: case KOP_E_EXISTS: case KOP_E_CARRIED: return false;
-      case KOP_E_TILE: case KOP_E_TILE_FAST: case KOP_E_TILE_TRANSPOSE: case KOP_E_TILE_COPY: case KOP_E_SET_COUNT: case KOP_E_SET_EXTENT: case KOP_E_SET_SPACE: case KOP_E_SET_SLOT: case KOP_E_SLOT: case KOP_E_SET_TOTAL: return false;
-      default: break;
+      case KOP_E_FOR: case KOP_E_IF: case KOP_E_CARRIED: case KOP_E_SLOT: return false;
+      default: if (kop_is(inst->op, KPROP_EFFECT)) return false;
     }
   }
   return true;

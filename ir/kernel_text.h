@@ -17,6 +17,9 @@ typedef enum KAttr {
 
 KAttr kop_attr(KOp);
 int kop_arity(KOp);                      /* -1: any */
+bool kop_runs_in(KOp, Launch);           /* whether such a kernel may hold it */
+typedef enum LaunchSet { LAUNCHES_OF_ITEM, LAUNCHES_OF_CALL, LAUNCHES_OF_DATA } LaunchSet;      /* an item is at hand; none is; tensors are */
+bool launch_is(Launch, LaunchSet);
 bool kop_parse(const char *text, size_t length, KOp *);
 const char *program_buffer_name(const Program *, unsigned buffer);       /* "?" where there is none */
 extern const char *const binding_names[BINDINGS];

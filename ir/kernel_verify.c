@@ -27,34 +27,6 @@ static void report(Verifier *v, const Inst *inst, const char *format, ...) {
   else diag_error(v->diag, nowhere, "program %s, kernel %s: %s", v->program->entry, kernel, text);
 }
 
-enum { IN_CHECK = 1 << LAUNCH_CHECK, IN_GROUP = 1 << LAUNCH_GROUP, IN_ITEM = 1 << LAUNCH_ITEM, IN_CHUNK = 1 << LAUNCH_CHUNK, IN_FINISH = 1 << LAUNCH_FINISH,
-       IN_SIZES = 1 << LAUNCH_SIZES, IN_CALL_SIZES = 1 << LAUNCH_CALL_SIZES, IN_TOTAL = 1 << LAUNCH_TOTAL, IN_TILE = 1 << LAUNCH_TILE,
-       OF_ITEM = IN_ITEM | IN_CHUNK | IN_TILE | IN_CHECK | IN_SIZES, OF_CALL = IN_FINISH | IN_TOTAL | IN_CALL_SIZES, IN_DATA = IN_ITEM | IN_CHUNK | IN_TILE, IN_ALL = (1 << LAUNCH_COUNT) - 1 };
-
-/* Which launches may hold an operation; those with an operand depend on its scope as well. */
-static unsigned launches_of(KOp op) {
-  switch (op) {
-    case KOP_E_ITEM: case KOP_E_COUNT: case KOP_E_FIRST: return OF_ITEM;
-    case KOP_E_SIZE: case KOP_E_PRESENT: return OF_ITEM | OF_CALL;
-    case KOP_E_BEGIN: case KOP_E_END: case KOP_E_UNIFORM: case KOP_E_TRIP: return IN_DATA;
-    case KOP_E_LOAD: case KOP_E_STORE: case KOP_E_FRESH: return IN_DATA | IN_FINISH | IN_TOTAL;
-    case KOP_E_PREFETCH: return IN_DATA;
-    case KOP_E_TILE_ROWS: case KOP_E_TILE_COLUMNS: case KOP_E_TILE: case KOP_E_TILE_FAST: case KOP_E_TILE_TRANSPOSE: case KOP_E_TILE_COPY: return IN_DATA;
-    case KOP_E_SET_COUNT: return IN_SIZES | IN_CALL_SIZES;
-    case KOP_E_SET_EXTENT: return IN_SIZES | IN_CALL_SIZES;
-    case KOP_E_SET_SPACE: return IN_SIZES;
-    case KOP_E_SKIP: return IN_FINISH;
-    case KOP_E_SET_SLOT: return IN_ITEM;
-    case KOP_E_ITEMS: case KOP_E_SLOT: case KOP_E_SET_TOTAL: return IN_TOTAL;
-    case KOP_E_TOTAL: return IN_DATA | IN_FINISH | IN_TOTAL;
-    case KOP_E_SET_UNIFORM: return IN_GROUP;
-    case KOP_E_SET_SCALAR: return IN_ITEM | IN_FINISH;
-    case KOP_E_REQUIRE: return IN_CHECK;
-    case KOP_E_EXISTS: return IN_ITEM;
-    default: return IN_ALL;
-  }
-}
-
 static bool is_arithmetic(unsigned type) { return type < TYPE_COUNT && !type_is_storage((Type)type); }
 static Type arg_type(const Inst *inst, unsigned a) { return (Type)inst->args[a]->type; }
 
@@ -85,7 +57,7 @@ static void check_for(Verifier *v, const Inst *inst) {
     if (!inst->unroll || inst->unroll > KERNEL_MAX_UNROLL) report(v, inst, "unroll must be 1 to %d", KERNEL_MAX_UNROLL);
   }
   if (inst->n_args > 2) report(v, inst, "a loop bound to %s carries nothing", binding_names[inst->binding]);
-  if (!(launches_of(KOP_E_LOAD) & 1u << v->kernel->launch)) report(v, inst, "a loop bound to %s needs data", binding_names[inst->binding]);
+  if (!kop_runs_in(KOP_E_LOAD, v->kernel->launch)) report(v, inst, "a loop bound to %s needs data", binding_names[inst->binding]);
   if (inst->binding == BIND_BLOCK) {
     if (!only_contracts(body)) report(v, inst, "a loop bound to block holds products of tiles only");
     return;
@@ -134,22 +106,22 @@ static void check_buffer(Verifier *v, const Inst *inst) {
   }
   if (k >= m->n_operands + (memory || inst->op == KOP_E_PREFETCH || inst->op == KOP_E_SET_COUNT ? p->n_temps : 0)) { report(v, inst, "there is no buffer %llu", (unsigned long long)k); return; }
   const Operand *o = k < m->n_operands ? &m->operands[k] : NULL;
-  unsigned launch = 1u << v->kernel->launch;
+  Launch launch = v->kernel->launch;
   if (inst->op == KOP_E_SET_COUNT || inst->op == KOP_E_SET_EXTENT) {
     bool of_call = o ? o->scope == SCOPE_GLOBAL : p->temps[k - m->n_operands].call;
     if (arg_type(inst, 0) != TYPE_I64) report(v, inst, "a size must be i64");
     if (o ? !o->shape || operand_is_shaped(o) : inst->op == KOP_E_SET_EXTENT || !p->temps[k - m->n_operands].sized) report(v, inst, "the buffer has its size from elsewhere");
-    if (of_call != (launch == IN_CALL_SIZES)) report(v, inst, "sizes of an item's buffers are told in sizes kernels, of the call's in call_sizes kernels");
+    if (of_call != (launch == LAUNCH_CALL_SIZES)) report(v, inst, "sizes of an item's buffers are told in sizes kernels, of the call's in call_sizes kernels");
     return;
   }
-  if (o && o->scope != SCOPE_GLOBAL && launch & OF_CALL) { report(v, inst, "'%s' belongs to an item, which this launch has not", o->name); return; }
+  if (o && o->scope != SCOPE_GLOBAL && launch_is(launch, LAUNCHES_OF_CALL)) { report(v, inst, "'%s' belongs to an item, which this launch has not", o->name); return; }
   if (memory) {
     bool load = inst->op == KOP_E_LOAD;
     unsigned least = load ? 1 : 2;
     if (inst->n_args < least || inst->n_args > least + 1) { report(v, inst, "takes %u or %u arguments", least, least + 1); return; }
     if (o && !operand_is_tensor(o)) report(v, inst, "'%s' is not a tensor", o->name);
-    if (!o && !p->temps[k - m->n_operands].local && p->temps[k - m->n_operands].call != !(launch & IN_DATA)) report(v, inst, "a temporary of the call is seen in its kernels, one of an item in the item's");
-    if (!load && o && (o->scope == SCOPE_GLOBAL) != (launch == IN_FINISH)) report(v, inst, "global tensors are written in finish kernels, others in item kernels");
+    if (!o && !p->temps[k - m->n_operands].local && p->temps[k - m->n_operands].call != !launch_is(launch, LAUNCHES_OF_DATA)) report(v, inst, "a temporary of the call is seen in its kernels, one of an item in the item's");
+    if (!load && o && (o->scope == SCOPE_GLOBAL) != (launch == LAUNCH_FINISH)) report(v, inst, "global tensors are written in finish kernels, others in item kernels");
     if (arg_type(inst, 0) != TYPE_I64) report(v, inst, "the element index must be i64");
     if (inst->n_args > least && arg_type(inst, least) != TYPE_BOOL) report(v, inst, "the guard must be bool");
     if ((load ? inst->type : arg_type(inst, 1)) != program_buffer_type(p, (unsigned)k)) report(v, inst, "the type is not that of the buffer, %s", type_name(program_buffer_type(p, (unsigned)k)));
@@ -160,7 +132,7 @@ static void check_buffer(Verifier *v, const Inst *inst) {
     bool set = inst->op == KOP_E_SET_SCALAR;
     if (operand_is_tensor(o)) { report(v, inst, "'%s' is a tensor", o->name); return; }
     if (!scalar_type_ok(o->storage, set ? (unsigned)arg_type(inst, 0) : inst->type)) report(v, inst, "the type does not fit '%s'", o->name);
-    if (o->scope == SCOPE_SCALAR && !(launch & OF_ITEM)) report(v, inst, "'%s' belongs to an item, which this launch has not", o->name);
+    if (o->scope == SCOPE_SCALAR && !launch_is(launch, LAUNCHES_OF_ITEM)) report(v, inst, "'%s' belongs to an item, which this launch has not", o->name);
     if (set && (o->scope == SCOPE_GLOBAL) != (v->kernel->launch == LAUNCH_FINISH)) report(v, inst, "global scalars are set in finish kernels, item scalars in item kernels");
     if (set && (o->role == ROLE_GRAD || o->role == ROLE_IN)) report(v, inst, "'%s' is only read", o->name);
   }
@@ -200,7 +172,7 @@ static void check_tile(Verifier *v, const Inst *inst) {
 
 static void check_inst(Verifier *v, const Inst *inst) {
   const Program *p = v->program;
-  if (!(launches_of(inst->op) & 1u << v->kernel->launch)) report(v, inst, "not allowed in a %s kernel", launch_name(v->kernel->launch));
+  if (!kop_runs_in(inst->op, v->kernel->launch)) report(v, inst, "not allowed in a %s kernel", launch_name(v->kernel->launch));
   if (inst->op < ELEMENT_COUNT) { check_element(v, inst); return; }
   switch ((KOp)inst->op) {
     case KOP_E_CONST:

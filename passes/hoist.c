@@ -14,13 +14,8 @@ static bool is_leaf(const Inst *inst) {
 /* `shared`, by id: same for the group. Arguments come before their users, so one look at each suffices. */
 static bool same_for_group(const Module *m, const Inst *inst, bool *shared) {
   if (type_is_storage((Type)inst->type)) return false;                     /* slots hold arithmetic types */
-  switch ((KOp)inst->op) {
-    case KOP_E_ITEM: case KOP_E_COUNT: case KOP_E_FIRST: case KOP_E_TRIP: case KOP_E_BEGIN: case KOP_E_END: case KOP_E_SIZE: case KOP_E_PRESENT: case KOP_E_UNIFORM: return false;
-    case KOP_E_TOTAL: case KOP_E_ITEMS: case KOP_E_TILE_ROWS: case KOP_E_TILE_COLUMNS: case KOP_E_SLOT: return false;
-    case KOP_E_SCALAR: return m->operands[inst->imm].scope == SCOPE_GLOBAL;
-    default: break;
-  }
-  if (!inst_is_pure(inst)) return false;
+  if (inst->op == KOP_E_SCALAR) return m->operands[inst->imm].scope == SCOPE_GLOBAL;
+  if (kop_is(inst->op, KPROP_OWN) || !inst_is_pure(inst)) return false;
   for (unsigned a = 0; a < inst->n_args; a++) if (!shared[inst->args[a]->id]) return false;
   if (!inst->body) return true;
   shared[inst->id] = true;               /* for the CARRIED inside */

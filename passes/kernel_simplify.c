@@ -2,15 +2,9 @@
 #include "passes/kernel_edit.h"
 
 bool inst_is_pure(const Inst *inst) {
-  if (inst->op < ELEMENT_COUNT) return true;
-  switch ((KOp)inst->op) {
-    case KOP_E_LOAD: case KOP_E_STORE: case KOP_E_SET_UNIFORM: case KOP_E_SET_SCALAR: case KOP_E_REQUIRE: case KOP_E_EXISTS: case KOP_E_IF: return false;
-    case KOP_E_TILE: case KOP_E_TILE_FAST: case KOP_E_TILE_TRANSPOSE: case KOP_E_TILE_COPY: case KOP_E_SET_COUNT: case KOP_E_SET_EXTENT: case KOP_E_SET_SPACE: case KOP_E_SET_SLOT: case KOP_E_SET_TOTAL: case KOP_E_SKIP: case KOP_E_FRESH: return false;
-    case KOP_E_FOR:
-      for (unsigned i = 0; i < inst->body->n; i++) if (!inst_is_pure(inst->body->insts[i])) return false;
-      return true;
-    default: return true;                /* YIELD and FOLD belong to their loop */
-  }
+  if (kop_is(inst->op, KPROP_EFFECT) || inst->op == KOP_E_LOAD || inst->op == KOP_E_IF) return false;
+  for (unsigned i = 0; inst->body && i < inst->body->n; i++) if (!inst_is_pure(inst->body->insts[i])) return false;
+  return true;                           /* YIELD and FOLD belong to their loop */
 }
 
 static bool is_access(const Inst *inst) { return inst->op == KOP_E_LOAD || inst->op == KOP_E_STORE; }       /* a prefetch has no effect and goes anywhere */

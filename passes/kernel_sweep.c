@@ -26,9 +26,10 @@ static bool has_effect(const Sweeper *s, const Inst *inst) {
     }
     case KOP_E_SET_UNIFORM: return s->read[inst->imm];
     case KOP_E_SET_COUNT: return inst->imm < operands || s->loaded[inst->imm - operands];
-    case KOP_E_PREFETCH: case KOP_E_SET_SCALAR: case KOP_E_REQUIRE: case KOP_E_EXISTS: case KOP_E_SET_EXTENT: case KOP_E_SET_SPACE: case KOP_E_SET_SLOT: case KOP_E_SET_TOTAL: case KOP_E_SKIP: return true;
+    case KOP_E_FRESH: return false;      /* is_needed_fresh */
+    case KOP_E_PREFETCH: return true;
     case KOP_E_FOR: case KOP_E_IF: return block_has_effect(s, inst->body) || block_has_effect(s, inst->otherwise);
-    default: return false;
+    default: return kop_is(inst->op, KPROP_EFFECT);
   }
 }
 

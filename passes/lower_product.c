@@ -432,8 +432,8 @@ static void multiply(Nest *l, Product *p, bool symmetric) {
   Inst *j = nest_open(l, start, units(l, end, f.tile[COLUMNS]), 0, NULL), *column = mul(l, j, f.tile[COLUMNS]);
   Inst *columns = nest_min(l, f.tile[COLUMNS], sub(l, high[COLUMNS], column)), *b = panel_place(l, &f, COLUMNS, around, position, length, j);
   Inst *soon = add(l, next, mul(l, sub(l, j, start), nest_i64(l, FETCH)));
-  Inst *args[10] = {place(l, p, row, column), stride, rows, columns, a, b, length, more, soon, next_stride};
-  nest_add(l, KOP_E_TILE, TYPE_BOOL, c | next_buffer << 16, 10, args)->aux = (int32_t)(side[ROWS].panels | side[COLUMNS].panels << 16);
+  Inst *args[TILE_ARGS] = {place(l, p, row, column), stride, rows, columns, a, b, length, more, soon, next_stride};
+  nest_add(l, KOP_E_TILE, TYPE_BOOL, c | next_buffer << 16, TILE_ARGS, args)->aux = (int32_t)(side[ROWS].panels | side[COLUMNS].panels << 16);
   if (!side[ROWS].at_once && p->end == p->node) i->binding = j->binding = BIND_BLOCK;       /* each tile of C is one pair's */
   nest_close_axes(l, 1);
   if (p->end != p->node) {

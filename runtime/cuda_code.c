@@ -14,9 +14,9 @@ static bool has(const Block *block, bool (*is)(const Inst *)) {
 /* Tensors, and what lies in the workspace. */
 static bool is_on_device(const Inst *inst) {
   Touch touch[MAX_TOUCHES];
-  return inst_touches(inst, touch) || inst->op == KOP_E_SLOT || inst->op == KOP_E_SET_SLOT || inst->op == KOP_E_TOTAL || inst->op == KOP_E_SET_TOTAL;
+  return inst_touches(inst, touch) || kop_is(inst->op, KPROP_PARTS);
 }
-static bool is_answer(const Inst *inst) { return inst->op == KOP_E_REQUIRE || inst->op == KOP_E_SKIP || inst->op == KOP_E_SET_UNIFORM; }
+static bool is_answer(const Inst *inst) { return kop_is(inst->op, KPROP_ANSWER); }
 static bool is_number(const Inst *inst) { return inst->op == KOP_E_SET_SCALAR; }
 
 static bool runs_first(Launch launch) { return launch == LAUNCH_CHECK || launch == LAUNCH_GROUP || launch == LAUNCH_SIZES || launch == LAUNCH_CALL_SIZES; }

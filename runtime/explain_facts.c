@@ -68,10 +68,12 @@ static void count_element(Walk *w, const Inst *inst, double weight, bool chained
 
 static void count_tile(Walk *w, const Inst *inst, double weight) {
   double work = 2*weight;
-  static const unsigned extents[] = {2, 3, 6};
+  static const unsigned extents[] = {TILE_M, TILE_N, TILE_K};
   for (unsigned k = 0; k < 3; k++) work *= values_or(&w->f->values, w->kernel, inst->args[extents[k]], 1);
   w->sweep->tiles += !w->again;
-  if (inst->op == KOP_E_TILE_FAST) w->sweep->fast = type_name(program_buffer_type(w->f->program, (uint32_t)inst->aux & 0xffff));
+  Touch buffer[MAX_TOUCHES];
+  inst_touches(inst, buffer);
+  if (inst->op == KOP_E_TILE_FAST) w->sweep->fast = type_name(program_buffer_type(w->f->program, buffer[1].buffer));
   w->sweep->contracts = true;
   w->sweep->flops += work;
   w->sweep->contraction += work;

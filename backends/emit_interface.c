@@ -7,10 +7,11 @@
 
 extern const char backend_driver_x86_64[], backend_driver_aarch64[];             /* embed.S */
 
-/* In a body, $T is the rule's table, $C its dispatch word, $N the entry's number. */
-typedef struct Bodies { const char *drive, *workspace, *check, *layout, *phase, *partials; } Bodies;
+/* The driver's machine code, and bodies that jump into it: $T is the rule's table, $C its dispatch word, $N the entry's number. */
+typedef struct Bodies { const char *driver, *drive, *workspace, *check, *layout, *phase, *partials; } Bodies;
 static const Bodies bodies[] = {
   [ARCH_X86_64] = {
+    .driver = backend_driver_x86_64,
     .drive = "movq %rdi, %rdx\n leaq $T(%rip), %rdi\n movl $$$N, %esi\n leaq $C(%rip), %rcx\n jmp optc_drive\n",
     .workspace = "movq %rdi, %rsi\n leaq $T(%rip), %rdi\n jmp optc_drive_workspace\n",
     .check = "movq %rdi, %rsi\n leaq $T(%rip), %rdi\n jmp optc_drive_check\n",
@@ -18,6 +19,7 @@ static const Bodies bodies[] = {
     .phase = "movslq %edi, %rdx\n movq %rsi, %rcx\n leaq $T(%rip), %rdi\n movl $$$N, %esi\n leaq $C(%rip), %r8\n jmp optc_drive_phase\n",
     .partials = "movq %rdx, %r8\n movslq %edi, %rdx\n movq %rsi, %rcx\n leaq $T(%rip), %rdi\n movl $$$N, %esi\n jmp optc_drive_partials\n"},
   [ARCH_AARCH64] = {
+    .driver = backend_driver_aarch64,
     .drive = "mov x2, x0\n adrp x0, $T\n add x0, x0, :lo12:$T\n mov x1, #$N\n adrp x3, $C\n add x3, x3, :lo12:$C\n b optc_drive\n",
     .workspace = "mov x1, x0\n adrp x0, $T\n add x0, x0, :lo12:$T\n b optc_drive_workspace\n",
     .check = "mov x1, x0\n adrp x0, $T\n add x0, x0, :lo12:$T\n b optc_drive_check\n",
@@ -47,7 +49,7 @@ static void add_constant(Emitter *e, const char *name, LLVMTypeRef type, int64_t
 }
 
 void emit_interface(Emitter *e, Program *const *programs, unsigned n) {
-  const char *rule = e->module->name, *driver = e->machine->arch == ARCH_X86_64 ? backend_driver_x86_64 : backend_driver_aarch64;
+  const char *rule = e->module->name;
   const Bodies *b = &bodies[e->machine->arch];
   Text out = {.arena = e->arena};
   text_add(&out, " .local %s_chosen\n .comm %s_chosen,4,4\n .text\n", rule, rule);
@@ -63,7 +65,7 @@ void emit_interface(Emitter *e, Program *const *programs, unsigned n) {
   add_function(&out, rule, "layout", b->layout, 0);
   add_function(&out, rule, "phase", b->phase, main_entry);
   add_function(&out, rule, "partials", b->partials, main_entry);
-  text_append(&out, driver, strlen(driver));
+  text_append(&out, driver, strlen(b->driver));
   e->interface = out;
   add_constant(e, arena_printf(e->arena, "%s_phases", rule), e->i32, describe_phases(programs[main_entry], e->arena));
   add_constant(e, arena_printf(e->arena, "%s_abi_%016llx", rule, (unsigned long long)backend_abi_hash(e->module)), e->i8, 1);

@@ -65,7 +65,7 @@ void emit_interface(Emitter *e, Program *const *programs, unsigned n) {
   add_function(&out, rule, "layout", b->layout, 0);
   add_function(&out, rule, "phase", b->phase, main_entry);
   add_function(&out, rule, "partials", b->partials, main_entry);
-  text_append(&out, driver, strlen(b->driver));
+  text_append(&out, b->driver, strlen(b->driver));
   e->interface = out;
   add_constant(e, arena_printf(e->arena, "%s_phases", rule), e->i32, describe_phases(programs[main_entry], e->arena));
   add_constant(e, arena_printf(e->arena, "%s_abi_%016llx", rule, (unsigned long long)backend_abi_hash(e->module)), e->i8, 1);

@@ -65,6 +65,8 @@ bool shape_declare(Lower *l, unsigned operand, const Shape *shape, bool callers,
     open |= shape->at[k].ellipsis || shape->at[k].flat;
     extent[k] = items ? dim_extent(l, subject, true, shape, k) : written_extent(l, operand, shape, k, callers);
     if (!extent[k]) return false;
+    const char *name = shape->at[k].flat ? shape->at[k].flat : dim_name(&shape->at[k]);
+    if (name && callers) extent_named(l, subject, name, extent[k], shape->n);
   }
   bool may_lack = m->operands[operand].optional || m->operands[operand].role == ROLE_OUT;
   if (callers && may_lack) absent = graph_op1(l->graph, OP_NOT, graph_node(l->graph, OP_PRESENT, TYPE_BOOL, graph_scalar_space(l->graph), operand, 0, 0, NULL));

@@ -136,7 +136,7 @@ typedef struct Memo { unsigned *by; const Node **to; unsigned n, walk; } Memo;
 typedef struct Context {
   const FileSet *files;
   const FrontendOptions *options;
-  Module *module; size_t hypers_capacity, operands_capacity, graphs_capacity;
+  Module *module; size_t hypers_capacity, operands_capacity, graphs_capacity, size_names_capacity;
   const Rule *rule;
   Names *rule_names;                     /* hyper-parameters and sizes: where defaults are seen from */
   bool has_param, has_step;

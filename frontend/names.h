@@ -96,6 +96,7 @@ Value binding_value(Lower *, Binding *, Range use);
 
 /* patterns.c */
 Value lower_is(Lower *, const Expr *);
+void extent_named(Lower *, unsigned operand, const char *name, const Node *extent, unsigned n_axes);      /* Module.size_names; of a shape of so many axes */
 void pattern_bind(Lower *, const Shape *, const Node *when);             /* names the sizes of the item's axes in the current scope */
 const Node *pattern_test(Lower *, const Shape *);
 

@@ -1,4 +1,5 @@
 /* patterns.c: `p is [..., I, J]`: the question, and the names and the view that it gives. */
+#include <string.h>
 #include "frontend/names.h"
 
 static bool is_new_size(Lower *l, const Dim *d) {
@@ -23,6 +24,18 @@ const Node *pattern_test(Lower *l, const Shape *shape) {
   return test;
 }
 
+/* For who shows extents in the rule's words. */
+void extent_named(Lower *l, unsigned operand, const char *name, const Node *extent, unsigned n_axes) {
+  Module *m = l->context->module;
+  bool whole = extent->op == OP_SIZE;
+  if (!whole && (extent->op != OP_IDIV || extent->args[0]->op != OP_SIZE)) return;
+  SizeName one = {name, operand, whole ? extent->aux : -1, whole ? 0 : n_axes - 1};
+  for (unsigned i = 0; i < m->n_size_names; i++)
+    if (!strcmp(m->size_names[i].name, name) || (m->size_names[i].operand == operand && m->size_names[i].axis == one.axis && m->size_names[i].rest == one.rest)) return;
+  m->size_names = arena_grow(l->arena, m->size_names, &l->context->size_names_capacity, m->n_size_names + 1, sizeof *m->size_names);
+  m->size_names[m->n_size_names++] = one;
+}
+
 /* Binds its names, or binds them again under a narrower condition. */
 void pattern_bind(Lower *l, const Shape *shape, const Node *when) {
   const Node *extent[LOWER_MAX_AXES], *zero = graph_i64(l->graph, 0);
@@ -39,6 +52,7 @@ void pattern_bind(Lower *l, const Shape *shape, const Node *when) {
     if (!ours) b = scope_add(l, symbol_new(l, name, SYMBOL_SIZE, 0, d->where));
     b->value = value_of(extent[k]);
     b->set = true;
+    extent_named(l, l->context->param, name, raw, shape->n);
   }
   if (shape->n) l->scope->view = view_make(l, shape, shape->n, extent);
 }

@@ -45,6 +45,9 @@ typedef struct Operand {
   Range where;
 } Operand;
 
+/* What a pattern (`p is [R, flat C]`) calls an extent of the param: an axis as OP_SIZE numbers it, or (rest) all elements over so many of the other axes. */
+typedef struct SizeName { const char *name; unsigned operand; int32_t axis; unsigned rest; } SizeName;
+
 /* `backward wrt ... saving ...`: what entry `backward` is made of. Gradients are operands of that entry. */
 typedef struct BackwardWrt { bool hyper; unsigned of, gradient; } BackwardWrt;       /* operand or hyper-parameter; the out that takes its gradient */
 typedef struct BackwardSeed { unsigned of, gradient; } BackwardSeed;     /* a real output, and the in (optional: 0) with its gradient */
@@ -61,6 +64,7 @@ typedef struct Module {
   const char *name, *doc;
   Hyper *hypers; unsigned n_hypers;
   Operand *operands; unsigned n_operands;
+  SizeName *size_names; unsigned n_size_names;          /* no name twice, no extent twice: the first that the text has */
   Graph **graphs; unsigned n_graphs;     /* init (writes the states), layout (which states exist), then step or forward, then the other entries */
   const char *const *sources; unsigned n_sources;       /* files read, for -MD and the cache key */
   Graph *shapes;                         /* holds the extents of Operand.shape: scalars only (module, not an entry); NULL where there are none */

@@ -67,37 +67,49 @@ static bool buffers_text(const Facts *f, const Sweep *s, int bit, const char *wo
   return before != word;
 }
 
-static void folds_text(const Facts *f, const Sweep *s, Text *out) {
+static const char *fold_text(const Facts *f, const Sweep *s, unsigned i, Arena *arena) {
   const Kernel *k = f->program->kernels[s->kernel];
-  for (unsigned i = 0; i < s->n_folds; i++) {
-    const Inst *loop = s->fold_loop[i];
-    bool chunk = k->launch == LAUNCH_CHUNK && loop && loop->args[0]->op == KOP_E_BEGIN;
-    text_add(out, "      reduces ");
-    explain_value(f->program, s->fold[i]->args[0], out);
-    text_add(out, " to one number a ");
-    Text over = {.arena = out->arena};
-    explain_trips(f->program, k, loop, &over);
-    if (chunk) text_add(out, "chunk");
-    else if (over.length) text_add(out, "run of %s", over.data);
-    else text_add(out, "block");
-    text_add(out, " (%s)\n", reduce_names[s->fold[i]->aux & 255]);
+  const Inst *loop = s->fold_loop[i];
+  Text line = {.arena = arena}, over = {.arena = arena};
+  text_add(&line, "      reduces ");
+  explain_value(f->program, s->fold[i]->args[0], &line);
+  explain_trips(f->program, k, loop, &over);
+  if (k->launch == LAUNCH_CHUNK && loop && loop->args[0]->op == KOP_E_BEGIN) text_add(&line, " to one number a chunk");
+  else if (over.length) text_add(&line, " to one number a run of %s", over.data);
+  else text_add(&line, " to one number a block");
+  text_add(&line, " (%s)\n", reduce_names[s->fold[i]->aux & 255]);
+  return line.data;
+}
+
+/* A reduction stands in its blocks, in what is left of them, and in both arms of a condition: it is told once. */
+static void folds_text(const Facts *f, const Sweep *s, Text *out) {
+  const char *told[SWEEP_FOLDS];
+  for (unsigned i = 0, n = 0; i < s->n_folds; i++) {
+    const char *line = fold_text(f, s, i, out->arena);
+    bool again = false;
+    for (unsigned k = 0; k < n && !again; k++) again = !strcmp(told[k], line);
+    if (again) continue;
+    told[n++] = line;
+    text_add(out, "%s", line);
   }
 }
 
 static void reason_text(const Facts *f, const Sweep *s, Text *out) {
   if (s->apart == APART_NOT) return;
-  text_add(out, "      not fused with loop %u: ", f->sweep[s->after].number);
-  const char *before = "";
+  const Sweep *after = &f->sweep[s->after];
+  if (facts_told(after)) text_add(out, "      not fused with loop %u: %s", after->number, apart_text[s->apart]);
+  else text_add(out, "      not fused with kernel %s: %s", f->program->kernels[after->kernel]->name, apart_text[s->apart]);
+  const char *before = " (";
   unsigned n = 0, named = 0;
   for (unsigned b = 0; b < f->n_buffers; b++) n += s->because[b];
   for (unsigned b = 0; b < f->n_buffers && named < 4; b++)
     if (s->because[b]) {
-      text_add(out, "%s'%s'", before, facts_buffer(f, b));
+      text_add(out, "%s%s", before, facts_buffer(f, b));
       before = ", ";
       named++;
     }
   if (n > named) text_add(out, " and %u more", n - named);
-  text_add(out, "%s%s\n", s->apart != APART_MEMORY && n ? ": " : n ? " " : "", s->apart == APART_MEMORY && n > 1 ? "go from one to the other through memory" : apart_text[s->apart]);
+  text_add(out, "%s\n", named ? ")" : "");
 }
 
 static void sweep_text(const Facts *f, const Sweep *s, const Machine *m, Text *out) {
@@ -189,7 +201,7 @@ static void kernels_text(const Facts *f, const Machine *m, Text *out) {
     }
     kernel_head(f, i, out);
     for (unsigned s = k->first; s < k->first + k->n; s++)
-      if (!f->sweep[s].trivial && f->sweep[s].live) sweep_text(f, &f->sweep[s], m, out);
+      if (facts_told(&f->sweep[s])) sweep_text(f, &f->sweep[s], m, out);
     trivial_text(f, i, out);
   }
 }

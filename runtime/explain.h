@@ -89,6 +89,7 @@ const char *facts_buffer(const Facts *, unsigned buffer);
 const Buffer *facts_temp(const Facts *, unsigned buffer);                /* NULL: an operand */
 bool facts_local(const Facts *, unsigned buffer);
 bool facts_fixed(const Facts *, unsigned buffer);                        /* a temporary of as many elements, whatever the item's size */
+bool facts_told(const Sweep *);          /* it has work of weight at the sample: it is shown, by its number */
 bool facts_shown(const Program *);
 double sweep_seconds(const Sweep *, const Machine *);
 void facts_part(Facts *);                /* explain_apart.c: reasons and segments */

@@ -2,7 +2,7 @@
 #include "runtime/explain.h"
 
 const char *const apart_text[APART_NOT] = {"a total over all tensors of the call comes between", "a reduction needs the whole tensor first", "a reduction along rows or columns comes first",
-  "a contraction comes first", "read at other positions than they are written", "goes from one to the other through memory"};
+  "a contraction comes first", "read at other positions than they are written", "what one leaves for the other goes through memory"};
 const char *const apart_names[APART_NOT] = {"total", "whole_tensor", "rows_or_columns", "contraction", "positions", "memory"};
 
 /* The last sweep of weight before sweep `end`; `none` if there is none. */

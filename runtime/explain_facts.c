@@ -20,6 +20,8 @@ bool facts_fixed(const Facts *f, unsigned buffer) {
   return count && count->op == KOP_E_CONST;
 }
 
+bool facts_told(const Sweep *s) { return s->live && !s->trivial; }
+
 static bool touches_memory(const Block *block) {
   for (unsigned i = 0; block && i < block->n; i++) {
     const Inst *inst = block->insts[i];
@@ -164,7 +166,7 @@ static Sweep *add_sweep(Walk *w, const Inst *loop, bool live) {
   Facts *f = w->f;
   f->sweep = arena_grow(w->arena, f->sweep, &f->capacity, f->n_sweeps + 1, sizeof *f->sweep);
   Sweep *s = &f->sweep[f->n_sweeps++];
-  *s = (Sweep){.kernel = w->kernel, .number = f->n_sweeps, .loop = loop, .live = live, .counted = live, .conditional = w->conditional, .lanes = 1, .unroll = 1, .apart = APART_NOT};
+  *s = (Sweep){.kernel = w->kernel, .loop = loop, .live = live, .counted = live, .conditional = w->conditional, .lanes = 1, .unroll = 1, .apart = APART_NOT};
   s->ahead = w->ahead;
   if (live) w->ahead = arena_array(w->arena, f->n_buffers + 1, 1);
   s->use = arena_array(w->arena, f->n_buffers + 1, 1);
@@ -328,6 +330,13 @@ static void add_up(Facts *f, const Machine *machine) {
   }
 }
 
+/* In the order in which they are told, and then those that are not. */
+static void number_sweeps(Facts *f) {
+  unsigned number = 0;
+  for (int told = 1; told >= 0; told--)
+    for (unsigned k = 0; k < f->n_sweeps; k++) if (facts_told(&f->sweep[k]) == told) f->sweep[k].number = ++number;
+}
+
 void facts_gather(Facts *f, const Sample *sample, const Program *p, const Machine *machine, Arena *arena) {
   *f = (Facts){.module = p->module, .program = p, .sample = sample, .n_buffers = p->module->n_operands + p->n_temps, .per = sample->elements ? (double)sample->elements : 1};
   values_make(&f->values, sample, p);
@@ -343,5 +352,6 @@ void facts_gather(Facts *f, const Sample *sample, const Program *p, const Machin
     f->kernel[k].tail = w.ahead;
   }
   facts_part(f);
+  number_sweeps(f);
   add_up(f, machine);
 }

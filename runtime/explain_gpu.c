@@ -73,7 +73,7 @@ static GpuLaunched launched(const Facts *f, const GpuView *v, unsigned entry, un
   const PtxKernel *code = ptx_find(v->code, row->name);
   GpuLaunched l = {.kernel = f->program->kernels[k], .code = ptx_kernel_info(code), .on_host = row->does & GPU_ON_HOST, .threads = row->does & GPU_BY_THREADS ? GPU_BLOCK : 1};
   l.assembled = gpu_assembled(v->assembled, row->name, &l.use);
-  if (l.assembled) l.fits = gpu_occupancy(v->name, l.threads, l.use.registers, (unsigned)l.code->shared_bytes);
+  if (l.assembled && l.threads > 1) l.fits = gpu_occupancy(v->name, l.threads, l.use.registers, (unsigned)l.code->shared_bytes);
   ptx_survey(code, arena, HOPS, &l.does);
   return l;
 }
@@ -107,7 +107,7 @@ static void traffic_text(const GpuLaunched *l, Text *out) {
   for (unsigned k = 0; k < l->does.n_loops; k++) {
     const PtxTraffic *t = &l->does.loop[k];
     if (!n_accesses(t)) continue;
-    text_add(out, "      a trip of the loop in line %u: ", t->line);
+    text_add(out, "      a trip of the loop in line %u of the PTX: ", t->line);
     accesses_text(t, out);
     text_add(out, "\n");
   }
@@ -157,7 +157,8 @@ void explain_gpu_text(const Facts *f, const GpuView *v, unsigned entry, Text *ou
     traffic_text(&l, out);
     registers_text(&l, out);
   }
-  text_add(out, "    %.0f launch%s, whatever the number of tensors; again for each window of %d Mi elements where there are more\n", n, n == 1 ? "" : "es", GPU_WINDOW >> 20);
+  if (n <= 0) text_add(out, "    no launch: all of it is done on the host\n");
+  else text_add(out, "    %.0f launch%s, whatever the number of tensors; again for each window of %d Mi elements where there are more\n", n, n == 1 ? "" : "es", GPU_WINDOW >> 20);
 }
 
 /* --- JSON --------------------------------------------------------------------------------------------------------------------------------------- */

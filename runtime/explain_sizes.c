@@ -6,6 +6,23 @@
 static bool is_const(const Inst *x, int64_t value) { return x->op == KOP_E_CONST && x->imm == value; }
 static bool is(const Inst *x, Element e) { return x->op == (uint16_t)e; }
 
+/* All of it is axes of the operand, so many. */
+static bool is_axes(const Inst *x, unsigned operand, unsigned n) {
+  if (is(x, ELEMENT_MUL) && n > 1) return is_axes(x->args[0], operand, n - 1) && is_axes(x->args[1], operand, 1);
+  return n == 1 && x->op == KOP_E_SIZE && x->imm == operand && x->aux != -1 && x->aux != -2;
+}
+
+/* What a pattern of the rule calls the extent, or NULL. */
+static const char *pattern_name(const Module *m, const Inst *x) {
+  for (unsigned i = 0; i < m->n_size_names; i++) {
+    const SizeName *s = &m->size_names[i];
+    const Inst *size = s->rest && is(x, ELEMENT_IDIV) ? x->args[0] : x;
+    if (size->op != KOP_E_SIZE || size->imm != s->operand || size->aux != s->axis) continue;
+    if (s->rest ? size != x && is_axes(x->args[1], s->operand, s->rest) : size == x) return s->name;
+  }
+  return NULL;
+}
+
 /* Axis `axis` of an operand, as the rule writes it: dimension `axis` of "[B, H, T//c]". */
 static void axis_text(const Module *m, const Inst *size, Text *out) {
   const Operand *o = &m->operands[size->imm];
@@ -38,7 +55,7 @@ static const Inst *plain(const Inst *x) {
 
 /* How an operation is written between its operands; the others are written as functions. */
 static const struct { Element e; const char *sign; } signs[] = {{ELEMENT_MUL, "*"}, {ELEMENT_ADD, " + "}, {ELEMENT_SUB, " - "}, {ELEMENT_DIV, "/"}, {ELEMENT_IDIV, "//"}, {ELEMENT_IMOD, "%"},
-  {ELEMENT_LT, " < "}, {ELEMENT_LE, " <= "}, {ELEMENT_GT, " > "}, {ELEMENT_GE, " >= "}};
+  {ELEMENT_LT, " < "}, {ELEMENT_LE, " <= "}, {ELEMENT_GT, " > "}, {ELEMENT_GE, " >= "}, {ELEMENT_EQ, " == "}, {ELEMENT_NE, " != "}, {ELEMENT_AND, " and "}, {ELEMENT_OR, " or "}};
 
 /* The text ends soon after `most`: expressions are graphs, and as trees they may be huge. */
 typedef struct Writer { const Program *program; Text *out; size_t most; } Writer;
@@ -53,11 +70,29 @@ static const Inst *uniform_value(const Program *p, int64_t slot) {
   return NULL;
 }
 
+/* x + 511, of ((x + 512) - 1). */
+static bool sum_text(const Writer *w, const Inst *x, unsigned depth) {
+  if (!is(x, ELEMENT_SUB) || !is(x->args[0], ELEMENT_ADD) || x->args[1]->op != KOP_E_CONST || x->args[0]->args[1]->op != KOP_E_CONST || type_kind(x->type) != KIND_INT) return false;
+  text_add(w->out, depth ? "(" : "");
+  value_text(w, x->args[0]->args[0], depth + 1);
+  text_add(w->out, " + %lld%s", (long long)(x->args[0]->args[1]->imm - x->args[1]->imm), depth ? ")" : "");
+  return true;
+}
+
 static void element_text(const Writer *w, const Inst *x, unsigned depth) {
   Text *out = w->out;
+  if (is(x, ELEMENT_NE) && x->args[0] == x->args[1]) {
+    text_add(out, "isnan(");
+    value_text(w, x->args[0], 0);
+    text_add(out, ")");
+    return;
+  }
+  if (sum_text(w, x, depth)) return;
   for (size_t i = 0; i < sizeof signs/sizeof *signs; i++) {
     if (!is(x, signs[i].e)) continue;
-    bool sum = i > 0 && i != 3 && i != 4 && i != 5, inner = i >= 3 && i <= 5 && is(plain(x->args[1]), ELEMENT_MUL);
+    const Inst *right = plain(x->args[1]);
+    bool division = i >= 3 && i <= 5, sum = i > 0 && !division, whole = is(right, ELEMENT_IDIV) || is(right, ELEMENT_IMOD);
+    bool inner = !pattern_name(w->program->module, right) && ((!sum && whole) || (division && (is(right, ELEMENT_MUL) || is(right, ELEMENT_DIV))));
     if (sum && depth) text_add(out, "(");
     value_text(w, x->args[0], depth + !sum);
     text_add(out, "%s", signs[i].sign);
@@ -81,7 +116,9 @@ static void value_text(const Writer *w, const Inst *x, unsigned depth) {
   Text *out = w->out;
   if (out->length > w->most) return;
   x = plain(x);
-  if (depth > 12) text_add(out, "..");
+  const char *name = pattern_name(m, x);
+  if (name) text_add(out, "%s", name);
+  else if (depth > 12) text_add(out, "..");
   else if (is(x, ELEMENT_CAST)) value_text(w, x->args[0], depth);
   else if (x->op < ELEMENT_COUNT) element_text(w, x, depth);
   else if (x->op == KOP_E_CONST && type_kind(x->type) == KIND_FLOAT) text_add(out, "%g", bits_to_f64((Bits)x->imm, x->type));

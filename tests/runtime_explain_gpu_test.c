@@ -139,6 +139,26 @@ static void what_an_assembler_prints(void) {
   CU_ASSERT(!gpu_assembled(log, "cut", &a) && !gpu_assembled(log, "none", &a) && !gpu_assembled(NULL, "one", &a) && !gpu_assembled("", "one", &a));
 }
 
+/* How many blocks of one thread fit says nothing; lines are those of the PTX; where the host does all of an entry, nothing is launched. */
+static void what_says_nothing_is_left_out(void) {
+  static const char log[] = "ptxas info    : Compiling entry function 'lamb_nv_step_total_0' for 'sm_80'\nptxas info    : Used 28 registers, 416 bytes cmem[0]\n"
+                            "ptxas info    : Compiling entry function 'lamb_nv_step_phase_0' for 'sm_80'\nptxas info    : Used 32 registers, 416 bytes cmem[0]\n";
+  optc_context *cx = fixture_context();
+  Explained x;
+  CU_ASSERT_FATAL(explain(&x, cx, "rules/lamb.opt", "lamb_nv", "sm_80", log));
+  CU_ASSERT_PTR_NOT_NULL(strstr(x.at[TEXT], "28 registers a thread, none spilt\n"));
+  CU_ASSERT_PTR_NOT_NULL(strstr(x.at[TEXT], "32 registers a thread, none spilt; a multiprocessor holds 8 blocks of 256"));
+  CU_ASSERT_PTR_NOT_NULL(strstr(x.at[TEXT], " of the PTX: "));
+  CU_ASSERT(!strstr(x.at[TEXT], "blocks of 1:"));
+  close_explained(&x);
+  const char *optc = getenv("OPTC") ? getenv("OPTC") : "build/optc";
+  char *command = realpath(optc, NULL);
+  CU_ASSERT_FATAL(command && scratch_write("bare.opt", "rule bare() { param p; grad g; p -= g }\n", 40));
+  CU_ASSERT_EQUAL(scratch_run("'%s' explain bare.opt --gpu=sm_80 > said && grep -q 'no launch: all of it is done on the host' said && ! grep -q ' 0 launch' said", command), 0);
+  free(command);
+  optc_context_free(cx);
+}
+
 /* A part of them: every eighth. */
 static void rules_of_all_kinds(void) {
   optc_context *cx = fixture_context();
@@ -174,6 +194,7 @@ int main(void) {
     TEST(registers_are_those_of_the_machine_code),
     TEST(warps_that_fit),
     TEST(what_an_assembler_prints),
+    TEST(what_says_nothing_is_left_out),
     TEST(rules_of_all_kinds),
     TEST(the_command_asks_an_assembler_where_there_is_one),
   };

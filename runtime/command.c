@@ -157,6 +157,13 @@ bool command_count(const char *text, long long *out) {
   return false;
 }
 
+bool command_seed(const char *text, uint64_t *out) {
+  long long seed;
+  if (!command_count(text, &seed)) return command_error(COMMAND_USAGE, "--seed wants a number, not '%s'", text), false;
+  *out = (uint64_t)seed;
+  return true;
+}
+
 void common_default(Common *c) {
   const char *term = getenv("TERM"), *no = getenv("NO_COLOR");
   *c = (Common){.level = -1, .color = isatty(2) && !(no && *no) && term && strcmp(term, "dumb")};

@@ -49,6 +49,8 @@ void common_default(Common *);
 bool common_option(Common *, const Options *, int id, int *code);        /* *code -1: go on */
 /* A number with an optional Ki, Mi, Gi, k, M, G; false if it is none. */
 bool command_count(const char *text, long long *out);
+bool command_seed(const char *text, uint64_t *out);                      /* of --seed; false after an error that was reported */
+#define command_ptx_only "--gpu and --seed are of --backend=ptx, and another one is given"
 
 /* --- CPU time, by stage ----------------------------------------------------------------------------------------------------------- */
 typedef struct TimingRow { char stage[24], pass[32]; double seconds; unsigned times; } TimingRow;

@@ -209,7 +209,6 @@ static int take_option(CheckOptions *options, const Options *o, int id) {
   static const Choice backends[] = {{"jit", CHECK_JIT}, {"aot", CHECK_AOT}, {"graph", CHECK_GRAPH}, {"kernel", CHECK_KERNEL}, {"ptx", CHECK_PTX}, {"interp", CHECK_GRAPH},
     {"kernels", CHECK_KERNEL}};
   int backend = 0;
-  long long seed;
   char *end;
   switch (id) {
   case OPTION_CHECK_RULE: options->rule = o->value; break;
@@ -218,7 +217,7 @@ static int take_option(CheckOptions *options, const Options *o, int id) {
     options->within = strtod(o->value, &end);
     if (end == o->value || *end || !(options->within > 0)) return command_error(COMMAND_USAGE, "--within wants a number above 0, not '%s'", o->value);
     break;
-  case OPTION_CHECK_GPU: options->gpu = o->value; break;
+  case OPTION_PTX_GPU: options->gpu = o->value; break;
   case OPTION_SET:
   case OPTION_SHAPE:
     if ((id == OPTION_SET ? options->n_sets : options->wish.n_shapes) == RUN_MAX_SETS) return command_error(COMMAND_USAGE, "--%s is given too often", id == OPTION_SET ? "set" : "shape");
@@ -228,10 +227,8 @@ static int take_option(CheckOptions *options, const Options *o, int id) {
   case OPTION_SIZE: return run_sizes(o->value, &options->wish.sizes);
   case OPTION_POSITIVE: options->positive = true; break;
   case OPTION_SEED:
-    if (!command_count(o->value, &seed)) return command_error(COMMAND_USAGE, "--seed wants a number, not '%s'", o->value);
-    options->seed = (uint64_t)seed;
     options->seeded = true;
-    break;
+    return command_seed(o->value, &options->seed) ? -1 : COMMAND_USAGE;
   case OPTION_GRADIENT: options->gradient = options->wide = true; break;
   case OPTION_CHECK_BACKEND:
     if (!command_choice("--backend", o->value, backends, sizeof backends/sizeof *backends, 5, &backend)) return COMMAND_USAGE;
@@ -258,7 +255,7 @@ int command_check(int argc, char **argv) {
   options.store = common.store;
   options.wide |= common.compute_f64 != 0;
   bool ptx = options.gpu || options.seeded;
-  if (ptx && options.backend_given && options.backend != CHECK_PTX) return command_error(COMMAND_USAGE, "--gpu and --seed are of --backend=ptx, and another one is given");
+  if (ptx && options.backend_given && options.backend != CHECK_PTX) return command_error(COMMAND_USAGE, command_ptx_only);
   if (ptx) options.backend = CHECK_PTX;
   if (o.first == argc) return command_error(COMMAND_USAGE, "no recorded data is given");
   if (!options.gradient && (options.n_sets || options.wish.n_shapes || options.wish.sizes.n || options.positive))

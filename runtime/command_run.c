@@ -1,4 +1,5 @@
-/* command_run.c: optc run RULE.opt: a rule on made-up data, against a probe with the same streams and only additions. */
+/* command_run.c: optc run RULE.opt: a rule on made-up data, against a probe with the same streams and only additions; with --backend=ptx its PTX, executed, against
+ * the code for the CPU. */
 #define _GNU_SOURCE
 #include <math.h>
 #include <stdio.h>
@@ -10,14 +11,16 @@
 #include "runtime/command.h"
 #include "runtime/command_run.h"
 
-enum { MAX_STREAMS = 32, CHUNK = 65536 };
+enum { MAX_STREAMS = 32, CHUNK = 65536, PTX_ELEMENTS = CHUNK + 4464, PTX_STEPS = 2 };      /* of PTX: two chunks, the second one short */
 
 typedef struct Request {
   Common common;
   const char *input, *entry, *cpu, *cache_dir;
   long long elements, steps, threads;
-  bool elements_given;
+  bool elements_given, backend_given, seeded;
   int backend;
+  const char *gpu;
+  uint64_t seed;
   bool json;
   const char *set[RUN_MAX_SETS]; int n_sets;
   RunWish wish;
@@ -251,23 +254,88 @@ static void free_data(Data *d) {
   free(d->hyper);
 }
 
+/* A call on the data, after init. */
+typedef struct Call { optc_call_args args; const double *groups[1]; optc_item_args item; int64_t t; optc_error error; } Call;
+
+static int begin(Data *d, Call *c, const optc_parallel *parallel) {
+  *c = (Call){.groups = {d->hyper}, .item = {.tensor = d->pointer, .scalar = d->scalar}};
+  c->args = (optc_call_args){.size = sizeof c->args, .groups = c->groups, .n_groups = 1, .items = &c->item, .n_items = 1, .global_scalar = d->global, .t = &c->t, .parallel = parallel, .error = &c->error,
+    .global_tensor = d->globals};
+  int made = make_states(d, &c->args, parallel), init = optc_rule_entry(d->rule, "init");
+  if (made >= 0) return made;
+  return init >= 0 && optc_rule_call(d->rule, init, &c->args) ? call_failed(&c->error, "init") : -1;
+}
+
+static int call_once(const Data *d, Call *c) {
+  return optc_rule_call(d->rule, d->entry, &c->args) ? call_failed(&c->error, optc_rule_entry_name(d->rule, d->entry)) : -1;
+}
+
+/* --- PTX against the CPU -------------------------------------------------------------------------------------------------------------------- */
+/* The bits of an element; any NaN is one. */
+static uint64_t element_bits(DLDataType type, const char *data, int64_t i) {
+  static const struct { uint8_t code, bits; uint64_t infinity; } types[] = {{kDLFloat, 64, 0x7ff0000000000000}, {kDLFloat, 32, 0x7f800000}, {kDLFloat, 16, 0x7c00}, {kDLBfloat, 16, 0x7f80}};
+  uint64_t bits = 0, size = type.bits/8u;
+  memcpy(&bits, data + (size_t)i*size, size);
+  for (size_t k = 0; k < sizeof types/sizeof *types; k++) {
+    bool same = types[k].code == type.code && types[k].bits == type.bits;
+    if (same && (bits & ~(UINT64_C(1) << (type.bits - 1))) > types[k].infinity) return UINT64_MAX;
+  }
+  return bits;
+}
+
+typedef struct Difference { long long compared; char first[200]; } Difference;
+
+static void compare(Difference *x, const char *name, DLDataType type, const void *cpu, const void *ptx, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    uint64_t a = element_bits(type, cpu, i), b = element_bits(type, ptx, i);
+    if (a != b && !*x->first) snprintf(x->first, sizeof x->first, "element %lld of '%s': 0x%llx on the CPU, 0x%llx in PTX", (long long)i, name, (unsigned long long)a, (unsigned long long)b);
+  }
+  x->compared += n;
+}
+
+static void compare_data(Difference *x, const Data *cpu, const Data *ptx) {
+  static const DLDataType number = {kDLFloat, 64, 1};
+  for (int k = 0; k < cpu->n_operands; k++) {
+    optc_operand_info info;
+    optc_rule_operand(cpu->rule, k, &info);
+    int64_t n = 1;
+    for (int a = 0; a < cpu->tensor[k].ndim; a++) n *= cpu->tensor[k].shape[a];
+    if (!(optc_rule_use(cpu->rule, cpu->entry, k) & OPTC_USE_WRITTEN)) continue;
+    if (cpu->tensor[k].data && ptx->tensor[k].data) compare(x, info.name, cpu->tensor[k].dtype, cpu->tensor[k].data, ptx->tensor[k].data, n);
+    else if (!info.tensor) compare(x, info.name, number, info.scope == OPTC_SCOPE_CALL ? &cpu->global[k] : &cpu->scalar[k], info.scope == OPTC_SCOPE_CALL ? &ptx->global[k] : &ptx->scalar[k], 1);
+  }
+}
+
+static int against_cpu(const Request *r, Data *cpu, Data *ptx, const optc_parallel *parallel) {
+  Call a, b;
+  Difference x = {0};
+  int code = begin(cpu, &a, parallel);
+  if (code < 0) code = begin(ptx, &b, parallel);
+  for (long long s = 0; s < r->steps && code < 0; s++) {
+    code = call_once(cpu, &a);
+    if (code < 0) code = call_once(ptx, &b);
+  }
+  if (code >= 0) return code;
+  compare_data(&x, cpu, ptx);
+  if (a.t != b.t && !*x.first) snprintf(x.first, sizeof x.first, "t: %lld on the CPU, %lld in PTX", (long long)a.t, (long long)b.t);
+  const char *rule = optc_rule_name(cpu->rule), *entry = optc_rule_entry_name(cpu->rule, cpu->entry), *gpu = r->gpu ? r->gpu : "sm_80";
+  if (r->json) printf("{\"rule\": \"%s\", \"entry\": \"%s\", \"gpu\": \"%s\", \"steps\": %lld, \"compared\": %lld, \"same\": %s}\n", rule, entry, gpu, r->steps, x.compared, *x.first ? "false" : "true");
+  else if (!*x.first) printf("rule %s, entry %s: PTX for %s, executed without a GPU, has the CPU's bits: %lld numbers after %lld call%s\n", rule, entry, gpu, x.compared, r->steps, r->steps == 1 ? "" : "s");
+  else printf("rule %s, entry %s: PTX for %s DEPARTS from the CPU's bits, first in %s\n", rule, entry, gpu, x.first);
+  return *x.first ? COMMAND_CHECK : COMMAND_OK;
+}
+
 /* --- measuring --------------------------------------------------------------------------------------------------------------------------- */
 static int measure(Request *r, Data *d, const optc_parallel *parallel, double compile_ms) {
-  int64_t t = 0;
-  optc_error error = {0};
-  const double *groups[] = {d->hyper};
-  optc_item_args item = {.tensor = d->pointer, .scalar = d->scalar};
-  optc_call_args call = {.size = sizeof call, .groups = groups, .n_groups = 1, .items = &item, .n_items = 1, .global_scalar = d->global, .t = &t, .parallel = parallel, .error = &error,
-    .global_tensor = d->globals};
-  int made = make_states(d, &call, parallel);
-  if (made >= 0) return made;
-  int init = optc_rule_entry(d->rule, "init");
-  if (init >= 0 && optc_rule_call(d->rule, init, &call)) return call_failed(&error, "init");
+  Call call;
+  int code = begin(d, &call, parallel);
+  if (code >= 0) return code;
   double *own = calloc((size_t)r->steps, sizeof *own), *probe = calloc((size_t)r->steps, sizeof *probe), *ratio = calloc((size_t)r->steps, sizeof *ratio);
-  int code = own && probe && ratio ? COMMAND_OK : command_error(COMMAND_INPUT, "out of memory");
+  code = own && probe && ratio ? COMMAND_OK : command_error(COMMAND_INPUT, "out of memory");
   for (long long s = -1; s < r->steps && !code; s++) {       /* the first of each warms up */
     double a = seconds();
-    if (optc_rule_call(d->rule, d->entry, &call)) code = call_failed(&error, optc_rule_entry_name(d->rule, d->entry));
+    int failed = call_once(d, &call);
+    if (failed >= 0) code = failed;
     double b = seconds();
     run_probe(d, parallel);
     double c = seconds();
@@ -312,35 +380,46 @@ static int choose_entry(const optc_rule *rule, const char *asked) {
   return -1;
 }
 
+static int compile(Request *r, optc_context *cx, const char *text, size_t length, int backend, optc_rule **rule) {
+  bool ptx = backend == OPTC_BACKEND_PTX;
+  optc_compile_options options = {.size = sizeof options, .level = r->common.level, .fast = r->common.fast, .passes = r->common.passes, .rule = r->common.rule, .store = r->common.store,
+    .cpu = ptx ? r->gpu : r->cpu, .backend = backend, .seed = r->seed, .compute_f64 = r->common.compute_f64, .verify_each = r->common.verify_each,
+    .timed = r->common.time ? timing_add : NULL, .timed_self = &r->timing};
+  int status = text ? optc_compile_memory(cx, "<stdin>", text, length, &options, rule) : optc_compile_file(cx, r->input, &options, rule);
+  return command_report(cx, status, r->common.json);
+}
+
+/* The rule's made-up data. -1, or an exit code. */
+static int open_data(Data *d, const Request *r, const optc_rule *rule, const optc_parallel *parallel) {
+  *d = (Data){.rule = rule, .entry = choose_entry(rule, r->entry), .n_operands = optc_rule_operands(rule)};
+  if (d->entry < 0) return command_error(COMMAND_USAGE, "the rule has no entry '%s'", r->entry ? r->entry : "step");
+  d->hyper = calloc((size_t)optc_rule_hypers(rule) + 1, sizeof *d->hyper);
+  int code = d->hyper ? command_hypers(rule, r->set, r->n_sets, d->hyper) : command_error(COMMAND_INPUT, "out of memory");
+  return code < 0 ? make_data(d, r, parallel) : code;
+}
+
 static int run(Request *r, optc_context *cx) {
-  optc_compile_options options = {.size = sizeof options, .level = r->common.level, .fast = r->common.fast, .passes = r->common.passes, .rule = r->common.rule, .store = r->common.store, .cpu = r->cpu, .backend = r->backend,
-    .compute_f64 = r->common.compute_f64, .verify_each = r->common.verify_each, .timed = r->common.time ? timing_add : NULL, .timed_self = &r->timing};
-  optc_rule *rule;
-  int status;
-  double begin = seconds();
-  if (!strcmp(r->input, "-")) {
-    size_t length;
-    char *text = command_stdin(&length);
-    if (!text) return COMMAND_INPUT;
-    status = optc_compile_memory(cx, "<stdin>", text, length, &options, &rule);
-    free(text);
-  } else status = optc_compile_file(cx, r->input, &options, &rule);
-  double compile_ms = 1e3*(seconds() - begin);
-  int code = command_report(cx, status, r->common.json);
-  if (code) return code;
-  Data d = {.rule = rule, .entry = choose_entry(rule, r->entry), .n_operands = optc_rule_operands(rule)};
+  bool ptx = r->backend == OPTC_BACKEND_PTX;
+  optc_rule *rule[2] = {NULL, NULL};
+  Data data[2] = {0};
+  size_t length = 0;
+  char *text = strcmp(r->input, "-") ? NULL : command_stdin(&length);
+  if (!text && !strcmp(r->input, "-")) return COMMAND_INPUT;
+  optc_parallel parallel = optc_parallel_openmp((int)r->threads);
   r->wish.elements = r->elements;
   r->wish.elements_given = r->elements_given;
-  optc_parallel parallel = optc_parallel_openmp((int)r->threads);
-  if (d.entry < 0) code = command_error(COMMAND_USAGE, "the rule has no entry '%s'", r->entry ? r->entry : "step");
-  else {
-    d.hyper = calloc((size_t)optc_rule_hypers(rule) + 1, sizeof *d.hyper);
-    code = d.hyper ? command_hypers(rule, r->set, r->n_sets, d.hyper) : command_error(COMMAND_INPUT, "out of memory");
-    if (code < 0) code = make_data(&d, r, &parallel);
-    if (code < 0) code = measure(r, &d, &parallel, compile_ms);
+  double begun = seconds();
+  int code = compile(r, cx, text, length, ptx ? OPTC_BACKEND_JIT : r->backend, &rule[0]);
+  double compile_ms = 1e3*(seconds() - begun);
+  if (!code && ptx) code = compile(r, cx, text, length, OPTC_BACKEND_PTX, &rule[1]);
+  free(text);
+  code = code ? code : -1;
+  for (int k = 0; k <= ptx && code < 0; k++) code = open_data(&data[k], r, rule[k], &parallel);
+  if (code < 0) code = ptx ? against_cpu(r, &data[0], &data[1], &parallel) : measure(r, &data[0], &parallel, compile_ms);
+  for (int k = 0; k < 2; k++) {
+    free_data(&data[k]);
+    optc_rule_free(rule[k]);
   }
-  free_data(&d);
-  optc_rule_free(rule);
   return code;
 }
 
@@ -351,7 +430,7 @@ static bool take_count(const char *option, const char *value, long long most, lo
 }
 
 static int take_option(Request *r, const Options *o, int id) {
-  static const Choice backends[] = {{"jit", OPTC_BACKEND_JIT}, {"graph", OPTC_BACKEND_GRAPH}, {"kernel", OPTC_BACKEND_KERNEL}, {"interp", OPTC_BACKEND_GRAPH}, {"kernels", OPTC_BACKEND_KERNEL}};
+  static const Choice backends[] = {{"jit", OPTC_BACKEND_JIT}, {"graph", OPTC_BACKEND_GRAPH}, {"kernel", OPTC_BACKEND_KERNEL}, {"ptx", OPTC_BACKEND_PTX}, {"interp", OPTC_BACKEND_GRAPH}, {"kernels", OPTC_BACKEND_KERNEL}};
   switch (id) {
   case OPTION_ELEMENTS: r->elements_given = true; return take_count("--elements", o->value, 1ll << 40, &r->elements) ? -1 : COMMAND_USAGE;
   case OPTION_STEPS: return take_count("--steps", o->value, 1000000, &r->steps) ? -1 : COMMAND_USAGE;
@@ -369,14 +448,19 @@ static int take_option(Request *r, const Options *o, int id) {
     break;
   case OPTION_SIZE: return run_sizes(o->value, &r->wish.sizes);
   case OPTION_BACKEND:
-    return command_choice("--backend", o->value, backends, sizeof backends/sizeof *backends, 3, &r->backend) ? -1 : COMMAND_USAGE;
+    r->backend_given = true;
+    return command_choice("--backend", o->value, backends, sizeof backends/sizeof *backends, 4, &r->backend) ? -1 : COMMAND_USAGE;
+  case OPTION_PTX_GPU: r->gpu = o->value; break;
+  case OPTION_SEED:
+    r->seeded = true;
+    return command_seed(o->value, &r->seed) ? -1 : COMMAND_USAGE;
   case OPTION_FORMAT: return command_format("--format", o->value, &r->json) ? -1 : COMMAND_USAGE;
   }
   return -1;
 }
 
 int command_run(int argc, char **argv) {
-  Request r = {.elements = 16ll << 20, .steps = 15, .threads = sysconf(_SC_NPROCESSORS_ONLN), .backend = OPTC_BACKEND_JIT};
+  Request r = {.threads = sysconf(_SC_NPROCESSORS_ONLN), .backend = OPTC_BACKEND_JIT};
   Options o = {.argc = argc, .argv = argv, .command = COMMAND_R};
   int id, code;
   common_default(&r.common);
@@ -384,6 +468,12 @@ int command_run(int argc, char **argv) {
     if (!common_option(&r.common, &o, id, &code)) code = take_option(&r, &o, id);
     if (code >= 0) return code;
   }
+  bool ptx = r.gpu || r.seeded || r.backend == OPTC_BACKEND_PTX;
+  if (ptx && r.backend_given && r.backend != OPTC_BACKEND_PTX) return command_error(COMMAND_USAGE, command_ptx_only);
+  if (ptx && r.common.fast) return command_error(COMMAND_USAGE, "--fast has other bits on a GPU than on a CPU: there is nothing to compare");
+  if (ptx) r.backend = OPTC_BACKEND_PTX;
+  if (!r.elements_given) r.elements = ptx ? PTX_ELEMENTS : 16ll << 20;
+  if (!r.steps) r.steps = ptx ? PTX_STEPS : 15;
   if (o.first + 1 != argc) return command_error(COMMAND_USAGE, "optc run wants one rule file");
   r.input = argv[o.first];
   optc_context *cx = optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = r.cache_dir, .color = r.common.color});

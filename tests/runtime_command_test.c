@@ -155,6 +155,20 @@ static void headers_tell_of_shards_and_of_codes(void) {
   CU_ASSERT_EQUAL(others(), 0);
 }
 
+/* Of a rule without recorded data too: what its PTX does is what the CPU does. */
+static void ptx_of_any_rule_is_executed_on_made_up_data(void) {
+  static const struct { const char *line, *says; } cases[] = {
+    {"run sgd.opt --backend=ptx", "rule sgd, entry step: PTX for sm_80, executed without a GPU, has the CPU's bits: 70000 numbers after 2 calls"},
+    {"run moment.opt --gpu=sm_90 --seed 7 -n 3000 -s 3 --store m=q8", "PTX for sm_90, executed without a GPU, has the CPU's bits: 6012 numbers after 3 calls"},
+    {"run rows.opt --seed 1 --size N=5,M=300", "has the CPU's bits: 1500 numbers after 2 calls"}, {"run perhaps.opt --backend=ptx -s 1 --set mu=0.8 -n 70", "has the CPU's bits: 140 numbers after 1 call"},
+    {"run sgd.opt --backend=ptx --format=json", "\"gpu\": \"sm_80\", \"steps\": 2, \"compared\": 70000, \"same\": true}"}};
+  for (size_t i = 0; i < sizeof cases/sizeof *cases; i++) {
+    EXPECT(0, cases[i].line);
+    PRINTS(cases[i].says);
+  }
+  CU_ASSERT_EQUAL(others(), 0);
+}
+
 static void the_same_input_gives_the_same_bytes(void) {
   EXPECT(0, "sgd.opt -o a.o --header a.h");
   EXPECT(0, "sgd.opt -o b.o --header b.h");
@@ -320,7 +334,7 @@ static void usage_errors_are_told_with_suggestions(void) {
     {"run sgd.opt --elements many", "many"}, {"run sgd.opt --steps 0", "--steps"}, {"run sgd.opt --set lr", "NAME=NUMBER"}, {"run sgd.opt --set lrr=1", "did you mean 'lr'?"},
     {"run sgd.opt --backend=vm", "vm"}, {"run sgd.opt --entry hessian", "hessian"}, {"run no_default.opt", "'lr' has no default"}, {"run", "one rule file"},
     {"run sgd.opt --header x.h", "unknown option"}, {"explain", "one rule file"}, {"explain sgd.opt --format=xml", "'xml'; there are text and json"},
-    {"sgd.opt --emit=no", "there are obj, asm, llvm-ir, bc, graph, kernels, header and ptx"}, {"sgd.opt --compute f16", "there are f32 and f64"}, {"run sgd.opt --backend=vm", "there are jit, graph and kernel"},
+    {"sgd.opt --emit=no", "there are obj, asm, llvm-ir, bc, graph, kernels, header and ptx"}, {"sgd.opt --compute f16", "there are f32 and f64"}, {"run sgd.opt --backend=vm", "there are jit, graph, kernel and ptx"},
     {"sgd.opt --color=alway", "did you mean 'always'? There are auto, always and never"}, {"run sgd.opt --s 3", "is the beginning of several: --store, --shape, --size, --steps, --set"},
     {"help chek", "did you mean 'check'?"}, {"help 3", "unknown command '3'"}, {"run int.opt --set warmups=1", "did you mean 'warmup'?"}, {"run no_default.opt --set rate[0]=1", "did you mean 'rates[0]'?"},
     {"run rows.opt --size NN=4", "no shape of the rule has a size 'NN'; did you mean 'N'? There are N, M"}, {"run rows.opt --size Q=4", "a size 'Q'; there are N"}, {"run sgd.opt --size N=4", "-n N elements"},
@@ -329,7 +343,8 @@ static void usage_errors_are_told_with_suggestions(void) {
     {"sgd.opt --cpu-target=haswel -o x.o", "did you mean 'haswell'?"}, {"sgd.opt --target=vax -o x.o", "unknown target 'vax'"}, {"sgd.opt --features=+zz -o x.o", "unknown target feature"},
     {"sgd.opt --passes=xx", "unknown pass 'xx'"}, {"sgd.opt --store z=bf16", "no operand 'z'"}, {"run sgd.opt --store p=b", "--store:1:"}, {"sgd.opt --fast -O0", "--fast needs -O2"},
     {"two.opt --rule third", "no rule 'third' in 'two.opt'"}, {"run two.opt --rule firs", "did you mean 'first'?"}, {"check", "no recorded data"}, {"check --backend=jit --gpu=sm_80 x.json", "another one is given"},
-    {"check --seed 3 --backend=graph x.json", "another one is given"}, {"check --within 0 x.json", "above 0"}, {"explain sgd.opt --peak=no", "--peak wants a positive number"}, {"chek sgd.opt", "did you mean 'check'?"}};
+    {"check --seed 3 --backend=graph x.json", "another one is given"}, {"check --within 0 x.json", "above 0"}, {"run sgd.opt --backend=jit --gpu=sm_80", "another one is given"}, {"run sgd.opt --backend=ptx --fast", "nothing to compare"},
+    {"run sgd.opt --seed x", "--seed wants a number"}, {"run sgd.opt --gpu=sm_1", "unknown GPU 'sm_1'"}, {"explain sgd.opt --peak=no", "--peak wants a positive number"}, {"chek sgd.opt", "did you mean 'check'?"}};
   for (size_t i = 0; i < sizeof cases/sizeof *cases; i++) {
     EXPECT(2, cases[i].line);
     SAYS(cases[i].says);
@@ -480,7 +495,7 @@ static void run_measures(void) {
   EXPECT(0, "run no_default.opt --set lr=1 -n 10 --steps 1");
   EXPECT(0, "run no_default.opt --set rates[0]=1 -n 10 --steps 1");
   EXPECT(1, "run no_default.opt --set rates[0]=-1 -n 10 --steps 1");
-  EXPECT(0, "run no_default.opt --se lr=1 --elem 10 --ste 1");                   /* long options cut short */
+  EXPECT(0, "run no_default.opt --set lr=1 --elem 10 --ste 1");                   /* long options cut short */
   CU_ASSERT_EQUAL(others(), 0);
 }
 
@@ -589,7 +604,7 @@ static int leave(void) {
 
 int main(void) {
   static const SuiteTest tests[] = {
-    TEST(object_and_header_are_written), TEST(headers_tell_of_shards_and_of_codes), TEST(the_same_input_gives_the_same_bytes), TEST(text_goes_to_standard_output), TEST(objects_carry_ptx_for_several_gpus),
+    TEST(object_and_header_are_written), TEST(headers_tell_of_shards_and_of_codes), TEST(ptx_of_any_rule_is_executed_on_made_up_data), TEST(the_same_input_gives_the_same_bytes), TEST(text_goes_to_standard_output), TEST(objects_carry_ptx_for_several_gpus),
     TEST(several_kinds_take_the_output_name),
     TEST(dependencies_name_every_file_read), TEST(standard_input_is_a_rule_file), TEST(a_rule_can_be_chosen), TEST(passes_can_be_chosen_and_seen), TEST(targets_are_checked),
     TEST(fields_have_names_that_compilers_take), TEST(errors_have_places_and_suggestions), TEST(warnings_do_not_fail_unless_asked), TEST(usage_errors_are_told_with_suggestions), TEST(help_covers_every_option),

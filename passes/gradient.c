@@ -182,8 +182,11 @@ static const Node *replace_parts(Replace *r, const Node *n) {
   return graph_region_node(G->g, (Op)n->op, (Type)n->type, space, n->imm, n->aux, n->n_args, args, n->region ? &region : NULL);
 }
 
+/* Another scan at the depth, whose results the body reads: nothing of it depends on what ours carries, and its carried values go by the same numbers. */
+static bool is_apart(const Node *n, int64_t depth) { return n->op == OP_SCAN && n->imm == depth; }
+
 static const Node *replace(Replace *r, const Node *n) {
-  if (n->id >= r->n) return n;
+  if (n->id >= r->n || is_apart(n, r->depth)) return n;
   if (r->done[n->id]) return r->now[n->id];
   /* Inside scans only where a new body is made: the old one goes on without what is kept for it. */
   bool here = n->id < r->G->n_forward && (r->depth >= 0 || !r->G->carries[n->id]);
@@ -197,7 +200,7 @@ static const Node *replace(Replace *r, const Node *n) {
 
 /* Marks the carried values of the scan that a new value needs. */
 static void find_needed(Gradient *G, const Node *n, bool *seen, int64_t depth, unsigned n_carried, bool *needed) {
-  if (seen[n->id]) return;
+  if (seen[n->id] || is_apart(n, depth)) return;
   seen[n->id] = true;
   if (n->op == OP_CARRY && (n->aux & 255) == depth && n->imm >= 0 && n->imm < n_carried) needed[n->imm] = true;
   if (n->id < G->n_forward && G->instead[n->id]) find_needed(G, G->instead[n->id], seen, depth, n_carried, needed);

@@ -13,6 +13,7 @@ typedef struct Target {
   int level;                             /* code generation: 0 at -O0, else 2 */
   bool with_driver;                      /* AOT: the driver, R_<entry> functions and descriptor; JIT: kernels and descriptor only */
   bool debug;
+  bool unchecked;                        /* not through LLVM's verifier, a twentieth of the time at -O0: for a process that compiles as it runs */
   const optc_gpu_desc *gpu;              /* PTX of the same rule, which the object shall carry; or NULL */
   Program *const *gpu_programs;          /* what the PTX was made of, as many; NULL: the object's own programs */
 } Target;

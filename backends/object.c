@@ -159,7 +159,7 @@ static bool generate(Emitter *e, Emit emit, Output *out) {
 
 bool object_write(Emitter *e, Emit emit, Output *out) {
   char *message = NULL;
-  if (LLVMVerifyModule(e->llvm, LLVMReturnStatusAction, &message)) {
+  if (!e->target->unchecked && LLVMVerifyModule(e->llvm, LLVMReturnStatusAction, &message)) {
     report(e, "the module is not valid", message);
     return false;
   }

@@ -41,10 +41,20 @@ unsigned nest_buffer(Nest *l, const Node *n) {
   return *temp - 1;
 }
 
+/* Whether what a block has computed so far is known to what is written now. */
+static bool is_around(const Nest *l, const Block *block) {
+  if (block == l->kernel.top || l->kernel.at == l->kernel.top) return block == l->kernel.top;
+  bool around = block == l->kernel.at;
+  for (unsigned k = 0; k < l->kernel.depth && !around; k++) around = block == l->kernel.open[k].outer;
+  return around;
+}
+
 Inst *nest_extent(Nest *l, const Node *e) {
+  NestExtent *known = &l->kernel.least[e->id];
   Inst *x = l->kernel.scalar[e->id], *zero = nest_i64(l, 0);
   if (x->op == KOP_E_CONST && x->imm >= 0) return x;
-  return nest_select(l, nest_op2(l, KOP_LT, x, zero), zero, x);
+  if (known->of != x || !is_around(l, known->at)) *known = (NestExtent){x, nest_select(l, nest_op2(l, KOP_LT, x, zero), zero, x), l->kernel.at};
+  return known->inst;
 }
 
 /* An extent of an operand's shape: of a graph of its own, whose nodes are numbers. */

@@ -35,6 +35,7 @@ typedef struct NestTemps {
 } NestTemps;
 
 typedef struct NestConst { Type type; Bits bits; Inst *inst; } NestConst;
+typedef struct NestExtent { const Inst *of; Inst *inst; const Block *at; } NestExtent;
 typedef struct NestScan { const Node *node; Inst *loop; } NestScan;
 
 /* The kernel being built. What it knows by node or operand was computed where it holds for all that follows. */
@@ -44,6 +45,7 @@ typedef struct NestKernel {
   struct { Inst *inst; Block *outer; } open[NEST_DEPTH]; unsigned depth;      /* loops and conditions around `at` */
   NestScan scan[NEST_SCANS];             /* by depth: the scan whose body is being written */
   Inst **scalar;                         /* by node of rank 0 */
+  NestExtent *least;                     /* by node of rank 0: as an extent, and the block that has computed it */
   bool *done;                            /* by node: the temporary holds its value here */
   Inst *(*extent)[NEST_RANK];            /* by operand: its logical axes */
   NestConst *constants; size_t n_constants, constants_capacity;

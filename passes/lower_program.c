@@ -14,6 +14,7 @@ bool *nest_begin(Nest *l, const char *name, Launch launch) {
   l->temps = launch == LAUNCH_FINISH || launch == LAUNCH_TOTAL || launch == LAUNCH_CALL_SIZES ? &l->call : &l->items;
   l->kernel = (NestKernel){.launch = launch, .top = k->body, .at = k->body};
   l->kernel.scalar = nest_by_node(l, sizeof *l->kernel.scalar);
+  l->kernel.least = nest_by_node(l, sizeof *l->kernel.least);
   l->kernel.done = nest_by_node(l, sizeof *l->kernel.done);
   l->kernel.extent = arena_array(l->arena, l->module->n_operands + 1, sizeof *l->kernel.extent);
   l->point = (NestPoint){.known = l->point.known, .memo = l->point.memo, .epoch = l->point.epoch};

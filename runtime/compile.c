@@ -60,7 +60,7 @@ static int compile_jit(Compilation *c, Compile *k) {
   snprintf(features, sizeof features, "%s", found);
   free(found);
   const char *cpus[] = {k->options.cpu ? k->options.cpu : "native"};
-  Target target = {.cpus = cpus, .n_cpus = 1, .level = b->level ? 2 : 0};
+  Target target = {.cpus = cpus, .n_cpus = 1, .level = b->level ? 2 : 0, .unchecked = !b->verify_each};
   CacheKey key = compile_key(c, k, features);
   CacheEntry entry;
   if (cache_load(c->context->cache_dir, c->arena, &key, &entry)) {

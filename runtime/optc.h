@@ -56,7 +56,7 @@ typedef struct optc_compile_options {
   const char *cpu;                       /* NULL: this machine's; else a cpu name this machine can run. PTX: a GPU; NULL: "sm_80" */
   int backend;                           /* OPTC_BACKEND_* */
   int compute_f64;                       /* 1: arithmetic on tensor data in f64; 2: and tensors declared f32 are f64 in memory */
-  int verify_each;                       /* check the intermediate form after every pass */
+  int verify_each;                       /* check the intermediate form after every pass, and what LLVM is given */
   optc_timed timed; void *timed_self;    /* NULL: not wanted */
   const char *store;                     /* storage policies, "m=bf16,v=q8[256]": tensors kept otherwise than the rule says (docs/language.md, Storage policies); NULL: none */
   int fast;                              /* products of matrices may use the machine's units for operands of few bits: not exact, within the bound of docs/language.md, --fast. Needs level 2 */

@@ -212,6 +212,7 @@ bool schedule_repeat(Schedule *s, const Node *scan) {
   unsigned n = scan->region->n_results;
   if (refusal(s, scan, body)) return false;
   const Carried c = find_carried(s, scan, body);
+  l->temps = &l->items;                                                    /* the last kernel may have been one of the call */
   nest_make_carried(l, scan, c.in_place);
   for (unsigned k = 0; k < n; k++) if (!is_number(scan->args[k + 1])) copy_to(l, "first", scan->args[k + 1], nest_carried_buffer(l, scan, k, false), nest_demand(l, scan));
   emit_numbers(l, "first", scan, scan->args + 1);

@@ -180,7 +180,7 @@ help:
 	  'make demo            compile rules/adamw.opt and train a small model with it (RULE=lion for another rule, GPU=1: its optimizer on an NVIDIA GPU)' \
 	  'make check           install what is missing, build, run every test; ends with "N passed, N failed"' \
 	  'make asan            the unit tests under AddressSanitizer and UBSan' \
-	  'make fuzz            the fuzz target, until stopped (make fuzz-smoke: 30 s from a fixed seed)' \
+	  'make fuzz            the fuzz target, until stopped (make fuzz-smoke: 30 s from a fixed seed; make fuzz-lang: whole rules)' \
 	  'make bench           measure against the best alternatives; writes build/bench.json (QUICK=1, PEERS=1)' \
 	  'make accuracy        every f32 input of every elementary function against a reference; writes build/accuracy.md' \
 	  'make format          trailing blanks, tabs and line ends of changed files' \

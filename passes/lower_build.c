@@ -149,11 +149,17 @@ unsigned nest_temp(Nest *l, const char *name, Type type, Wanted size) {
   return buffer;
 }
 
-unsigned nest_scratch(Nest *l, Type type, unsigned elements, bool rows) {
+static unsigned scratch_of(Nest *l, Type type, unsigned elements, bool rows) {
   for (size_t k = 0; k < l->n_scratch; k++) if (l->scratch[k].type == type && l->scratch[k].elements == elements && l->scratch[k].rows == rows) return l->scratch[k].buffer;
   l->scratch = arena_grow(l->arena, l->scratch, &l->scratch_capacity, l->n_scratch + 1, sizeof *l->scratch);
   unsigned buffer = program_local(l->program, arena_printf(l->arena, "scratch_%u", l->program->n_temps), type, elements);
   l->program->temps[l->program->n_temps - 1].rows = rows;
   l->scratch[l->n_scratch++] = (Scratch){elements, rows, type, buffer};
+  return buffer;
+}
+
+unsigned nest_scratch(Nest *l, Type type, unsigned elements, bool rows) {
+  unsigned buffer = scratch_of(l, type, elements, rows);
+  nest_add(l, KOP_E_FRESH, TYPE_BOOL, buffer, 0, NULL);
   return buffer;
 }

@@ -43,5 +43,5 @@ void nest_close(Nest *, unsigned n, Inst *const *next);
 void nest_if(Nest *, Inst *condition);
 void nest_end_if(Nest *);
 unsigned nest_temp(Nest *, const char *name, Type, Wanted size);         /* a temporary of the launches being built */
-unsigned nest_scratch(Nest *, Type, unsigned elements, bool rows);       /* a local buffer that nests share one after the other; rows: as Buffer says */
+unsigned nest_scratch(Nest *, Type, unsigned elements, bool rows);       /* a local buffer that nests share one after the other: empty from here on; rows: so many for each of the machine's tile_rows */
 #endif

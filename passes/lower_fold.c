@@ -101,7 +101,8 @@ static Inst *block_of_lanes(Nest *l, const Terms *t, ReduceKind kind, Type type,
 typedef struct Tree { unsigned buffer; ReduceKind kind; Type type; Inst *leaf; } Tree;
 
 static Tree open_tree(Nest *l, ReduceKind kind, Type type, Inst *leaves) {
-  return (Tree){nest_scratch(l, type, 64, false), kind, type, nest_open(l, nest_i64(l, 0), leaves, 0, NULL)};
+  unsigned buffer = nest_scratch(l, type, 64, false);
+  return (Tree){buffer, kind, type, nest_open(l, nest_i64(l, 0), leaves, 0, NULL)};
 }
 
 static Inst *close_tree(Nest *l, const Tree *t, Inst *leaves, Inst *x) {

@@ -16,16 +16,38 @@ typedef struct PtxCall {
   const optc_entry_desc *entry;
   const PtxModule *code;
   const PtxKernel *kernel;
+  const Program *program;
   Launch launch;
   const GpuMap *map;                     /* who does what */
   PtxTensor tensor;
   optc_rule *rule;
 } PtxCall;
 
-/* Device address of what a pointer reaches; NULL stays NULL. */
-static void *map(PtxMemory *m, const void *data, int64_t bytes, unsigned access, const char *name) {
-  return data && bytes > 0 ? (void *)(uintptr_t)ptx_map(m, (void *)(uintptr_t)data, (size_t)bytes, access, name) : (void *)(uintptr_t)data;
+/* Where what a frame reaches is mapped: as it is, or copies of it, the numbers of tensors a little off. */
+typedef struct Mapped { PtxMemory *memory; Arena *arena; bool copied; } Mapped;
+
+/* As far from where lines begin as what it is copied from. */
+static void *copy_of(Arena *arena, const void *data, size_t bytes) {
+  enum { LINE = 256 };
+  char *room = arena_array(arena, bytes + 2*LINE, 1);
+  room += (((uintptr_t)data & (LINE - 1)) - (uintptr_t)room) & (LINE - 1);
+  return memcpy(room, data, bytes);
 }
+
+/* Another bit in the middle of each fraction: what was near stays near, what was finite stays so. */
+static void *shaken(char *data, int64_t bytes, Type type) {
+  static const uint8_t at[TYPE_COUNT] = {[TYPE_BF16] = 0, [TYPE_F16] = 0, [TYPE_F32] = 2, [TYPE_F64] = 5}, bit[TYPE_COUNT] = {[TYPE_BF16] = 4, [TYPE_F16] = 32, [TYPE_F32] = 4, [TYPE_F64] = 64};
+  for (int64_t k = at[type]; bit[type] && k < bytes; k += type_bytes(type)) data[k] = (char)(data[k] ^ bit[type]);
+  return data;
+}
+
+/* Device address of numbers of a type, or of what a pointer reaches; NULL stays NULL. */
+static void *map_numbers(const Mapped *m, const void *data, int64_t bytes, unsigned access, const char *name, Type type) {
+  if (!data || bytes <= 0) return (void *)(uintptr_t)data;
+  void *host = m->copied ? shaken(copy_of(m->arena, data, (size_t)bytes), bytes, type) : (void *)(uintptr_t)data;
+  return (void *)(uintptr_t)ptx_map(m->memory, host, (size_t)bytes, access, name);
+}
+static void *map(const Mapped *m, const void *data, int64_t bytes, unsigned access, const char *name) { return map_numbers(m, data, bytes, access, name, TYPE_I64); }
 
 /* Elements of temporaries, and of states with a shape of their own, as the sizes kernels tell them: the driver asks once and keeps only where the buffers lie. */
 static const int64_t *measure(const PtxCall *c, const optc_frame *f, Arena *arena) {
@@ -59,21 +81,23 @@ static const char *buffer_name(const PtxCall *c, Arena *arena, int64_t k) {
 }
 
 /* Pointers to pointers: tables of their own. */
-static void map_tables(const PtxCall *c, PtxMemory *m, Arena *arena, const optc_frame *f, optc_frame *device) {
+static void map_tables(const PtxCall *c, const Mapped *m, const optc_frame *f, optc_frame *device) {
+  Arena *arena = m->arena;
   int64_t n = c->module->n_operands, buffers = n + c->entry->n_temps;
   void **data = arena_array(arena, (size_t)buffers + 1, sizeof *data), **shapes = arena_array(arena, (size_t)n + 1, sizeof *shapes);
   const int64_t *counts = measure(c, f, arena);
-  for (int64_t k = 0; k < buffers; k++) data[k] = map(m, f->data[k], buffer_bytes(c, f, counts, k), PTX_READ | PTX_WRITE, buffer_name(c, arena, k));
+  for (int64_t k = 0; k < buffers; k++)
+    data[k] = map_numbers(m, f->data[k], buffer_bytes(c, f, counts, k), PTX_READ | PTX_WRITE, buffer_name(c, arena, k), program_buffer_type(c->program, (unsigned)k));
   for (int64_t k = 0; k < n; k++) shapes[k] = map(m, f->shapes[k], f->ranks[k]*8, PTX_READ, "a shape");
   device->data = map(m, data, buffers*8, PTX_READ, "the table of tensors");
   device->shapes = map(m, shapes, n*8, PTX_READ, "the table of shapes");
 }
 
-static void map_frame(const PtxCall *c, PtxMemory *m, Arena *arena, const optc_frame *f, optc_frame *device) {
+static void map_frame(const PtxCall *c, const Mapped *m, const optc_frame *f, optc_frame *device) {
   const optc_rule_desc *rule = c->rule->desc;
   int64_t n = c->module->n_operands, slots = c->entry->n_slots;
   *device = *f;
-  map_tables(c, m, arena, f, device);
+  map_tables(c, m, f, device);
   device->hyper = map(m, f->hyper, rule->hyper_size, PTX_READ, "the hyper-parameters");
   device->global = map(m, f->global, rule->global_size, PTX_READ | PTX_WRITE, "the call's numbers");
   device->item = map(m, f->item, rule->item_size, PTX_READ | PTX_WRITE, "the item");
@@ -96,36 +120,38 @@ static void keep_finding(const PtxCall *c, const PtxReport *report) {
   snprintf(c->rule->finding, sizeof c->rule->finding, "PTX kernel %s: %.*s", ptx_kernel_info(c->kernel)->name, (int)strcspn(text.data, "\n"), text.data);
 }
 
-/* The work entries of a launch: chunk by chunk, also where the driver asks for many at once. */
-static optc_work *cut(const PtxCall *c, const optc_frame *f, Arena *arena, int64_t *n, int64_t *longest) {
+/* The work entries of a launch: chunk by chunk, also where the driver asks for many at once. `before` more stand in front, alike. */
+static optc_work *cut(const PtxCall *c, const optc_frame *f, Arena *arena, int64_t before, int64_t *n, int64_t *longest) {
   int64_t left = f->end - f->begin;
   bool many = c->launch == LAUNCH_CHUNK && left > OPTC_CHUNK;
-  *n = many ? (left - 1)/OPTC_CHUNK + 1 : 1;
+  *n = before + (many ? (left - 1)/OPTC_CHUNK + 1 : 1);
   *longest = many ? OPTC_CHUNK : left;
-  optc_work *work = arena_array(arena, (size_t)*n, sizeof *work);
-  for (int64_t k = 0; k < *n; k++) work[k] = (optc_work){0, f->begin + k*OPTC_CHUNK, k + 1 < *n ? f->begin + (k + 1)*OPTC_CHUNK : f->end};
+  optc_work *work = arena_array(arena, (size_t)*n, sizeof *work), *first = work + before;
+  for (int64_t k = 0; first + k < work + *n; k++) first[k] = (optc_work){before, f->begin + k*OPTC_CHUNK, first + k + 1 < work + *n ? f->begin + (k + 1)*OPTC_CHUNK : f->end};
+  if (before) *work = (optc_work){0, first->begin, first->end};
   return work;
 }
 
+/* Where one block takes all work entries, its first is a copy of the launch: what the block leaves in shared memory meets the next entry in every kernel. */
 static void execute_in(const PtxCall *c, optc_frame *f, Arena *arena) {
-  PtxMemory *memory = ptx_memory_new(arena);
-  PtxReport report = {.arena = arena};
-  optc_frame device;
-  map_frame(c, memory, arena, f, &device);
-  int64_t n = 0, longest = 0;
-  optc_work *work = cut(c, f, arena, &n, &longest);
-  uint64_t params[3] = {ptx_map(memory, &device, sizeof device, PTX_READ | PTX_WRITE, "the frame"), ptx_map(memory, work, (size_t)n*sizeof *work, PTX_READ, "the work"), (uint64_t)n};
-  uint64_t seed = c->rule->seed + 1;     /* no bit may depend on it; 0 would be order */
-  PtxLaunch launch = {.kernel = c->kernel, .grid = {(uint32_t)n, 1, 1}, .block = {1, 1, 1}, .params = params, .tensor = c->tensor, .seed = seed, .nan_seed = seed, .global_races = c->map->shared || n > 1};
   unsigned most = MAX_BLOCKS - (unsigned)(c->rule->seed%MAX_BLOCKS);
-  if (launch.grid[0] > most) launch.grid[0] = most;
+  int64_t n = 0, longest = 0, before = most == 1 && c->map->shared && !c->map->splits;
+  Mapped direct = {ptx_memory_new(arena), arena, false}, copied = {direct.memory, arena, true};
+  PtxReport report = {.arena = arena};
+  optc_frame frames[2], *device = &frames[before];
+  if (before) map_frame(c, &copied, f, frames);
+  map_frame(c, &direct, f, device);
+  optc_work *work = cut(c, f, arena, before, &n, &longest);
+  uint64_t params[3] = {ptx_map(direct.memory, frames, (size_t)(before + 1)*sizeof *frames, PTX_READ | PTX_WRITE, "the frame"), ptx_map(direct.memory, work, (size_t)n*sizeof *work, PTX_READ, "the work"), (uint64_t)n};
+  uint64_t seed = c->rule->seed + 1;     /* no bit may depend on it; 0 would be order */
+  PtxLaunch launch = {.kernel = c->kernel, .grid = {n < most ? (uint32_t)n : most, 1, 1}, .block = {1, 1, 1}, .params = params, .tensor = c->tensor, .seed = seed, .nan_seed = seed, .global_races = c->map->shared || n > 1};
   if (c->map->splits && (c->map->tiles || longest > THREADS)) launch.grid[1] = MAX_SHARE;
   if (c->map->shared) launch.block[0] = c->map->contracts ? GPU_BLOCK : THREADS;
-  if (!ptx_launch(c->code, memory, &launch, &report)) keep_finding(c, &report);
-  f->skip = device.skip;
-  f->failed = device.failed;
-  f->n_values = device.n_values;
-  memcpy(f->value, device.value, sizeof f->value);
+  if (!ptx_launch(c->code, direct.memory, &launch, &report)) keep_finding(c, &report);
+  f->skip = device->skip;
+  f->failed = device->failed;
+  f->n_values = device->n_values;
+  memcpy(f->value, device->value, sizeof f->value);
 }
 
 static void execute(optc_frame *frame) {
@@ -154,7 +180,7 @@ const optc_rule_desc *interp_describe_ptx(optc_rule *rule, const Module *m, Prog
       if (at == ptx_kernels(code)) return NULL;
       PtxCall *call = arena_alloc(m->arena, sizeof *call);
       const Kernel *kernel = programs[i]->kernels[k];
-      *call = (PtxCall){m, &entries[i], code, ptx_kernel(code, at++), kernel->launch, gpu_map(m->arena, programs[i], kernel), tensor_of(gpu), rule};
+      *call = (PtxCall){m, &entries[i], code, ptx_kernel(code, at++), programs[i], kernel->launch, gpu_map(m->arena, programs[i], kernel), tensor_of(gpu), rule};
       kernels[k].self = call;
       for (int v = 0; v < OPTC_MAX_VARIANTS; v++) kernels[k].fn[v] = execute;
     }

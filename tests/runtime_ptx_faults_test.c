@@ -95,6 +95,12 @@ typedef bool Fault(const char *text, int k, Edit *);
 static const char *next_line(const char *at) { return strchr(at, '\n') ? strchr(at, '\n') + 1 : NULL; }
 static size_t line_length(const char *at) { return strcspn(at, "\n"); }
 
+static int line_of(const char *text, const char *at) {
+  int n = 1;
+  for (; text < at; text++) n += *text == '\n';
+  return n;
+}
+
 static const char *nth_line(const char *text, int k, bool (*is)(const char *line)) {
   for (const char *at = text; at && *at; at = next_line(at))
     if (is(at) && !k--) return at;
@@ -218,7 +224,7 @@ static void plant(Subject *s, const char *name, const Part *p, const Edit *e, Ta
   *(there ? &t->tried : &t->unreached) += 1;
   t->found += how != NULL;
   if (getenv("OPTC_TEST_TIMES") || (there && !how))
-    printf("\n%s, %s, %.*s, %.*s: %s\n", s->shipped->name, name, (int)strcspn(p->text, "("), p->text, (int)line_length(e->at), e->at, !there ? "not reached" : how ? how : "not found");
+    printf("\n%s, %s, %.*s, +%d: %.*s: %s\n", s->shipped->name, name, (int)strcspn(p->text, "("), p->text, line_of(p->text, e->at), (int)line_length(e->at), e->at, !there ? "not reached" : how ? how : "not found");
   free(text);
 }
 

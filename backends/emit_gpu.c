@@ -276,11 +276,10 @@ static void deal_to_threads(Emitter *e, const Inst *loop) {
   leave_homes(e, &kept);
 }
 
-/* Threads of a group wait for each other first: what one of them has written before, in iterations that were the group's own, another may read. */
 static void deal_to_groups(Emitter *e, const Inst *loop) {
   LLVMValueRef low = e->value[loop->args[0]->id], high = e->value[loop->args[1]->id];
   Homes kept = enter_homes(e, loop, HOME_GROUP, TEAM_GROUP);
-  meet(e);
+  if (e->map->gather[loop->id]) meet(e);
   plain_loop(e, loop, plus(e, low, e->thread.group), high, e->thread.groups);
   leave_homes(e, &kept);
 }

@@ -9,6 +9,7 @@ typedef struct Mapper {
   const Kernel *kernel;
   const unsigned *touched; unsigned n_touched;                  /* the buffers that the kernel touches */
   unsigned *number;                      /* by buffer: which of those it is */
+  GpuPlaces *places;
   GpuMap *map;
   bool owns, meets, groups_meet;         /* what the walk that places barriers counts as a thread's own; whether threads met, of the block or of a group */
 } Mapper;
@@ -69,16 +70,16 @@ bool gpu_is_own(const Inst *loop, unsigned buffer) { return block_touches(loop->
 /* All that touches a buffer in the loop does so at places that only iterations with one number share. */
 typedef struct Meeting { const Inst *loop; unsigned buffer; bool some; GpuPlace place; } Meeting;
 
-static bool keeps_apart(Meeting *t, const Block *block) {
+static bool keeps_apart(const Mapper *m, Meeting *t, const Block *block) {
   for (unsigned i = 0; block && i < block->n; i++) {
     const Inst *inst = block->insts[i];
     if (touches(inst, t->buffer, false)) {
       GpuPlace p;
-      if (is_tile(inst) || !gpu_find_place(inst->args[0], t->loop, &p) || (t->some && !gpu_same_place(&p, &t->place))) return false;
+      if (is_tile(inst) || !gpu_find_place(m->places, inst->args[0], t->loop, &p) || (t->some && !gpu_same_place(&p, &t->place))) return false;
       t->place = p;
       t->some = true;
     }
-    if (!keeps_apart(t, inst->body) || !keeps_apart(t, inst->otherwise)) return false;
+    if (!keeps_apart(m, t, inst->body) || !keeps_apart(m, t, inst->otherwise)) return false;
   }
   return true;
 }
@@ -91,7 +92,7 @@ static bool can_deal(const Mapper *m, const Inst *loop) {
     unsigned b = m->touched[k];
     Meeting t = {.loop = loop, .buffer = b};
     if (!block_touches(loop->body, b, true) || (is_local(m, b) && gpu_is_own(loop, b))) continue;
-    if (!keeps_apart(&t, loop->body)) return false;
+    if (!keeps_apart(m, &t, loop->body)) return false;
   }
   return true;
 }
@@ -137,11 +138,18 @@ static bool choose(const Mapper *m, const Block *block, Team team) {
 
 /* --- barriers -------------------------------------------------------------------------------------------------------------------------------------- */
 
-/* Who has touched a buffer since the team met: its first thread, any of them, or each those places that are its own in loops that are dealt alike. */
+/* Who has touched a buffer since the team met: its first thread, any of them, or each those places that are its own in loops that are dealt alike: from the number `low` on. */
 typedef enum Who { FIRST, OWN, ANY } Who;
-typedef struct Touched { bool read[3], written[3]; GpuPlace own; const Inst *low; uint8_t way; } Touched;
+typedef struct Owner {
+  uint8_t way;                           /* GpuWay of the loop */
+  bool room;                             /* of groups: what each has in shared memory, iteration after iteration of the loop `low` */
+  bool lanes;                            /* of groups: a place is one lane's: its lowest digit says whose */
+  const Inst *low;
+  GpuPlace place;
+} Owner;
+typedef struct Touched { bool read[3], written[3], gathered; Owner owner; } Touched;      /* gathered: threads of a group have waited for each other since */
 typedef struct State { Touched *buffer; } State;          /* by number of a buffer; then numbers that kernels set and read, then the slots in shared memory */
-typedef struct Access { unsigned number; bool read, written; Who who; GpuPlace own; const Inst *low; uint8_t way; } Access;
+typedef struct Access { unsigned number; bool read, written; Who who; Owner owner; } Access;
 
 static unsigned numbers(const Mapper *m) { return m->n_touched; }
 static unsigned slots(const Mapper *m) { return m->n_touched + 1; }
@@ -153,38 +161,56 @@ static State copy_state(const Mapper *m, const State *s) {
   return copy;
 }
 
-static bool same_owner(const Mapper *m, const Touched *t, const Access *a) {
-  if (t->way != a->way) return false;
-  if (a->way == GPU_THREADS && !m->map->splits && t->own.aligned && a->own.aligned) return true;
-  return t->low == a->low && gpu_same_place(&t->own, &a->own);
+static bool same_owner(const Mapper *m, const Owner *a, const Owner *b) {
+  if (a->way != b->way || a->room != b->room) return false;
+  if (a->room) return true;
+  if (a->way == GPU_THREADS && !m->map->splits && a->place.aligned && b->place.aligned) return true;
+  return a->low == b->low && gpu_same_place(&a->place, &b->place);
 }
 
-static bool races(const Mapper *m, const Touched *t, const Access *a) {
-  bool one = !t->read[OWN] && !t->written[OWN] ? false : a->who == OWN && m->owns && same_owner(m, t, a);
+/* Of one owner: whether lanes of a group meet. In a room the loop itself sees to it that its iterations do not. */
+static bool lanes_meet(const Owner *a, const Owner *b) {
+  if (a->way != GPU_GROUPS) return false;
+  return a->room ? a->low != b->low : !a->lanes || !b->lanes || !gpu_same_digit(&a->place, &b->place);
+}
+
+/* Who has to meet first. */
+typedef enum Meet { MEET_NOBODY, MEET_GROUP, MEET_ALL } Meet;
+
+static Meet races(const Mapper *m, const Touched *t, const Access *a) {
+  bool alike = (t->read[OWN] || t->written[OWN]) && a->who == OWN && (a->owner.room || m->owns) && same_owner(m, &t->owner, &a->owner);
   for (Who w = FIRST; w <= ANY; w++) {
-    bool same = (w == FIRST && a->who == FIRST) || (w == OWN && one);
-    if (!same && (t->written[w] || (a->written && t->read[w]))) return true;
+    bool same = (w == FIRST && a->who == FIRST) || (w == OWN && alike);
+    if (!same && (t->written[w] || (a->written && t->read[w]))) return MEET_ALL;
   }
-  return false;
+  return alike && !t->gathered && (t->written[OWN] || a->written) && lanes_meet(&t->owner, &a->owner) ? MEET_GROUP : MEET_NOBODY;
 }
 
 static void note(const Mapper *m, Touched *t, const Access *a) {
-  Who who = a->who;
-  if (who == OWN && (t->read[OWN] || t->written[OWN]) && !same_owner(m, t, a)) {
+  bool owned = t->read[OWN] || t->written[OWN];
+  if (a->who == OWN && owned && !same_owner(m, &t->owner, &a->owner)) {
     t->read[ANY] |= t->read[OWN];
     t->written[ANY] |= t->written[OWN];
-    t->read[OWN] = t->written[OWN] = false;
+    t->read[OWN] = t->written[OWN] = owned = false;
   }
-  if (who == OWN) { t->own = a->own; t->low = a->low; t->way = a->way; }
-  t->read[who] |= a->read;
-  t->written[who] |= a->written;
+  if (a->who == OWN) {
+    bool mixed = owned && !t->gathered && lanes_meet(&t->owner, &a->owner);
+    t->owner = a->owner;
+    t->gathered = false;
+    if (mixed) {                         /* whatever comes now meets one of them */
+      t->owner.lanes = false;
+      if (t->owner.room) t->owner.low = NULL;
+    }
+  }
+  t->read[a->who] |= a->read;
+  t->written[a->who] |= a->written;
 }
 
 static void join(const Mapper *m, State *s, const State *other) {
   for (unsigned b = 0; b < n_states(m); b++) {
     const Touched *t = &other->buffer[b];
     for (Who w = FIRST; w <= ANY; w++) {
-      Access a = {b, t->read[w], t->written[w], w, t->own, t->low, t->way};
+      Access a = {b, t->read[w], t->written[w], w, t->owner};
       if (a.read || a.written) note(m, &s->buffer[b], &a);
     }
   }
@@ -193,7 +219,13 @@ static void join(const Mapper *m, State *s, const State *other) {
 static void meet(Mapper *m, State *s, const Inst *before) {
   m->meets = true;
   if (before && m->map->barrier) m->map->barrier[before->id] = true;
-  for (unsigned b = 0; b < n_states(m); b++) s->buffer[b] = (Touched){.low = NULL};
+  for (unsigned b = 0; b < n_states(m); b++) s->buffer[b] = (Touched){.gathered = false};
+}
+
+static void gather(Mapper *m, State *s, const Inst *before) {
+  m->groups_meet = true;
+  if (m->map->gather) m->map->gather[before->id] = true;
+  for (unsigned b = 0; b < n_states(m); b++) s->buffer[b].gathered = true;
 }
 
 /* --- all that a thread, or the team together, does in an instruction */
@@ -204,18 +236,23 @@ static void add_access(const Mapper *m, Accesses *s, Access a) {
   s->at[s->n++] = a;
 }
 
-/* Of one instruction, without what is inside. `dealt`: the loop whose iterations threads or groups have taken, or NULL. */
-static void find_accesses(const Mapper *m, Accesses *s, const Inst *inst, Who who, const Inst *dealt, GpuWay way) {
+/* Of one instruction, without what is inside. `dealt`: the loop whose iterations threads or groups have taken, or NULL; `inner`: the one whose iterations lanes of a group have. */
+static void find_accesses(const Mapper *m, Accesses *s, const Inst *inst, Who who, const Inst *dealt, const Inst *inner, GpuWay way) {
   Touch touch[MAX_TOUCHES];
   unsigned n = inst_touches(inst, touch);
   for (unsigned k = 0; k < n; k++) {
     unsigned b = touch[k].buffer;
-    Access a = {m->number[b], touch[k].read, touch[k].written, who, {0}, NULL, (uint8_t)way};
+    Access a = {m->number[b], touch[k].read, touch[k].written, who, {.way = (uint8_t)way}};
     if (!a.read && !a.written) continue;
-    if (dealt && is_local(m, b) && gpu_is_own(dealt, b)) continue;
-    if (dealt && way != GPU_FOLD && !is_tile(inst) && gpu_find_place(inst->args[0], dealt, &a.own)) {
+    if (dealt && is_local(m, b) && gpu_is_own(dealt, b)) {
+      if (way != GPU_GROUPS) continue;                         /* a thread's own */
       a.who = OWN;
-      a.low = dealt->args[0];
+      a.owner.room = true;
+      a.owner.low = dealt;
+    } else if (dealt && way != GPU_FOLD && !is_tile(inst) && gpu_find_place(m->places, inst->args[0], dealt, &a.owner.place)) {
+      a.who = OWN;
+      a.owner.low = gpu_value(m->places, dealt->args[0]);
+      a.owner.lanes = inner && a.owner.place.below == inner;
     }
     add_access(m, s, a);
   }
@@ -223,38 +260,46 @@ static void find_accesses(const Mapper *m, Accesses *s, const Inst *inst, Who wh
   if (reads_number(inst)) add_access(m, s, (Access){.number = numbers(m), .read = true, .who = who});
 }
 
-static void find_all(const Mapper *m, Accesses *s, const Block *block, Who who, const Inst *dealt, GpuWay way) {
+static void find_all(const Mapper *m, Accesses *s, const Block *block, Who who, const Inst *dealt, const Inst *inner, GpuWay way) {
   for (unsigned i = 0; block && i < block->n; i++) {
-    find_accesses(m, s, block->insts[i], who, dealt, way);
-    find_all(m, s, block->insts[i]->body, who, dealt, way);
-    find_all(m, s, block->insts[i]->otherwise, who, dealt, way);
+    const Inst *inst = block->insts[i];
+    bool shares = way == GPU_GROUPS && is_loop(inst) && (way_of(m, inst) == GPU_THREADS || way_of(m, inst) == GPU_FOLD);
+    find_accesses(m, s, inst, who, dealt, inner, way);
+    find_all(m, s, inst->body, who, dealt, shares ? inst : inner, way);
+    find_all(m, s, inst->otherwise, who, dealt, inner, way);
   }
 }
 
 static void apply(Mapper *m, State *s, const Inst *inst, const Accesses *all) {
-  bool race = false;
-  for (unsigned k = 0; k < all->n; k++) race |= races(m, &s->buffer[all->at[k].number], &all->at[k]);
-  if (race) meet(m, s, inst);
+  Meet who = MEET_NOBODY;
+  for (unsigned k = 0; k < all->n; k++) {
+    Meet now = races(m, &s->buffer[all->at[k].number], &all->at[k]);
+    if (now > who) who = now;
+  }
+  if (who == MEET_ALL) meet(m, s, inst);
+  if (who == MEET_GROUP) gather(m, s, inst);
   for (unsigned k = 0; k < all->n; k++) note(m, &s->buffer[all->at[k].number], &all->at[k]);
 }
 
 static void walk(Mapper *m, State *s, const Block *block, Team team);
 
 static bool same_touched(const Touched *a, const Touched *b) {
+  if (a->gathered != b->gathered || a->owner.lanes != b->owner.lanes || a->owner.low != b->owner.low) return false;
   for (Who w = FIRST; w <= ANY; w++) if (a->read[w] != b->read[w] || a->written[w] != b->written[w]) return false;
   return true;
 }
 
 static bool term_varies(const GpuTerm *t, const Inst *loop) {
-  for (unsigned k = 0; k < t->n; k++) if (gpu_is_inside(t->factor[k], loop)) return true;
+  for (unsigned k = 0; k < t->n; k++) if (!gpu_is_fixed(t->factor[k], loop)) return true;
   return false;
 }
 
 /* What is each thread's own in one iteration may be another's in the next, where the places say so. */
 static bool owner_varies(const Mapper *m, const Touched *t, const Inst *loop) {
-  const GpuPlace *p = &t->own;
-  if (t->way == GPU_THREADS && p->aligned && !m->map->splits) return false;
-  bool varies = gpu_is_inside(t->low, loop) || term_varies(&p->stride, loop) || (!p->top && term_varies(&p->next, loop));
+  const Owner *o = &t->owner;
+  const GpuPlace *p = &o->place;
+  if (o->room || (o->way == GPU_THREADS && p->aligned && !m->map->splits)) return false;
+  bool varies = !gpu_is_fixed(o->low, loop) || term_varies(&p->stride, loop) || (!p->top && term_varies(&p->next, loop));
   for (unsigned k = 0; k < p->n_fixed; k++) varies |= term_varies(&p->fixed[k], loop);
   return varies;
 }
@@ -265,7 +310,7 @@ static void carry_over(const Mapper *m, State *after, const State *before, const
     unsigned b = m->touched[k];
     Touched *t = &after->buffer[k];
     Meeting apart = {.loop = loop, .buffer = b};
-    if (!is_local(m, b) && block_touches(loop->body, b, true) && keeps_apart(&apart, loop->body)) *t = before->buffer[k];
+    if (!is_local(m, b) && block_touches(loop->body, b, true) && keeps_apart(m, &apart, loop->body)) *t = before->buffer[k];
     else if ((t->read[OWN] || t->written[OWN]) && owner_varies(m, t, loop)) {
       t->read[ANY] |= t->read[OWN];
       t->written[ANY] |= t->written[OWN];
@@ -302,7 +347,7 @@ static void walk_loop(Mapper *m, State *s, const Inst *loop, Team team) {
   if (way == GPU_EACH) { walk_each(m, s, loop, team); return; }
   Accesses all = {0};
   unsigned told = way == GPU_FOLD ? results(loop)*GPU_SLOTS : way == GPU_ONE ? results(loop) : 0;
-  find_all(m, &all, loop->body, way == GPU_ONE ? FIRST : ANY, way == GPU_ONE ? NULL : loop, way);
+  find_all(m, &all, loop->body, way == GPU_ONE ? FIRST : ANY, way == GPU_ONE ? NULL : loop, NULL, way);
   if (told && team == BLOCK) add_access(m, &all, (Access){.number = slots(m), .written = true, .who = ANY});
   apply(m, s, loop, &all);
   if (told && team == BLOCK && told > m->map->slots) m->map->slots = told;
@@ -315,18 +360,44 @@ static void walk_loop(Mapper *m, State *s, const Inst *loop, Team team) {
   m->groups_meet |= inner.meets;
 }
 
+static void walk_one(Mapper *m, State *s, const Inst *inst, Team team) {
+  Accesses all = {0};
+  if (is_loop(inst)) { walk_loop(m, s, inst, team); return; }
+  find_accesses(m, &all, inst, is_tile(inst) || !is_effect(inst) ? ANY : FIRST, NULL, NULL, GPU_EACH);
+  apply(m, s, inst, &all);
+  if (inst->op != KOP_E_IF) return;
+  State otherwise = copy_state(m, s);
+  walk(m, s, inst->body, team);
+  walk(m, &otherwise, inst->otherwise, team);
+  join(m, s, &otherwise);
+}
+
+static bool is_opposite(const Mapper *m, const Inst *a, const Inst *b) { return a->op == KOP_NOT && gpu_value(m->places, a->args[0]) == gpu_value(m->places, b); }
+
+/* The IF further on that is taken where this one is not; or NULL. */
+static const Inst *counterpart(const Mapper *m, const Block *block, unsigned i) {
+  const Inst *a = block->insts[i];
+  for (unsigned k = i + 1; a->op == KOP_E_IF && !a->otherwise && k < block->n; k++) {
+    const Inst *b = block->insts[k];
+    if (b->op == KOP_E_IF && !b->otherwise && (is_opposite(m, a->args[0], b->args[0]) || is_opposite(m, b->args[0], a->args[0]))) return b;
+  }
+  return NULL;
+}
+
 static void walk(Mapper *m, State *s, const Block *block, Team team) {
+  const Inst *second = NULL;             /* of two that exclude each other; it finds `without`: what is done without the first */
+  State without = {NULL};
   for (unsigned i = 0; block && i < block->n; i++) {
     const Inst *inst = block->insts[i];
-    if (is_loop(inst)) { walk_loop(m, s, inst, team); continue; }
-    Accesses all = {0};
-    find_accesses(m, &all, inst, is_tile(inst) || !is_effect(inst) ? ANY : FIRST, NULL, GPU_EACH);
-    apply(m, s, inst, &all);
-    if (inst->op != KOP_E_IF) continue;
-    State otherwise = copy_state(m, s);
-    walk(m, s, inst->body, team);
-    walk(m, &otherwise, inst->otherwise, team);
-    join(m, s, &otherwise);
+    if (second && inst == second) {
+      walk(m, &without, inst->body, team);
+      join(m, s, &without);
+      second = NULL;
+      continue;
+    }
+    if (second) walk_one(m, &without, inst, team);
+    else if ((second = counterpart(m, block, i))) without = copy_state(m, s);
+    walk_one(m, s, inst, team);
   }
 }
 
@@ -394,12 +465,30 @@ static void number_buffers(Mapper *m) {
   find_touched(m, touched, arena_array(m->arena, all, sizeof(bool)), m->kernel->body);
 }
 
-static bool walk_kernel(Mapper *m, bool owns) {
-  State s = empty_state(m);
+static bool walk_kernel(Mapper *m, State *s, bool owns) {
   m->owns = owns;
   m->meets = m->groups_meet = false;
-  walk(m, &s, m->kernel->body, BLOCK);
+  walk(m, s, m->kernel->body, BLOCK);
   return m->meets;
+}
+
+/* Places barriers; whether one more is wanted behind the kernel: the next work entry finds in shared memory what this one has left, and would meet with it elsewhere. */
+static bool place_barriers(Mapper *m) {
+  size_t n = (size_t)m->kernel->n_insts + 1;
+  GpuMap *map = m->map, placed;
+  State s = empty_state(m);
+  bool more = false;
+  map->barrier = arena_array(m->arena, n, sizeof *map->barrier);
+  map->gather = arena_array(m->arena, n, sizeof *map->gather);
+  walk_kernel(m, &s, true);
+  placed = *map;
+  map->barrier = arena_array(m->arena, n, sizeof *map->barrier);
+  map->gather = arena_array(m->arena, n, sizeof *map->gather);
+  for (unsigned b = 0; b <= numbers(m); b++) if (b == numbers(m) || !is_local(m, m->touched[b])) s.buffer[b] = (Touched){.gathered = false};
+  walk_kernel(m, &s, true);
+  for (size_t k = 0; k < n; k++) more |= (map->barrier[k] && !placed.barrier[k]) || (map->gather[k] && !placed.gather[k]);
+  *map = placed;
+  return more;
 }
 
 /* A kernel that does nothing but multiply tiles which do not meet: blocks share an entry. No thread sees what another has done: an element of C is one thread's whatever is
@@ -427,7 +516,7 @@ const GpuMap *gpu_map(Arena *arena, const Program *p, const Kernel *k) {
   GpuMap *map = arena_alloc(arena, sizeof *map);
   map->way = arena_array(arena, (size_t)k->n_insts + 1, sizeof *map->way);
   if (!may_share(k)) return map;
-  Mapper m = {.arena = arena, .program = p, .kernel = k, .map = map};
+  Mapper m = {.arena = arena, .program = p, .kernel = k, .places = gpu_places(arena, k), .map = map};
   bool locals = false;
   map->contracts = any(k->body, is_product);
   map->tiles = map->contracts && only_tiles(k->body, false);
@@ -441,12 +530,11 @@ const GpuMap *gpu_map(Arena *arena, const Program *p, const Kernel *k) {
   map->shared = choose(&m, k->body, BLOCK);
   if (!map->shared) return map;
   map->splits = true;                    /* what is then taken for a thread's own holds for any number of threads */
-  map->wide = !walk_kernel(&m, false) && !m.groups_meet;
-  bool meets = walk_kernel(&m, true);
+  State first = empty_state(&m), second = empty_state(&m);
+  map->wide = !walk_kernel(&m, &first, false) && !m.groups_meet;
+  bool meets = walk_kernel(&m, &second, true);
   map->shared = shared_bytes(&m, &locals) <= GPU_SHARED;
-  map->keeps = map->shared && (map->slots || locals);
   map->splits = map->shared && !meets && !locals && !any(k->body, is_tile);
-  map->barrier = arena_array(arena, (size_t)k->n_insts + 1, sizeof *map->barrier);
-  if (!map->splits || m.groups_meet) walk_kernel(&m, true);     /* elsewhere there are none */
+  map->keeps = place_barriers(&m) && map->shared;
   return map;
 }

@@ -27,13 +27,14 @@ typedef enum GpuWay {
 typedef struct GpuMap {
   bool shared;                           /* threads share the kernel; else one does it all */
   bool splits;
-  bool keeps;                            /* something in shared memory, which the next work entry writes anew */
+  bool keeps;                            /* something in shared memory that the next work entry would meet: the team meets between the two */
   bool tiles;                            /* it multiplies tiles, which blocks share, and does nothing else */
   bool contracts;                        /* it multiplies matrices, which takes shared memory of its own */
   bool wide;                             /* a thread may take neighbouring elements, whatever loop it is in */
   unsigned slots;                        /* of 8 bytes, in shared memory, through which threads tell each other numbers */
   uint8_t *way;                          /* by id of a FOR that a team goes through: GpuWay */
   bool *barrier;                         /* by id: the team meets before it */
+  bool *gather;                          /* by id of a FOR that is dealt to groups: the threads of each wait for each other first */
 } GpuMap;
 
 const GpuMap *gpu_map(Arena *, const Program *, const Kernel *);
@@ -45,10 +46,16 @@ enum { GPU_TERMS = 8, GPU_FACTORS = 6 };
 typedef struct GpuTerm { int64_t c; unsigned n; uint64_t hash; const Inst *factor[GPU_FACTORS]; } GpuTerm;
 /* Where iterations of a loop touch memory: which digit of the place their number is. */
 typedef struct GpuPlace {
-  unsigned n_fixed; GpuTerm fixed[GPU_TERMS], stride, next;
+  unsigned n_fixed; GpuTerm fixed[GPU_TERMS], stride, next, unit;
+  const Inst *below;                     /* the number that is the only digit below, with the stride `unit`; or NULL */
   bool top, aligned;                     /* top: there is no next digit; aligned: iteration k touches places that are k modulo GPU_BLOCK */
 } GpuPlace;
-bool gpu_is_inside(const Inst *, const Inst *loop);                      /* the loop itself is, too */
-bool gpu_find_place(const Inst *at, const Inst *loop, GpuPlace *);            /* false: iterations may meet */
+typedef struct GpuPlaces GpuPlaces;      /* what is known of a kernel's numbers */
+GpuPlaces *gpu_places(Arena *, const Kernel *);
+const Inst *gpu_value(const GpuPlaces *, const Inst *);                       /* one instruction for all that compute the same number */
+bool gpu_is_inside(const Inst *, const Inst *loop);                           /* the loop itself is, too */
+bool gpu_is_fixed(const Inst *, const Inst *loop);                            /* the same in every iteration */
+bool gpu_find_place(GpuPlaces *, const Inst *at, const Inst *loop, GpuPlace *);    /* false: iterations may meet */
 bool gpu_same_place(const GpuPlace *, const GpuPlace *);                  /* only iterations with one number meet at the two */
+bool gpu_same_digit(const GpuPlace *, const GpuPlace *);                      /* of places that are the same: what meets has one number below, too */
 #endif

@@ -11,6 +11,73 @@ enum { MAX_TERMS = 12, MAX_FACTORS = 6, MAX_DIGITS = 6 };
 typedef struct Term { int64_t c; unsigned n; const Inst *factor[MAX_FACTORS], *var; } Term;
 typedef struct Sum { unsigned n; Term term[MAX_TERMS]; bool lost; } Sum;
 
+struct GpuPlaces {
+  Arena *arena;
+  const Inst **value;                    /* by id: the first instruction that computes the same number */
+  const Sum **sum;                       /* by id, in the loop below: what has been found of it */
+  unsigned n;
+  const Inst *loop;
+};
+
+/* --- equal numbers -------------------------------------------------------------------------------------------------------------------------- */
+
+/* One number all through the work of an entry. */
+static bool is_given(const Inst *x) {
+  switch ((KOp)x->op) {
+    case KOP_E_CONST: case KOP_E_SIZE: case KOP_E_UNIFORM: case KOP_E_FIRST: case KOP_E_COUNT: case KOP_E_BEGIN: case KOP_E_END: case KOP_E_HYPER: case KOP_E_TILE_ROWS: case KOP_E_TILE_COLUMNS: return true;
+    default: return false;
+  }
+}
+
+static bool same_value(const GpuPlaces *p, const Inst *a, const Inst *b) {
+  if (!inst_same(a, b)) return false;
+  for (unsigned k = 0; k < a->n_args; k++) if (p->value[a->args[k]->id] != p->value[b->args[k]->id]) return false;
+  return true;
+}
+
+static unsigned hash_value(const GpuPlaces *p, const Inst *x) {
+  uint64_t h = ((uint64_t)x->op << 8 | x->type)*0x9e3779b97f4a7c15u ^ (uint64_t)x->imm;
+  for (unsigned k = 0; k < x->n_args; k++) h = (h ^ h >> 29 ^ p->value[x->args[k]->id]->id)*0xbf58476d1ce4e5b9u;
+  return (unsigned)(h >> 32);
+}
+
+/* Instructions with one hash, chained by id; 0: none. */
+typedef struct Chains { unsigned *first, *next, mask; const Inst **inst; } Chains;
+
+static void number_values(GpuPlaces *p, Chains *c, const Block *block) {
+  for (unsigned i = 0; block && i < block->n; i++) {
+    const Inst *x = block->insts[i];
+    p->value[x->id] = c->inst[x->id] = x;
+    if (x->op < ELEMENT_COUNT || is_given(x)) {
+      unsigned *first = &c->first[hash_value(p, x) & c->mask], k = *first;
+      while (k && !same_value(p, c->inst[k - 1], x)) k = c->next[k - 1];
+      if (k) p->value[x->id] = c->inst[k - 1];
+      else {
+        c->next[x->id] = *first;
+        *first = x->id + 1;
+      }
+    }
+    number_values(p, c, x->body);
+    number_values(p, c, x->otherwise);
+  }
+}
+
+GpuPlaces *gpu_places(Arena *arena, const Kernel *k) {
+  GpuPlaces *p = arena_alloc(arena, sizeof *p);
+  Chains c = {.mask = 1};
+  while (c.mask < k->n_insts) c.mask = 2*c.mask + 1;
+  c.first = arena_array(arena, (size_t)c.mask + 1, sizeof *c.first);
+  c.next = arena_array(arena, (size_t)k->n_insts + 1, sizeof *c.next);
+  c.inst = arena_array(arena, (size_t)k->n_insts + 1, sizeof *c.inst);
+  *p = (GpuPlaces){.arena = arena, .n = k->n_insts};
+  p->value = arena_array(arena, (size_t)k->n_insts + 1, sizeof *p->value);
+  p->sum = arena_array(arena, (size_t)k->n_insts + 1, sizeof *p->sum);
+  number_values(p, &c, k->body);
+  return p;
+}
+
+const Inst *gpu_value(const GpuPlaces *p, const Inst *x) { return p->value[x->id]; }
+
 static unsigned last_id(const Inst *inst) {
   const Block *b = inst->otherwise && inst->otherwise->n ? inst->otherwise : inst->body;
   return b && b->n ? last_id(b->insts[b->n - 1]) : inst->id;
@@ -18,11 +85,10 @@ static unsigned last_id(const Inst *inst) {
 
 bool gpu_is_inside(const Inst *x, const Inst *loop) { return x->id >= loop->id && x->id <= last_id(loop); }
 
-/* The same in every iteration. */
-static bool is_fixed(const Inst *x, const Inst *loop) {
+bool gpu_is_fixed(const Inst *x, const Inst *loop) {
   if (!gpu_is_inside(x, loop)) return true;
-  if (x->op >= ELEMENT_COUNT) return x->op == KOP_E_CONST || x->op == KOP_E_SIZE || x->op == KOP_E_UNIFORM || x->op == KOP_E_FIRST || x->op == KOP_E_COUNT;
-  for (unsigned a = 0; a < x->n_args; a++) if (!is_fixed(x->args[a], loop)) return false;
+  if (x->op >= ELEMENT_COUNT) return is_given(x);
+  for (unsigned a = 0; a < x->n_args; a++) if (!gpu_is_fixed(x->args[a], loop)) return false;
   return true;
 }
 
@@ -78,7 +144,7 @@ static Sum product(const Sum *a, const Sum *b) {
 
 /* --- expressions --------------------------------------------------------------------------------------------------------------------------- */
 
-static Sum sum_of(const Inst *x, const Inst *loop, unsigned depth);
+static Sum sum_of(GpuPlaces *, const Inst *x, const Inst *loop, unsigned depth);
 
 /* select(a < b, ..): the lesser of the two, or the greater. */
 static bool is_choice(const Inst *x, bool greater) {
@@ -91,11 +157,11 @@ static bool is_choice(const Inst *x, bool greater) {
  * index and range may be counted from either. */
 typedef struct Span { Sum low; Term range[4]; unsigned n; } Span;
 
-static void add_ranges(Span *s, const Inst *high, const Inst *loop, unsigned depth) {
+static void add_ranges(GpuPlaces *p, Span *s, const Inst *high, const Inst *loop, unsigned depth) {
   const Inst *ends[2] = {high, NULL};
   if (is_choice(high, false)) { ends[0] = high->args[1]; ends[1] = high->args[2]; }
   for (int k = 0; k < 2 && ends[k]; k++) {
-    Sum range = sum_of(ends[k], loop, depth);
+    Sum range = sum_of(p, ends[k], loop, depth);
     add_sum(&range, &s->low, -1);
     if (!range.lost && range.n == 1 && !range.term[0].var && range.term[0].c > 0 && s->n < 4) s->range[s->n++] = range.term[0];
     /* low + (the lesser of two) */
@@ -103,7 +169,7 @@ static void add_ranges(Span *s, const Inst *high, const Inst *loop, unsigned dep
     for (unsigned a = 0; sum->op == KOP_ADD && a < 2; a++) {
       if (!is_choice(sum->args[a], false)) continue;
       for (int b = 1; b < 3; b++) {
-        Sum part = sum_of(sum->args[a]->args[b], loop, depth), rest = sum_of(sum->args[1 - a], loop, depth);
+        Sum part = sum_of(p, sum->args[a]->args[b], loop, depth), rest = sum_of(p, sum->args[1 - a], loop, depth);
         add_sum(&part, &rest, 1);
         add_sum(&part, &s->low, -1);
         if (!part.lost && part.n == 1 && !part.term[0].var && part.term[0].c > 0 && s->n < 4) s->range[s->n++] = part.term[0];
@@ -112,45 +178,57 @@ static void add_ranges(Span *s, const Inst *high, const Inst *loop, unsigned dep
   }
 }
 
-static Span span_of(const Inst *counts, const Inst *loop, unsigned depth) {
+static Span span_of(GpuPlaces *p, const Inst *counts, const Inst *loop, unsigned depth) {
   const Inst *low = counts->args[0], *high = counts->args[1];
   const Inst *from[3] = {low, NULL, NULL};
   if (is_choice(low, true)) { from[1] = low->args[1]; from[2] = low->args[2]; }
   Span s = {.n = 0};
   for (int k = 2; k >= 0; k--) {
     if (!from[k]) continue;
-    s = (Span){.low = sum_of(from[k], loop, depth)};
-    add_ranges(&s, high, loop, depth);
+    s = (Span){.low = sum_of(p, from[k], loop, depth)};
+    add_ranges(p, &s, high, loop, depth);
     if (s.n && !s.low.lost) return s;
   }
   return s;
 }
 
-static Sum sum_of(const Inst *x, const Inst *loop, unsigned depth) {
+static Sum sum_anew(GpuPlaces *p, const Inst *x, const Inst *loop, unsigned depth) {
   Sum s = {0};
-  if (!depth) { s.lost = true; return s; }
-  depth--;
   if (x->op == KOP_E_CONST) { add_term(&s, (Term){.c = x->imm}); return s; }
   if (x->op == KOP_ADD || x->op == KOP_SUB || x->op == KOP_MUL) {
-    Sum a = sum_of(x->args[0], loop, depth), b = sum_of(x->args[1], loop, depth);
+    Sum a = sum_of(p, x->args[0], loop, depth), b = sum_of(p, x->args[1], loop, depth);
     if (x->op == KOP_MUL) return product(&a, &b);
     add_sum(&a, &b, x->op == KOP_SUB ? -1 : 1);
     return a;
   }
   if (x->op == KOP_SHL && x->args[1]->op == KOP_E_CONST && x->args[1]->imm >= 0 && x->args[1]->imm < 32) {
-    Sum a = sum_of(x->args[0], loop, depth);
+    Sum a = sum_of(p, x->args[0], loop, depth);
     add_sum(&s, &a, (int64_t)1 << x->args[1]->imm);
     return s;
   }
-  if (is_fixed(x, loop)) {
+  if (gpu_is_fixed(x, loop)) {
     Term t = {.c = 1};
-    add_factor(&t, x, &s.lost);
+    add_factor(&t, gpu_value(p, x), &s.lost);
     add_term(&s, t);
     return s;
   }
-  if (x->op == KOP_E_FOR) s = span_of(x, loop, depth).low;
-  add_term(&s, (Term){.c = 1, .var = x});
+  if (x->op == KOP_E_FOR) s = span_of(p, x, loop, depth).low;
+  add_term(&s, (Term){.c = 1, .var = gpu_value(p, x)});
   return s;
+}
+
+static Sum sum_of(GpuPlaces *p, const Inst *x, const Inst *loop, unsigned depth) {
+  if (!depth) return (Sum){.lost = true};
+  if (p->loop != loop) {
+    memset(p->sum, 0, p->n*sizeof *p->sum);
+    p->loop = loop;
+  }
+  if (!p->sum[x->id]) {
+    Sum *s = arena_alloc(p->arena, sizeof *s);
+    *s = sum_anew(p, x, loop, depth - 1);
+    p->sum[x->id] = s;
+  }
+  return *p->sum[x->id];
 }
 
 /* --- digits -------------------------------------------------------------------------------------------------------------------------------- */
@@ -167,9 +245,9 @@ static Term above(const Term *stride, const Term *range, bool *lost) {
   return t;
 }
 
-static unsigned ranges_of(const Inst *var, const Inst *loop, Term *range) {
+static unsigned ranges_of(GpuPlaces *p, const Inst *var, const Inst *loop, Term *range) {
   if (var->op == KOP_E_FOR) {
-    Span s = span_of(var, loop, 16);
+    Span s = span_of(p, var, loop, 16);
     memcpy(range, s.range, sizeof s.range);
     return s.n;
   }
@@ -181,7 +259,7 @@ static unsigned ranges_of(const Inst *var, const Inst *loop, Term *range) {
 }
 
 /* Orders digits[at..n) so that each stands above those before it, which fill `below`. */
-static bool order(Term *digits, unsigned at, unsigned n, Term below, const Inst *loop) {
+static bool order(GpuPlaces *p, Term *digits, unsigned at, unsigned n, Term below, const Inst *loop) {
   if (at == n) return true;
   for (unsigned k = at; k < n; k++) {
     Term t = digits[k];
@@ -191,11 +269,11 @@ static bool order(Term *digits, unsigned at, unsigned n, Term below, const Inst 
     digits[at] = t;
     if (at + 1 == n) return true;
     Term range[4];
-    unsigned n_ranges = ranges_of(t.var, loop, range);
+    unsigned n_ranges = ranges_of(p, t.var, loop, range);
     for (unsigned r = 0; r < n_ranges; r++) {
       bool lost = false;
       Term next = above(&t, &range[r], &lost);
-      if (!lost && order(digits, at + 1, n, next, loop)) return true;
+      if (!lost && order(p, digits, at + 1, n, next, loop)) return true;
     }
     digits[at] = digits[k];
     digits[k] = t;
@@ -217,8 +295,8 @@ static GpuTerm short_form(const Term *t) {
   return g;
 }
 
-bool gpu_find_place(const Inst *at, const Inst *loop, GpuPlace *p) {
-  Sum s = sum_of(at, loop, 24);
+bool gpu_find_place(GpuPlaces *places, const Inst *at, const Inst *loop, GpuPlace *p) {
+  Sum s = sum_of(places, at, loop, 24);
   Term digits[MAX_DIGITS];
   unsigned n = 0, mine = MAX_DIGITS;
   *p = (GpuPlace){.aligned = true};
@@ -235,11 +313,15 @@ bool gpu_find_place(const Inst *at, const Inst *loop, GpuPlace *p) {
     if (n == MAX_DIGITS || t->c < 0) return false;
     digits[n++] = *t;
   }
-  if (!order(digits, 0, n, (Term){.c = 1}, loop)) return false;
+  if (!order(places, digits, 0, n, (Term){.c = 1}, loop)) return false;
   for (unsigned d = 0; d < n; d++) if (digits[d].var == loop) mine = d;
   if (mine == MAX_DIGITS) return false;
   p->aligned = p->aligned && digits[mine].c == 1 && !digits[mine].n;
   p->stride = short_form(&digits[mine]);
+  if (mine == 1) {
+    p->below = digits[0].var;
+    p->unit = short_form(&digits[0]);
+  }
   p->top = mine + 1 == n;
   if (!p->top) p->next = short_form(&digits[mine + 1]);
   sort_terms(p);
@@ -253,3 +335,5 @@ bool gpu_same_place(const GpuPlace *a, const GpuPlace *b) {
   for (unsigned k = 0; k < a->n_fixed; k++) if (!same_term(&a->fixed[k], &b->fixed[k])) return false;
   return true;
 }
+
+bool gpu_same_digit(const GpuPlace *a, const GpuPlace *b) { return a->below && b->below && same_term(&a->unit, &b->unit); }

@@ -112,7 +112,7 @@ static bool starts(const char *line, const char *word) {
   return !strncmp(line, word, strlen(word));
 }
 
-static bool is_barrier(const char *line) { return starts(line, "bar.sync") || starts(line, "barrier.sync"); }
+static bool is_barrier(const char *line) { return starts(line, "bar.sync") || starts(line, "barrier.sync") || starts(line, "bar.warp.sync"); }
 static bool removed_barrier(const char *text, int k, Edit *e) {
   e->at = nth_line(text, k, is_barrier);
   if (!e->at) return false;

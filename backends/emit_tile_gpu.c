@@ -13,7 +13,7 @@
 #include <string.h>
 
 enum { SHARED = 3, GLOBAL = 1, WARP = 32, SLAB_BYTES = 128 };
-enum { ROWS = 3, COLUMNS = 4, QUAD = 4, GROUP = KERNEL_TILE_GROUP };      /* of a thread; positions of which it reads A at once */
+enum { ROWS = 3, COLUMNS = 4, PAIR = 2, GROUP = KERNEL_TILE_GROUP };      /* of a thread; positions of which it reads A at once (four take more registers than a thread may have) */
 enum { FRAGMENT_ROWS = 16, FRAGMENT_COLUMNS = 8, FRAGMENTS = GPU_TILE_ROWS/FRAGMENT_ROWS };
 enum { SHARES = GPU_TILE_ROWS/ROWS*(GPU_TILE_COLUMNS/COLUMNS), WARPS = GPU_TILE_COLUMNS/FRAGMENT_COLUMNS };
 _Static_assert(GPU_TILE_ROWS % ROWS == 0 && GPU_TILE_COLUMNS % COLUMNS == 0 && SHARES == WARPS*WARP, "as many threads for chains as for fragments");
@@ -208,7 +208,7 @@ static LLVMValueRef chained(const Emitter *e, const GpuTile *t, LLVMValueRef x, 
   return t->type == TYPE_F32 ? emit_element(e, ELEMENT_FMA, TYPE_F32, TYPE_F32, in, 1) : LLVMBuildFAdd(e->b, acc, LLVMBuildFMul(e->b, x, y, ""), "");
 }
 
-/* The thread's rows of A times its columns of B at `n` positions, a quad or one, from where `a` and `b` are. */
+/* The thread's rows of A times its columns of B at `n` positions, a pair or one, from where `a` and `b` are. */
 static void multiply(Emitter *e, const GpuTile *t, LLVMValueRef a, LLVMValueRef b, unsigned n, const LLVMValueRef *acc, LLVMValueRef *next) {
   LLVMValueRef x[ROWS];
   memcpy(next, acc, ROWS*COLUMNS*sizeof *next);
@@ -220,9 +220,9 @@ static void multiply(Emitter *e, const GpuTile *t, LLVMValueRef a, LLVMValueRef 
   }
 }
 
-/* All positions of a slab: quads, and what is left of one. (More at once takes more registers than a thread may have.) */
+/* All positions of a slab: pairs, and what is left of one. */
 static void chains_of_slab(Emitter *e, const GpuTile *t, LLVMValueRef row, LLVMValueRef column, LLVMValueRef length, const LLVMValueRef *acc, LLVMValueRef *next) {
-  const unsigned unit[2] = {QUAD, 1};
+  const unsigned unit[2] = {PAIR, 1};
   LLVMValueRef groups = times(e, quotient(e, length, unit[0]), unit[0]), from[2] = {number(e, 0), groups}, to[2] = {groups, length};
   memcpy(next, acc, ROWS*COLUMNS*sizeof *next);
   for (int k = 0; k < 2; k++) {

@@ -162,16 +162,25 @@ const Storage *policy_storage(Lower *l, const Stmt *s, const Decl *d, const char
   return &d->storage;
 }
 
+/* The operand that was perhaps meant: by its name in checkpoints, without a rule before it, or by a slip. */
+static const char *meant(Lower *l, const char *name) {
+  const Module *m = l->context->module;
+  const char **names = arena_array(l->arena, m->n_operands + 1, sizeof *names), *slash = strrchr(name, '/');
+  for (unsigned k = 0; k < m->n_operands; k++) {
+    names[k] = m->operands[k].name;
+    if ((m->operands[k].external && !strcmp(m->operands[k].external, name)) || (slash && !strcmp(names[k], slash + 1))) return names[k];
+  }
+  return suggest_word(name, names, m->n_operands);
+}
+
 void policies_finish(Lower *l) {
   const Context *x = l->context;
-  const char **names = arena_array(l->arena, x->module->n_operands + 1, sizeof *names);
-  for (unsigned k = 0; k < x->module->n_operands; k++) names[k] = x->module->operands[k].name;
   for (unsigned i = 0; i < x->n_policies; i++) {
     const Policy *p = &x->policies[i];
     const Symbol *symbol = NULL;
     if (p->used) continue;
     for (unsigned k = 0; k < x->n_symbols && !symbol; k++) if (!strcmp(x->symbols[k]->name, p->name.text)) symbol = x->symbols[k];
-    const char *near = suggest_word(p->name.text, names, x->module->n_operands);
+    const char *near = meant(l, p->name.text);
     if (symbol && symbol->kind != SYMBOL_OPERAND) {
       if (lower_error(l, p->name.where, "'%s' is %s %s, not a tensor of the rule", p->name.text, symbol_article(l, symbol), symbol_word(l, symbol))) diag_note(l->diag, symbol->where, "declared here");
     } else if (near) {

@@ -35,6 +35,31 @@ const char *shape_of_value(Lower *l, const Value *v) {
   return arena_printf(l->arena, "%u ax%s", n, n == 1 ? "is" : "es");
 }
 
+/* A size by the name that the text has for it here. */
+static const char *extent_text(Lower *l, const Node *extent) {
+  if (extent->op == OP_CONST) return arena_printf(l->arena, "%lld", (long long)extent->imm);
+  for (const Names *names = l->scope->names; names; names = names->outer)
+    for (unsigned i = 0; i < names->n; i++) {
+      const Binding *b = &names->at[i];
+      if (b->symbol->kind == SYMBOL_SIZE && b->set && b->value.node == extent) return b->symbol->name;
+    }
+  if (extent->op != OP_SIZE) return "..";
+  const char *name = l->context->module->operands[extent->imm].name;
+  return extent->aux == -1 ? arena_printf(l->arena, "size(%s)", name) : arena_printf(l->arena, "axis %d of %s", (int)extent->aux, name);
+}
+
+const char *space_clause(Lower *l, const Space *s) {
+  Text out = {.arena = l->arena};
+  if (is_item_space(l, s)) {
+    const View *here = view_here(l);
+    return here && here->shape ? arena_printf(l->arena, "is %s", shape_text(l, here->shape)) : arena_printf(l->arena, "has the shape of %s", l->context->param_name);
+  }
+  text_add(&out, "is [");
+  for (unsigned i = 0; i < s->rank; i++) text_add(&out, "%s%s", i ? ", " : "", extent_text(l, s->extent[i]));
+  text_add(&out, "]");
+  return out.data;
+}
+
 Range axis_where(const Value *v, unsigned axis) {
   return v->shape && comparable(v->shape) && axis < v->shape->n ? v->shape->at[axis].where : (Range){0};
 }

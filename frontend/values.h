@@ -5,6 +5,7 @@
 
 /* shapes.c */
 const char *shape_of_value(Lower *, const Value *);
+const char *space_clause(Lower *, const Space *);                        /* "is [R, 4]", by the names of sizes here */
 const char *shape_of_item(Lower *);                                      /* "shape [R, C]" or "the shape of p" */
 const char *shape_text(Lower *, const Shape *);
 Range axis_where(const Value *, unsigned axis);                          /* as declared; nowhere: it is not */

@@ -98,11 +98,9 @@ static Value same_rank(Lower *l, Value v, const Space *to, Range where, const ch
   return moved(v, node_at(l, v.node, from, to, index, to->rank), to);
 }
 
-Value value_to_space(Lower *l, Value v, const Space *to, Range where, const char *name) {
-  if (!v.node || !v.tensor) return v;
+static Value to_space(Lower *l, Value v, const Space *to, Range where, const char *name) {
   const Space *from = value_space(l, &v);
-  if (!v.node->space->rank) { v.space = to; if (from->rank == to->rank || is_item_space(l, to) || is_item_space(l, from)) return v; }
-  else if (from == to) return v;
+  if (from == to) return v;
   if (is_item_space(l, from) && to->rank) {
     const View *view = view_of_space(l, to), *here = view ? view : view_here(l);
     if (view) return from_flat(l, v, view);
@@ -114,8 +112,16 @@ Value value_to_space(Lower *l, Value v, const Space *to, Range where, const char
   } else if (from->rank == to->rank) {
     return same_rank(l, v, to, where, name);
   }
-  lower_error(l, where, "shapes differ: %s has %u ax%s, %s has %u", v.name ? v.name : "this", from->rank, from->rank == 1 ? "is" : "es", name ? name : "the other side", to->rank);
+  lower_error(l, where, "shapes differ: %s %s, %s %s", v.name ? v.name : "this", space_clause(l, from), name ? name : "the other side", space_clause(l, to));
   return (Value){0};
+}
+
+/* What one number fills has a shape too; in another one it is the same number. */
+Value value_to_space(Lower *l, Value v, const Space *to, Range where, const char *name) {
+  if (!v.node || !v.tensor) return v;
+  Value made = to_space(l, v, to, where, name);
+  if (made.node && !v.node->space->rank) made.node = v.node;
+  return made;
 }
 
 Value value_viewed(Lower *l, Value v, Range where) {

@@ -223,7 +223,10 @@ bool common_option(Common *c, const Options *o, int id, int *code) {
     return true;
   case OPTION_PASSES: c->passes = o->value; return true;
   case OPTION_FAST: c->fast = 1; return true;
-  case OPTION_STORE: c->store = o->value; return true;
+  case OPTION_STORE:
+    if (!*o->value) *code = command_error(COMMAND_USAGE, "--store is empty; it takes NAME=STORAGE, as in m=bf16,v=q8[256]");
+    c->store = o->value;
+    return true;
   case OPTION_RULE: c->rule = o->value; return true;
   case OPTION_VERIFY_EACH: c->verify_each = 1; return true;
   case OPTION_TIME_PASSES: c->time = true; return true;

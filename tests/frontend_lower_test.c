@@ -617,6 +617,17 @@ static void test_shapes_that_differ_are_shown_with_both_declarations(void) {
   arena_free(a);
 }
 
+/* Of names that the text gave no shape, and of one number that fills a tensor. */
+static void test_shapes_that_were_made_are_told_by_their_sizes(void) {
+  static const Mistake rows[] = {
+    {"if p is [R, C] { r[i] = sum[j](g[i, j]); p = p`*`r }", "shapes differ: r is [R], p is [R, C]"},
+    {"k[i < 4] = 1; p -= g`*`k", "shapes differ: k is [4], g has the shape of p"},
+    {"k[i < 4] = 1; w[i < 5] = 2; v = w`*`k; p -= sum(v)*g", "axis 0 of k is 4, axis 0 of w is 5: this never fits"},
+    {"k[i < 4] = 1; w[i < 5, j < 4] = 2; v = w`*`k; p -= sum(v)*g", "shapes differ: k is [4], w is [5, 4]"},
+  };
+  MISTAKES(rows, DIAG_ERROR);
+}
+
 static void test_names_that_are_never_used_are_warned_about(void) {
   static const Mistake rows[] = {
     {"state v as \"exp_avg_sq\"; `vv_never` = g", "'vv_never' is never used"},
@@ -742,6 +753,7 @@ int main(void) {
     {"headers that are wrong are reported at their place", test_headers_that_are_wrong_are_reported_at_their_place},
     {"what is not supported yet says so at its place", test_what_is_not_supported_yet_says_so_at_its_place},
     {"shapes that differ are shown with both declarations", test_shapes_that_differ_are_shown_with_both_declarations},
+    {"shapes that were made are told by their sizes", test_shapes_that_were_made_are_told_by_their_sizes},
     {"names that are never used are warned about", test_names_that_are_never_used_are_warned_about},
     {"uses that are meant are not warned about", test_uses_that_are_meant_are_not_warned_about},
     {"several errors are told in one run, without cascades", test_several_errors_are_told_in_one_run_without_cascades},

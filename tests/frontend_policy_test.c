@@ -119,7 +119,7 @@ static void test_what_does_not_fit_is_refused_at_its_place(void) {
     {"m=`bf17`", "unknown type 'bf17'; did you mean 'bf16'?"},
     {"`mm`=bf16", "rule 'adam' has no operand 'mm'; did you mean 'm'?"},
     {"`exp_avg`=bf16", "rule 'adam' has no operand 'exp_avg'"},
-    {"`other/m`=bf16", "rule 'adam' has no operand 'other/m'"},
+    {"`other/m`=bf16", "rule 'adam' has no operand 'other/m'; did you mean 'm'?"},
     {"`lr`=bf16", "'lr' is a hyper-parameter, not a tensor of the rule"},
     {"`n`=bf16", "'n' is one number an item; a storage policy is for tensors"},
     {"`r`=bf16", "'r' holds i32, not real numbers"},
@@ -140,6 +140,7 @@ static void test_what_does_not_fit_is_refused_at_its_place(void) {
     {"m=bf16 nearest,`m`=f16", "'m' is given twice"},
   };
   for (size_t i = 0; i < sizeof rows/sizeof *rows; i++) refused(PLAIN, rows[i].store, rows[i].message);
+  refused("rule r() { param p; grad g; state m as \"exp_avg\"; m += g; p -= m }", "`exp_avg`=bf16", "rule 'r' has no operand 'exp_avg'; did you mean 'm'?");
   refused("rule r() { param p optional; grad g; p -= g }", "`p`=bf16+master", "a master copy is for params that are never absent");
   refused("rule r() { param p; grad g; state p_master; p_master += g; p -= p_master }", "p=`bf16`+master", "the master copy would be called 'p_master', as another operand is");
 }

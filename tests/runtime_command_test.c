@@ -341,7 +341,7 @@ static void usage_errors_are_told_with_suggestions(void) {
     {"run rows.opt -n 10", "-n is the number of elements of a param"}, {"check --size N=3 x.json", "optc check --gradient RULE.opt"}, {"explain sgd.opt --elements 3", "unknown option"},
     {"sgd.opt --gpu=sm_120 -o x.o", "unknown GPU 'sm_120'; there are sm_70"}, {"explain sgd.opt --gpu=sm_80,sm_90", "explained for one GPU, and 2 are given"}, {"explain sgd.opt --gpu=a", "unknown GPU 'a'"},
     {"sgd.opt --cpu-target=haswel -o x.o", "did you mean 'haswell'?"}, {"sgd.opt --target=vax -o x.o", "unknown target 'vax'"}, {"sgd.opt --features=+zz -o x.o", "unknown target feature"},
-    {"sgd.opt --passes=xx", "unknown pass 'xx'"}, {"sgd.opt --store z=bf16", "no operand 'z'"}, {"run sgd.opt --store p=b", "--store:1:"}, {"sgd.opt --fast -O0", "--fast needs -O2"},
+    {"sgd.opt --passes=xx", "unknown pass 'xx'"}, {"sgd.opt --store z=bf16", "no operand 'z'"}, {"sgd.opt --store=", "--store is empty; it takes NAME=STORAGE"}, {"run sgd.opt --store p=b", "--store:1:"}, {"sgd.opt --fast -O0", "--fast needs -O2"},
     {"two.opt --rule third", "no rule 'third' in 'two.opt'"}, {"run two.opt --rule firs", "did you mean 'first'?"}, {"check", "no recorded data"}, {"check --backend=jit --gpu=sm_80 x.json", "another one is given"},
     {"check --seed 3 --backend=graph x.json", "another one is given"}, {"check --within 0 x.json", "above 0"}, {"run sgd.opt --backend=jit --gpu=sm_80", "another one is given"}, {"run sgd.opt --backend=ptx --fast", "nothing to compare"},
     {"run sgd.opt --seed x", "--seed wants a number"}, {"run sgd.opt --gpu=sm_1", "unknown GPU 'sm_1'"}, {"explain sgd.opt --peak=no", "--peak wants a positive number"}, {"chek sgd.opt", "did you mean 'check'?"}};

@@ -107,7 +107,15 @@ static bool has_variants(const Block *block) {
   return false;
 }
 
-typedef struct Made { const Program *program; const Kernel *kernel; LLVMValueRef *fns; } Made;
+typedef struct Made {
+  const Program *program;
+  const Kernel *kernel;
+  const char *name;
+  LLVMValueRef *fns, *bodies;            /* by variant; bodies: of the function that kernels like it share */
+  const Outline *outline;                /* NULL: it is emitted as it stands */
+  size_t alike;                          /* the first one that has its function: itself, mostly */
+  bool shared;                           /* another one has its function */
+} Made;
 typedef struct Emitted { Made *made; size_t n, capacity; } Emitted;
 
 static LLVMValueRef *fns_of_equal(const Emitted *all, const Program *p, const Kernel *kernel) {
@@ -115,26 +123,51 @@ static LLVMValueRef *fns_of_equal(const Emitted *all, const Program *p, const Ke
   return NULL;
 }
 
+/* from: the first one that is not emitted yet. */
+static void add_made(Emitter *e, Emitted *all, size_t from, Made m, unsigned n_variants) {
+  m.alike = all->n;
+  if (e->machine->arch != ARCH_NVPTX && m.kernel->launch == LAUNCH_TILE) {
+    m.outline = outline_kernel(e->arena, m.program, m.kernel);
+    m.bodies = arena_array(e->arena, n_variants, sizeof *m.bodies);
+    for (m.alike = from; m.alike < all->n && !(all->made[m.alike].outline && outline_same(all->made[m.alike].outline, m.outline));) m.alike++;
+    if (m.alike < all->n) all->made[m.alike].shared = true;
+  }
+  all->made[all->n++] = m;
+}
+
+static LLVMValueRef emit_made(Emitter *e, const Emitted *all, const Made *m, unsigned v) {
+  const Made *first = &all->made[m->alike];
+  const Machine *machine = &e->machine[v];
+  const char *name = function_name(e, m->name, machine);
+  if (!first->shared) return emit_kernel(e, m->program, m->kernel, machine, name);
+  LLVMValueRef *body = &first->bodies[v];
+  if (!*body) *body = emit_outline(e, first->outline, machine, arena_printf(e->arena, "%s_for_all", name));
+  return *body ? emit_call_of(e, m->outline, *body, machine, name) : NULL;
+}
+
 /* The kernels of programs, n_variants functions each, in order. `asked`: of a rule's PTX, the kernels that the host runs; of others only those have functions that there are already. */
 static LLVMValueRef *emit_kernels(Emitter *e, Emitted *all, Program *const *programs, unsigned n, unsigned n_variants, const optc_gpu_desc *asked) {
   bool gpu = e->machine->arch == ARCH_NVPTX;
-  size_t total = 0, at = 0;
+  size_t total = 0, at = 0, from = all->n;
   for (unsigned i = 0; i < n; i++) total += programs[i]->n_kernels;
-  LLVMValueRef *fns = arena_array(e->arena, total*n_variants + 1, sizeof *fns);
+  LLVMValueRef *fns = arena_array(e->arena, total*n_variants + 1, sizeof *fns), **equal = arena_array(e->arena, total + 1, sizeof *equal);
   const char *const *names = backend_kernel_names(e->arena, e->module, programs, n);
   all->made = arena_grow(e->arena, all->made, &all->capacity, all->n + total + 1, sizeof *all->made);
   for (unsigned i = 0; i < n; i++)
     for (unsigned k = 0; k < programs[i]->n_kernels; k++, at++) {
       const Kernel *kernel = programs[i]->kernels[k];
-      LLVMValueRef *own = fns + at*n_variants, *equal = gpu ? NULL : fns_of_equal(all, programs[i], kernel);
-      if (equal) { memcpy(own, equal, n_variants*sizeof *own); continue; }
-      if (asked && !(asked->entries[i].kernels[k].does & GPU_ON_HOST)) continue;
+      equal[at] = gpu ? NULL : fns_of_equal(all, programs[i], kernel);
+      if (equal[at] || (asked && !(asked->entries[i].kernels[k].does & GPU_ON_HOST))) continue;
       const char *name = asked ? arena_printf(e->arena, "%s_gpu", names[at]) : names[at];
-      unsigned differ = has_variants(kernel->body) ? n_variants : 1;
-      for (unsigned v = 0; v < n_variants; v++) own[v] = v < differ ? emit_kernel(e, programs[i], kernel, &e->machine[v], function_name(e, name, &e->machine[v])) : own[0];
-      all->made[all->n++] = (Made){programs[i], kernel, own};
-      if (e->failed) return NULL;
+      add_made(e, all, from, (Made){.program = programs[i], .kernel = kernel, .name = name, .fns = fns + at*n_variants}, n_variants);
     }
+  for (size_t m = from; m < all->n; m++) {
+    const Made *made = &all->made[m];
+    unsigned differ = has_variants(made->kernel->body) ? n_variants : 1;
+    for (unsigned v = 0; v < n_variants; v++) made->fns[v] = v < differ ? emit_made(e, all, made, v) : made->fns[0];
+    if (e->failed) return NULL;
+  }
+  for (at = 0; at < total; at++) if (equal[at]) memcpy(fns + at*n_variants, equal[at], n_variants*sizeof *fns);
   return fns;
 }
 

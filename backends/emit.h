@@ -4,6 +4,7 @@
 #include <llvm-c/Core.h>
 #include <llvm-c/TargetMachine.h>
 #include "backends/backend.h"
+#include "backends/outline.h"
 #include "backends/target.h"
 #include "ir/gpu_map.h"
 #include "ir/graph_reduce.h"
@@ -62,7 +63,7 @@ typedef struct Emitter {
   const Machine *variant;
   bool cold;                             /* not worth the code generator's time */
   LLVMValueRef fn, frame;
-  LLVMBasicBlockRef done;                /* where the kernel is done with its frame */
+  LLVMBasicBlockRef body, done;          /* where its own code begins; where it is done with its frame */
   const Kernel *kernel;
   /* GPU */
   const Inst *dealt;                     /* GPU: the loop around whose tiles blocks share */
@@ -100,6 +101,9 @@ LLVMValueRef emit_encode(const Emitter *, Element, LLVMValueRef x, unsigned lane
 
 /* emit_kernel.c: one kernel in one variant; NULL after an error. */
 LLVMValueRef emit_kernel(Emitter *, const Program *, const Kernel *, const Machine *, const char *name);
+/* The same of several: one function of what they differ in, and a kernel that calls it. */
+LLVMValueRef emit_outline(Emitter *, const Outline *, const Machine *, const char *name);
+LLVMValueRef emit_call_of(Emitter *, const Outline *, LLVMValueRef function, const Machine *, const char *name);
 
 /* emit_loop.c: loops over vectors. */
 void emit_vector_loop(Emitter *, const Inst *);

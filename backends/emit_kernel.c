@@ -346,7 +346,10 @@ static bool touches_data(const Block *block) {
   return false;
 }
 
-LLVMValueRef emit_kernel(Emitter *e, const Program *p, const Kernel *k, const Machine *variant, const char *name) {
+static bool is_cold(const Program *p, const Kernel *k) { return !touches_data(k->body) || !strcmp(p->entry, "init"); }
+
+/* A function in which the code of a kernel stands: e->b and e->entry are in it until it is closed. */
+static void open_function(Emitter *e, const Program *p, const Kernel *k, const Machine *variant, const char *name, LLVMTypeRef signature, bool cold) {
   bool gpu = variant->arch == ARCH_NVPTX;
   e->program = p;
   e->kernel = k;
@@ -354,11 +357,10 @@ LLVMValueRef emit_kernel(Emitter *e, const Program *p, const Kernel *k, const Ma
   e->map = gpu ? gpu_map(e->arena, p, k) : NULL;
   e->team = TEAM_NONE;
   e->home = NULL;
-  LLVMTypeRef params[3] = {e->pointer, e->pointer, e->i64};
-  e->fn = LLVMAddFunction(e->llvm, name, LLVMFunctionType(e->none, params, gpu ? 3 : 1, 0));
+  e->fn = LLVMAddFunction(e->llvm, name, signature);
   if (gpu) LLVMSetFunctionCallConv(e->fn, PTX_KERNEL);
   emit_attributes(e);
-  e->cold = !gpu && (!touches_data(k->body) || !strcmp(p->entry, "init"));
+  e->cold = cold;
   if (e->cold) {                         /* a few scalars, or run once: the quickest code generation is good enough */
     enum_attribute(e, "noinline");
     enum_attribute(e, "optnone");
@@ -380,15 +382,61 @@ LLVMValueRef emit_kernel(Emitter *e, const Program *p, const Kernel *k, const Ma
     e->frame = LLVMGetParam(e->fn, 0);
     LLVMPositionBuilderAtEnd(e->entry, first);
   }
-  LLVMBasicBlockRef body = emit_new_block(e);
+  e->body = emit_new_block(e);
   e->done = emit_new_block(e);
-  LLVMPositionBuilderAtEnd(e->b, body);
-  emit_block(e, k->body);
+  LLVMPositionBuilderAtEnd(e->b, e->body);
+}
+
+static LLVMValueRef close_function(Emitter *e) {
   LLVMBuildBr(e->b, e->done);
-  LLVMBuildBr(e->entry, body);
+  LLVMBuildBr(e->entry, e->body);
   LLVMMoveBasicBlockAfter(e->done, LLVMGetLastBasicBlock(e->fn));
   LLVMPositionBuilderAtEnd(e->b, e->done);
-  if (gpu) emit_close_work(e);
+  if (e->map) emit_close_work(e);
   LLVMBuildRetVoid(e->b);
   return e->failed ? NULL : e->fn;
+}
+
+LLVMValueRef emit_kernel(Emitter *e, const Program *p, const Kernel *k, const Machine *variant, const char *name) {
+  bool gpu = variant->arch == ARCH_NVPTX;
+  LLVMTypeRef params[3] = {e->pointer, e->pointer, e->i64};
+  open_function(e, p, k, variant, name, LLVMFunctionType(e->none, params, gpu ? 3 : 1, 0), !gpu && is_cold(p, k));
+  emit_block(e, k->body);
+  return close_function(e);
+}
+
+/* --- functions of several kernels -------------------------------------------------------------------------------------------------- */
+
+static bool is_local(const Outline *o, unsigned which) { return o->program->temps[o->buffer[which] - o->program->module->n_operands].local; }
+
+/* The frame, temporaries, numbers. */
+static LLVMTypeRef outline_signature(Emitter *e, const Outline *o) {
+  LLVMTypeRef *types = arena_array(e->arena, 1 + o->n_buffers + o->n_numbers, sizeof *types);
+  unsigned n = 0;
+  types[n++] = e->pointer;
+  for (unsigned k = 0; k < o->n_buffers; k++) if (!is_local(o, k)) types[n++] = e->pointer;
+  for (unsigned k = 0; k < o->n_numbers; k++) types[n++] = e->type[o->number[k]->type];
+  return LLVMFunctionType(e->none, types, n, 0);
+}
+
+LLVMValueRef emit_outline(Emitter *e, const Outline *o, const Machine *variant, const char *name) {
+  unsigned n = 1;
+  open_function(e, o->program, o->kernel, variant, name, outline_signature(e, o), false);
+  for (unsigned k = 0; k < o->n_buffers; k++) if (!is_local(o, k)) e->data[o->buffer[k]] = LLVMGetParam(e->fn, n++);
+  for (unsigned k = 0; k < o->n_numbers; k++) e->value[o->number[k]->id] = LLVMGetParam(e->fn, n++);
+  emit_block(e, o->known);
+  emit_block(e, o->rest);
+  return close_function(e);
+}
+
+LLVMValueRef emit_call_of(Emitter *e, const Outline *o, LLVMValueRef body, const Machine *variant, const char *name) {
+  LLVMValueRef *args = arena_array(e->arena, 1 + o->n_buffers + o->n_numbers, sizeof *args);
+  unsigned n = 0;
+  open_function(e, o->program, o->kernel, variant, name, LLVMFunctionType(e->none, &e->pointer, 1, 0), true);
+  emit_block(e, o->head);
+  args[n++] = e->frame;
+  for (unsigned k = 0; k < o->n_buffers; k++) if (!is_local(o, k)) args[n++] = data_pointer(e, o->buffer[k]);
+  for (unsigned k = 0; k < o->n_numbers; k++) args[n++] = e->value[o->number[k]->id];
+  LLVMBuildCall2(e->b, LLVMGlobalGetValueType(body), body, args, n, "");
+  return close_function(e);
 }

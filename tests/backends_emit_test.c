@@ -479,6 +479,44 @@ static void test_equal_kernels_are_one_function_and_kernels_that_differ_in_a_num
   arena_free(b.arena);
 }
 
+static unsigned count_of(const char *text, const char *what) {
+  unsigned n = 0;
+  for (; (text = strstr(text, what)); text++) n++;
+  return n;
+}
+
+/* Two sweeps that read two temporaries, or operands, and write one: with another number in the head, and another constant in the loop. */
+#define SWEEP(name, head, factor, x, y, to) \
+  "  kernel " name " tile 0 {\n    %0 = begin i64\n    %1 = end i64\n    %2 = " head "\n    %3 = cast f32 %2\n    %4 = const f32 " factor "\n" \
+  "    %5 = for %0 to %1 vector(16, 2) {\n      %6 = load f32 " x ", %5\n      %7 = mul f32 %6, %3\n      %8 = add f32 %7, %4\n" \
+  "      %9 = load f32 " y ", %5\n      %10 = add f32 %8, %9\n      store " to ", %5, %10\n      yield\n    }\n  }\n"
+#define FIRST SWEEP("one", "hyper i64 times@1", "0x3f800000", "u@9", "g@1", "v@10")
+#define TURNED SWEEP("one", "hyper i64 times@1", "0x3f800000", "u@9", "v@10", "u@9")
+static void test_kernels_that_differ_in_temporaries_and_numbers_of_the_head_share_a_function(void) {
+  static const struct { const char *text; unsigned functions, calls; } cases[] = {
+    {FIRST SWEEP("two", "size i64 p@0, 0", "0x3f800000", "v@10", "g@1", "u@9"), 1, 2},
+    {FIRST SWEEP("two", "hyper f64 a@0", "0x3f800000", "u@9", "g@1", "v@10"), 1, 2},
+    {FIRST SWEEP("two", "size i64 p@0, 0", "0x40000000", "u@9", "g@1", "v@10"), 0, 0},
+    {FIRST SWEEP("two", "size i64 p@0, 0", "0x3f800000", "u@9", "p@0", "v@10"), 0, 0},            /* operands are no arguments */
+    {TURNED SWEEP("two", "size i64 p@0, 0", "0x3f800000", "v@10", "u@9", "v@10"), 1, 2},
+    {TURNED SWEEP("two", "size i64 p@0, 0", "0x3f800000", "v@10", "u@9", "u@9"), 0, 0},           /* another of the two is written */
+  };
+  for (unsigned i = 0; i < sizeof cases/sizeof *cases; i++) {
+    Built b;
+    CU_ASSERT_FATAL(build_in(&b, arena_new(NULL, 0), 16, 2));
+    char text[4000];
+    snprintf(text, sizeof text, "program step {\n  spaces 1\n  temp u: f32\n  temp v: f32\n%s}\n", cases[i].text);
+    b.programs[0] = parse(&b, text, 1, 1);
+    Target target = {.triple = "x86_64-linux-gnu", .level = 2};
+    Output out;
+    CU_ASSERT_FATAL(b.programs[0] && emit(&b, &target, EMIT_LLVM_IR, &out));
+    unsigned functions = count_of((const char *)out.data, "_for_all(") - count_of((const char *)out.data, "call void @flow_step_one"), calls = count_of((const char *)out.data, "call void @flow_step_one");
+    if (functions != cases[i].functions || calls != cases[i].calls) printf("\ncase %u: %u functions, %u calls\n", i, functions, calls);
+    CU_ASSERT(functions == cases[i].functions && calls == cases[i].calls);
+    arena_free(b.arena);
+  }
+}
+
 static void test_two_emissions_of_one_rule_are_one_file(void) {
   Built x, y;
   Output a = emit_all_variants(&x), b = emit_all_variants(&y);
@@ -613,7 +651,7 @@ int main(void) {
     TEST(test_the_hash_follows_the_interface),
     TEST(test_loops_ask_ahead_for_what_they_are_sure_to_load), TEST(test_every_form_of_output_can_be_had),
     TEST(test_equal_kernels_are_one_function_and_kernels_that_differ_in_a_number_are_not),
-    TEST(test_two_emissions_of_one_rule_are_one_file),
+    TEST(test_kernels_that_differ_in_temporaries_and_numbers_of_the_head_share_a_function), TEST(test_two_emissions_of_one_rule_are_one_file),
     TEST(test_the_interface_works_on_aarch64_under_emulation),
     TEST(test_the_rule_becomes_ptx_for_each_gpu),
     TEST(test_unknown_targets_cpus_and_features_are_named),

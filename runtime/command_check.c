@@ -92,7 +92,7 @@ static void report(const Check *c) {
   printf("  max %.3g of tolerance", c->worst);
   if (*c->worst_place) printf(" (%s)", c->worst_place);
   if (c->departures) printf("; %ld of %ld numbers depart, first %s", c->departures, c->compared, c->first_place);
-  if (c->departures && c->options->fast && !(c->options->within > 0)) printf("; the bars are of exact products: --fast is held to the bound in docs/language.md, and here to --within X");
+  if (c->departures && c->options->fast && !(c->options->within > 0)) printf("; these bars are of exact products; what --fast may be off by is in docs/language.md, --within X sets a bar for it");
   if (*c->notes) printf("; not used: %s", c->notes);
   printf("\n");
   fflush(stdout);

@@ -387,6 +387,8 @@ static void test_ptx_executed(void) {
   expect((const char *[]){"--backend=ptx", "tests/golden/optim/adamw.json", "tests/golden/attention/sdpa_gqa.json", NULL}, 0, "ok ");
   expect((const char *[]){"--gpu=sm_90", "-O0", "tests/golden/optim/lion.json", NULL}, 0, "ok ");
   expect((const char *[]){"--gpu=sm_12", "tests/golden/optim/lion.json", NULL}, 2, "unknown GPU 'sm_12'");
+  expect((const char *[]){"--fast", "--backend=ptx", "tests/golden/optim/muon.json", NULL}, 3, "these bars are of exact products; what --fast may be off by is in docs/language.md, --within X");
+  expect((const char *[]){"--fast", "--backend=ptx", "--within=0.01", "tests/golden/optim/muon.json", NULL}, 0, "ok ");
 }
 
 static void test_usage(void) {

@@ -176,7 +176,7 @@ static bool machine_has(const char *cpu) {
 static void check_cpu(const char *cpu, int level) {
   if (!machine_has(cpu)) { printf("\nskipped: %s, this machine lacks it\n", cpu); return; }
   Suite s;
-  open_suite(&s, 3001);
+  open_suite(&s, 8192);                  /* all that near_edge has, and more */
   for (unsigned k = 0; k < N_FORMS; k++) {
     Program *p = build_program(&s, forms[k].entry, forms[k].lanes, forms[k].unroll);
     CU_ASSERT_FATAL(program_verify(p, s.diag));
@@ -365,7 +365,7 @@ static bool execute_ptx(Suite *s, const PtxModule *code, unsigned index, uint64_
 
 static void check_gpu(const char *gpu, int level) {
   Suite s;
-  open_suite(&s, 3001);
+  open_suite(&s, 8192);                  /* all that near_edge has, and more */
   Program *p = build_program(&s, "executed", 0, 0);
   Target target = {.triple = "nvptx64-nvidia-cuda", .cpus = &gpu, .n_cpus = 1, .level = level};
   Output out;

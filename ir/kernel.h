@@ -53,7 +53,9 @@ typedef struct Buffer {
 
 static inline uint64_t buffer_elements(const Buffer *b, unsigned tile_rows) { return (uint64_t)b->local*(b->rows ? tile_rows : 1); }      /* of a local one */
 
-typedef struct Kernel { const char *name; Launch launch; unsigned space; Block *body; unsigned n_insts; } Kernel;      /* space: of TILE and REPEAT */
+/* Why a kernel is loops of one thread, one element after the other, and what could be written instead (or NULL). For people: no part of the text form. */
+typedef struct Plain { const char *why, *hint; } Plain;
+typedef struct Kernel { const char *name; Launch launch; unsigned space; Block *body; unsigned n_insts; const Plain *plain; } Kernel;      /* space: of TILE and REPEAT; plain: or NULL */
 
 typedef struct Program {                 /* one entry */
   const Module *module;

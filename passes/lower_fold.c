@@ -289,14 +289,14 @@ static Inst *fold(Nest *l, Terms *t) {
 }
 
 /* Of the terms: the widest that there is. */
-static const Space *terms_space(const Node *n) {
+const Space *nest_terms_space(const Node *n) {
   const Space *space = n->args[0]->space;
   for (unsigned k = 0; k < n->n_args; k++) if (n->args[k]->space->rank) space = n->args[k]->space;
   return space;
 }
 
 Inst *nest_contraction(Nest *l, const Node *n, Inst *at) {
-  Terms t = terms_of(l, n, terms_space(n), n->space->rank);
+  Terms t = terms_of(l, n, nest_terms_space(n), n->space->rank);
   t.row = at;
   return contraction(l, &t, (Type)n->type);
 }
@@ -304,7 +304,7 @@ Inst *nest_contraction(Nest *l, const Node *n, Inst *at) {
 void nest_fold(Nest *l, const Node *n) {
   if (l->kernel.tile && n->op == OP_REDUCE && nest_is_fold(n) && nest_goes_by_columns(l, n)) { nest_fold_columns(l, n, 0); return; }
   unsigned rank = n->space->rank;
-  Terms t = open_terms(l, n, terms_space(n), rank);
+  Terms t = open_terms(l, n, nest_terms_space(n), rank);
   Inst *x = fold(l, &t);
   if (rank) nest_store_value(l, n, t.row, x);
   else l->kernel.scalar[n->id] = x;

@@ -139,6 +139,7 @@ bool nest_goes_by_columns(Nest *, const Node *);                         /* of a
 bool nest_is_fold(const Node *);                                         /* of a REDUCE: FOLD has its order */
 void nest_fold_columns(Nest *, const Node *, unsigned lanes);            /* lower_columns.c: such a one, in tiles; lanes: 1 + the temporary that has them, or 0 */
 void nest_fold(Nest *, const Node *);                                    /* reduce, contract, attend: into the temporary, or scalar[] */
+const Space *nest_terms_space(const Node *);                             /* of what a reduction, contraction or attend adds up */
 Inst *nest_contraction(Nest *, const Node *, Inst *at);                  /* one element, number `at` of it: index has its position */
 Inst *nest_join(Nest *, unsigned partial, Inst *chunks, ReduceKind, Type);         /* the partials of chunks, joined */
 void nest_softmax(Nest *, const Node *);

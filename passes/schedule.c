@@ -236,12 +236,21 @@ static void emit_whole(Schedule *s, unsigned round) {
   const Graph *g = s->graph;
   bool any = false, *need;
   schedule_rows(s, round);
-  for (unsigned i = 0; i < g->n_nodes; i++) if (is_left(s, i, round) && g->nodes[i]->op == OP_RESULT) schedule_repeat(s, g->nodes[i]->args[0]);
+  const Plain *why = NULL;
+  for (unsigned i = 0; i < g->n_nodes; i++) {
+    const Plain *refused = is_left(s, i, round) && g->nodes[i]->op == OP_RESULT ? schedule_repeat(s, g->nodes[i]->args[0]) : NULL;
+    if (refused) why = refused;
+  }
   for (unsigned i = 0; i < g->n_nodes; i++) if (is_left(s, i, round)) nest_product(&s->nest, g->nodes[i], schedule_epilogue(s, g->nodes[i], s->nest.plan.stored));
   for (unsigned i = 0; i < g->n_nodes; i++) if (is_left(s, i, round) && !g->nodes[i]->space->rank && s->nest.plan.work[i]) emit_number_in_arm(s, g->nodes[i], round);
-  for (unsigned i = 0; i < g->n_nodes; i++) any |= is_left(s, i, round);
+  for (unsigned i = 0; i < g->n_nodes; i++) {
+    if (!is_left(s, i, round)) continue;
+    any = true;
+    if (!why) why = schedule_plain(g->nodes[i]);
+  }
   if (!any) return;
   need = schedule_begin(s, "item", round, LAUNCH_ITEM);
+  s->nest.program->kernels[s->nest.program->n_kernels - 1]->plain = why;
   for (unsigned i = 0; i < g->n_nodes; i++) need[i] = is_left(s, i, round);
   nest_close_need(&s->nest, need);
   nest_emit(&s->nest, need, -1);

@@ -26,8 +26,9 @@ bool *schedule_begin(Schedule *, const char *name, unsigned round, Launch);     
 void schedule_demands(Graph *, Arena *, const Node ***work, const Node ***room);
 /* schedule_phase.c: the loop over elements of a round, in chunks. */
 void schedule_phase(Schedule *, unsigned round);
-/* schedule_repeat.c: the kernels of a scan that multiplies matrices, and what carries its results marked as kept; false: it has none, or cannot be one kernel after the other. */
-bool schedule_repeat(Schedule *, const Node *scan);
+/* schedule_repeat.c: the kernels of a scan, and what carries its results marked as kept: NULL; or why it cannot be one kernel after the other. */
+const Plain *schedule_repeat(Schedule *, const Node *scan);
+const Plain *schedule_plain(const Node *);                /* schedule_plain.c: why a node is computed whole one element after the other; NULL: it is not */
 /* schedule_epilogue.c: of a product: the node that is made of it element by element, if nothing else is made of it and all that it needs is there; or NULL. sink: by node:
  * it has a place in memory. */
 const Node *schedule_epilogue(const Schedule *, const Node *product, const bool *sink);

@@ -32,31 +32,38 @@ static bool *body_of(const Schedule *s, const Node *scan) {
 static bool sums(const Node *n) { return n->op == OP_REDUCE || n->op == OP_CONTRACT || n->op == OP_ATTEND; }
 static bool is_number(const Node *n) { return !n->space->rank; }
 
+static const Plain nested = {"a scan in another one", "repeat by a constant writes the inner one out"},
+  unknown_trips = {"how often a scan runs is not known from sizes and hyper-parameters", "repeat to the largest number, and keep the rest by where(k < n, new, old)"},
+  waits = {"a scan needs a total over all tensors of the call in each trip", NULL},
+  holds_another = {"another scan is in it", "repeat by a constant writes the inner one out"},
+  short_trips = {"trips of a scan are many and short", "what does not need the trip before, sums and running values (cumsum) among it, goes before or behind the scan"},
+  full = {"the rule has more kernels than there is room for", NULL};
+
 /* Why a scan does not become kernels; NULL: it does. */
-static const char *refusal(Schedule *s, const Node *scan, const bool *body) {
+static const Plain *refusal(Schedule *s, const Node *scan, const bool *body) {
   Nest *l = &s->nest;
   const bool *of_trips = graph_needs(s->graph, scan->args[0], l->arena);
   unsigned spaces = 1 + 3*scan->region->n_results, products = 0;
   bool tensors = false, long_ = false;
-  if (scan->imm || l->repeat) return "it is in another one";
-  if (!is_known(s, scan->args[0])) return "how often it runs is not known from sizes and hyper-parameters";
+  if (scan->imm || l->repeat) return &nested;
+  if (!is_known(s, scan->args[0])) return &unknown_trips;
   for (unsigned k = 0; k < scan->region->n_results; k++) tensors |= !is_number(scan->args[k + 1]);
   for (unsigned i = 0; i <= scan->args[0]->id; i++) long_ |= of_trips[i] && s->graph->nodes[i]->op == OP_SIZE;
   for (unsigned i = 0; i < s->graph->n_nodes; i++) {
     const Node *n = s->graph->nodes[i];
     if (!body[i]) continue;
-    if (n->op == OP_TOTAL) return "it needs a total over all tensors of the call in each trip";
-    if (n->op == OP_SCAN || n->op == OP_RESULT) return "another one is in it";
+    if (n->op == OP_TOTAL) return &waits;
+    if (n->op == OP_SCAN || n->op == OP_RESULT) return &holds_another;
     spaces += l->plan.stored[i] ? 4 : 0;
     products += !is_number(n) && nest_is_product(l, n);
   }
-  if (!products && (long_ || !tensors)) return "its trips are many and short";
-  return l->program->n_spaces + spaces > OPTC_MAX_SPACES ? "the rule has too many kernels" : NULL;
+  if (!products && (long_ || !tensors)) return &short_trips;
+  return l->program->n_spaces + spaces > OPTC_MAX_SPACES ? &full : NULL;
 }
 
 /* A kernel over the rows of a node. */
 static bool *begin_rows(Nest *l, const char *name, const Node *n, unsigned axes, const Node *when) {
-  return nest_begin_tile(l, arena_printf(l->arena, "%s_%u", name, n->id), (Tiles){.space = n->op == OP_REDUCE ? n->args[0]->space : n->space, .axes = axes, .least = 1, .when = when});
+  return nest_begin_tile(l, arena_printf(l->arena, "%s_%u", name, n->id), (Tiles){.space = sums(n) ? nest_terms_space(n) : n->space, .axes = axes, .least = 1, .when = when});
 }
 
 static unsigned all_rows(const Space *s) { return s->rank > 1 ? s->rank - 1 : s->rank; }
@@ -75,6 +82,7 @@ static void emit_whole(Schedule *s, const Node *n, const bool *sink) {
   if (!is_number(n) && nest_product(l, n, schedule_epilogue(s, n, sink))) return;
   unsigned axes = is_number(n) ? 0 : schedule_row_axes(n);
   bool *need = axes ? begin_rows(l, "rows", n, axes, nest_demand(l, n)) : nest_begin(l, arena_printf(l->arena, "item_%u", n->id), LAUNCH_ITEM);
+  if (!axes) l->program->kernels[l->program->n_kernels - 1]->plain = schedule_plain(n);
   need[n->id] = true;
   nest_close_need(l, need);
   nest_emit(l, need, -1);
@@ -206,11 +214,12 @@ static void leave_carried(Schedule *s, const Node *scan, const Carried *c) {
   }
 }
 
-bool schedule_repeat(Schedule *s, const Node *scan) {
+const Plain *schedule_repeat(Schedule *s, const Node *scan) {
   Nest *l = &s->nest;
   bool *body = body_of(s, scan);
   unsigned n = scan->region->n_results;
-  if (refusal(s, scan, body)) return false;
+  const Plain *refused = refusal(s, scan, body);
+  if (refused) return refused;
   const Carried c = find_carried(s, scan, body);
   l->temps = &l->items;                                                    /* the last kernel may have been one of the call */
   nest_make_carried(l, scan, c.in_place);
@@ -223,5 +232,5 @@ bool schedule_repeat(Schedule *s, const Node *scan) {
   emit_results(l, scan, &c);
   nest_close_repeat(l);
   leave_carried(s, scan, &c);
-  return true;
+  return NULL;
 }

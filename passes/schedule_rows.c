@@ -5,20 +5,21 @@
 
 unsigned schedule_row_axes(const Node *n) {
   switch ((int)n->op) {
-    case OP_REDUCE: return n->space->rank;
+    case OP_REDUCE: case OP_CONTRACT: case OP_ATTEND: return n->space->rank;
     case OP_SOFTMAX: return n->space->rank - (unsigned)n->imm;
     case OP_CUMULATE: return n->space->rank - 1;
-    case OP_CONTRACT: case OP_ATTEND: case OP_ORDER: case OP_SCATTER: case OP_EIGVEC: case OP_QR: case OP_RESULT: case OP_CARRY: return 0;
+    case OP_ORDER: case OP_SCATTER: case OP_EIGVEC: case OP_QR: case OP_RESULT: case OP_CARRY: return 0;
     default: return n->space->rank > 1 ? n->space->rank - 1 : n->space->rank;
   }
 }
 
-static bool takes(const Schedule *s, unsigned i) {
+/* Products of matrices have a better way. */
+static bool takes(Schedule *s, unsigned i) {
   const Node *n = s->graph->nodes[i];
-  return s->whole[i] && !s->fold[i] && n->space->rank && schedule_row_axes(n) && !s->nest.items.kept[i];
+  return s->whole[i] && !s->fold[i] && n->space->rank && schedule_row_axes(n) && !s->nest.items.kept[i] && !nest_is_product(&s->nest, n);
 }
 
-static const Space *tile_space(const Node *n) { return n->op == OP_REDUCE ? n->args[0]->space : n->space; }
+static const Space *tile_space(const Node *n) { return n->op == OP_REDUCE || n->op == OP_CONTRACT || n->op == OP_ATTEND ? nest_terms_space(n) : n->space; }
 static bool by_columns(Schedule *s, const Node *n) { return n->op == OP_REDUCE && nest_goes_by_columns(&s->nest, n); }
 
 /* --- kernels of several nodes ------------------------------------------------------------------------------------------------------------------- */
@@ -99,7 +100,7 @@ static void emit_tiles(Schedule *s, const char *name, unsigned round, Tiles tile
   nest_emit(l, need, -1);
 }
 
-static bool is_ready(const Schedule *s, unsigned i, unsigned round) { return takes(s, i) && s->round[i] == round; }
+static bool is_ready(Schedule *s, unsigned i, unsigned round) { return takes(s, i) && s->round[i] == round; }
 
 static Lanes find_lanes(Schedule *s, const Node *first, unsigned round) {
   Nest *l = &s->nest;
@@ -177,6 +178,6 @@ void schedule_values(Schedule *s) {
     if (o->scope != SCOPE_TENSOR || flat || !w->value->space->rank || l->plan.carry[w->value->id]) continue;
     if (!l->plan.stored[w->value->id] && !schedule_row_axes(w->value)) continue;
     l->plan.stored[w->value->id] = true;
-    if ((schedule_row_axes(w->value) || is_new_product(s, k)) && !is_met(s, k)) l->plan.direct[w->value->id] = w;
+    if ((nest_is_product(l, w->value) ? is_new_product(s, k) : schedule_row_axes(w->value) != 0) && !is_met(s, k)) l->plan.direct[w->value->id] = w;
   }
 }

@@ -188,6 +188,12 @@ static unsigned idle_text(const Facts *f, unsigned i, Text *out) {
   return i;
 }
 
+static void plain_text(const Kernel *k, int depth, Text *out) {
+  if (!k->plain) return;
+  text_add(out, "  %*s  plain loops: %s\n", 2*depth, "", k->plain->why);
+  if (k->plain->hint) text_add(out, "  %*s  hint: %s\n", 2*depth, "", k->plain->hint);
+}
+
 static void kernels_text(const Facts *f, const Machine *m, Text *out) {
   int64_t phase = -1;
   for (unsigned i = 0; i < f->program->n_kernels; i++) {
@@ -200,6 +206,7 @@ static void kernels_text(const Facts *f, const Machine *m, Text *out) {
       continue;
     }
     kernel_head(f, i, out);
+    plain_text(f->program->kernels[i], (int)k->depth, out);
     for (unsigned s = k->first; s < k->first + k->n; s++)
       if (facts_told(&f->sweep[s])) sweep_text(f, &f->sweep[s], m, out);
     trivial_text(f, i, out);

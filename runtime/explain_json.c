@@ -87,6 +87,14 @@ static void kernel_json(const Facts *f, unsigned i, const Machine *m, Text *out)
     text_add(out, ", \"space\": ");
     made_string(&space, out);
   }
+  if (k->plain) {
+    text_add(out, ", \"plain\": {\"why\": ");
+    string(k->plain->why, out);
+    text_add(out, ", \"hint\": ");
+    if (k->plain->hint) string(k->plain->hint, out);
+    else text_add(out, "null");
+    text_add(out, "}");
+  }
   text_add(out, ", \"loops\": [");
   for (unsigned s = facts->first; s < facts->first + facts->n; s++) {
     text_add(out, "%s\n    ", s > facts->first ? "," : "");

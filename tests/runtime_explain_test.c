@@ -168,6 +168,28 @@ static void contractions_are_counted_in_operations(void) {
   }
 }
 
+/* What the schedule does not take is said, with its time as loops have it: at 1 GFLOP/s, not at the peak of 100. */
+static void plain_loops_are_told_and_timed(void) {
+  static const char text[] = "rule r() { in A[M, M], k[1]: i32\n out C[M, M]\n X = A\n scan i < k[0] { X = X @ A }\n C = X }";
+  static const int kinds[] = {OPTC_EMIT_EXPLAIN, OPTC_EMIT_EXPLAIN_JSON};
+  optc_emit_options o = {.size = sizeof o, .kinds = kinds, .n_kinds = 2, .level = 2, .bandwidth = 10, .peak = 100};
+  Explained x = {0};
+  CU_ASSERT_FATAL(!optc_emit_memory(cx, "r.opt", text, sizeof text - 1, &o, &x.e));
+  for (int k = 0; k < 2; k++) x.at[k] = optc_emission_data(x.e, k, &x.size[k]);
+  PRINTS(x, "plain loops: how often a scan runs is not known from sizes and hyper-parameters");
+  PRINTS(x, "hint: repeat to the largest number, and keep the rest by where(k < n, new, old)");
+  json_t *root = parse(&x), *kernel, *loop;
+  size_t k, l, plain = 0;
+  json_array_foreach(json_object_get(entry_of(root, "forward"), "kernels"), k, kernel) {
+    plain += json_is_object(json_object_get(kernel, "plain"));
+    json_array_foreach(json_object_get(kernel, "loops"), l, loop)
+      if (number(loop, "contraction_flops") > 0) CU_ASSERT_DOUBLE_EQUAL(number(loop, "seconds"), 1e-9*number(loop, "contraction_flops"), 1e-6);
+  }
+  CU_ASSERT(plain == 1);
+  json_decref(root);
+  optc_emission_free(x.e);
+}
+
 /* Names of the kernels of all entries that the picture has. */
 static void check_picture(const Explained *x, json_t *root, const char *what) {
   char *svg = strndup(x->at[SVG], x->size[SVG]);
@@ -260,6 +282,6 @@ static void every_rule_is_explained(void) {
 
 int main(void) {
   static const SuiteTest tests[] = {TEST(the_reader_of_xml_refuses_what_is_none), TEST(bytes_are_those_of_the_sweeps), TEST(reductions_are_told_with_why_they_cut),
-    TEST(contractions_are_counted_in_operations), TEST(extents_and_reductions_read_as_the_rule_does), TEST(every_rule_is_explained)};
+    TEST(contractions_are_counted_in_operations), TEST(extents_and_reductions_read_as_the_rule_does), TEST(plain_loops_are_told_and_timed), TEST(every_rule_is_explained)};
   return suite_run_with("explain", tests, enter, leave);
 }

@@ -161,17 +161,6 @@ static unsigned traffic(Schedule *s) {
 
 static void copy_rounds(const Schedule *s, unsigned *to, const unsigned *from) { memcpy(to, from, s->graph->n_writes * sizeof *to); }
 
-/* Whether a tensor is read at other positions than the loop's: then its new elements must not be there before the loop ends. */
-static bool is_read_elsewhere(const Schedule *s, unsigned operand) {
-  for (unsigned i = 0; i < s->graph->n_nodes; i++) {
-    const Node *n = s->graph->nodes[i];
-    bool own = n->n_args == (unsigned)(n->aux == 1);
-    if (n->op == OP_READ && n->imm == operand && !own) return true;
-    if (n->op == OP_MAP && n->args[0]->op == OP_READ && n->args[0]->imm == operand) return true;
-  }
-  return false;
-}
-
 /* The writes to one tensor stay in order: several go together, in the last round, and all in its loop or none. */
 static void keep_order(Schedule *s) {
   const Graph *g = s->graph;
@@ -184,14 +173,10 @@ static void keep_order(Schedule *s) {
 }
 
 /* From the earliest places on, each write moves to the last round where that saves reads. */
-static void place_writes(Schedule *s) {
+static void find_write_rounds(Schedule *s) {
   const Graph *g = s->graph;
   unsigned *best = arena_array(s->nest.arena, g->n_writes + 1, sizeof *best);
-  for (unsigned k = 0; k < g->n_writes; k++) {
-    const Operand *o = schedule_target(s, k);
-    s->in_loop[k] = !s->blocks && o->scope == SCOPE_TENSOR && o->item_shape && !is_read_elsewhere(s, g->writes[k].operand) && (!g->writes[k].value->space->rank || graph_is_item_space(g->module, g->writes[k].value->space));
-    s->write_round[k] = s->in_loop[k] ? known_at(s, &g->writes[k]) : s->n_rounds - 1;
-  }
+  for (unsigned k = 0; k < g->n_writes; k++) s->write_round[k] = s->in_loop[k] ? known_at(s, &g->writes[k]) : s->n_rounds - 1;
   for (int twice = 0; twice < 2; twice++) keep_order(s);
   settle(s);
   unsigned least = traffic(s);
@@ -203,6 +188,55 @@ static void place_writes(Schedule *s) {
     unsigned n = traffic(s);
     if (n < least) { least = n; copy_rounds(s, best, s->write_round); }
     else copy_rounds(s, s->write_round, best);
+  }
+}
+
+/* What the loop of a round computes, and in the last round what is computed behind it: numbers, conditions. All else was made whole before. */
+static bool *loop_needs(Schedule *s, unsigned round) {
+  const Graph *g = s->graph;
+  bool *need = nest_by_node(&s->nest, sizeof *need);
+  for (unsigned i = 0; i < g->n_nodes; i++) if (s->fold[i] && s->round[i] == round) graph_mark(need, g->nodes[i]->args[0]);
+  for (unsigned k = 0; k < g->n_writes; k++) {
+    if (s->write_round[k] != round || schedule_target(s, k)->scope == SCOPE_GLOBAL) continue;
+    if (s->in_loop[k] || !g->writes[k].value->space->rank) graph_mark(need, g->writes[k].value);
+    graph_mark(need, g->writes[k].when);
+  }
+  for (unsigned i = g->n_nodes; i-- > 0;) {
+    const Node *n = g->nodes[i];
+    if (!need[i] || s->whole[i] || s->nest.plan.slot[i] >= 0) continue;
+    for (unsigned k = 0; k < n->n_args; k++) need[n->args[k]->id] = true;
+    for (unsigned k = 0; n->region && k < n->region->n_results; k++) need[n->region->results[k]->id] = true;
+  }
+  return need;
+}
+
+/* Whether a tensor is read at other positions than the loop's: then its new elements must not be there before the loop ends. */
+static bool is_read_elsewhere(const Schedule *s, const bool *need, unsigned operand) {
+  for (unsigned i = 0; i < s->graph->n_nodes; i++) {
+    const Node *n = s->graph->nodes[i];
+    if (!need[i]) continue;
+    if (n->op == OP_READ && n->imm == operand && n->n_args != (unsigned)(n->aux == 1)) return true;
+    if (n->op == OP_MAP && n->args[0]->op == OP_READ && n->args[0]->imm == operand) return true;
+  }
+  return false;
+}
+
+/* In the loop of a round goes what that loop reads at its own positions alone. */
+static void place_writes(Schedule *s) {
+  const Graph *g = s->graph;
+  for (unsigned k = 0; k < g->n_writes; k++) {
+    const Operand *o = schedule_target(s, k);
+    const Node *x = g->writes[k].value;
+    s->in_loop[k] = !s->blocks && o->scope == SCOPE_TENSOR && o->item_shape && (!x->space->rank || graph_is_item_space(g->module, x->space));
+  }
+  for (bool changed = true; changed;) {
+    changed = false;
+    find_write_rounds(s);
+    for (unsigned k = 0; k < g->n_writes && !changed; k++) {
+      if (!s->in_loop[k] || !is_read_elsewhere(s, loop_needs(s, s->write_round[k]), g->writes[k].operand)) continue;
+      s->in_loop[k] = false;
+      changed = true;
+    }
   }
 }
 

@@ -29,7 +29,7 @@ static const Case gradients[] = {
 static const Case repeats[] = {
   {"normed", "step", "group first repeat item rows pack_columns product mirror pack_columns product next end phase", 0,
     VIEWED("normed", "X = g\n repeat n { X = X/(norm(X) + 1e-7); A = X @ X'; X = 1.5*X - 0.5*(A @ X) }\n p -= lr*X", "p -= lr*g")},
-  {"power", "step", "first repeat rows item rows rows item next end number values write", 0,
+  {"power", "step", "group first repeat rows item rows rows item next end number phase", 0,
     VIEWED("power", "u[i < R] = 1\n repeat n { v[j < C] = sum[i](p[i, j]*u[i]); v = v/norm(v); u[i] = sum[j](p[i, j]*v[j]); u = u/norm(u) }\n s = sum[i](u[i]*u[i])\n p -= lr*g/s", "p -= lr*g")},
   {"weighed", "step", "group first first repeat pack_rows pack_columns product mirror pack_columns product next numbers end phase", 0,
     VIEWED("weighed", "X = g; a = 1.0; b = 2.0\n repeat n { A = X @ X'; c = a; a = 0.5*b; b = c; X = 1.5*X - a*(A @ X) }\n p -= lr*X", "p -= lr*g")},
@@ -37,6 +37,16 @@ static const Case repeats[] = {
     VIEWED("lengths", "X = g; a = 1.0\n repeat n { a = a + norm(X); X = X*a; a = a - X[0, 0] + max[i, j](X[i, j]) }\n p -= lr*X", "p -= lr*g")},
   {"gradient", "backward", "group first first repeat pack_columns product item next end first first repeat rows pack_columns product pack_columns product left_out pack_rows pack_columns product left_out next next end write", 0,
     "rule gradient(n: int = 3) { in A[M, K], B[K, K]\n out C[M, K]\n backward wrt A, B\n X = A\n repeat n { X = 0.1*tanh(X @ B) + X }\n C = X }"},
+};
+
+/* What reads a tensor at other positions is made whole before the loop that writes it. */
+static const Case sweeps[] = {
+  {"turned_early", "step", "group rows pack_rows pack_columns product left_out phase phase", 0,
+    "rule turned_early(lr = 0.1) { param p[R, C]\n grad g\n state m = 0\n m = 0.9*m + g\n p[i, j] -= lr*sum[k](where(m[k, i] > 0, m[k, i], 0)*m[k, j]) }"},
+  {"own_and_others", "step", "group rows phase join phase", 1.41,
+    "rule own_and_others(lr = 0.1) { param p[R, C]\n grad g\n state m = 0\n a[i < R] = sqrt(mean[j](p[i, j]^2))\n m = where(norm(g) > 1, m, 0.9*m + g)\n p[i, j] -= lr*a[i]*(m[i, j] + p[i, j]) }"},
+  {"neighbours", "step", "values write", 0,
+    "rule neighbours(lr = 0.1) { param p[R, C]\n grad g\n p[i, j] -= lr*(g[i, j] + p[i, j] - p[i, C - 1 - j]) }"},
 };
 
 static optc_context *cx;
@@ -128,9 +138,11 @@ static void holds(const Case *c) {
 
 #define ALL(cases) for (size_t i = 0; i < sizeof (cases)/sizeof *(cases); i++) holds(&(cases)[i])
 static void the_gradient_of_a_product_is_products(void) { ALL(gradients); }
+static void what_is_read_elsewhere_is_made_before_it_is_written(void) { ALL(sweeps); }
 static void a_repeat_of_any_count_is_kernels(void) { ALL(repeats); }
 
 int main(void) {
-  static const SuiteTest tests[] = {TEST(the_gradient_of_a_product_is_products), TEST(a_repeat_of_any_count_is_kernels)};
+  static const SuiteTest tests[] = {TEST(the_gradient_of_a_product_is_products), TEST(a_repeat_of_any_count_is_kernels),
+    TEST(what_is_read_elsewhere_is_made_before_it_is_written)};
   return suite_run_with("schedule", tests, enter, leave);
 }

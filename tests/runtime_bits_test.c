@@ -10,6 +10,7 @@
 #include "tests/support/float_environment.h"
 #include "tests/support/suite.h"
 #include "tests/support/team.h"
+#include "tests/support/usual_passes.h"
 
 static const int64_t long_list[] = {1, 15, 16, 17, 33, 1000, 65535, 0, 65536, 65537, 200003};
 static const int64_t short_list[] = {1, 15, 16, 17, 33, 0, 1000, 65537};
@@ -111,16 +112,15 @@ static void check_settings(const ShippedRule *r) {
 static void whatever_the_hyper_parameters_the_data_and_the_arithmetic(void) { for_all_rules(check_settings); }
 
 static void check_widths(const ShippedRule *r) {
-  static const char usual[] = "expand,canon,fold,algebra,fold,dce,narrow,dce,lower,fuse,cleanup,parallel,hoist,unswitch,cleanup";
   optc_rule *base = compile(r, OPTC_BACKEND_JIT, 0, NULL);
   if (!base) return;
   Drill *d = drill_of(base, &long_plan, &plain, r->name);
   for (int lanes = 1; lanes <= 16; lanes = lanes == 1 ? 4 : lanes*2)
     for (int unroll = 1; unroll <= 4; unroll *= 2) {
-      char passes[256];
+      char passes[512], last[64] = "";
       if (lanes == 1 && unroll > 1) continue;
-      if (lanes == 1) snprintf(passes, sizeof passes, "%s", usual);
-      else snprintf(passes, sizeof passes, "%s,vectorise(lanes=%d,unroll=%d)", usual, lanes, unroll);
+      if (lanes > 1) snprintf(last, sizeof last, ",vectorise(lanes=%d,unroll=%d)", lanes, unroll);
+      usual_passes(passes, sizeof passes, last);
       optc_rule *rule = compile(r, OPTC_BACKEND_JIT, 2, passes);
       if (rule) same(d, r, rule, &plain, lanes == 1 ? "scalar code" : strrchr(passes, 'v'));
       optc_rule_free(rule);

@@ -12,6 +12,7 @@
 #include "tests/support/object_file.h"
 #include "tests/support/suite.h"
 #include "tests/support/trial.h"
+#include "tests/support/usual_passes.h"
 
 #define COUNT(a) ((int)(sizeof (a)/sizeof *(a)))
 static const DrillWay plain = {0};
@@ -264,8 +265,8 @@ static const struct { int backend, level; const char *lanes; } forms[] = {
 };
 
 static char *compare_form(const Subject *s, Drill *d, int k) {
-  char passes[256], *trouble = NULL;
-  snprintf(passes, sizeof passes, "expand,canon,fold,algebra,fold,dce,narrow,dce,lower,fuse,cleanup,parallel,hoist,unswitch,cleanup%s", forms[k].lanes ? forms[k].lanes : "");
+  char passes[512], *trouble = NULL;
+  usual_passes(passes, sizeof passes, forms[k].lanes ? forms[k].lanes : "");
   optc_rule *rule = compile(s, forms[k].backend, forms[k].level, forms[k].lanes ? passes : NULL, &trouble);
   if (!rule) return trouble;
   DrillRule form = drill_rule(rule);

@@ -263,16 +263,14 @@ static void choose_hypers(Trial *t, uint64_t *s) {
 static const TrialShape fallback[] = {{2, {6, 4}}, {2, {4, 4}}, {2, {8, 8}}, {1, {32}}, {1, {8}}, {3, {2, 4, 4}}, {2, {16, 32}}, {1, {1}}, {4, {2, 3, 3, 3}}};
 enum { N_FALLBACK = sizeof fallback/sizeof *fallback };
 
-/* `axis K of NAME is {}, .. is {}`: the operand's axis becomes what it is compared with. */
+/* `axis K of ... is {}, .. is {}`: the operand's axis becomes what it is compared with. */
 static bool repair(Trial *t, const optc_error *error, uint64_t *s) {
   int axis, length = 0;
-  if (!error->text || error->n != 2 || sscanf(error->text, "axis %d of %n", &axis, &length) != 1 || !length) return false;
-  size_t n = shape_word(error->text + length);
+  if (!error->text || !error->operand || error->n != 2 || sscanf(error->text, "axis %d of %n", &axis, &length) != 1 || !length) return false;
   double wanted = error->value[1];
   if (wanted < 0 || wanted > 1 << 20) return false;
   for (int64_t k = 0; k < t->desc->n_operands; k++) {
-    const char *name = t->desc->operands[k].name;
-    if (strlen(name) != n || strncmp(name, error->text + length, n) || !is_tensor(t, k)) continue;
+    if (strcmp(t->desc->operands[k].name, error->operand) || !is_tensor(t, k)) continue;
     bool changed = false;
     for (int64_t i = 0; i < t->n_items; i++) {
       TrialShape shape = cell_of(t, i, k)->shape;

@@ -75,6 +75,10 @@ static void adamw_moves_28_bytes_a_parameter_in_one_launch(void) {
       CU_ASSERT(bytes_of(access) > 0 && bytes_of(access)%28 == 0);
       CU_ASSERT(json_object_size(json_object_get(access, "loads")) == 1 && json_object_size(json_object_get(access, "stores")) == 1);
     }
+    /* The first one takes four elements a thread, 16 bytes of each tensor; the other what is left. */
+    access = json_array_get(json_object_get(launch, "accesses"), 0);
+    CU_ASSERT_EQUAL(integer(json_object_get(access, "loads"), "16"), 4);
+    CU_ASSERT_EQUAL(integer(json_object_get(access, "stores"), "16"), 3);
     CU_ASSERT_PTR_NULL(json_object_get(launch, "registers"));
     CU_ASSERT_PTR_NOT_NULL(strstr(x.at[TEXT], "no ptxas has told them"));
     close_explained(&x);

@@ -158,6 +158,30 @@ static void within_bound(const Form *form) {
   }
 }
 
+/* Sums that nobody should get: kept in 16 bits, and without their last product. */
+static double wrong_sum(const World *w, int64_t i, int64_t j, int way) {
+  double sum = 0;
+  for (int64_t k = 0; k < w->k - way; k++) sum = round_to(sum + w->a[i*w->k + k]*w->b[j*w->k + k], way ? "f32" : "bf16");
+  return sum;
+}
+
+/* On data where the bound is small against what is wrong: what an addition just loses, all of it, is within. */
+static void wrong_sums_are_outside_of_it(void) {
+  static const struct { const char *name; Data data[2]; } ways[] = {{"sums of 16 bits", {MODERATE, WIDE}}, {"a product left out", {MODERATE, CANCELLING}}};
+  for (int r = 0; r < COUNT(kinds); r++)
+    for (int way = 0; way < COUNT(ways); way++)
+      for (int s = 2; s < COUNT(sizes) - 1; s++)
+        for (int d = 0; d < 2; d++) {
+          World w;
+          open_world(&w, &kinds[r], sizes[s], ways[way].data[d]);
+          for (int64_t i = 0; i < w.m*w.n; i++) ((float *)w.memory[2])[i] = (float)wrong_sum(&w, i/w.n, i%w.n, way);
+          double share = share_of_bound(&w, &kinds[r]);
+          if (!(share > 1)) printf("\n%s, %s, K = %lld, %s: %g of the bound\n", kinds[r].rule, data_names[ways[way].data[d]], (long long)w.k, ways[way].name, share);
+          CU_ASSERT(share > 1);
+          close_world(&w);
+        }
+}
+
 static void this_machine_stays_within_the_bound(void) { within_bound(&(Form){"this machine", OPTC_BACKEND_JIT, NULL}); }
 static void executed_ptx_stays_within_the_bound(void) {
   static const char *const gpus[] = {"sm_80", "sm_90", "sm_70"};
@@ -245,6 +269,7 @@ static void explain_says_which_products_and_what_bounds_them(void) {
 
 int main(void) {
   static const SuiteTest tests[] = {
+    TEST(wrong_sums_are_outside_of_it),
     TEST(this_machine_stays_within_the_bound), TEST(executed_ptx_stays_within_the_bound), TEST(without_such_units_every_bit_is_kept), TEST(it_needs_level_2_and_the_usual_passes),
     TEST(machines_that_have_such_units_use_them), TEST(explain_says_which_products_and_what_bounds_them),
   };

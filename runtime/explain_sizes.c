@@ -70,13 +70,23 @@ static const Inst *uniform_value(const Program *p, int64_t slot) {
   return NULL;
 }
 
-/* x + 511, of ((x + 512) - 1). */
+/* x + 511, of ((x + 512) - 1), and x - 1, of x + -1. */
 static bool sum_text(const Writer *w, const Inst *x, unsigned depth) {
-  if (!is(x, ELEMENT_SUB) || !is(x->args[0], ELEMENT_ADD) || x->args[1]->op != KOP_E_CONST || x->args[0]->args[1]->op != KOP_E_CONST || type_kind(x->type) != KIND_INT) return false;
+  int64_t constant = 0;
+  const Inst *rest = x;
+  for (int k = 0; k < 2 && type_kind(x->type) == KIND_INT && (is(rest, ELEMENT_ADD) || is(rest, ELEMENT_SUB)) && rest->args[1]->op == KOP_E_CONST; k++, rest = rest->args[0])
+    constant += is(rest, ELEMENT_ADD) ? rest->args[1]->imm : -rest->args[1]->imm;
+  if (rest == x || !constant) return false;
   text_add(w->out, depth ? "(" : "");
-  value_text(w, x->args[0]->args[0], depth + 1);
-  text_add(w->out, " + %lld%s", (long long)(x->args[0]->args[1]->imm - x->args[1]->imm), depth ? ")" : "");
+  value_text(w, rest, depth + 1);
+  text_add(w->out, constant < 0 ? " - %lld%s" : " + %lld%s", (long long)(constant < 0 ? -constant : constant), depth ? ")" : "");
   return true;
+}
+
+/* Its text begins with a whole division: behind `2*` that would be another one. */
+static bool begins_with_division(const Module *m, const Inst *x) {
+  for (x = plain(x); is(x, ELEMENT_MUL); x = plain(x->args[0]));
+  return !pattern_name(m, x) && (is(x, ELEMENT_IDIV) || is(x, ELEMENT_IMOD));
 }
 
 static void element_text(const Writer *w, const Inst *x, unsigned depth) {
@@ -91,7 +101,7 @@ static void element_text(const Writer *w, const Inst *x, unsigned depth) {
   for (size_t i = 0; i < sizeof signs/sizeof *signs; i++) {
     if (!is(x, signs[i].e)) continue;
     const Inst *right = plain(x->args[1]);
-    bool division = i >= 3 && i <= 5, sum = i > 0 && !division, whole = is(right, ELEMENT_IDIV) || is(right, ELEMENT_IMOD);
+    bool division = i >= 3 && i <= 5, sum = i > 0 && !division, whole = begins_with_division(w->program->module, right);
     bool inner = !pattern_name(w->program->module, right) && ((!sum && whole) || (division && (is(right, ELEMENT_MUL) || is(right, ELEMENT_DIV))));
     if (sum && depth) text_add(out, "(");
     value_text(w, x->args[0], depth + !sum);
@@ -204,8 +214,10 @@ static unsigned add_terms(const Facts *f, bool call, bool kept, Text *out) {
   for (unsigned k = 0; k < f->program->n_temps; k++) {
     const Buffer *t = &f->program->temps[k];
     if (t->local || t->partial || t->call != call || (!call && f->kept[k] != kept)) continue;
-    text_add(out, "%s%u*", n++ ? " + " : "", type_bytes(t->type));
-    explain_count(f->program, k, out);
+    Text count = {.arena = out->arena};
+    explain_count(f->program, k, &count);
+    bool divided = strstr(count.data, "//") != NULL;
+    text_add(out, divided ? "%s%u*(%s)" : "%s%u*%s", n++ ? " + " : "", type_bytes(t->type), count.data);
   }
   return n;
 }

@@ -228,7 +228,7 @@ static bool is_orderly(const char *text) {
 
 static void extents_and_reductions_read_as_the_rule_does(void) {
   static const struct { const char *file, *rule, *has; } cases[] = {
-    {"muon.opt", "muon", "R x C, 16 lanes"}, {"muon.opt", "muon", "(R + 255)//256*((R + 47)//48) positions"}, {"adagradnorm.opt", "adagradnorm_row", ": R x "}, {"attention.opt", "attention", "isnan("},
+    {"muon.opt", "muon", "R x C, 16 lanes"}, {"muon.opt", "muon", "(R + 255)//256*((R + 47)//48) positions"}, {"adagradnorm.opt", "adagradnorm_row", ": R x "}, {"attention.opt", "attention", "isnan("}, {"attention.opt", "attention", "f32[B*H*((M + 63)//64*64)*((D + 15)//16*16)]"},
     {"lamb.opt", "lamb_nv", "a reduction needs the whole tensor first (reduce_3, reduce_4)"}};
   for (size_t i = 0; i < sizeof cases/sizeof *cases; i++) {
     Explained x;

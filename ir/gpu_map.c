@@ -145,7 +145,7 @@ typedef struct Owner {
   bool room;                             /* of groups: what each has in shared memory, iteration after iteration of the loop `low` */
   bool lanes;                            /* of groups: a place is one lane's: its lowest digit says whose */
   const Inst *low;
-  GpuPlace place;
+  const GpuPlace *place;                 /* not of a room */
 } Owner;
 typedef struct Touched { bool read[3], written[3], gathered; Owner owner; } Touched;      /* gathered: threads of a group have waited for each other since */
 typedef struct State { Touched *buffer; } State;          /* by number of a buffer; then numbers that kernels set and read, then the slots in shared memory */
@@ -164,14 +164,14 @@ static State copy_state(const Mapper *m, const State *s) {
 static bool same_owner(const Mapper *m, const Owner *a, const Owner *b) {
   if (a->way != b->way || a->room != b->room) return false;
   if (a->room) return true;
-  if (a->way == GPU_THREADS && !m->map->splits && a->place.aligned && b->place.aligned) return true;
-  return a->low == b->low && gpu_same_place(&a->place, &b->place);
+  if (a->way == GPU_THREADS && !m->map->splits && a->place->aligned && b->place->aligned) return true;
+  return a->low == b->low && gpu_same_place(a->place, b->place);
 }
 
 /* Of one owner: whether lanes of a group meet. In a room the loop itself sees to it that its iterations do not. */
 static bool lanes_meet(const Owner *a, const Owner *b) {
   if (a->way != GPU_GROUPS) return false;
-  return a->room ? a->low != b->low : !a->lanes || !b->lanes || !gpu_same_digit(&a->place, &b->place);
+  return a->room ? a->low != b->low : !a->lanes || !b->lanes || !gpu_same_digit(a->place, b->place);
 }
 
 /* Who has to meet first. */
@@ -242,6 +242,7 @@ static void find_accesses(const Mapper *m, Accesses *s, const Inst *inst, Who wh
   unsigned n = inst_touches(inst, touch);
   for (unsigned k = 0; k < n; k++) {
     unsigned b = touch[k].buffer;
+    GpuPlace place;
     Access a = {m->number[b], touch[k].read, touch[k].written, who, {.way = (uint8_t)way}};
     if (!a.read && !a.written) continue;
     if (dealt && is_local(m, b) && gpu_is_own(dealt, b)) {
@@ -249,10 +250,13 @@ static void find_accesses(const Mapper *m, Accesses *s, const Inst *inst, Who wh
       a.who = OWN;
       a.owner.room = true;
       a.owner.low = dealt;
-    } else if (dealt && way != GPU_FOLD && !is_tile(inst) && gpu_find_place(m->places, inst->args[0], dealt, &a.owner.place)) {
+    } else if (dealt && way != GPU_FOLD && !is_tile(inst) && gpu_find_place(m->places, inst->args[0], dealt, &place)) {
+      GpuPlace *kept = arena_alloc(m->arena, sizeof *kept);
+      *kept = place;
       a.who = OWN;
+      a.owner.place = kept;
       a.owner.low = gpu_value(m->places, dealt->args[0]);
-      a.owner.lanes = inner && a.owner.place.below == inner;
+      a.owner.lanes = inner && place.below == inner;
     }
     add_access(m, s, a);
   }
@@ -297,7 +301,7 @@ static bool term_varies(const GpuTerm *t, const Inst *loop) {
 /* What is each thread's own in one iteration may be another's in the next, where the places say so. */
 static bool owner_varies(const Mapper *m, const Touched *t, const Inst *loop) {
   const Owner *o = &t->owner;
-  const GpuPlace *p = &o->place;
+  const GpuPlace *p = o->place;
   if (o->room || (o->way == GPU_THREADS && p->aligned && !m->map->splits)) return false;
   bool varies = !gpu_is_fixed(o->low, loop) || term_varies(&p->stride, loop) || (!p->top && term_varies(&p->next, loop));
   for (unsigned k = 0; k < p->n_fixed; k++) varies |= term_varies(&p->fixed[k], loop);

@@ -114,14 +114,22 @@ static bool all_defined(const uint8_t *defined, unsigned bytes) { return !define
 /* A volatile or strong access is one that threads use to talk to each other: it does not race. */
 static PtxHow how_loaded(const PtxAccess *a) { return a->constant ? PTX_READS_ONCE : a->strong ? PTX_READS_STRONG : PTX_READS; }
 
+/* Whether a lane's access is told to the memory: where all lanes read one place the first and the last stand for them, as they would be the two readers that it remembers. */
+static bool is_told(uint32_t on, uint32_t lane, bool one_place) { return !one_place || lane == (uint32_t)__builtin_ctz(on) || lane == 31u - (uint32_t)__builtin_clz(on); }
+
 void ptx_run_load(PtxWarp *w, const PtxInst *i, uint32_t on) {
   const PtxAccess *a = i->more;
   uint32_t size = a->bytes*a->count, undefined[4] = {0};
-  PtxReached r;
+  uint64_t at[PTX_LANES];
+  PtxReached r = {0}, all;
   ptx_use(w, i, i->a, on, "an address");
+  const uint8_t *base = ptx_reach_together(w, i, on, (PtxSpace)a->space, size, PTX_READ, at, &all);
+  bool one_place = base != NULL;
+  if (base) PTX_EACH(l, on) one_place &= !at[l];
   PTX_EACH(l, on) {
-    const uint8_t *from = ptx_reach(w, i, l, (PtxSpace)a->space, ptx_address(w, i, l), size, PTX_READ, &r);
-    if (from) ptx_touch(w, i, l, &r, size, how_loaded(a));
+    const uint8_t *from = base ? base + at[l] : ptx_reach(w, i, l, (PtxSpace)a->space, at[l], size, PTX_READ, &r);
+    if (base) r = ptx_reached_at(&all, at[l]);
+    if (from && is_told(on, l, one_place)) ptx_touch(w, i, l, &r, size, how_loaded(a));
     for (unsigned k = 0; k < a->count; k++) {
       ptx_set(w, a->value[k], l, a->bits[k], from ? load_value(from + k*a->bytes, a->bytes, a->is_signed) : 0);
       if (from && !all_defined(r.defined ? r.defined + k*a->bytes : NULL, a->bytes)) undefined[k] |= 1u << l;
@@ -134,11 +142,14 @@ void ptx_run_store(PtxWarp *w, const PtxInst *i, uint32_t on) {
   const PtxAccess *a = i->more;
   uint32_t size = a->bytes*a->count;
   uint8_t bytes[16];
-  PtxReached r;
+  uint64_t at[PTX_LANES];
+  PtxReached r = {0}, all;
   ptx_use(w, i, i->a, on, "an address");
+  uint8_t *base = ptx_reach_together(w, i, on, (PtxSpace)a->space, size, PTX_WRITE, at, &all);
   PTX_EACH(l, on) {
-    uint8_t *to = ptx_reach(w, i, l, (PtxSpace)a->space, ptx_address(w, i, l), size, PTX_WRITE, &r);
+    uint8_t *to = base ? base + at[l] : ptx_reach(w, i, l, (PtxSpace)a->space, at[l], size, PTX_WRITE, &r);
     if (!to) continue;
+    if (base) r = ptx_reached_at(&all, at[l]);
     bool own = r.piece == &w->grid->shared || r.piece == &w->grid->local;     /* undefined bytes may lie there: padding is copied */
     for (unsigned k = 0; k < a->count; k++) {
       if (!own) ptx_use(w, i, a->value[k], 1u << l, "what is stored");

@@ -101,8 +101,8 @@ struct PtxModule {
 enum { PTX_SLOT_BITS = 40 };             /* of a mapped piece */
 
 /* Who touched four bytes last. Threads are counted over the grid, from 1. */
-typedef struct PtxTouch { uint32_t thread, clock; uint8_t bytes; bool atomic; } PtxTouch;
-typedef struct PtxCell { PtxTouch write, read, other_read; bool constant; } PtxCell;          /* constant: read by ld.global.nc */
+typedef struct PtxTouch { uint32_t thread, clock : 26, bytes : 4, atomic : 1, constant : 1; } PtxTouch;        /* constant: read by ld.global.nc */
+typedef struct PtxCell { PtxTouch write, read, other_read; } PtxCell;      /* small: there is one for every four bytes */
 
 enum { PTX_PAGE_BITS = 8, PTX_PAGE = 1 << PTX_PAGE_BITS };              /* cells */
 
@@ -191,6 +191,9 @@ void ptx_use(PtxWarp *, const PtxInst *, PtxRef, uint32_t on, const char *what);
 /* memory.c. What an access reaches: the bytes, or NULL after a finding. */
 typedef struct PtxReached { const PtxPiece *piece; uint64_t offset; uint8_t *defined; } PtxReached;
 uint8_t *ptx_reach(PtxWarp *, const PtxInst *, unsigned lane, PtxSpace, uint64_t address, uint32_t size, unsigned access, PtxReached *);
+/* All lanes at once where they reach one piece: the lowest address's bytes, and how far from there each lane's are. NULL: lane by lane, whatever there is to say. */
+uint8_t *ptx_reach_together(PtxWarp *, const PtxInst *, uint32_t on, PtxSpace, uint32_t size, unsigned access, uint64_t from[PTX_LANES], PtxReached *);
+static inline PtxReached ptx_reached_at(const PtxReached *r, uint64_t from) { return (PtxReached){r->piece, r->offset + from, r->defined ? r->defined + from : NULL}; }
 /* Looks for races. Once: by ld.global.nc; a write that changes nothing (REWRITES) conflicts with nobody; UPDATES and
  * READS_STRONG: atomically, or by volatile accesses. */
 typedef enum PtxHow { PTX_READS, PTX_READS_ONCE, PTX_READS_STRONG, PTX_WRITES, PTX_REWRITES, PTX_UPDATES } PtxHow;

@@ -75,6 +75,22 @@ uint8_t *ptx_reach(PtxWarp *w, const PtxInst *i, unsigned lane, PtxSpace space, 
   return p->data + offset;
 }
 
+uint8_t *ptx_reach_together(PtxWarp *w, const PtxInst *i, uint32_t on, PtxSpace space, uint32_t size, unsigned access, uint64_t from[PTX_LANES], PtxReached *r) {
+  uint64_t low = UINT64_MAX, high = 0, bits = 0;
+  PTX_EACH(l, on) {
+    uint64_t at = from[l] = ptx_address(w, i, l);
+    low = at < low ? at : low;
+    high = at > high ? at : high;
+    bits |= at;
+  }
+  uint64_t offset = low, span = high - low;
+  const PtxPiece *p = bits & (size - 1) ? NULL : piece_at(w->grid, space, &offset);
+  if (!p || p == &w->grid->local || access & ~p->access || offset >= p->size || span >= p->size - offset || size > p->size - offset - span) return NULL;
+  PTX_EACH(l, on) from[l] -= low;
+  *r = (PtxReached){p, offset, p->defined ? p->defined + offset : NULL};
+  return p->data + offset;
+}
+
 uint64_t ptx_address(const PtxWarp *w, const PtxInst *i, unsigned lane) { return ptx_get(w, i->a, lane, i->mode & PTX_WIDE ? 64 : 32) + (uint64_t)i->imm; }
 
 /* --- who touched it --------------------------------------------------------------------------------------------------------------------------------- */
@@ -83,8 +99,8 @@ uint64_t ptx_address(const PtxWarp *w, const PtxInst *i, unsigned lane) { return
 static uint32_t thread_number(const PtxWarp *w, unsigned lane) { return (w->grid->block_number << 10) + w->number*PTX_LANES + lane + 1; }
 
 static bool ordered(const PtxWarp *w, const PtxTouch *t, uint32_t me) {
-  uint32_t block = (t->thread - 1) >> 10, warp = ((t->thread - 1) & 1023)/PTX_LANES;
   if (!t->thread || t->thread == me) return true;
+  uint32_t block = (t->thread - 1) >> 10, warp = ((t->thread - 1) & 1023)/PTX_LANES;
   if (block != w->grid->block_number) return w->grid->ordered && w->grid->ordered[block/8] >> block%8 & 1;
   return warp == w->number ? t->clock < w->clock[warp] : t->clock <= w->clock[warp];
 }
@@ -101,7 +117,7 @@ static void report_race(PtxWarp *w, const PtxInst *i, unsigned lane, const PtxPi
 }
 
 static void remember(PtxTouch *t, PtxTouch now) {
-  if (t->thread == now.thread && t->clock == now.clock && t->atomic == now.atomic) now.bytes |= t->bytes;
+  if (t->thread == now.thread && t->clock == now.clock && t->atomic == now.atomic) now.bytes = now.bytes | t->bytes;
   *t = now;
 }
 
@@ -111,18 +127,18 @@ static void touch_word(PtxWarp *w, const PtxInst *i, unsigned lane, const PtxPie
   PtxCell *c = &(*page)[word & (PTX_PAGE - 1)];
   uint32_t me = thread_number(w, lane);
   bool write = how >= PTX_WRITES, atomic = how == PTX_UPDATES || how == PTX_READS_STRONG;
-  PtxTouch now = {me, w->clock[w->number], bytes, atomic};
+  PtxTouch now = {me, w->clock[w->number], bytes, atomic, c->write.constant};
   if (how != PTX_REWRITES && conflicts(w, &c->write, me, bytes, atomic)) report_race(w, i, lane, p, 4*word, &c->write, write ? "writes" : "reads");
   if (!write) {
     if (how == PTX_READS_ONCE && c->write.thread)
       ptx_find_fault(w, i, (int)lane, PTX_READ_ONLY, 4*word, "reads offset %llu of %s as constant, which this launch has written", (unsigned long long)(4*word), p->name);
-    c->constant |= how == PTX_READS_ONCE;
+    if (how == PTX_READS_ONCE) c->write.constant = true;
     remember(ordered(w, &c->read, me) ? &c->read : &c->other_read, now);
     return;
   }
   if (how != PTX_REWRITES && conflicts(w, &c->read, me, bytes, atomic)) report_race(w, i, lane, p, 4*word, &c->read, "writes");
   else if (how != PTX_REWRITES && conflicts(w, &c->other_read, me, bytes, atomic)) report_race(w, i, lane, p, 4*word, &c->other_read, "writes");
-  if (c->constant) ptx_find_fault(w, i, (int)lane, PTX_READ_ONLY, 4*word, "writes offset %llu of %s, which was read as constant", (unsigned long long)(4*word), p->name);
+  if (c->write.constant) ptx_find_fault(w, i, (int)lane, PTX_READ_ONLY, 4*word, "writes offset %llu of %s, which was read as constant", (unsigned long long)(4*word), p->name);
   remember(&c->write, now);
 }
 

@@ -128,13 +128,18 @@ static void taint_result(PtxWarp *w, const PtxInst *i, uint32_t on) {
   ptx_taint(w, i->d, on, *ptx_undefined(w, i->a) | *ptx_undefined(w, i->b) | *ptx_undefined(w, i->c));
 }
 
-/* A full warp takes a plain loop, which the compiler makes vectors of. */
+/* A full warp takes a plain loop, which the compiler makes vectors of: two rows are one or do not overlap. */
+#ifdef __clang__
+#define ROWS_APART _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define ROWS_APART _Pragma("GCC ivdep")
+#endif
 #define EACH_LANE(TA, TB, TC, statement) \
   const LANE_##TA *a_ = ptx_row(w, i->a); \
   const LANE_##TB *b_ = ptx_row(w, i->b); \
   const LANE_##TC *c_ = ptx_row(w, i->c); \
   if (on == PTX_ALL) \
-    for (uint32_t l = 0; l < PTX_LANES; l++) { WITH(TA, TB, TC, statement) } \
+    ROWS_APART for (uint32_t l = 0; l < PTX_LANES; l++) { WITH(TA, TB, TC, statement) } \
   else \
     PTX_EACH(l, on) { WITH(TA, TB, TC, statement) }
 #define WITH(TA, TB, TC, statement) \

@@ -73,7 +73,15 @@ static void keep_best(Chains *c, double begin, int lanes, float sum) {
 
 /* The chains stand in registers: as many values of `Vector` as there are chains, each waiting for itself alone. Threads time themselves: on a busy machine
  * they hardly ever all end in time. */
+#ifdef __clang__
+#define FUSED
+#define FUSED_BODY _Pragma("clang fp contract(fast)")
+#else
+#define FUSED __attribute__((optimize("O2", "fp-contract=fast")))
+#define FUSED_BODY
+#endif
 #define CHAIN_BODY(Vector) \
+  FUSED_BODY \
   double begin = seconds(); \
   Vector x[CHAINS], a = {0}, b = {0}; \
   for (int k = 0; k < CHAINS; k++) x[k] = a + (float)k; \
@@ -89,12 +97,11 @@ typedef float Lanes4 __attribute__((vector_size(16)));
 typedef float Lanes8 __attribute__((vector_size(32)));
 typedef float Lanes16 __attribute__((vector_size(64)));
 
-#define FUSED optimize("O2", "fp-contract=fast")
 #if defined(__x86_64__)
-__attribute__((FUSED, target("avx512f"))) static void chains_16(void *self, int64_t index) { CHAIN_BODY(Lanes16); }
-__attribute__((FUSED, target("avx2,fma"))) static void chains_8(void *self, int64_t index) { CHAIN_BODY(Lanes8); }
+FUSED __attribute__((target("avx512f"))) static void chains_16(void *self, int64_t index) { CHAIN_BODY(Lanes16); }
+FUSED __attribute__((target("avx2,fma"))) static void chains_8(void *self, int64_t index) { CHAIN_BODY(Lanes8); }
 #endif
-__attribute__((FUSED)) static void chains_4(void *self, int64_t index) { CHAIN_BODY(Lanes4); }
+FUSED static void chains_4(void *self, int64_t index) { CHAIN_BODY(Lanes4); }
 
 double measure_peak(int threads) {
   Piece *chains = chains_4;

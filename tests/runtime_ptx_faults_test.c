@@ -83,9 +83,9 @@ static const char *outcome(Subject *s, const char *text, int most) {
   const char *found = module ? NULL : "refused";
   if (module) CU_ASSERT(interp_replace_ptx(s->ptx, module));
   for (int d = 0; d < most && !found; d++) found = run(s, d);
-  if (found) found = memcpy(said, found, strnlen(found, sizeof said - 1) + 1), said[sizeof said - 1] = 0, said;
+  if (found) snprintf(said, sizeof said, "%s", found);
   arena_free(arena);
-  return found;
+  return found ? said : NULL;
 }
 
 /* --- faults: a change at the k-th place of a kernel's text; false: there are fewer ------------------------------------------------------------- */

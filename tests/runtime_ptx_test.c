@@ -26,20 +26,6 @@ static void say(const char *name, const char *what, const char *difference, cons
   CU_FAIL("PTX gives other bits");
 }
 
-static void for_all_rules(void (*test)(const ShippedRule *, optc_rule *code, optc_rule *ptx[2])) {
-  int n;
-  const ShippedRule *rules = shipped_rules(&n);
-  const char *only = getenv("OPTC_TEST_RULE");
-  for (int i = 0; i < n; i++) {
-    if (only && strcmp(only, rules[i].name)) continue;
-    optc_rule *code = compile(&rules[i], OPTC_BACKEND_JIT, 0), *ptx[2] = {compile(&rules[i], OPTC_BACKEND_PTX, 0), compile(&rules[i], OPTC_BACKEND_PTX, 2)};
-    if (code && ptx[0] && ptx[1]) test(&rules[i], code, ptx);
-    optc_rule_free(code);
-    optc_rule_free(ptx[0]);
-    optc_rule_free(ptx[1]);
-  }
-}
-
 /* Any shapes: small ones, moderate numbers, then infinities, NaN and subnormals among them. */
 static void on_small_data(const ShippedRule *r, optc_rule *code, optc_rule *ptx[2]) {
   DrillRule form = drill_rule(code);
@@ -56,7 +42,6 @@ static void on_small_data(const ShippedRule *r, optc_rule *code, optc_rule *ptx[
     trial_free(t);
   }
 }
-static void every_rule_on_small_data(void) { for_all_rules(on_small_data); }
 
 /* Element by element: tensors that fill warps and blocks and those that do not, a second chunk, arbitrary bits. */
 static int n_long;
@@ -79,15 +64,29 @@ static void on_long_data(const ShippedRule *r, optc_rule *code, optc_rule *ptx[2
     drill_free(d);
   }
 }
-static void elementwise_rules_over_warps_blocks_and_chunks(void) {
-  for_all_rules(on_long_data);
-  CU_ASSERT(n_long > 0 || getenv("OPTC_TEST_RULE"));
+
+/* Each is compiled once for both. */
+static void every_rule_on_small_and_long_data(void) {
+  int n;
+  const ShippedRule *rules = shipped_rules(&n);
+  const char *only = getenv("OPTC_TEST_RULE");
+  for (int i = 0; i < n; i++) {
+    if (only && strcmp(only, rules[i].name)) continue;
+    optc_rule *code = compile(&rules[i], OPTC_BACKEND_JIT, 0), *ptx[2] = {compile(&rules[i], OPTC_BACKEND_PTX, 0), compile(&rules[i], OPTC_BACKEND_PTX, 2)};
+    if (code && ptx[0] && ptx[1]) {
+      on_small_data(&rules[i], code, ptx);
+      on_long_data(&rules[i], code, ptx);
+    }
+    optc_rule_free(code);
+    optc_rule_free(ptx[0]);
+    optc_rule_free(ptx[1]);
+  }
+  CU_ASSERT(n_long > 0 || only);
 }
 
 int main(void) {
   static const SuiteTest tests[] = {
-    TEST(every_rule_on_small_data),
-    TEST(elementwise_rules_over_warps_blocks_and_chunks),
+    TEST(every_rule_on_small_and_long_data),
   };
   return suite_run("rules as PTX", tests);
 }

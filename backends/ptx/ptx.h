@@ -79,7 +79,6 @@ typedef struct PtxReport {
   uint64_t steps;                        /* warp instructions executed */
   Arena *arena;
 } PtxReport;
-const char *ptx_finding_name(PtxFindingKind);
 void ptx_report_print(const PtxReport *, Text *);
 
 /* Which tensor cores: how many products are added at once and with how many bits (reference: FTTN 2024, MMA-Sim 2025). */

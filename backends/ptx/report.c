@@ -7,7 +7,6 @@ static const char *const names[] = {
   [PTX_SHARED_RACE] = "race in shared memory", [PTX_GLOBAL_RACE] = "race in global memory", [PTX_DIVERGENT_BARRIER] = "divergent barrier",
   [PTX_UNDEFINED_LANE] = "undefined lane", [PTX_DEADLOCK] = "deadlock", [PTX_STEP_LIMIT] = "step limit", [PTX_TRAP] = "trap", [PTX_BAD_LAUNCH] = "bad launch",
 };
-const char *ptx_finding_name(PtxFindingKind kind) { return names[kind]; }
 
 static PtxFinding *seen(PtxReport *r, PtxFindingKind kind, unsigned line) {
   for (unsigned k = 0; k < r->n; k++)
@@ -49,7 +48,7 @@ void ptx_use(PtxWarp *w, const PtxInst *i, PtxRef r, uint32_t on, const char *wh
 void ptx_report_print(const PtxReport *r, Text *out) {
   for (unsigned k = 0; k < r->n; k++) {
     const PtxFinding *f = &r->findings[k];
-    text_add(out, "%s: ", ptx_finding_name(f->kind));
+    text_add(out, "%s: ", names[f->kind]);
     if (f->line) text_add(out, "line %u, block (%u,%u,%u), thread (%u,%u,%u): ", f->line, f->block[0], f->block[1], f->block[2], f->thread[0], f->thread[1], f->thread[2]);
     text_add(out, "%s", f->text);
     if (f->count > 1) text_add(out, " (%llu times)", (unsigned long long)f->count);

@@ -225,7 +225,8 @@ OPTC_API int optc_gpu_call_raw(void *stream, optc_gpu *, const struct optc_gpu_d
  * the entry counts steps, t grows there; launches of one plan follow each other as their streams do, and must not overlap.
  *
  * Requirements (`require`), and sizes that depend on hyper-parameters, are those of the call that the plan is made with: launches check nothing. A hyper-parameter may
- * be changed between launches where no size depends on it; who changes one sees to the requirements.
+ * be changed between launches where no size depends on it; who changes one sees to the requirements (a new plan of the call with the new value is refused where
+ * they are not met).
  *
  * Making a plan waits for the stream; then it may be launched in any. Its gpu must stay open; calls and plans cannot be made in a stream that is being captured
  * (OPTC_E_DEVICE). Errors and arguments as in optc_gpu_call and optc_gpu_call_raw, whose structs are the caller's again afterwards. */

@@ -133,11 +133,63 @@ static void plans_that_cannot_be_made(void) {
   everything_is_given_back(gpu);
 }
 
+/* With and without what is required of lr. */
+#define BOUNDED(require) "rule bounded(lr = 0.5) {\n" require "  param p\n  grad g\n  state m = 0, v = 0\n  m += g\n  v += lr*m\n  p -= v/t\n}\n"
+static optc_rule *bounded(const char *text) {
+  optc_context *cx = fixture_context();
+  optc_rule *rule = NULL;
+  optc_compile_options options = {.size = sizeof options, .level = -1, .backend = OPTC_BACKEND_PTX};
+  CU_ASSERT_EQUAL_FATAL(optc_compile_memory(cx, "bounded", text, strlen(text), &options, &rule), OPTC_OK);
+  optc_context_free(cx);
+  return rule;
+}
+
+/* A plan is refused as its call would be; a launch goes by what stands in the plan's memory, whatever that is. */
+static void requirements_are_those_of_the_plan_s_making(void) {
+  optc_gpu *gpu = open_gpu();
+  optc_rule *rule = bounded(BOUNDED("  require lr >= 0\n")), *free_rule = bounded(BOUNDED(""));
+  int step = optc_rule_entry(rule, "step");
+  double lr = -1;
+  const double *groups[] = {&lr};
+  optc_gpu_plan *plan;
+  List calls, planned, *lists[] = {&calls, &planned};
+  for (int k = 0; k < 2; k++) {
+    list_make(lists[k], ITEMS);
+    list_move(lists[k], true);
+    lists[k]->call.groups = groups;
+    lists[k]->call.n_groups = 1;
+  }
+  int memory = stub->memory;
+  unsigned launches = stub->launches;
+  CU_ASSERT_EQUAL(optc_gpu_plan_new(stream, gpu, rule, step, &planned.call, &plan), OPTC_E_REQUIRE);
+  CU_ASSERT_PTR_NULL(plan);
+  CU_ASSERT_EQUAL(planned.error.code, OPTC_E_REQUIRE);
+  CU_ASSERT(planned.error.n == 1 && planned.error.value[0] == -1);
+  CU_ASSERT_EQUAL(stub->memory, memory);
+  CU_ASSERT_EQUAL(stub->launches, launches);
+  lr = 0.5;
+  CU_ASSERT_EQUAL_FATAL(optc_gpu_plan_new(stream, gpu, rule, step, &planned.call, &plan), OPTC_OK);
+  lr = -1;
+  CU_ASSERT_EQUAL(optc_gpu_write(stream, gpu, optc_gpu_plan_memory(plan, OPTC_PLAN_GROUPS, NULL), &lr, sizeof lr, NULL), OPTC_OK);
+  CU_ASSERT_EQUAL(optc_gpu_launch(stream, plan, NULL), OPTC_OK);
+  CU_ASSERT_EQUAL(optc_gpu_call(stream, gpu, rule, step, &calls.call), OPTC_E_REQUIRE);
+  CU_ASSERT_EQUAL(optc_gpu_call(stream, gpu, free_rule, step, &calls.call), OPTC_OK);
+  CU_ASSERT_EQUAL(optc_gpu_read(stream, gpu, &planned.t, optc_gpu_plan_memory(plan, OPTC_PLAN_GLOBAL, NULL), sizeof planned.t, NULL), OPTC_OK);
+  optc_gpu_plan_free(stream, plan);
+  for (int k = 0; k < 2; k++) list_move(lists[k], false);
+  CU_ASSERT(same_lists(&calls, &planned));
+  for (int k = 0; k < 2; k++) list_free(lists[k]);
+  optc_rule_free(rule);
+  optc_rule_free(free_rule);
+  everything_is_given_back(gpu);
+}
+
 int main(void) {
   static const SuiteTest tests[] = {
     TEST(skipped_steps_do_not_count),
     TEST(a_captured_plan_is_a_step_each_time),
     TEST(plans_that_cannot_be_made),
+    TEST(requirements_are_those_of_the_plan_s_making),
   };
   return suite_run_with("plans on a GPU", tests, cuda_enter, cuda_leave);
 }

@@ -68,6 +68,9 @@ typedef struct Symbol {
   const char *unseen;                    /* in an entry of an applied rule: what the main body gave for it, of names that entries do not see */
 } Symbol;
 
+/* What both branches of an `if` made of one name, and why it is not one thing behind them. */
+typedef struct Clash { const char *why, *note[2]; Range where[2]; } Clash;
+
 /* A symbol and what it is worth at this point of the text. Node NULL and not poisoned: as at entry. */
 typedef struct Binding {
   Symbol *symbol;
@@ -75,6 +78,7 @@ typedef struct Binding {
   bool set, poison;
   bool partial, partial_when;            /* assigned in one branch only; the value of the condition that leaves it without */
   Range partial_cond;
+  const Clash *clash;                    /* partial, though both branches made it; or NULL */
 } Binding;
 
 struct Names { Binding *at; unsigned n; size_t capacity; Names *outer; };

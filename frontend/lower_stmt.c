@@ -134,6 +134,7 @@ static Binding merge(Lower *l, const Stmt *s, Value c, const Binding *a, const B
   if (a->partial && b->partial) return made;
   if (a->partial || b->partial) {
     made.partial = true;
+    made.clash = NULL;
     made.partial_when = a->partial;
     made.partial_cond = s->cond->where;
     return made;
@@ -157,14 +158,41 @@ static Binding merge(Lower *l, const Stmt *s, Value c, const Binding *a, const B
 static bool shapes_agree_surely(Lower *l, const Binding *a, const Binding *b) {
   Value x = binding_current(l, a), y = binding_current(l, b);
   if (!x.node || !y.node || !x.tensor || !y.tensor) return true;         /* a scalar fills */
-  const Space *s = value_space(l, &x), *t = value_space(l, &y);
-  return s == t || is_item_space(l, s) || is_item_space(l, t);
+  return spaces_meet(l, value_space(l, &x), value_space(l, &y));
+}
+
+/* One name that both branches made, and not as one thing: two shapes, or what is declared in one of them. NULL: one has no value to speak of. The names that
+ * each has at its end say its sizes. */
+static const Clash *clash_of(Lower *l, const Binding *a, const Names *then, const Binding *b, const Names *otherwise) {
+  if (a->poison || b->poison || a->partial || b->partial) return NULL;
+  Clash *clash = arena_alloc(l->arena, sizeof *clash);
+  const char *name = a->symbol->name, *word = symbol_word(l, b->symbol);
+  unsigned lines[2] = {lower_line(a->symbol->where), lower_line(b->symbol->where)};
+  *clash = (Clash){.note = {"here", "and here"}, .where = {a->symbol->where, b->symbol->where}};
+  if (a->symbol->kind != SYMBOL_LOCAL || b->symbol->kind != SYMBOL_LOCAL) {
+    clash->why = arena_printf(l->arena, "'%s' is %s %s at line %u and %s %s at line %u: what is used behind both branches is declared before the 'if'", name,
+                              symbol_article(l, a->symbol), symbol_word(l, a->symbol), lines[0], strcmp(word, symbol_word(l, a->symbol)) ? symbol_article(l, b->symbol) : "another", word, lines[1]);
+    return clash;
+  }
+  Names *here = l->scope->names, outside = *here;
+  Value x = binding_current(l, a), y = binding_current(l, b);
+  *here = *then;
+  const char *one = space_clause(l, value_space(l, &x));
+  *here = *otherwise;
+  const char *other = space_clause(l, value_space(l, &y));
+  *here = outside;
+  clash->why = arena_printf(l->arena, "'%s' %s at line %u and %s at line %u: both branches must give it one shape", name, one, lines[0], strncmp(one, other, 3) ? other : other + 3, lines[1]);
+  clash->note[0] = arena_printf(l->arena, "'%s' %s here", name, one);
+  clash->note[1] = arena_printf(l->arena, "'%s' %s here", name, other);
+  return clash;
 }
 
 /* A name that only one branch made: known, without a value. Operands are written when the entry ends, under their condition. */
-static void add_partial(Lower *l, const Stmt *s, const Binding *from, bool missing_when) {
+static void add_partial(Lower *l, const Stmt *s, const Binding *from, bool missing_when, const Clash *clash) {
   Binding *binding = scope_add(l, from->symbol);
   *binding = *from;
+  if (clash) binding->clash = clash;
+  else if (!from->partial) binding->clash = NULL;
   if (from->poison) return;
   if (!from->partial) { binding->partial_when = missing_when; binding->partial_cond = s->cond->where; }
   binding->partial = true;
@@ -204,11 +232,11 @@ static void lower_if(Lower *l, const Stmt *s) {
       Binding made = merge(l, s, c, a, b);
       *scope_add(l, a->symbol) = made;
     } else {
-      add_partial(l, s, a, false);
+      add_partial(l, s, a, false, b ? clash_of(l, a, &then, b, &otherwise) : NULL);
     }
   }
   for (unsigned k = base.n; k < otherwise.n; k++)
-    if (otherwise.at[k].symbol->kind != SYMBOL_SIZE && !scope_find_here(scope, otherwise.at[k].symbol->name)) add_partial(l, s, &otherwise.at[k], true);
+    if (otherwise.at[k].symbol->kind != SYMBOL_SIZE && !scope_find_here(scope, otherwise.at[k].symbol->name)) add_partial(l, s, &otherwise.at[k], true, NULL);
 }
 
 /* --- require ------------------------------------------------------------------------------------------------------------------------- */

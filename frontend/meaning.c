@@ -69,6 +69,12 @@ Value binding_value(Lower *l, Binding *binding, Range use) {
   symbol->used = true;
   if (symbol->unseen) lower_error(l, use, "'%s' was given as '%s', which an entry does not see: it has names of the main body", symbol->name, symbol->unseen);
   if (binding->poison) return (Value){.shape = symbol->shape, .name = symbol->name};
+  if (binding->partial && binding->clash) {
+    const Clash *c = binding->clash;
+    for (unsigned i = 0, said = lower_error(l, use, "%s", c->why); i < 2 && said; i++) diag_note(l->diag, c->where[i], "%s", c->note[i]);
+    binding->poison = true;
+    return (Value){0};
+  }
   if (binding->partial) {
     if (lower_error(l, use, "'%s' has no value when the condition at line %u is %s", symbol->name, lower_line(binding->partial_cond),
                     binding->partial_when ? "true" : "false"))

@@ -44,6 +44,10 @@ static const char *extent_text(Lower *l, const Node *extent) {
       if (b->symbol->kind == SYMBOL_SIZE && b->set && b->value.node == extent) return b->symbol->name;
     }
   if (extent->op != OP_SIZE) return "..";
+  for (unsigned i = 0; i < l->context->n_sizes; i++) {
+    const SizeDef *d = &l->context->sizes[i];
+    if (d->operand == extent->imm && (int)d->dim == extent->aux && !d->item && comparable(d->shape) && !strcmp(dim_text(l, &d->shape->at[d->dim]), d->name)) return d->name;
+  }
   const char *name = l->context->module->operands[extent->imm].name;
   return extent->aux == -1 ? arena_printf(l->arena, "size(%s)", name) : arena_printf(l->arena, "axis %d of %s", (int)extent->aux, name);
 }

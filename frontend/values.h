@@ -21,6 +21,7 @@ bool axes_of(Lower *, const Value *, Axes *);
 void axes_unnamed(Lower *, const char *name, Range);                     /* reports */
 bool value_align(Lower *, const char *oper, Range, Value *, unsigned n);       /* tensors brought to one space; reports shapes that differ. oper NULL: of a function */
 Value value_to_space(Lower *, Value, const Space *, Range, const char *name);
+bool spaces_meet(Lower *, const Space *, const Space *);                 /* one space, or two views of the item's */
 Value value_around(Lower *, Value, const Space *outer, unsigned n);      /* a tensor, one for each place of the first n axes of `outer`; node NULL: it has too many axes */
 
 /* typing.c */

@@ -98,6 +98,13 @@ static Value same_rank(Lower *l, Value v, const Space *to, Range where, const ch
   return moved(v, node_at(l, v.node, from, to, index, to->rank), to);
 }
 
+bool spaces_meet(Lower *l, const Space *a, const Space *b) {
+  if (is_item_space(l, b)) { const Space *t = a; a = b; b = t; }
+  if (a == b || !is_item_space(l, a)) return a == b;
+  const View *here = view_here(l);
+  return view_of_space(l, b) || (here && here->space->rank == b->rank);
+}
+
 static Value to_space(Lower *l, Value v, const Space *to, Range where, const char *name) {
   const Space *from = value_space(l, &v);
   if (from == to) return v;
@@ -134,8 +141,8 @@ Value value_viewed(Lower *l, Value v, Range where) {
 }
 
 bool value_align(Lower *l, const char *oper, Range where, Value *v, unsigned n) {
-  const Value *first = NULL;
-  bool flat = false, all = true;
+  const Value *first = NULL, *flat = NULL;
+  bool all = true;
   for (unsigned i = 0; i < n; i++) {
     if (!v[i].node) { all = false; continue; }
     if (!v[i].tensor) continue;
@@ -146,12 +153,13 @@ bool value_align(Lower *l, const char *oper, Range where, Value *v, unsigned n) 
     }
     if (!first) first = &v[i];
     else if (n == 2 && oper && !shapes_agree(l, oper, where, first, &v[i])) return false;
-    flat |= is_item_space(l, value_space(l, &v[i]));
+    if (!flat && is_item_space(l, value_space(l, &v[i]))) flat = &v[i];
   }
   if (!all) return false;
   if (!first) return true;
-  const Space *to = flat ? item_space(l) : value_space(l, first);
-  const char *name = first->name;
+  const Value *target = flat ? flat : first;
+  const Space *to = value_space(l, target);
+  const char *name = target->name;
   for (unsigned i = 0; i < n; i++) {
     if (!v[i].tensor) continue;
     v[i] = value_to_space(l, v[i], to, where, name);

@@ -482,6 +482,11 @@ static void test_names_that_are_wrong_are_reported_once_with_a_suggestion(void) 
     {"if n > 1 { u = 1 }\np = `u`*g\np = u", "'u' has no value when the condition at line 2 is false"},
     {"if n > 1 { p = 1 } else { u = 1 }\np = `u`*g", "'u' has no value when the condition at line 2 is true"},
     {"if n > 1 { state w; w = g }\n`w` = p", "'w' has no value when the condition at line 2 is false"},
+    {"if n > 1 { u[i < 3] = 1 } else { u[i < 4] = 1 }\np = sum(`u`)*g", "'u' is [3] at line 2 and [4] at line 2: both branches must give it one shape"},
+    {"if p is [R, C] { u[i] = sum[j](g[i, j]) }\nelse { u = g }\np = `u`*g", "'u' is [R] at line 2 and has the shape of p at line 3: both branches must give it one shape"},
+    {"if n > 1 { u[i < 3] = 1 } else { u[i < 4] = 1 }\nif b { u = 1 }\np = `u`*g", "'u' has no value when the condition at line 3 is false"},
+    {"if n > 1 { state w; w = g } else { state w = 1; w += g }\np = `w`", "'w' is a state at line 2 and another state at line 2: what is used behind both branches is declared before the 'if'"},
+    {"if n > 1 { state w; w = g } else { w = g }\np = `w`", "'w' is a state at line 2 and a local value at line 2: what is used behind both branches is declared before the 'if'"},
     {"state `m` = 1", "'m' is declared twice"},
     {"in `lr`", "'lr' is declared twice"},
     {"state `t`", "'t' is predeclared"},
@@ -622,6 +627,7 @@ static void test_shapes_that_were_made_are_told_by_their_sizes(void) {
   static const Mistake rows[] = {
     {"if p is [R, C] { r[i] = sum[j](g[i, j]); p = p`*`r }", "shapes differ: r is [R], p is [R, C]"},
     {"k[i < 4] = 1; p -= g`*`k", "shapes differ: k is [4], g has the shape of p"},
+    {"k[i < 4] = 1; p -= k`*`g", "shapes differ: k is [4], g has the shape of p"},
     {"k[i < 4] = 1; w[i < 5] = 2; v = w`*`k; p -= sum(v)*g", "axis 0 of k is 4, axis 0 of w is 5: this never fits"},
     {"k[i < 4] = 1; w[i < 5, j < 4] = 2; v = w`*`k; p -= sum(v)*g", "shapes differ: k is [4], w is [5, 4]"},
   };

@@ -9,6 +9,11 @@
 
 #define FORWARD "graph forward {\n"
 
+/* A call of one item, still without workspace. */
+static optc_call call_of(Data *d) {
+  return (optc_call){.size = sizeof(optc_call), .groups = d->hyper, .n_groups = 1, .items = d->items, .n_items = 1, .global = d->global, .error = &d->error};
+}
+
 static void scans_carry_tensors(void) {
   Forms f;                               /* two tensors exchanged and changed every trip, a number, a scan inside, rows written; and the same backwards */
   for (int reverse = 0; reverse < 2; reverse++) {
@@ -82,7 +87,9 @@ static void states_have_shapes_of_their_own(void) {
   forms_run(&d, "own shapes");
   forms_data(&d, &f, 1, counts, "q 0", 0);
   for (int form = 0; form < FORMS; form++) {
-    optc_call call = {.size = sizeof call, .groups = d.hyper, .n_groups = 1, .items = d.items, .n_items = 1, .global = d.global, .error = &d.error, .workspace = d.workspace, .workspace_size = d.workspace_size};
+    optc_call call = call_of(&d);
+    call.workspace = d.workspace;
+    call.workspace_size = d.workspace_size;
     CU_ASSERT_EQUAL(optc_drive(f.desc[form], 2, &call, NULL), OPTC_E_REQUIRE);
     CU_ASSERT(d.error.n == 1 && d.error.value[0] == 0);
   }
@@ -104,7 +111,7 @@ static void strided_tensors_are_copied(void) {
     optc_shaped sx = {x + 9, x_stride, forms_tensor(&d, 0, "x")->shape, 2}, sy = {y, y_stride, forms_tensor(&d, 0, "y")->shape, 2};
     memcpy(d.items + l->operand[0], &sx, sizeof sx);
     memcpy(d.items + l->operand[1], &sy, sizeof sy);
-    optc_call call = {.size = sizeof call, .groups = d.hyper, .n_groups = 1, .items = d.items, .n_items = 1, .global = d.global, .error = &d.error};
+    optc_call call = call_of(&d);
     size_t need = optc_drive_workspace(f.desc[form], &call);
     CU_ASSERT_EQUAL(optc_drive(f.desc[form], 0, &call, NULL), OPTC_E_WORKSPACE);
     call.workspace = arena_alloc(f.arena, need);
@@ -139,7 +146,7 @@ static void wrong_shapes_are_told(void) {
       const optc_shaped *fields[4] = {&good_x, &good_y, &good_z, &good_q};
       fields[cases[k].operand] = &cases[k].with;
       for (int i = 0; i < 4; i++) memcpy((i == 3 ? d.global : d.items) + l->operand[i], fields[i], sizeof(optc_shaped));
-      optc_call call = {.size = sizeof call, .groups = d.hyper, .n_groups = 1, .items = d.items, .n_items = 1, .global = d.global, .error = &d.error};
+      optc_call call = call_of(&d);
       call.workspace_size = optc_drive_workspace(f.desc[form], &call);
       call.workspace = arena_alloc(f.arena, call.workspace_size + 1);
       int code = optc_drive(f.desc[form], 0, &call, NULL);

@@ -1,6 +1,8 @@
 /* driver.c: one call of a compiled rule: validated, then its kernels run over groups, items and chunks. */
 #include "backends/driver.h"
 
+enum { ALIGNED_POSITIONS = 16 };
+
 /* How many units of the kernel at hand an item is. Tiles are counted; other work is counted in chunks, and an item without elements is one,
  * because its numbers still have their kernels. */
 static int64_t units_of(const job *j, int64_t i, const view *v) {
@@ -12,6 +14,13 @@ static int64_t units_of(const job *j, int64_t i, const view *v) {
   return v->count ? (v->count + OPTC_CHUNK - 1)/OPTC_CHUNK : 1;
 }
 
+/* Where tile u begins. Tiles of few positions are as even as they can be, so that workers with as many tiles have as much work; those of many begin where memory is aligned. */
+static int64_t tile_begin(optc_space s, int64_t u) {
+  int64_t tiles = (s.n - 1)/s.grain + 1;
+  if (u >= tiles) return s.n;
+  return s.grain >= ALIGNED_POSITIONS ? u*s.grain : s.n/tiles*u + s.n%tiles*u/tiles;
+}
+
 /* Units u to stop of the kernel at hand: one after the other, or at once where nothing is kept a chunk. */
 static void run_units(worker *w, const job *j, int64_t i, const view *v, int64_t u, int64_t stop) {
   int tile = j->kernel->launch == LAUNCH_TILE;
@@ -19,8 +28,8 @@ static void run_units(worker *w, const job *j, int64_t i, const view *v, int64_t
   int64_t step = tile || j->entry->n_temps ? 1 : stop - u;
   if (s.grain <= 0 || s.grain > s.n) s.grain = s.n;
   for (; u < stop; u += step) {
-    w->frame.begin = u*s.grain;
-    w->frame.end = s.n - w->frame.begin < step*s.grain ? s.n : w->frame.begin + step*s.grain;
+    w->frame.begin = tile_begin(s, u);
+    w->frame.end = tile_begin(s, u + step);
     drive_launch(w, j, j->kernel);
   }
 }

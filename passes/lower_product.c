@@ -392,6 +392,12 @@ static void finish(Nest *l, const Product *p, unsigned sums, Inst *row, Inst *en
   nest_close_axes(l, 2);
 }
 
+/* Strips of columns from both ends in turn: of a symmetric product one has the less rows below the diagonal the later it is, and neighbours go to one thread. */
+static Inst *from_both_ends(Nest *l, Inst *strip, Inst *count) {
+  Inst *half = nest_op2(l, KOP_SHR, strip, nest_i64(l, 1)), *odd = nest_op2(l, KOP_NE, nest_op2(l, KOP_AND, strip, nest_i64(l, 1)), nest_i64(l, 0));
+  return nest_select(l, odd, sub(l, sub(l, count, nest_i64(l, 1)), half), half);
+}
+
 /* Launches go over the rows of a tile of columns, then to the next one. Each takes its part of the rows. */
 static void multiply(Nest *l, Product *p, bool symmetric) {
   const Side *side = p->side;
@@ -409,7 +415,8 @@ static void multiply(Nest *l, Product *p, bool symmetric) {
   Inst *strip = nest_open_rows(l, counts[ROWS], nest_add(l, KOP_E_BEGIN, TYPE_I64, 0, 0, NULL), nest_add(l, KOP_E_END, TYPE_I64, 0, 0, NULL), part);
   Inst *around = quotient(l, strip, counts[COLUMNS]), *first = mul(l, strip, counts[ROWS]);
   nest_set_axes(l, p->space, p->around, around);
-  low[COLUMNS] = mul(l, remainder_of(l, strip, counts[COLUMNS]), unit[COLUMNS]);
+  Inst *which = remainder_of(l, strip, counts[COLUMNS]);
+  low[COLUMNS] = mul(l, symmetric ? from_both_ends(l, which, counts[COLUMNS]) : which, unit[COLUMNS]);
   high[COLUMNS] = nest_min(l, f.extent[COLUMNS], add(l, low[COLUMNS], unit[COLUMNS]));
   low[ROWS] = mul(l, sub(l, part[0], first), unit[ROWS]);
   high[ROWS] = nest_min(l, f.extent[ROWS], mul(l, sub(l, part[1], first), unit[ROWS]));

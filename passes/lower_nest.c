@@ -409,6 +409,15 @@ void nest_copy_buffer(Nest *l, unsigned to, unsigned from, const Space *s) {
   nest_close_axes(l, l->kernel.tile ? l->kernel.tile : s->rank);
 }
 
+void nest_copy_to_operand(Nest *l, const Write *w, unsigned from) {
+  const Space *s = w->value->space;
+  unsigned behind;
+  Inst *at = open_copy(l, s, &behind);
+  store_value(l, 0, at, nest_load(l, from, at, NULL), &(Write){w->operand, w->value, NULL});
+  if (behind) nest_close(l, 0, NULL);
+  nest_close_axes(l, l->kernel.tile ? l->kernel.tile : s->rank);
+}
+
 void nest_copy_value(Nest *l, const Node *n, unsigned buffer) { copy_value(l, n, buffer, NULL); }
 
 unsigned nest_carried_buffer(const Nest *l, const Node *scan, unsigned k, bool next) { return l->temps->carried[scan->id] - 1 + 2 * k + next; }

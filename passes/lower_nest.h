@@ -118,6 +118,7 @@ void nest_unsettle(Nest *);                                              /* behi
 Inst *nest_to_storage(Nest *, const Operand *, Inst *);                  /* a new value as the tensor keeps it */
 void nest_store_value(Nest *, const Node *, Inst *at, Inst *);           /* an element of a stored node */
 void nest_copy_value(Nest *, const Node *, unsigned buffer);             /* all elements, or the number; of a kernel of tiles, those of the tile */
+void nest_copy_to_operand(Nest *, const Write *, unsigned from);         /* the same into the tensor of a write, as it keeps them */
 void nest_copy_buffer(Nest *, unsigned to, unsigned from, const Space *);
 void nest_make_carried(Nest *, const Node *scan, const bool *in_place);  /* temporaries of what a scan carries; in_place: the value after the trip needs none */
 unsigned nest_carried_buffer(const Nest *, const Node *scan, unsigned k, bool next);       /* carried value k of a scan: its temporary, or the one for the value after the trip */

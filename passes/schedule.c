@@ -319,35 +319,89 @@ static bool is_apart(const Schedule *s, unsigned k) {
   return !s->in_loop[k] && !s->nest.plan.direct[s->graph->writes[k].value->id] && scope != SCOPE_GLOBAL && !(s->blocks && scope == SCOPE_TENSOR);
 }
 
-/* New values of what is not written in a loop over elements: computed before anything of this round is written, copied after all is. */
-static void emit_apart(Schedule *s, unsigned *from, bool copy) {
+static bool is_whole_tensor(const Schedule *s, unsigned k) { return is_apart(s, k) && schedule_target(s, k)->scope == SCOPE_TENSOR && s->graph->writes[k].value->space->rank; }
+
+static unsigned all_rows(const Space *x) { return x->rank > 1 ? x->rank - 1 : x->rank; }
+
+/* A kernel over the rows of what a write writes; true: its condition is open. */
+static bool begin_write(Schedule *s, const char *name, unsigned k, bool value) {
   Nest *l = &s->nest;
-  const Graph *g = s->graph;
-  unsigned any = 0;
-  for (unsigned k = 0; k < g->n_writes; k++) any += is_apart(s, k) && (copy || schedule_target(s, k)->scope == SCOPE_TENSOR);
-  if (!any) return;
-  bool *need = nest_begin(l, copy ? "write" : "values", LAUNCH_ITEM);
-  for (unsigned k = 0; k < g->n_writes; k++) {
-    if (!is_apart(s, k) || (copy && from[k])) { if (is_apart(s, k)) graph_mark(need, g->writes[k].when); continue; }
-    if (!copy && schedule_target(s, k)->scope != SCOPE_TENSOR) continue;
-    graph_mark(need, g->writes[k].value);
-    graph_mark(need, g->writes[k].when);
-  }
+  const Write *w = &s->graph->writes[k];
+  const Space *x = w->value->space;
+  const char *own = arena_printf(l->arena, "%s_%u", name, w->value->id);
+  bool *need = l->program->n_spaces < OPTC_MAX_SPACES ? nest_begin_tile(l, own, (Tiles){.space = x, .axes = all_rows(x), .least = 1}) : nest_begin(l, own, LAUNCH_ITEM);
+  for (unsigned a = 0; a < x->rank; a++) graph_mark(need, x->extent[a]);
+  if (value) graph_mark(need, w->value);
+  graph_mark(need, w->when);
   nest_close_need(l, need);
   nest_emit(l, need, -1);
-  if (!copy) {
-    for (unsigned k = 0; k < g->n_writes; k++) if (is_apart(s, k) && schedule_target(s, k)->scope == SCOPE_TENSOR) from[k] = nest_compute_write(l, &g->writes[k]);
-    return;
+  if (w->when) nest_if(l, l->kernel.scalar[w->when->id]);
+  return w->when != NULL;
+}
+
+/* A number that would be another behind the writes. */
+static void keep_number(Schedule *s, const Node *n, bool *need) {
+  bool changes = false;
+  const bool *of = n && !n->space->rank ? graph_needs(s->graph, n, s->nest.arena) : NULL;
+  for (unsigned i = 0; of && i <= n->id; i++) changes |= of[i] && (s->graph->nodes[i]->op == OP_READ || s->graph->nodes[i]->op == OP_SCALAR);
+  if (!changes) return;
+  s->nest.plan.keeps[n->id] = need[n->id] = true;
+}
+
+static void keep_numbers(Schedule *s) {
+  bool any = false;
+  for (unsigned k = 0; k < s->graph->n_writes; k++) any |= is_whole_tensor(s, k);
+  if (!any) return;
+  bool *need = nest_begin(&s->nest, "numbers", LAUNCH_ITEM);
+  for (unsigned k = 0; k < s->graph->n_writes; k++) {
+    if (!is_apart(s, k)) continue;
+    keep_number(s, s->graph->writes[k].value, need);
+    keep_number(s, s->graph->writes[k].when, need);
   }
+  nest_close_need(&s->nest, need);
+  nest_emit(&s->nest, need, -1);
+}
+
+/* New values of what is not written in a loop over elements: computed before anything of this round is written, */
+static void emit_values(Schedule *s, unsigned *from) {
+  Nest *l = &s->nest;
+  keep_numbers(s);
+  for (unsigned k = 0; k < s->graph->n_writes; k++) {
+    const Node *x = s->graph->writes[k].value;
+    if (!is_whole_tensor(s, k)) continue;
+    if (l->plan.stored[x->id]) { from[k] = 1 + nest_buffer(l, x); continue; }
+    bool open = begin_write(s, "values", k, true);
+    from[k] = 1 + nest_temp(l, arena_printf(l->arena, "new_%s", schedule_target(s, k)->name), (Type)x->type, (Wanted){.space = x->space, .operand = -1});
+    nest_copy_value(l, x, from[k] - 1);
+    if (open) nest_end_if(l);
+  }
+}
+
+/* and copied after all is; then numbers: all are computed, then all are stored. */
+static void emit_apart(Schedule *s, const unsigned *from) {
+  Nest *l = &s->nest;
+  const Graph *g = s->graph;
+  bool any = false, *need;
+  for (unsigned k = 0; k < g->n_writes; k++) {
+    if (!is_whole_tensor(s, k)) { any |= is_apart(s, k); continue; }
+    bool open = begin_write(s, "write", k, false);
+    nest_copy_to_operand(l, &g->writes[k], from[k] - 1);
+    if (open) nest_end_if(l);
+  }
+  if (!any) return;
+  need = nest_begin(l, "write", LAUNCH_ITEM);
+  for (unsigned k = 0; k < g->n_writes; k++) if (is_apart(s, k) && !is_whole_tensor(s, k)) graph_mark_write(need, &g->writes[k]);
+  nest_close_need(l, need);
+  nest_emit(l, need, -1);
   Inst **number = arena_array(l->arena, g->n_writes + 1, sizeof *number);
   for (unsigned k = 0; k < g->n_writes; k++) {
     const Operand *o = schedule_target(s, k);
     if (is_apart(s, k) && o->scope == SCOPE_SCALAR) number[k] = nest_cast(l, operand_field_type(o), nest_to_storage(l, o, l->kernel.scalar[g->writes[k].value->id]));
   }
   for (unsigned k = 0; k < g->n_writes; k++) {
-    if (!is_apart(s, k)) continue;
+    if (!is_apart(s, k) || is_whole_tensor(s, k)) continue;
     if (number[k]) nest_set_number(l, &g->writes[k], number[k]);
-    else nest_copy_write(l, &g->writes[k], from[k]);
+    else nest_copy_write(l, &g->writes[k], 0);
   }
 }
 
@@ -359,13 +413,13 @@ static void emit_program(Schedule *s) {
     set_sources(s, round);
     emit_totals(s, round);
     emit_whole(s, round);
-    if (round + 1 == s->n_rounds) emit_apart(s, from, false);
+    if (round + 1 == s->n_rounds) emit_values(s, from);
     if (round + 1 == s->n_rounds && s->blocks) schedule_blocks(s);
     schedule_phase(s, round);
     emit_join(s, round);
   }
   set_sources(s, s->n_rounds);
-  emit_apart(s, from, true);
+  emit_apart(s, from);
   clear_sources(s);
 }
 

@@ -35,7 +35,7 @@ static const Case repeats[] = {
     VIEWED("weighed", "X = g; a = 1.0; b = 2.0\n repeat n { A = X @ X'; c = a; a = 0.5*b; b = c; X = 1.5*X - a*(A @ X) }\n p -= lr*X", "p -= lr*g")},
   {"lengths", "step", "group first first repeat item rows item next numbers end phase", 0,
     VIEWED("lengths", "X = g; a = 1.0\n repeat n { a = a + norm(X); X = X*a; a = a - X[0, 0] + max[i, j](X[i, j]) }\n p -= lr*X", "p -= lr*g")},
-  {"gradient", "backward", "group first first repeat pack_columns product item next end first first repeat rows pack_columns product pack_columns product left_out pack_rows pack_columns product left_out next next end write", 0,
+  {"gradient", "backward", "group first first repeat pack_columns product item next end first first repeat rows pack_columns product pack_columns product left_out pack_rows pack_columns product left_out next next end write write", 0,
     "rule gradient(n: int = 3) { in A[M, K], B[K, K]\n out C[M, K]\n backward wrt A, B\n X = A\n repeat n { X = 0.1*tanh(X @ B) + X }\n C = X }"},
 };
 
@@ -45,7 +45,9 @@ static const Case sweeps[] = {
     "rule turned_early(lr = 0.1) { param p[R, C]\n grad g\n state m = 0\n m = 0.9*m + g\n p[i, j] -= lr*sum[k](where(m[k, i] > 0, m[k, i], 0)*m[k, j]) }"},
   {"own_and_others", "step", "group rows phase join phase", 1.41,
     "rule own_and_others(lr = 0.1) { param p[R, C]\n grad g\n state m = 0\n a[i < R] = sqrt(mean[j](p[i, j]^2))\n m = where(norm(g) > 1, m, 0.9*m + g)\n p[i, j] -= lr*a[i]*(m[i, j] + p[i, j]) }"},
-  {"neighbours", "step", "values write", 0,
+  {"corner", "step", "group numbers values write write", 0,
+    "rule corner(lr = 0.1) { param p[R, C]\n grad g\n state scalar k = 0, x = 0\n k += 1\n x = k + p[0, 0]\n p[i, j] -= lr*(g[i, j] + p[i, j] - p[i, C - 1 - j]) }"},
+  {"neighbours", "step", "group values write", 0,
     "rule neighbours(lr = 0.1) { param p[R, C]\n grad g\n p[i, j] -= lr*(g[i, j] + p[i, j] - p[i, C - 1 - j]) }"},
 };
 

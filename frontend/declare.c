@@ -235,6 +235,12 @@ static void warn_shared_external(Lower *l, const First *f) {
   }
 }
 
+/* Where f32 operands are f64 in memory, so is what is only read or only written: nothing is rounded on the way. */
+static Type in_memory(const Lower *l, const Stmt *s, const Storage *storage, Type type) {
+  bool passes = s->role == ROLE_IN || s->role == ROLE_GRAD || s->role == ROLE_OUT, narrow = type == TYPE_BF16 || type == TYPE_F16;
+  return l->context->options->store_f64 && passes && narrow && !storage->stochastic ? TYPE_F64 : type;
+}
+
 static void declare_one(Lower *l, const Stmt *s, const Decl *d) {
   Module *m = l->context->module;
   bool tensor = s->scope == SCOPE_TENSOR, items = tensor && l->context->has_param && (!d->shape || shape_is_items(l, d->shape));
@@ -247,7 +253,7 @@ static void declare_one(Lower *l, const Stmt *s, const Decl *d) {
   bool codes = storage_is_codes(storage);
   int64_t block = 0;
   if (declaration_good(l, s, d) && (codes ? (block = coded_block(l, s, storage)) != 0 : storage_type(l, storage, tensor ? TYPE_F32 : TYPE_F64, &type)))
-    index = operand_for(l, s, d, name, storage, codes ? TYPE_U8 : type, items && !codes);
+    index = operand_for(l, s, d, name, storage, codes ? TYPE_U8 : (type = in_memory(l, s, storage, type)), items && !codes);
   for (int alone = 1; alone >= 0 && index >= 0 && l->scope->insert && d->shape && s->role != ROLE_STATE; alone--)
     sizes_define(l, (unsigned)index, d->shape, items, l->scope->body, alone);               /* sizes_reserve has not seen an applied rule */
   if (index >= 0 && d->shape && !shape_declare(l, (unsigned)index, d->shape, s->role != ROLE_STATE, d->where)) index = -1;

@@ -19,7 +19,7 @@ typedef struct FrontendOptions {
   const char *rule;                      /* which rule of the file; NULL: the last one */
   bool compute_f64;                      /* --compute f64 */
   const char *store;                     /* policies: operands that are kept otherwise than the text says: "m=bf16,v=q8[256]"; NULL: none */
-  bool store_f64;                        /* with it: f32 operands are f64 in memory too, as recorded f64 data need it */
+  bool store_f64;                        /* with it: f32 operands are f64 in memory too, as recorded f64 data need it; narrow ones that are only read or only written as well */
   bool warnings;
 } FrontendOptions;
 

@@ -139,7 +139,7 @@ static int check_rule_alone(const char *path, const CheckOptions *options, optc_
   snprintf(c.index.file, sizeof c.index.file, "%s", path);
   if (options->rule) snprintf(c.index.rule, sizeof c.index.rule, "%s", options->rule);
   if (!options->gradient) check_bad(&c, 1, "this is a rule: recorded data is compared, in JSON (--rule FILE.opt takes another rule for it); --gradient takes a rule alone");
-  else if (check_compile(&c) && check_make(&c) && check_problems(&c)) check_run(&c);
+  else if (check_compile(&c) && check_has_gradient(&c) && check_make(&c) && check_problems(&c)) check_run(&c);
   if (c.departures) c.status = COMMAND_CHECK;
   if (c.departures && !own.positive) check_note(&c, "--positive (inputs are in (-1, 1), which some rules do not take)");
   return finish(&c);

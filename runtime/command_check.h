@@ -164,5 +164,6 @@ json_t *check_recorded(Check *, const char *key, bool *wide);             /* a k
 void check_unused(CheckRun *);
 
 /* command_check_gradient.c */
+bool check_has_gradient(Check *);                             /* reports a rule without */
 bool check_gradient(CheckRun *);
 #endif

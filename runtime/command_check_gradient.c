@@ -110,11 +110,16 @@ static bool compare_all(CheckRun *r, int forward, int backward, const char *when
   return true;
 }
 
+bool check_has_gradient(Check *c) {
+  bool has = optc_rule_entry(c->rule, "forward") >= 0 && optc_rule_entry(c->rule, "backward") >= 0 && c->format == CHECK_CALL;
+  return has || check_bad(c, 1, "rule '%s' has no entry backward: nothing to compare", optc_rule_name(c->rule));
+}
+
 bool check_gradient(CheckRun *r) {
   Check *c = r->c;
   int forward = optc_rule_entry(c->rule, "forward"), backward = optc_rule_entry(c->rule, "backward");
   uint64_t state = 1;
-  if (forward < 0 || backward < 0 || c->format != CHECK_CALL) return check_bad(c, 1, "rule '%s' has no entry backward: nothing to compare", optc_rule_name(c->rule));
+  if (!check_has_gradient(c)) return false;
   if (check_bind(r, forward, 0) != READY) return false;
   if (!compare_all(r, forward, backward, "as recorded", &state)) return false;
   for (int k = 0; k < c->n_operands; k++) {

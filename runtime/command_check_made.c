@@ -29,6 +29,7 @@ static json_t *made_hypers(const Check *c, const double *values) {
   for (int i = 0; i < c->n_hypers; i++) {
     const optc_hyper_info *h = &c->hypers[i];
     json_t *value = h->type == 1 ? json_integer((json_int_t)values[i]) : h->type == 2 ? json_boolean(values[i] != 0) : json_real(values[i]);
+    if (isinf(values[i])) json_object_set_new(hyper, h->external, json_string(values[i] < 0 ? "-inf" : "inf"));
     if (isfinite(values[i]) && fabs(values[i]) < 9e15) json_object_set_new(hyper, h->external, value);       /* else the rule computes its default */
     else json_decref(value);
   }

@@ -50,6 +50,7 @@ static int read_value(const optc_hyper_info *info, const char *given, const char
   for (size_t i = 0; i < sizeof words/sizeof *words; i++)
     if (!strcmp(text, words[i].word)) { *value = words[i].value; good = true; }
   if (!good) return command_error(COMMAND_USAGE, "--set wants NAME=NUMBER, not '%s'", given);
+  if (isnan(*value)) return command_error(COMMAND_USAGE, "--set: nan stands for the default of '%s'; leave it out", info->name);
   if (info->type == 1 && !(*value >= -9223372036854775808.0 && *value < 9223372036854775808.0 && *value == floor(*value)))
     return command_error(COMMAND_USAGE, "--set: '%s' is an integer, not %s", info->name, text);
   if (info->type == 2 && *value != 0 && *value != 1) return command_error(COMMAND_USAGE, "--set: '%s' is a bool: true or false, not %s", info->name, text);

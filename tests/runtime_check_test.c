@@ -360,6 +360,12 @@ static void test_gradients_of_a_rule_alone(void) {
   write_text(path, text, sizeof text - 1);
   for (size_t i = 0; i < sizeof runs/sizeof *runs; i++) expect((const char *[]){"--gradient", path, runs[i].option, "--backend=interp", NULL}, runs[i].code, runs[i].says);
   expect((const char *[]){path, NULL}, 1, "--gradient takes a rule alone");
+  expect((const char *[]){"--gradient", "rules/adamw.opt", NULL}, 1, "rule 'adamw' has no entry backward");
+  static const char narrow[] = "rule narrow(s = 1) { in x[N]: bf16, y[N]: f16; out z[N]: bf16\n backward wrt x, y\n z[i] = s*x[i]^2*exp(y[i]) }\n";
+  snprintf(path, sizeof path, "%s", in_folder("narrow.opt"));
+  write_text(path, narrow, sizeof narrow - 1);
+  expect((const char *[]){"--gradient", path, "--backend=interp", NULL}, 0, "12 numbers");
+  expect((const char *[]){"--gradient", path, "--backend=interp", "--set=s=inf", NULL}, 3, "depart");
 }
 
 /* Names that the rule has not are told, numbers that its types have not are refused. */

@@ -331,7 +331,7 @@ static void usage_errors_are_told_with_suggestions(void) {
     {"sgd.opt --diagnostics-format=xml", "xml"}, {"sgd.opt --compute f16", "f16"}, {"sgd.opt --emit=asm,graph -o a.o --header a.graph", "two outputs"},
     {"sgd.opt -o sgd.opt", "would be written over"}, {"sgd.opt -o x.o --header ./sgd.opt", "would be written over"}, {"sgd.opt -o x.o -MF sgd.opt", "would be written over"},
     {"used.opt -o x.o --header part.opt", "would be written over"},
-    {"run sgd.opt --elements many", "many"}, {"run sgd.opt --steps 0", "--steps"}, {"run sgd.opt --set lr", "NAME=NUMBER"}, {"run sgd.opt --set lrr=1", "did you mean 'lr'?"},
+    {"run sgd.opt --elements many", "many"}, {"run sgd.opt --steps 0", "--steps"}, {"run sgd.opt --set lr", "NAME=NUMBER"}, {"run sgd.opt --set lr=nan", "nan stands for the default of 'lr'; leave it out"}, {"run sgd.opt --set lrr=1", "did you mean 'lr'?"},
     {"run sgd.opt --backend=vm", "vm"}, {"run sgd.opt --entry hessian", "hessian"}, {"run no_default.opt", "'lr' has no default"}, {"run", "one rule file"},
     {"run sgd.opt --header x.h", "unknown option"}, {"explain", "one rule file"}, {"explain sgd.opt --format=xml", "'xml'; there are text and json"},
     {"sgd.opt --emit=no", "there are obj, asm, llvm-ir, bc, graph, kernels, header and ptx"}, {"sgd.opt --compute f16", "there are f32 and f64"}, {"run sgd.opt --backend=vm", "there are jit, graph, kernel and ptx"},

@@ -13,4 +13,5 @@ const optc_rule_desc *interp_describe(optc_rule *, const Module *, Program *cons
 const optc_rule_desc *interp_describe_ptx(optc_rule *, const Module *, Program *const *programs, const struct PtxModule *, const char *gpu);
 /* From now on such a rule runs the kernels of another text, in the same order: for who changes text and looks what comes of it. false: they are not as many. */
 bool interp_replace_ptx(const optc_rule *, const struct PtxModule *);
+bool interp_ptx_fuses(const optc_rule *, int64_t entry, int64_t kernel);             /* whether the kernel form of a kernel has multiply-adds */
 #endif

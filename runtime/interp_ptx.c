@@ -202,3 +202,16 @@ bool interp_replace_ptx(const optc_rule *rule, const PtxModule *code) {
     }
   return at == ptx_kernels(code);
 }
+
+static bool block_fuses(const Block *block) {
+  for (unsigned i = 0; block && i < block->n; i++) {
+    const Inst *inst = block->insts[i];
+    if (inst->op == KOP_FMA || kop_contracts(inst->op) || block_fuses(inst->body) || block_fuses(inst->otherwise)) return true;
+  }
+  return false;
+}
+
+bool interp_ptx_fuses(const optc_rule *rule, int64_t entry, int64_t kernel) {
+  const PtxCall *call = rule->desc->entries[entry].kernels[kernel].self;
+  return block_fuses(call->program->kernels[kernel]->body);
+}

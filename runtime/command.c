@@ -144,7 +144,7 @@ int options_next(Options *o) {
 const char *options_argument(Options *o) { return optind < o->argc ? o->argv[optind++] : NULL; }
 
 bool command_count(const char *text, long long *out) {
-  static const struct { const char *end; double by; } scale[] = {{"", 1}, {"Ki", 1024}, {"Mi", 1048576}, {"Gi", 1073741824}, {"k", 1e3}, {"K", 1e3}, {"M", 1e6}, {"G", 1e9}};
+  static const struct { const char *end; double by; } scale[] = {{"", 1}, {"Ki", 1024}, {"Mi", 1048576}, {"Gi", 1073741824}, {"Ti", 1099511627776}, {"k", 1e3}, {"K", 1e3}, {"M", 1e6}, {"G", 1e9}, {"T", 1e12}};
   char *end;
   double x = strtod(text, &end);
   for (size_t i = 0; i < sizeof scale/sizeof *scale && end != text; i++)

@@ -70,12 +70,24 @@ void *check_alloc(Check *c, size_t n, size_t size) {
   return c->memory[c->n_memory++] = block;
 }
 
+/* The `dtype` of every tensor names an element type; that of a whole record is prose. Lists of numbers are not gone through. */
+static bool types_known(Check *c, json_t *at) {
+  DLDataType type;
+  const char *key, *name = json_object_get(at, "data") ? json_string_value(json_object_get(at, "dtype")) : NULL;
+  json_t *value;
+  if (json_is_array(at) && (json_is_object(json_array_get(at, 0)) || json_is_array(json_array_get(at, 0))))
+    for (size_t i = 0; i < json_array_size(at); i++) if (!types_known(c, json_array_get(at, i))) return false;
+  if (name && optc_dlpack_type(name, &type)) return check_bad(c, 1, "unknown dtype '%s'", name);
+  json_object_foreach(at, key, value) if (!types_known(c, value)) return false;
+  return true;
+}
+
 static bool read_data(Check *c) {
   json_error_t error;
   c->data = json_load_file(c->path, 0, &error);
   if (!c->data && error.line < 0) return check_bad(c, 1, "%s", error.text);
   if (!c->data) return check_bad(c, 1, "line %d, column %d: %s", error.line, error.column, error.text);
-  return json_is_object(c->data) || check_bad(c, 1, "not a JSON object");
+  return json_is_object(c->data) ? types_known(c, c->data) : check_bad(c, 1, "not a JSON object");
 }
 
 static void report(const Check *c) {

@@ -129,6 +129,8 @@ static bool same_file(const char *a, const char *b) {
 static int check_names(const OutFile *files, int n, const optc_emission *e, bool from_input) {
   for (int i = 0; i < n; i++) {
     const char *path = files[i].path;
+    for (int k = 0; k < i; k++)
+      if (!strcmp(path, "-") && !strcmp(files[k].path, "-")) return command_error(COMMAND_USAGE, "two outputs would go to standard output");
     if (!strcmp(path, "-")) continue;
     for (int k = 0; k < i; k++)
       if (!strcmp(path, files[k].path) || same_file(path, files[k].path)) return command_error(COMMAND_USAGE, "two outputs would be named '%s'", path);

@@ -15,19 +15,59 @@ static int64_t usual_size(const char *name) {
   return usual[k].value;
 }
 
+/* The operand whose shape all tensors of the item have: the first param. -1: there is none. */
+static int item_operand(const optc_rule *rule) {
+  int first = -1;
+  for (int k = optc_rule_operands(rule) - 1; k >= 0; k--) {
+    optc_operand_info o, at;
+    optc_rule_operand(rule, k, &o);
+    if (!o.tensor || !o.item_shape) continue;
+    if (first >= 0) optc_rule_operand(rule, first, &at);
+    if (first < 0 || o.role == OPTC_ROLE_PARAM || at.role != OPTC_ROLE_PARAM) first = k;
+  }
+  return first;
+}
+
+/* No tensor whose shape could be asked for has the name that `text` begins with. */
+static int no_such_tensor(const optc_rule *rule, const char *text) {
+  const char *words[SHAPE_MAX];
+  char name[64], list[400] = "";
+  size_t n = 0, at = 0;
+  int item = item_operand(rule);
+  for (int k = 0; k < optc_rule_operands(rule) && n < SHAPE_MAX; k++) {
+    optc_operand_info o;
+    optc_rule_operand(rule, k, &o);
+    if (!o.tensor || o.role == OPTC_ROLE_STATE || (o.item_shape && k != item)) continue;
+    if (at < sizeof list) at += (size_t)snprintf(list + at, sizeof list - at, "%s%s", n ? ", " : "", o.name);
+    words[n++] = o.name;
+  }
+  snprintf(name, sizeof name, "%.*s", (int)strcspn(text, "="), text);
+  const char *near = suggest_word(name, words, n);
+  if (near) return command_error(COMMAND_USAGE, "--shape: the rule has no tensor '%s'; did you mean '%s'? There are %s", name, near, list);
+  return command_error(COMMAND_USAGE, n ? "--shape: the rule has no tensor '%s'; there are %s" : "--shape: the rule has no tensor '%s'", name, list);
+}
+
 /* "NAME=1,2,3" for an operand. */
 static int asked_shape(const optc_rule *rule, const char *text, ShapeNames *sizes, RunShape *shapes) {
   const char *equals = strchr(text, '=');
-  for (int k = 0; equals && k < optc_rule_operands(rule); k++) {
-    optc_operand_info o;
+  int item = item_operand(rule);
+  if (!equals) return command_error(COMMAND_USAGE, "--shape wants NAME=N,M,.., not '%s'", text);
+  for (int k = 0; k < optc_rule_operands(rule); k++) {
+    optc_operand_info o, param;
     optc_rule_operand(rule, k, &o);
     if (!o.tensor || strlen(o.name) != (size_t)(equals - text) || memcmp(o.name, text, (size_t)(equals - text))) continue;
     RunShape *s = &shapes[k];
+    if (o.item_shape && k != item) {
+      optc_rule_operand(rule, item, &param);
+      return command_error(COMMAND_USAGE, "--shape: '%s' has the shape of '%s': --shape %s=N,M,..", o.name, param.name, param.name);
+    }
+    if (o.role == OPTC_ROLE_STATE) return command_error(COMMAND_USAGE, "--shape: the rule gives state '%s' its shape%s%s", o.name, o.shape ? ", " : "", o.shape ? o.shape : "");
+    if (s->known) return command_error(COMMAND_USAGE, "--shape: '%s' is given twice", o.name);
     s->rank = 0;
     for (const char *at = equals + 1; *at;) {
       char *end;
       long long n = strtoll(at, &end, 10);
-      if (end == at || n < 0 || s->rank == SHAPE_MAX || (*end && *end != ',')) return command_error(COMMAND_USAGE, "--shape wants NAME=N,M,.., not '%s'", text);
+      if (end == at || n < 0 || s->rank == SHAPE_MAX || (*end && *end != ',') || (*end && !end[1])) return command_error(COMMAND_USAGE, "--shape wants NAME=N,M,.., not '%s'", text);
       s->extent[s->rank++] = n;
       at = *end ? end + 1 : end;
     }
@@ -35,7 +75,7 @@ static int asked_shape(const optc_rule *rule, const char *text, ShapeNames *size
     if (o.shape) shape_learn(sizes, o.shape, s->rank, s->extent);
     return -1;
   }
-  return command_error(COMMAND_USAGE, "--shape: the rule has no tensor of that name, or there is no '=': '%s'", text);
+  return no_such_tensor(rule, text);
 }
 
 /* The shape of the item: what its param says, of about `elements` elements. */
@@ -99,8 +139,7 @@ static int check_wish(const optc_rule *rule, const RunWish *wish) {
 
 int run_shapes(const optc_rule *rule, const RunWish *wish, const double *hyper, RunShape *shapes) {
   ShapeNames sizes = wish->sizes;
-  const RunShape *item = NULL;
-  int wrong = check_wish(rule, wish);
+  int item = item_operand(rule), wrong = check_wish(rule, wish);
   if (wrong >= 0) return wrong;
   for (int i = 0; i < wish->n_shapes; i++) {
     int code = asked_shape(rule, wish->shape[i], &sizes, shapes);
@@ -118,8 +157,8 @@ int run_shapes(const optc_rule *rule, const RunWish *wish, const double *hyper, 
       RunShape *s = &shapes[k];
       optc_rule_operand(rule, k, &o);
       bool written = o.role == OPTC_ROLE_OUT;
-      if (!o.tensor || (o.role == OPTC_ROLE_STATE && !o.item_shape) || (o.item_shape ? pass != 0 : pass != 1 + written)) continue;
-      if (o.item_shape && item) { *s = *item; continue; }
+      if (!o.tensor || (o.role == OPTC_ROLE_STATE && !o.item_shape) || (o.item_shape ? pass != (k != item) : pass != 1 + written)) continue;
+      if (o.item_shape && k != item) { *s = shapes[item]; continue; }
       if (o.item_shape && !s->known) item_shape(&o, &sizes, wish->elements, s);
       else if (!s->known) {
         s->rank = 0;
@@ -130,20 +169,21 @@ int run_shapes(const optc_rule *rule, const RunWish *wish, const double *hyper, 
         if (s->rank < 0) return command_error(COMMAND_USAGE, "the shape of '%s' is %s: --shape %s=...", o.name, o.shape, o.name);
       }
       s->known = true;
-      if (o.item_shape) item = s;
     }
   return -1;
 }
 
 int run_sizes(const char *text, ShapeNames *sizes) {
-  char copy[1024], *rest = NULL;
+  char copy[1024], *rest = copy;
   if (strlen(text) >= sizeof copy) return command_error(COMMAND_USAGE, "--size is too long");
   strcpy(copy, text);
-  for (char *one = strtok_r(copy, ",", &rest); one; one = strtok_r(NULL, ",", &rest)) {
+  for (char *one; (one = strsep(&rest, ","));) {
     char *equals = strchr(one, '=');
     long long n;
     if (equals) *equals = 0;
-    if (!equals || !command_count(equals + 1, &n)) return command_error(COMMAND_USAGE, "--size wants NAME=N,.., not '%s'", text);
+    if (!equals || equals == one || !command_count(equals + 1, &n)) return command_error(COMMAND_USAGE, "--size wants NAME=N,.., not '%s'", text);
+    for (int i = 0; i < sizes->n; i++)
+      if (!strcmp(sizes->at[i].name, one)) return command_error(COMMAND_USAGE, "--size: '%s' is given twice", one);
     shape_set(sizes, one, n);
   }
   return -1;

@@ -1,4 +1,5 @@
 /* command_set.c: --set NAME=X: hyper-parameters of a rule, by their name in the rule or by the one that checkpoints and data use. */
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,13 @@ static int named(const optc_hyper_info *infos, int n, const char *text, const ch
   return found;
 }
 
+/* Whether one of the first `n_sets` sets hyper-parameter k. */
+static bool is_set(const optc_hyper_info *infos, int n, const char *const *set, int n_sets, int k) {
+  const char *value;
+  for (int i = 0; i < n_sets; i++) if (named(infos, n, set[i], &value) == k) return true;
+  return false;
+}
+
 static int unknown(const optc_hyper_info *infos, int n, const char *text) {
   char name[64];
   const char **names = calloc(2*(size_t)n + 1, sizeof *names);
@@ -45,8 +53,10 @@ static int unknown(const optc_hyper_info *infos, int n, const char *text) {
 static int read_value(const optc_hyper_info *info, const char *given, const char *text, double *value) {
   static const struct { const char *word; double value; } words[] = {{"true", 1}, {"false", 0}};
   char *end;
+  errno = 0;
   *value = strtod(text, &end);
   bool good = end != text && !*end;
+  if (good && errno == ERANGE && (isinf(*value) || *value == 0)) return command_error(COMMAND_USAGE, "--set: %s is no number that an f64 holds", text);
   for (size_t i = 0; i < sizeof words/sizeof *words; i++)
     if (!strcmp(text, words[i].word)) { *value = words[i].value; good = true; }
   if (!good) return command_error(COMMAND_USAGE, "--set wants NAME=NUMBER, not '%s'", given);
@@ -68,7 +78,8 @@ int command_hypers(const optc_rule *rule, const char *const *set, int n_sets, do
   for (int i = 0; i < n_sets && code < 0; i++) {
     const char *text;
     int k = strchr(set[i], '=') ? named(infos, n, set[i], &text) : -1;
-    if (k >= 0) code = read_value(&infos[k], set[i], text, &out[k]);
+    if (k >= 0 && is_set(infos, n, set, i, k)) code = command_error(COMMAND_USAGE, "--set: '%.*s' is given twice", (int)(text - 1 - set[i]), set[i]);
+    else if (k >= 0) code = read_value(&infos[k], set[i], text, &out[k]);
     else if (!strchr(set[i], '=')) code = command_error(COMMAND_USAGE, "--set wants NAME=NUMBER, not '%s'", set[i]);
     else code = unknown(infos, n, set[i]);
     if (code < 0) infos[k].has_default = true;

@@ -350,11 +350,12 @@ static void test_gradients(void) {
 /* Without recorded data: a rule on inputs that are made up. */
 static void test_gradients_of_a_rule_alone(void) {
   static const char text[] = "rule other() { in x[N]\n out y[N]\n backward wrt x\n y = x }\n"
+    "rule steps(lr = 0.1) { param p\n grad g\n state m = 0\n m += g\n p -= lr*m }\n"
     "rule small(k: int = 2, s = 0.5 as \"scales[0]\") { in x[N, D], w[D], n[N]: i32\n out y[N]\n y[i] = k*s*sum[d](x[i, d]*w[d]) + n[i]\n"
     " entry backward { in dy[N]\n out dx[N, D]\n dx[i, d] = 2*s*w[d]*dy[i] } }";
   static const struct { const char *option; int code; const char *says; } runs[] = {
     {"--size=N=5,D=3", 0, "6 numbers"}, {"--set=k=3", 3, "dx"}, {"--set=scales[0]=3", 0, "6 numbers"}, {"--set=kk=3", 2, "did you mean 'k'?"}, {"--set=k=1.5", 2, "'k' is an integer"},
-    {"--size=Q=3", 2, "there are N, D"}, {"--shape=x=5", 1, "tensor 'x' has 1 axes, [N, D] wants 2"}, {"--rule=other", 0, "6 numbers"}, {"--rule=nobody", 2, "no rule 'nobody'"}, {"--positive", 0, "6 numbers"}};
+    {"--size=Q=3", 2, "there are N, D"}, {"--shape=x=5", 1, "tensor 'x' has 1 axes, [N, D] wants 2"}, {"--rule=other", 0, "6 numbers"}, {"--rule=nobody", 2, "no rule 'nobody'"}, {"--size=N=0", 1, "nothing is compared"}, {"--size=D=0", 1, "nothing is compared"}, {"--rule=steps", 1, "rule 'steps' has no entry backward: nothing to compare"}, {"--positive", 0, "6 numbers"}};
   char path[4200];
   snprintf(path, sizeof path, "%s", in_folder("alone.opt"));
   write_text(path, text, sizeof text - 1);
@@ -377,6 +378,8 @@ static void test_data_for_gradients(void) {
     {"\"inputs\": {\"x\": [1, 2], \"n\": [256, 2]}", 1, "n[0] is 256, 'n' is i8"}, {"\"inputs\": {\"x\": [1, 2], \"n\": [1]}", 1, "axis 0 of tensor 'n' is 1, N is 2"},
     {"\"inputs\": {\"x\": {\"shape\": [3], \"data\": [1, 2]}, \"n\": [1]}", 1, "x has 2 numbers, the tensor has 3"},
     {"\"inputs\": {\"x\": {\"shape\": [4294967296, 4294967296], \"data\": []}, \"n\": [1]}", 1, "x.shape[0] is not an extent"},
+    {"\"inputs\": {\"x\": {\"shape\": [2], \"dtype\": \"f99\", \"data\": [1, 2]}, \"n\": [1, 2]}", 1, "unknown dtype 'f99'"},
+    {"\"inputs\": {\"x\": {\"shape\": [2], \"dtype\": \"f32\", \"data\": [1, 2]}, \"n\": [1, 2]}", 0, "random"},
     {"\"inputs\": {\"x\": {\"shape\": [-1], \"data\": []}, \"n\": [1]}", 1, "x.shape[0] is not an extent"}, {"\"inputs\": {\"x\": {\"shape\": 3, \"data\": []}, \"n\": [1]}", 1, "x.shape is not a list"}, {"\"inputs\": {\"n\": [1]}", 1, "the rule needs 'x'"}};
   char rule[4200], data[4200], json[1000];
   snprintf(rule, sizeof rule, "%s", in_folder("alone.opt"));

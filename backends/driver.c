@@ -194,7 +194,6 @@ static int place_all(job *j, worker *w, const optc_rule_desc *rule, const optc_e
   for (int64_t i = 0; i < call->n_items && !code; i++) {
     view v;
     code = drive_look(rule, call, i, &v);
-    if (!code && (v.group < 0 || v.group >= call->n_groups)) code = OPTC_E_GROUP;
     if (!code) code = drive_enter_item(w, j, i, &v);
     if (code) break;
     drive_measure(w, j);
@@ -286,7 +285,6 @@ int optc_drive_layout(const optc_rule_desc *rule, const optc_call *call, int64_t
   code = drive_look(rule, call, item, &v);
   w.wrong = w.other = -1;
   w.found = v.found;
-  if (!code && (v.group < 0 || v.group >= call->n_groups)) code = OPTC_E_GROUP;
   if (code) return drive_fail_at(&j, &w, code, item);
   for (int64_t k = 0; k < rule->n_operands; k++) exists[k] = 1;
   uint64_t saved = drive_float_enter();

@@ -13,7 +13,7 @@
 enum { NO_GROUP = -1, MAX_RANK = 64, MAX_TASKS = 256, WINDOW = 1 << 20 };      /* elements of a window, unless one item has more, or the rule says otherwise */
 
 /* What is wrong with a shape: a row of driver_check.c's texts, and the numbers in it. NOTHING: the text of the error's code says it. */
-typedef enum reason { WHY_NOTHING, WHY_RANK, WHY_NO_SHAPE, WHY_EXTENT, WHY_LARGE, WHY_FIRST, WHY_COUNT, WHY_DENSE, WHY_STRIDE_ZERO, WHY_STRIDE_FAR, WHY_WORKSPACE } reason;
+typedef enum reason { WHY_NOTHING, WHY_RANK, WHY_NO_SHAPE, WHY_EXTENT, WHY_LARGE, WHY_FIRST, WHY_COUNT, WHY_DENSE, WHY_STRIDE_ZERO, WHY_STRIDE_FAR, WHY_GROUP, WHY_WORKSPACE } reason;
 typedef struct finding { reason why; int64_t number[3]; } finding;
 
 /* An item after its shape and shard are checked. */

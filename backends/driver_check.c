@@ -14,13 +14,13 @@ static const char texts[16][88] = {
 
 static const char why_texts[WHY_WORKSPACE + 1][104] = {
   [WHY_RANK] = "the rank is {}: it may be 0 to {}", [WHY_NO_SHAPE] = "its rank is {} and its shape NULL", [WHY_EXTENT] = "axis {} has a negative extent, {}",
-  [WHY_LARGE] = "there are more elements than memory can hold", [WHY_FIRST] = "the first element, {}, must be a multiple of 65,536 that is at most {}",
+  [WHY_LARGE] = "there are more elements than memory can hold", [WHY_FIRST] = "the first element is {} of {}: it may be 0 or another multiple of 65,536, up to their number",
   [WHY_COUNT] = "a count of {} from element {} does not fit into {} elements: -1 is none of them",
   [WHY_DENSE] = "it must be dense and row-major: the stride of axis {} is {}, not {}",
   [WHY_STRIDE_ZERO] = "the stride of axis {} is {}, and the tensor is written: two of its elements are one", [WHY_STRIDE_FAR] = "the stride of axis {} leads out of memory: {}",
-  [WHY_WORKSPACE] = "it lies in the workspace",
+  [WHY_GROUP] = "the group is {}, and the call has {}, which count from 0", [WHY_WORKSPACE] = "it lies in the workspace",
 };
-static const char why_numbers[WHY_WORKSPACE + 1] = {[WHY_RANK] = 2, [WHY_NO_SHAPE] = 1, [WHY_EXTENT] = 2, [WHY_FIRST] = 2, [WHY_COUNT] = 3, [WHY_DENSE] = 3, [WHY_STRIDE_ZERO] = 2, [WHY_STRIDE_FAR] = 2};
+static const char why_numbers[WHY_WORKSPACE + 1] = {[WHY_RANK] = 2, [WHY_NO_SHAPE] = 1, [WHY_EXTENT] = 2, [WHY_FIRST] = 2, [WHY_COUNT] = 3, [WHY_DENSE] = 3, [WHY_STRIDE_ZERO] = 2, [WHY_STRIDE_FAR] = 2, [WHY_GROUP] = 2};
 
 int drive_fail(const optc_call *call, int code, const char *text, int64_t item) {
   optc_error *e = call->error;
@@ -208,7 +208,6 @@ int drive_check_call(job *j, int64_t *first_group) {
     view v;
     code = drive_look(rule, call, i, &v);
     w.found = v.found;
-    if (!code && (v.group < 0 || v.group >= call->n_groups)) code = OPTC_E_GROUP;
     if (!code) code = drive_enter_item(&w, j, i, &v);
     if (!code) {
       drive_measure(&w, j);
@@ -261,14 +260,13 @@ int optc_drive_check(const optc_rule_desc *rule, const optc_call *call) {
     code = drive_look(rule, call, i, &a);
     w.found = a.found;
     if (code) break;
-    if (a.group < 0 || a.group >= call->n_groups) { code = OPTC_E_GROUP; break; }
     if ((code = drive_enter_item(&w, &j, i, &a))) break;
     drive_measure(&w, &j);
     for (int64_t k = 0; k < rule->n_operands && !code; k++) {
       if (rule->operands[k].scope != SCOPE_TENSOR || !(uses[k] & USE_WRITTEN)) continue;
       span mine = operand_span(&w, &j, &a, k);
       for (int64_t l = 0; l < call->n_items && !code; l++) {
-        if (drive_look(rule, call, l, &b) || b.group < 0 || b.group >= call->n_groups || drive_enter_item(&other, &j, l, &b)) continue;      /* reported when its turn comes */
+        if (drive_look(rule, call, l, &b) || drive_enter_item(&other, &j, l, &b)) continue;      /* reported when its turn comes */
         drive_measure(&other, &j);
         for (int64_t n = 0; n < rule->n_operands; n++)
           if (rule->operands[n].scope == SCOPE_TENSOR && (l != i || n != k) && overlap(mine, operand_span(&other, &j, &b, n))) { code = OPTC_E_OVERLAP; w.wrong = k; w.other = n; }

@@ -48,7 +48,10 @@ int drive_look(const optc_rule_desc *rule, const optc_call *call, int64_t i, vie
   v->total = total;
   v->first = first;
   v->count = count < 0 ? 0 : !count && !first ? total : count;         /* -1: nothing of it */
-  return v->count == total || takes_shards(rule) ? 0 : OPTC_E_SHARD;
+  if (v->count != total && !takes_shards(rule)) return OPTC_E_SHARD;
+  if (v->group >= 0 && v->group < call->n_groups) return 0;
+  v->found = drive_found(WHY_GROUP, v->group, call->n_groups, 0);
+  return OPTC_E_GROUP;
 }
 
 void *drive_reserve(worker *w, uintptr_t *end, int64_t count, int64_t bytes) {

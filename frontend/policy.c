@@ -38,6 +38,14 @@ static const char *suggest_type(const char *word) {
   return suggest_word(word, types, sizeof types/sizeof *types);
 }
 
+/* Behind a type: a slip in one of the words that may stand there. */
+static bool is_slip(Reader *r) {
+  static const char *const words[] = {"nearest", "stochastic", "flush", "master"};
+  const char *near = r->token.kind == T_NAME ? suggest_word(r->token.text, words, sizeof words/sizeof *words) : NULL;
+  if (near && lower_error(r->l, here(r), "unknown word '%s'; did you mean '%s'?", r->token.text, near)) diag_fix(r->l->diag, near);
+  return near != NULL;
+}
+
 static bool read_type(Reader *r, Storage *s) {
   Token type, number;
   if (!take(r, T_TYPE, &type)) {
@@ -95,9 +103,9 @@ static bool read_policy(Reader *r, Policy *p) {
   uint32_t begin = r->token.begin;
   if (!read_type(r, &p->storage) || !read_rounding(r, &p->storage)) return false;
   p->storage.where = place(r, begin, r->end);
-  if (!take(r, T_PLUS, NULL)) return true;
+  if (!take(r, T_PLUS, NULL)) return !is_slip(r);
   p->master = take_word(r, "master");
-  return p->master || expected(r, "'master'");
+  return p->master || (!is_slip(r) && expected(r, "'master'"));
 }
 
 void policies_read(Lower *l, const char *text) {

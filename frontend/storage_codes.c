@@ -101,8 +101,8 @@ int64_t coded_block(Lower *l, const Stmt *s, const Storage *storage) {
   if (!storage->block) return (int64_t)block;
   const Node *n = index_limit(l, storage->block);
   if (!n) return 0;
-  if (node_constant(l->graph, n, &block) && block >= 1 && block <= 1 << 20) return (int64_t)block;
-  lower_error(l, storage->block->where, "a block has a constant number of elements");
+  if (node_constant(l->graph, n, &block) && block >= 1 && block <= 1048576) return (int64_t)block;
+  lower_error(l, storage->block->where, "a block has a constant number of elements, from 1 to 1048576");
   return 0;
 }
 

@@ -266,8 +266,27 @@ static int begin(Data *d, Call *c, const optc_parallel *parallel) {
   return init >= 0 && optc_rule_call(d->rule, init, &c->args) ? call_failed(&c->error, "init") : -1;
 }
 
+/* "Q [2, 128], K [2, 128]" */
+static void list_shapes(const Data *d, char *out, size_t size) {
+  size_t at = 0;
+  for (int k = 0; k < d->n_operands; k++) {
+    optc_operand_info info;
+    optc_rule_operand(d->rule, k, &info);
+    if (!d->tensor[k].data || info.role == OPTC_ROLE_STATE || info.entry) continue;
+    if (at < size) at += (size_t)snprintf(out + at, size - at, "%s%s [", at ? ", " : "", info.name);
+    for (int a = 0; a < d->tensor[k].ndim && at < size; a++) at += (size_t)snprintf(out + at, size - at, "%s%lld", a ? ", " : "", (long long)d->tensor[k].shape[a]);
+    if (at < size) at += (size_t)snprintf(out + at, size - at, "]");
+  }
+}
+
 static int call_once(const Data *d, Call *c) {
-  return optc_rule_call(d->rule, d->entry, &c->args) ? call_failed(&c->error, optc_rule_entry_name(d->rule, d->entry)) : -1;
+  int status = optc_rule_call(d->rule, d->entry, &c->args);
+  if (status == OPTC_OK) return -1;
+  int code = call_failed(&c->error, optc_rule_entry_name(d->rule, d->entry));
+  char shapes[400] = "";
+  list_shapes(d, shapes, sizeof shapes);
+  if (status == OPTC_E_MEMORY) fprintf(stderr, "optc: it was called with %s\n", shapes);
+  return code;
 }
 
 /* --- PTX against the CPU -------------------------------------------------------------------------------------------------------------------- */

@@ -74,7 +74,7 @@ int rule_call(const optc_rule *r, int given, const optc_call_args *a, const Rule
   if (status == OPTC_OK && way->workspace && needs_workspace(r, entry, a) && (raw.call.workspace_size = way->workspace(way, r, &raw.call))) {
     raw.workspace = aligned_alloc(64, rule_align64(raw.call.workspace_size));
     raw.call.workspace = raw.workspace;
-    if (!raw.workspace) status = rule_fail(a->error, OPTC_E_MEMORY, "out of memory", -1, 0, 0, 0, 0);
+    if (!raw.workspace) status = rule_fail(a->error, OPTC_E_MEMORY, "out of memory: a workspace of {} bytes", -1, 1, (double)raw.call.workspace_size, 0, 0);
   }
   if (status == OPTC_OK) status = way->drive(way, r, entry, &raw.call);
   if (status == OPTC_OK) rule_copy_back(r, entry, a, &raw);

@@ -316,7 +316,7 @@ static const Wrong wrong[] = {
   {"device", wrong_device, OPTC_E_TYPE, "tensor 'p' is not in main memory", 0, {0}},
   {"gradient", no_gradient, OPTC_E_NULL, "tensor 'g' is not given", 0, {0}},
   {"state", no_state, OPTC_E_NULL, NULL, 0, {0}},
-  {"group", wrong_group, OPTC_E_GROUP, NULL, 0, {0}},
+  {"group", wrong_group, OPTC_E_GROUP, "the group is {}, and the call has {}, which count from 0", 2, {1, 1}},
   {"stride", wrong_stride, OPTC_E_SHAPE, "it must be dense and row-major: the stride of axis {} is {}, not {}", 3, {0, 7, 5}},
   {"overlap", overlapping, OPTC_E_OVERLAP, NULL, 0, {0}},
   {"size", wrong_size, OPTC_E_SIZE, NULL, 2, {sizeof(optc_call_args) - 8, sizeof(optc_call_args)}},

@@ -10,6 +10,10 @@ DEMO_NEEDS := runtime/demo/optimizer_gpu.h runtime/optc.h ir/optc_abi.h $(DEMO)/
 DEMO_LIBS  := $(DEMO)/liboptc.so.0 -Wl,-rpath,$(abspath $(DEMO))
 endif
 
+ifeq ($(wildcard rules/$(RULE).opt),)
+$(if $(filter demo,$(MAKECMDGOALS)),$(error there is no rules/$(RULE).opt; RULE is one of $(patsubst rules/%.opt,%,$(wildcard rules/*.opt))))
+endif
+
 .PHONY: demo
 demo: $(DEMO)/train
 	$(DEMO)/train runtime/demo/text.txt --steps $(STEPS) $(if $(LR),--lr $(LR)) --curve $(DEMO)/loss.svg

@@ -653,6 +653,8 @@ static void test_uses_that_are_meant_are_not_warned_about(void) {
     "rule base() { param p; grad g; state kept; kept = g; p -= g }\nrule r() { param p; grad g; apply base() }",
     "rule r() { param p; grad g; p = -g; p =-g; p -= -g }",
     "fn f(h, x) = h(x)\nrule r() { param p; grad g; p -= f(sum, g)*g + f(normal, 1) }",
+    "rule r() { param p; grad g; if p is [R, C] { u[i] = sum[j](g[i, j]); p[i, j] -= u[i] } else { u = g; p -= u } }",      /* of two shapes, and not used behind */
+    "rule r(b: bool) { param p[R, C]; grad g; if b { u[i, j] = 2*g[i, j] } else { u = g }\n p -= u }",                      /* the item's axes, and all its elements */
   };
   for (size_t i = 0; i < sizeof texts/sizeof *texts; i++) {
     Arena *a = arena_new(NULL, 0);

@@ -17,6 +17,7 @@ enum { NEST_DEPTH = 64, NEST_SCANS = 64, NEST_STRIP = 256 };        /* STRIP: co
 typedef struct NestPlan {
   const uint64_t *carry;                 /* bit d: depends on what the scan at depth d carries */
   unsigned *stage, n_stages; int *slot;   /* of totals */
+  bool *known;                           /* of rank 0: known before tensors are read and loops run, so that room can be made for it */
   bool *stored;                          /* has elements that are kept in a temporary */
   bool *keeps;                           /* of rank 0: its number is kept in a temporary for later kernels */
   const Write **direct;                  /* its elements are stored as the new value of a tensor, and nowhere else; or NULL */
@@ -95,6 +96,7 @@ struct Nest {
 };
 
 /* An array by node, all 0. */
+bool nest_knows(const Nest *, const Space *, unsigned axes);               /* whether room can be made for so many first axes: they are known before tensors are read and loops run */
 static inline void *nest_by_node(const Nest *l, size_t size) { return arena_array(l->arena, l->graph->n_nodes + 1, size); }
 /* Where a node's value is needed: a condition, or NULL: always. */
 static inline const Node *nest_demand(const Nest *l, const Node *n) { return l->plan.work ? l->plan.work[n->id] : NULL; }

@@ -102,7 +102,7 @@ static bool find_product(Nest *l, const Node *n, Product *p) {
     if (n->args[k]->space->rank) p->space = n->args[k]->space;
     axes[k == last] |= of[n->args[k]->id].all;
   }
-  if (!p->space || p->space->rank > NEST_RANK) return false;
+  if (!p->space || p->space->rank > NEST_RANK || !nest_knows(l, p->space, p->space->rank)) return false;
   bool swapped = axes[0] >> (rank - 1) & 1;                               /* the last axis belongs to the columns: factors commute */
   for (unsigned k = 0; k <= last; k++) {
     Side *s = &p->side[(k == last) != swapped ? COLUMNS : ROWS];

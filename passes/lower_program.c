@@ -5,6 +5,7 @@
  *   item                everything else of an item: values first, then the writes, so that every value sees its operands as they were at entry
  *   finish              the same for operands of the call */
 #include <string.h>
+#include "ir/graph_analysis.h"
 #include "passes/lower_program.h"
 
 static const Operand *operand_of(const Nest *l, int64_t k) { return &l->module->operands[k]; }
@@ -70,14 +71,32 @@ static bool refuse(Nest *l, const Node *n, const char *what) {
   return false;
 }
 
+/* Has elements, or is made of them. */
+static bool is_data(const Node *n) {
+  return n->space->rank || n->op == OP_READ || n->op == OP_MAP || n->op == OP_TOTAL || n->op == OP_REDUCE || n->op == OP_CONTRACT || n->op == OP_ATTEND;
+}
+
+/* By node: NestPlan.known. */
+static bool *find_known(const Nest *l) {
+  bool *known = nest_by_node(l, sizeof *known);
+  for (unsigned i = 0; i < l->graph->n_nodes; i++) {
+    const Node *n = l->graph->nodes[i];
+    known[i] = !is_data(n) && !l->plan.carry[i];
+    for (unsigned k = 0; k < node_parts(n); k++) known[i] = known[i] && (known[node_part(n, k)->id] || l->plan.carry[node_part(n, k)->id]);
+  }
+  return known;
+}
+
+bool nest_knows(const Nest *l, const Space *s, unsigned axes) {
+  for (unsigned a = 0; a < axes; a++) if (!l->plan.known[s->extent[a]->id]) return false;
+  return true;
+}
+
 /* Before data may be touched there are only numbers. */
 static bool emit_numbers(Nest *l, bool *need, const char *what) {
   nest_close_need(l, need);
-  for (unsigned i = 0; i < l->graph->n_nodes; i++) {
-    const Node *n = l->graph->nodes[i];
-    bool data = n->space->rank || n->op == OP_READ || n->op == OP_MAP || n->op == OP_TOTAL || n->op == OP_REDUCE || n->op == OP_CONTRACT || n->op == OP_ATTEND;
-    if (need[i] && data) return refuse(l, n, what);
-  }
+  for (unsigned i = 0; i < l->graph->n_nodes; i++)
+    if (need[i] && is_data(l->graph->nodes[i])) return refuse(l, l->graph->nodes[i], what);
   nest_emit(l, need, -1);
   return true;
 }
@@ -267,6 +286,7 @@ static void set_space(Nest *l, unsigned space) {
   }
   for (unsigned a = 0; a < t->space->rank; a++) {
     Inst **n = a < t->axes ? &positions : &each;
+    if (a >= t->axes && !l->plan.known[t->space->extent[a]->id]) continue;       /* a tile's size is no matter of bits */
     *n = nest_times(l, *n, nest_extent(l, t->space->extent[a]));
   }
   Inst *grain = nest_op2(l, KOP_IDIV, nest_i64(l, OPTC_CHUNK), nest_select(l, nest_op2(l, KOP_LT, each, one), one, each)), *least = nest_i64(l, t->least);
@@ -290,7 +310,8 @@ static bool lower_sizes(Nest *l, const NestTemps *temps) {
     graph_mark(need, temps->wanted[k].when);
   }
   for (unsigned k = 0; tiles && k < l->program->n_spaces; k++) {
-    mark_extents(l->tiles[k].space, need);
+    for (unsigned a = 0; l->tiles[k].space && a < l->tiles[k].space->rank; a++)
+      if (a < l->tiles[k].axes || l->plan.known[l->tiles[k].space->extent[a]->id]) graph_mark(need, l->tiles[k].space->extent[a]);
     mark_extents(l->tiles[k].room.space, need);
     graph_mark(need, l->tiles[k].reach.extent);
     graph_mark(need, l->tiles[k].when);
@@ -343,6 +364,7 @@ bool nest_start(Nest *l, Unit *unit) {
   l->plan.carry = graph_carries(g, l->arena);
   l->plan.stage = graph_stages(g, l->arena, &l->plan.n_stages);
   l->plan.slot = graph_slots(g, l->arena, &l->program->n_slots);
+  l->plan.known = find_known(l);
   l->plan.stored = nest_by_node(l, sizeof *l->plan.stored);
   l->plan.keeps = nest_by_node(l, sizeof *l->plan.keeps);
   l->plan.source = nest_by_node(l, sizeof *l->plan.source);

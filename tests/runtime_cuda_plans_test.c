@@ -10,6 +10,13 @@
 static const char guarded[] =
   "rule guarded(lr = 0.5) {\n  param p\n  grad g\n  state m = 0, v = 0\n  skip if any[all](not finite(g))\n  m += g\n  v += lr*m\n  p -= v/t\n}\n";
 
+/* Back from the GPU, compared, and freed. */
+static void lists_agree(List *const lists[2]) {
+  for (int k = 0; k < 2; k++) list_move(lists[k], false);
+  CU_ASSERT(same_lists(lists[0], lists[1]));
+  for (int k = 0; k < 2; k++) list_free(lists[k]);
+}
+
 /* Whether t goes on is found out on the GPU: calls wait for it, a plan knows it there. */
 static void skipped_steps_do_not_count(void) {
   optc_context *cx = fixture_context();
@@ -40,9 +47,7 @@ static void skipped_steps_do_not_count(void) {
     CU_ASSERT_EQUAL(planned.t, expected[s]);
   }
   optc_gpu_plan_free(stream, plan);
-  for (int k = 0; k < 2; k++) list_move(lists[k], false);
-  CU_ASSERT(same_lists(&calls, &planned));
-  for (int k = 0; k < 2; k++) list_free(lists[k]);
+  lists_agree(lists);
   optc_rule_free(rule);
   optc_context_free(cx);
   everything_is_given_back(gpu);
@@ -176,9 +181,7 @@ static void requirements_are_those_of_the_plan_s_making(void) {
   CU_ASSERT_EQUAL(optc_gpu_call(stream, gpu, free_rule, step, &calls.call), OPTC_OK);
   CU_ASSERT_EQUAL(optc_gpu_read(stream, gpu, &planned.t, optc_gpu_plan_memory(plan, OPTC_PLAN_GLOBAL, NULL), sizeof planned.t, NULL), OPTC_OK);
   optc_gpu_plan_free(stream, plan);
-  for (int k = 0; k < 2; k++) list_move(lists[k], false);
-  CU_ASSERT(same_lists(&calls, &planned));
-  for (int k = 0; k < 2; k++) list_free(lists[k]);
+  lists_agree(lists);
   optc_rule_free(rule);
   optc_rule_free(free_rule);
   everything_is_given_back(gpu);
